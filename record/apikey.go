@@ -1,0 +1,86 @@
+package record
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// Role is what an operator's API key may do on the control plane.
+type Role string
+
+// The roles. Admin may do everything that the others may.
+const (
+	RoleAdmin     Role = "admin"
+	RoleRevoker   Role = "revoker"
+	RoleValidator Role = "validator"
+	RoleAuditor   Role = "auditor"
+)
+
+// Roles are all roles there are.
+var Roles = []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor}
+
+// KeyHash is the SHA-256 of an API key. The key itself is stored nowhere.
+type KeyHash [32]byte
+
+// APIKey is what the cluster knows of a secret that was shown once.
+type APIKey struct {
+	// ID names the key: "key_" and a ULID.
+	ID string `json:"id" cbor:"1,keyasint"`
+	// Consumer that the key belongs to; empty for an operator's key.
+	Consumer string `json:"consumer,omitempty" cbor:"2,keyasint,omitempty"`
+	// Name is for people; at most 200 bytes.
+	Name string `json:"name,omitempty" cbor:"3,keyasint,omitempty"`
+	// Hash is how the key is found. It never leaves the cluster.
+	Hash KeyHash `json:"-" cbor:"4,keyasint"`
+	// Hint is the key's prefix and last four characters, by which people tell keys apart.
+	Hint string `json:"hint" cbor:"5,keyasint"`
+	// Scopes that a request may ask for.
+	Scopes []string `json:"scopes,omitempty" cbor:"6,keyasint,omitempty"`
+	// Roles on the control plane; empty for all keys but operators'.
+	Roles []Role `json:"roles,omitempty" cbor:"7,keyasint,omitempty"`
+	// Metadata is a JSON object that comes back with every verdict; at most 16 KiB.
+	Metadata json.RawMessage `json:"metadata,omitempty" cbor:"8,keyasint,omitempty"`
+	// ExpiresAt is when the key stops working; zero for never.
+	ExpiresAt time.Time `json:"expires_at,omitzero" cbor:"9,keyasint,omitzero"`
+	// Disabled keys are denied until they are enabled again.
+	Disabled bool `json:"disabled" cbor:"10,keyasint,omitempty"`
+	// CreatedAt and Revision are set when the command is applied.
+	CreatedAt time.Time `json:"created_at,omitzero" cbor:"11,keyasint,omitzero"`
+	Revision  Revision  `json:"revision" cbor:"12,keyasint,omitempty"`
+}
+
+// HasRole tells whether the key may act in the role: it holds it, or it holds admin.
+func (k *APIKey) HasRole(r Role) bool {
+	return slices.Contains(k.Roles, r) || slices.Contains(k.Roles, RoleAdmin)
+}
+
+// Check reports what is wrong with the key as an operator gave it, or nil.
+func (k *APIKey) Check() error {
+	if k.ID == "" || len(k.ID) > 63 || k.Hash == (KeyHash{}) {
+		return Invalid("key: has no id or no hash")
+	}
+	if k.Consumer != "" {
+		if err := checkID("consumer", k.Consumer); err != nil {
+			return err
+		}
+	}
+	if k.Consumer == "" && len(k.Roles) == 0 {
+		return Invalid("give the consumer that the key belongs to, or the roles of an operator's key")
+	}
+	if k.Consumer != "" && len(k.Roles) > 0 {
+		return Invalid("a key belongs to a consumer or has operator roles, not both")
+	}
+	if len(k.Name) > maxName {
+		return Invalid("name: at most %d bytes", maxName)
+	}
+	for _, r := range k.Roles {
+		if !slices.Contains(Roles, r) {
+			return Invalid("roles: %q is not one of admin, revoker, validator, auditor", r)
+		}
+	}
+	if err := checkMetadata(k.Metadata); err != nil {
+		return err
+	}
+	return checkLists(map[string][]string{"scopes": k.Scopes})
+}

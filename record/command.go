@@ -1,0 +1,297 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// MaxCommand bounds an encoded command, in bytes.
+const MaxCommand = 1 << 20
+
+// MaxRevocations bounds the revocations of one Revoke command.
+const MaxRevocations = 512
+
+// Kind is the kind of a command. The numbers are in the log and never change.
+type Kind uint16
+
+// The kinds.
+const (
+	KindFound          Kind = 1
+	KindPutIssuer      Kind = 2
+	KindDeleteIssuer   Kind = 3
+	KindPutSigningKeys Kind = 4
+	KindPutConsumer    Kind = 5
+	KindDeleteConsumer Kind = 6
+	KindCreateKey      Kind = 7
+	KindUpdateKey      Kind = 8
+	KindDeleteKey      Kind = 9
+	KindRevoke         Kind = 10
+	KindLift           Kind = 11
+	KindExpire         Kind = 12
+)
+
+var kindNames = [...]string{
+	KindFound: "found", KindPutIssuer: "put_issuer", KindDeleteIssuer: "delete_issuer",
+	KindPutSigningKeys: "put_signing_keys", KindPutConsumer: "put_consumer",
+	KindDeleteConsumer: "delete_consumer", KindCreateKey: "create_key",
+	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
+	KindLift: "lift", KindExpire: "expire",
+}
+
+// String is the name of the kind, as in the audit trail.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind %d", uint16(k))
+}
+
+// Body is what a command asks for: one of the types below.
+type Body interface{ Kind() Kind }
+
+// Found is the first command of a cluster: it names it and makes its first operator's key.
+type Found struct {
+	ClusterID string    `cbor:"1,keyasint"`
+	DigestKey DigestKey `cbor:"2,keyasint"`
+	Admin     APIKey    `cbor:"3,keyasint"`
+}
+
+// PutIssuer makes an issuer or replaces the rules of one. Keys are given only with an
+// inline JWK set; they then replace the issuer's keys.
+type PutIssuer struct {
+	Issuer Issuer       `cbor:"1,keyasint"`
+	Keys   []SigningKey `cbor:"2,keyasint,omitempty"`
+}
+
+// DeleteIssuer ends the trust in an issuer. Its revocations stay until they expire.
+type DeleteIssuer struct {
+	ID string `cbor:"1,keyasint"`
+}
+
+// PutSigningKeys replaces the keys of an issuer with those that were fetched. Keys that it
+// no longer names are kept as retired for the issuer's longest lifetime.
+type PutSigningKeys struct {
+	Keys SigningKeys `cbor:"1,keyasint"`
+}
+
+// PutConsumer makes a consumer or replaces one.
+type PutConsumer struct {
+	Consumer Consumer `cbor:"1,keyasint"`
+}
+
+// DeleteConsumer deletes a consumer and its keys.
+type DeleteConsumer struct {
+	ID string `cbor:"1,keyasint"`
+}
+
+// CreateKey adds an API key.
+type CreateKey struct {
+	Key APIKey `cbor:"1,keyasint"`
+}
+
+// UpdateKey changes what is set of an API key.
+type UpdateKey struct {
+	ID        string     `cbor:"1,keyasint"`
+	Name      *string    `cbor:"2,keyasint,omitempty"`
+	Scopes    *[]string  `cbor:"3,keyasint,omitempty"`
+	Metadata  []byte     `cbor:"4,keyasint,omitempty"`
+	ExpiresAt *time.Time `cbor:"5,keyasint,omitempty"`
+	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
+}
+
+// DeleteKey deletes an API key.
+type DeleteKey struct {
+	ID string `cbor:"1,keyasint"`
+}
+
+// Revoke adds revocations: all of them, or none if one is refused. At most MaxRevocations.
+type Revoke struct {
+	Revocations []Revocation `cbor:"1,keyasint"`
+}
+
+// Lift takes back all revocations with the digest of one name.
+type Lift struct {
+	Digest Digest `cbor:"1,keyasint"`
+	Reason string `cbor:"2,keyasint"`
+}
+
+// Expire drops the revocations and remembered requests whose bucket lies below Before.
+type Expire struct {
+	Before Bucket `cbor:"1,keyasint"`
+}
+
+// Kind of each body.
+func (Found) Kind() Kind          { return KindFound }
+func (PutIssuer) Kind() Kind      { return KindPutIssuer }
+func (DeleteIssuer) Kind() Kind   { return KindDeleteIssuer }
+func (PutSigningKeys) Kind() Kind { return KindPutSigningKeys }
+func (PutConsumer) Kind() Kind    { return KindPutConsumer }
+func (DeleteConsumer) Kind() Kind { return KindDeleteConsumer }
+func (CreateKey) Kind() Kind      { return KindCreateKey }
+func (UpdateKey) Kind() Kind      { return KindUpdateKey }
+func (DeleteKey) Kind() Kind      { return KindDeleteKey }
+func (Revoke) Kind() Kind         { return KindRevoke }
+func (Lift) Kind() Kind           { return KindLift }
+func (Expire) Kind() Kind         { return KindExpire }
+
+// Request identifies the request that a command came from, so that it is done once.
+type Request struct {
+	// Key is the caller's Idempotency-Key; empty when the caller gave none.
+	Key string `cbor:"1,keyasint,omitempty"`
+	// Sum is the SHA-256 of what was asked for: the same Key with another Sum is refused.
+	Sum [32]byte `cbor:"2,keyasint,omitempty"`
+}
+
+// Command is one change that the cluster agrees on.
+type Command struct {
+	// Skippable says that a node that does not know the kind may leave the command out.
+	Skippable bool
+	// Stamp is the leader's time when it took the command. Apply knows no other time.
+	Stamp time.Time
+	// By is the id of the API key that asked for it, or empty for the cluster itself.
+	By      string
+	Request Request
+	Body    Body
+}
+
+// Result is what came of an applied command.
+type Result struct {
+	// Revision at which the command took effect. For a repeated request, that of the first.
+	Revision Revision `cbor:"1,keyasint"`
+	// Ref is the id of the record that the command made or changed, if it is about one.
+	Ref string `cbor:"2,keyasint,omitempty"`
+	// Repeated says that the request had been done before and nothing was changed now.
+	Repeated bool `cbor:"3,keyasint,omitempty"`
+	// Rejection, if not nil, says why nothing was changed.
+	Rejection *Rejection `cbor:"4,keyasint,omitempty"`
+}
+
+// A command's header: format, flags, kind. The rest is the envelope in CBOR.
+const (
+	commandFormat   = 1
+	flagSkippable   = 1
+	commandHeader   = 4
+	knownFlags      = flagSkippable
+	maxRequestKey   = 255
+	commandByMaxLen = 63
+)
+
+type envelope struct {
+	StampMillis int64      `cbor:"1,keyasint,omitempty"`
+	By          string     `cbor:"2,keyasint,omitempty"`
+	Request     Request    `cbor:"3,keyasint,omitzero"`
+	Body        rawMessage `cbor:"4,keyasint"`
+}
+
+// UnknownCommandError says that a command is of a format or kind that this program does not
+// know. If Skippable is false, a node must stop rather than go on without it (P11).
+type UnknownCommandError struct {
+	Format    uint8
+	Kind      Kind
+	Skippable bool
+}
+
+func (e *UnknownCommandError) Error() string {
+	return fmt.Sprintf("the log holds a command (format %d, %s) that this version of veto does not know; start a version that does", e.Format, e.Kind)
+}
+
+var errShortCommand = errors.New("command: shorter than its header")
+
+// Encode returns the byte form of the command.
+func (c *Command) Encode() ([]byte, error) {
+	body, err := Encode(c.Body)
+	if err != nil {
+		return nil, err
+	}
+	e := envelope{By: c.By, Request: c.Request, Body: body}
+	if !c.Stamp.IsZero() {
+		e.StampMillis = c.Stamp.UnixMilli()
+	}
+	rest, err := Encode(e)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, commandHeader, commandHeader+len(rest))
+	out[0] = commandFormat
+	if c.Skippable {
+		out[1] = flagSkippable
+	}
+	binary.BigEndian.PutUint16(out[2:], uint16(c.Body.Kind()))
+	out = append(out, rest...)
+	if len(out) > MaxCommand {
+		return nil, Invalid("the change is %d bytes; at most %d fit in one", len(out), MaxCommand)
+	}
+	return out, nil
+}
+
+// DecodeCommand reads the byte form. A command of an unknown format or kind gives an
+// *UnknownCommandError.
+func DecodeCommand(b []byte) (Command, error) {
+	if len(b) < commandHeader {
+		return Command{}, errShortCommand
+	}
+	format, flags, kind := b[0], b[1], Kind(binary.BigEndian.Uint16(b[2:]))
+	skippable := flags&flagSkippable != 0
+	if format != commandFormat || flags&^knownFlags != 0 || !kind.known() {
+		return Command{}, &UnknownCommandError{Format: format, Kind: kind, Skippable: skippable}
+	}
+	if len(b) > MaxCommand {
+		return Command{}, fmt.Errorf("command: %d bytes, over the limit of %d", len(b), MaxCommand)
+	}
+	var e envelope
+	if err := Decode(b[commandHeader:], &e); err != nil {
+		return Command{}, fmt.Errorf("command %s: %w", kind, err)
+	}
+	if len(e.By) > commandByMaxLen || len(e.Request.Key) > maxRequestKey {
+		return Command{}, fmt.Errorf("command %s: an id in it is too long", kind)
+	}
+	decoded, err := decodeBody(kind, e.Body)
+	if err != nil {
+		return Command{}, fmt.Errorf("command %s: %w", kind, err)
+	}
+	c := Command{Skippable: skippable, By: e.By, Request: e.Request, Body: decoded}
+	if e.StampMillis != 0 {
+		c.Stamp = time.UnixMilli(e.StampMillis).UTC()
+	}
+	return c, nil
+}
+
+func (k Kind) known() bool { return int(k) < len(kindNames) && kindNames[k] != "" }
+
+func decodeBody(kind Kind, b []byte) (Body, error) {
+	switch kind {
+	case KindFound:
+		return decodeAs[Found](b)
+	case KindPutIssuer:
+		return decodeAs[PutIssuer](b)
+	case KindDeleteIssuer:
+		return decodeAs[DeleteIssuer](b)
+	case KindPutSigningKeys:
+		return decodeAs[PutSigningKeys](b)
+	case KindPutConsumer:
+		return decodeAs[PutConsumer](b)
+	case KindDeleteConsumer:
+		return decodeAs[DeleteConsumer](b)
+	case KindCreateKey:
+		return decodeAs[CreateKey](b)
+	case KindUpdateKey:
+		return decodeAs[UpdateKey](b)
+	case KindDeleteKey:
+		return decodeAs[DeleteKey](b)
+	case KindRevoke:
+		return decodeAs[Revoke](b)
+	case KindLift:
+		return decodeAs[Lift](b)
+	case KindExpire:
+		return decodeAs[Expire](b)
+	}
+	return nil, &UnknownCommandError{Format: commandFormat, Kind: kind}
+}
+
+func decodeAs[T Body](b []byte) (Body, error) {
+	var v T
+	err := Decode(b, &v)
+	return v, err
+}

@@ -1,0 +1,27 @@
+// Package record holds what the cluster agrees on, and its byte form: issuers and
+// their signing keys, consumers, API keys, revocations, the commands that change
+// them, and the revision at which each became true.
+//
+// It is the vocabulary of Veto: every other room imports it and it imports none of
+// them. It is pure. It opens no file, reads no clock and starts no goroutine. It does
+// not decide whether a credential is good (validate does) nor in which order commands
+// take effect (replication does).
+//
+// Byte forms. Records and command bodies are deterministic CBOR (RFC 8949 section
+// 4.2.1) with integer field numbers. A number, once used, keeps its meaning for good: a
+// field may be renamed, never renumbered. A command carries a fixed header in front of
+// its body, so that a node that does not know the command still knows whether it may
+// skip it (see Command).
+//
+// Promises:
+//
+//	R1  Encoding the same record gives the same bytes on every node.
+//	    TestEncodingIsDeterministic
+//	R2  Decoding never panics, whatever the bytes, and refuses unknown versions.
+//	    FuzzDecodeCommand, TestUnknownCommand
+//	R3  Two different names have different digests, whatever characters they hold.
+//	    TestDigestSeparatesFields
+//
+// Values returned from this package share no memory with its arguments, except where a
+// method says so.
+package record

@@ -1,0 +1,224 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds and defaults of an issuer's rules.
+const (
+	DefaultMaxLifetime = 24 * time.Hour
+	LongestMaxLifetime = 366 * 24 * time.Hour
+	DefaultLeeway      = 30 * time.Second
+	LongestLeeway      = 5 * time.Minute
+	maxListItems       = 100
+	maxURL             = 2048
+	maxInlineJWKS      = 256 << 10
+)
+
+// Algorithms are the JWS algorithms that an issuer may use (RFC 7518 section 3.1, RFC 8037).
+var Algorithms = []string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+	"ES256", "ES384", "ES512", "EdDSA",
+}
+
+// DefaultAlgorithms are those of an issuer that names none.
+var DefaultAlgorithms = []string{"RS256", "ES256", "EdDSA"}
+
+// Issuer is a trusted token issuer: its iss, where its keys come from, and what its tokens
+// must look like. Exactly one of Discovery, JWKSURI and JWKS is set.
+type Issuer struct {
+	// ID names the issuer in paths and logs: 1 to 63 of a-z, 0-9, dash.
+	ID string `json:"id" cbor:"1,keyasint"`
+	// Issuer is the exact value of the tokens' iss claim (RFC 7519 section 4.1.1).
+	Issuer string `json:"issuer" cbor:"2,keyasint"`
+	// Discovery is the URL of the issuer's metadata document, which names its jwks_uri.
+	Discovery string `json:"discovery,omitempty" cbor:"3,keyasint,omitempty"`
+	// JWKSURI is the URL of the issuer's JWK set (RFC 7517 section 5).
+	JWKSURI string `json:"jwks_uri,omitempty" cbor:"4,keyasint,omitempty"`
+	// JWKS is the JWK set itself, for issuers that publish none. At most 256 KiB.
+	JWKS json.RawMessage `json:"jwks,omitempty" cbor:"5,keyasint,omitempty"`
+	// Algorithms that tokens may use; DefaultAlgorithms when empty.
+	Algorithms []string `json:"algorithms,omitempty" cbor:"6,keyasint,omitempty"`
+	// Audiences of which a token must name at least one; any audience will do when empty.
+	Audiences []string `json:"audiences,omitempty" cbor:"7,keyasint,omitempty"`
+	// Types are the accepted typ header values, compared without case and without
+	// "application/" (RFC 8725 section 3.11); any will do when empty.
+	Types []string `json:"types,omitempty" cbor:"8,keyasint,omitempty"`
+	// MaxLifetime bounds exp - iat. A token that claims more is denied (P12), and a
+	// revocation is kept for this long. 24h when zero, at most 366 days.
+	MaxLifetime Duration `json:"max_lifetime,omitempty" cbor:"9,keyasint,omitempty"`
+	// Leeway is the clock difference that is forgiven. 30s when zero, at most 5m.
+	Leeway Duration `json:"leeway,omitempty" cbor:"10,keyasint,omitempty"`
+	// AllowNoExpiry admits tokens without exp; their revocations are then kept for good.
+	AllowNoExpiry bool `json:"allow_no_expiry,omitempty" cbor:"11,keyasint,omitempty"`
+	// Revision of the last change. Set when the command is applied.
+	Revision Revision `json:"revision" cbor:"12,keyasint,omitempty"`
+	// ShorterBefore holds, for tokens that were issued before MaxLifetime was raised, the
+	// limit that they are held to still: their revocations were kept no longer than that.
+	ShorterBefore []LifetimeLimit `json:"shorter_before,omitempty" cbor:"13,keyasint,omitempty"`
+}
+
+// LifetimeLimit holds tokens issued before a time to a lifetime.
+type LifetimeLimit struct {
+	IssuedBefore time.Time `json:"issued_before" cbor:"1,keyasint"`
+	MaxLifetime  Duration  `json:"max_lifetime" cbor:"2,keyasint"`
+}
+
+// WithDefaults returns the issuer with its unset rules filled in.
+func (i Issuer) WithDefaults() Issuer {
+	if i.MaxLifetime == 0 {
+		i.MaxLifetime = Duration(DefaultMaxLifetime)
+	}
+	if i.Leeway == 0 {
+		i.Leeway = Duration(DefaultLeeway)
+	}
+	if len(i.Algorithms) == 0 {
+		i.Algorithms = slices.Clone(DefaultAlgorithms)
+	}
+	return i
+}
+
+// LifetimeFor returns the longest lifetime that a token issued at the given time may claim.
+func (i *Issuer) LifetimeFor(issuedAt time.Time) time.Duration {
+	limit := time.Duration(i.MaxLifetime)
+	for _, l := range i.ShorterBefore {
+		if issuedAt.Before(l.IssuedBefore) {
+			limit = min(limit, time.Duration(l.MaxLifetime))
+		}
+	}
+	return limit
+}
+
+// Check reports what is wrong with the issuer as an operator gave it, or nil. The error is
+// a *Rejection that is safe to show to that operator.
+func (i *Issuer) Check() error {
+	if err := checkID("issuer id", i.ID); err != nil {
+		return err
+	}
+	if i.Issuer == "" || len(i.Issuer) > maxURL {
+		return Invalid("issuer: give the exact iss claim of its tokens, 1 to %d characters", maxURL)
+	}
+	if err := i.checkSource(); err != nil {
+		return err
+	}
+	if d := time.Duration(i.MaxLifetime); d < 0 || d > LongestMaxLifetime {
+		return Invalid("max_lifetime: must be between 1s and %s", Duration(LongestMaxLifetime))
+	}
+	if d := time.Duration(i.Leeway); d < 0 || d > LongestLeeway {
+		return Invalid("leeway: must be between 0s and %s", Duration(LongestLeeway))
+	}
+	for _, a := range i.Algorithms {
+		if !slices.Contains(Algorithms, a) {
+			return Invalid("algorithms: %q is not one of %s", a, strings.Join(Algorithms, ", "))
+		}
+	}
+	return checkLists(map[string][]string{
+		"algorithms": i.Algorithms, "audiences": i.Audiences, "types": i.Types,
+	})
+}
+
+func (i *Issuer) checkSource() error {
+	given := 0
+	for name, raw := range map[string]string{"discovery": i.Discovery, "jwks_uri": i.JWKSURI} {
+		if raw == "" {
+			continue
+		}
+		given++
+		u, err := url.Parse(raw)
+		if err != nil || len(raw) > maxURL || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil {
+			return Invalid("%s: must be an http or https URL without a user in it", name)
+		}
+	}
+	if len(i.JWKS) > 0 {
+		given++
+		if len(i.JWKS) > maxInlineJWKS {
+			return Invalid("jwks: at most %d bytes", maxInlineJWKS)
+		}
+	}
+	if given != 1 {
+		return Invalid("give exactly one of discovery, jwks_uri and jwks")
+	}
+	return nil
+}
+
+// SigningKeyStatus says what a signing key is good for.
+type SigningKeyStatus string
+
+// The statuses of a signing key. A retired key is one that its issuer no longer
+// publishes; tokens that it signed are still good until they expire.
+const (
+	SigningKeyActive  SigningKeyStatus = "active"
+	SigningKeyRetired SigningKeyStatus = "retired"
+)
+
+// SigningKey is one public verification key of an issuer.
+type SigningKey struct {
+	// KID is the key's id within its issuer; may be empty (RFC 7517 section 4.5).
+	KID string `json:"kid" cbor:"1,keyasint,omitempty"`
+	// Alg is the only algorithm that the key may be used with.
+	Alg string `json:"alg" cbor:"2,keyasint"`
+	// JWK is the public key as a JWK in JSON. It never holds private members.
+	JWK json.RawMessage `json:"jwk" cbor:"3,keyasint"`
+	// Status is active or retired.
+	Status SigningKeyStatus `json:"status" cbor:"4,keyasint"`
+	// RetiredAt is when the issuer was first seen without the key; zero while active.
+	RetiredAt time.Time `json:"retired_at,omitzero" cbor:"5,keyasint,omitzero"`
+}
+
+// SigningKeys are all keys of one issuer as of one fetch.
+type SigningKeys struct {
+	IssuerID  string       `json:"issuer_id" cbor:"1,keyasint"`
+	FetchedAt time.Time    `json:"fetched_at" cbor:"2,keyasint"`
+	Keys      []SigningKey `json:"keys" cbor:"3,keyasint"`
+	Revision  Revision     `json:"revision" cbor:"4,keyasint,omitempty"`
+}
+
+func checkID(what, id string) error {
+	if len(id) == 0 || len(id) > 63 {
+		return Invalid("%s: 1 to 63 of a-z, 0-9 and dash", what)
+	}
+	for _, c := range id {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return Invalid("%s: 1 to 63 of a-z, 0-9 and dash; %q is not", what, c)
+		}
+	}
+	return nil
+}
+
+func checkLists(lists map[string][]string) error {
+	for name, list := range lists {
+		if len(list) > maxListItems {
+			return Invalid("%s: at most %d", name, maxListItems)
+		}
+		for _, s := range list {
+			if s == "" || len(s) > maxURL {
+				return Invalid("%s: each must have 1 to %d characters", name, maxURL)
+			}
+		}
+	}
+	return nil
+}
+
+// Duration is a time.Duration that reads and writes itself as text, such as "1h30m".
+type Duration time.Duration
+
+// String is the text form.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes the text form.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 90s or 24h", b)
+	}
+	*d = Duration(v)
+	return nil
+}

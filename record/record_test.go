@@ -1,0 +1,187 @@
+package record_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"veto/record"
+)
+
+func revoke() record.Command {
+	return record.Command{
+		Stamp: time.UnixMilli(1_700_000_000_123).UTC(), By: "key_1",
+		Request: record.Request{Key: "retry-1", Sum: [32]byte{1}},
+		Body: record.Revoke{Revocations: []record.Revocation{{
+			Name:      record.Name{Target: record.TargetSubject, Issuer: "https://issuer.example", Value: "alice"},
+			NotBefore: time.Unix(1_700_000_000, 0).UTC(), Reason: "left",
+		}}},
+	}
+}
+
+func TestCommandSurvivesItsByteForm(t *testing.T) {
+	want := revoke()
+	b, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := record.DecodeCommand(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// R1
+func TestEncodingIsDeterministic(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := record.APIKey{
+			ID:     rapid.String().Draw(t, "id"),
+			Scopes: rapid.SliceOf(rapid.String()).Draw(t, "scopes"),
+			Roles:  []record.Role{record.RoleAuditor},
+		}
+		first, err := record.Encode(&key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back record.APIKey
+		if err := record.Decode(first, &back); err != nil {
+			t.Fatal(err)
+		}
+		second, err := record.Encode(&back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second) {
+			t.Fatalf("encoded %x, then %x", first, second)
+		}
+	})
+}
+
+// R2
+func TestUnknownCommand(t *testing.T) {
+	c := revoke()
+	known, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(b []byte){
+		"format":   func(b []byte) { b[0] = 99 },
+		"a flag":   func(b []byte) { b[1] = 0x80 },
+		"kind":     func(b []byte) { b[2] = 0xff },
+		"kind one": func(b []byte) { b[2], b[3] = 0, 0 },
+	} {
+		for _, skippable := range []bool{false, true} {
+			b := bytes.Clone(known)
+			change(b)
+			if skippable {
+				b[1] |= 1
+			}
+			_, err := record.DecodeCommand(b)
+			var unknown *record.UnknownCommandError
+			if !errors.As(err, &unknown) || unknown.Skippable != skippable {
+				t.Errorf("%s: got %v, want an unknown command with skippable=%v", name, err, skippable)
+			}
+		}
+	}
+}
+
+func FuzzDecodeCommand(f *testing.F) {
+	c := revoke()
+	b, err := c.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte{1, 0, 0, 1})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := record.DecodeCommand(b)
+		if err != nil {
+			return
+		}
+		again, err := c.Encode()
+		if err != nil {
+			t.Fatalf("decoded, yet cannot be encoded: %v", err)
+		}
+		if _, err := record.DecodeCommand(again); err != nil {
+			t.Fatalf("encoded, yet cannot be decoded: %v", err)
+		}
+	})
+}
+
+// R3
+func TestDigestSeparatesFields(t *testing.T) {
+	key := record.DigestKey{7}
+	rapid.Check(t, func(t *rapid.T) {
+		name := func(label string) record.Name {
+			return record.Name{
+				Target: record.Target(rapid.IntRange(1, 9).Draw(t, label+" target")),
+				Issuer: rapid.StringMatching(`[ab]{0,3}`).Draw(t, label+" issuer"),
+				Value:  rapid.StringMatching(`[ab]{0,3}`).Draw(t, label+" value"),
+			}
+		}
+		a, b := name("a"), name("b")
+		if (a == b) != (key.Digest(a) == key.Digest(b)) {
+			t.Fatalf("%+v and %+v: digests %x and %x", a, b, key.Digest(a), key.Digest(b))
+		}
+	})
+	if (record.DigestKey{1}).Digest(record.Name{Target: 1}) == (record.DigestKey{2}).Digest(record.Name{Target: 1}) {
+		t.Error("the digest does not depend on the cluster's key")
+	}
+}
+
+func TestRevocationID(t *testing.T) {
+	d := record.DigestKey{1}.Digest(record.Name{Target: record.TargetJTI, Issuer: "i", Value: "v"})
+	back, err := record.ParseRevocationID(d.RevocationID())
+	if err != nil || back != d {
+		t.Errorf("%s came back as %x, %v", d.RevocationID(), back, err)
+	}
+	for _, bad := range []string{"", "rev_", "key_0000", "rev_" + "U", d.RevocationID() + "0"} {
+		if _, err := record.ParseRevocationID(bad); err == nil {
+			t.Errorf("%q was taken for a revocation id", bad)
+		}
+	}
+}
+
+func TestNameCheck(t *testing.T) {
+	for _, c := range []struct {
+		name record.Name
+		ok   bool
+	}{
+		{record.Name{Target: record.TargetJTI, Issuer: "i", Value: "v"}, true},
+		{record.Name{Target: record.TargetIssuer, Issuer: "i"}, true},
+		{record.Name{Target: record.TargetKey, Value: "key_1"}, true},
+		{record.Name{Target: record.TargetJTI, Value: "v"}, false},
+		{record.Name{Target: record.TargetJTI, Issuer: "i"}, false},
+		{record.Name{Target: record.TargetIssuer, Issuer: "i", Value: "v"}, false},
+		{record.Name{Target: record.TargetKey, Issuer: "i", Value: "v"}, false},
+		{record.Name{Issuer: "i", Value: "v"}, false},
+		{record.Name{Target: 99, Issuer: "i", Value: "v"}, false},
+		{record.Name{Target: record.TargetJTI, Issuer: "i", Value: string(make([]byte, 5000))}, false},
+	} {
+		if err := c.name.Check(); (err == nil) != c.ok {
+			t.Errorf("%.80v: %v, want ok=%v", c.name, err, c.ok)
+		}
+	}
+}
+
+func TestLifetimeOfTokensFromBeforeARaise(t *testing.T) {
+	raised := time.Unix(1_700_000_000, 0)
+	i := record.Issuer{
+		MaxLifetime:   record.Duration(24 * time.Hour),
+		ShorterBefore: []record.LifetimeLimit{{IssuedBefore: raised, MaxLifetime: record.Duration(time.Hour)}},
+	}
+	if got := i.LifetimeFor(raised.Add(-time.Second)); got != time.Hour {
+		t.Errorf("issued before the raise: %s, want 1h", got)
+	}
+	if got := i.LifetimeFor(raised); got != 24*time.Hour {
+		t.Errorf("issued after the raise: %s, want 24h", got)
+	}
+}

@@ -1,0 +1,19 @@
+package record
+
+import "time"
+
+// Revision is the Raft index at which something became true. It is the cluster's only
+// clock for order: of two revisions, the greater is the later. Zero is before everything.
+type Revision uint64
+
+// Freshness says how far a node's state reaches.
+type Freshness struct {
+	// Revision is the last one that the node's index holds entirely.
+	Revision Revision
+	// AsOf is the time as of which the state is known to be complete: nothing that was
+	// committed before it is missing. Zero when the node cannot tell.
+	AsOf time.Time
+	// Ready is false until the node has caught up with the commit index that the leader
+	// reported after this node's start (P10). Nothing may be allowed before.
+	Ready bool
+}

@@ -1,0 +1,227 @@
+package record
+
+import (
+	"encoding/base32"
+	"encoding/binary"
+	"strings"
+	"time"
+
+	"github.com/dchest/siphash"
+)
+
+// Target is what a revocation names. The numbers are on disk and never change.
+type Target uint8
+
+// The targets.
+const (
+	TargetJTI        Target = 1 // one token, by its jti (RFC 7519 section 4.1.7)
+	TargetToken      Target = 2 // one token, by the SHA-256 of its signing input
+	TargetSubject    Target = 3 // all tokens of a sub
+	TargetClient     Target = 4 // all tokens of a client_id (or azp)
+	TargetSession    Target = 5 // all tokens of a sid
+	TargetSigningKey Target = 6 // all tokens signed with a kid
+	TargetIssuer     Target = 7 // all tokens of an issuer
+	TargetKey        Target = 8 // one API key, by its id
+	TargetConsumer   Target = 9 // all API keys of a consumer
+)
+
+var targetNames = [...]string{
+	TargetJTI: "jti", TargetToken: "token", TargetSubject: "subject", TargetClient: "client",
+	TargetSession: "session", TargetSigningKey: "signing_key", TargetIssuer: "issuer",
+	TargetKey: "key", TargetConsumer: "consumer",
+}
+
+// TargetNames are the text forms of all targets, in the order of their numbers.
+func TargetNames() []string { return append([]string(nil), targetNames[1:]...) }
+
+// String is the text form, as in the API.
+func (t Target) String() string {
+	if int(t) < len(targetNames) && targetNames[t] != "" {
+		return targetNames[t]
+	}
+	return "unknown"
+}
+
+// MarshalText writes the text form.
+func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads the text form; an unknown one is a *Rejection.
+func (t *Target) UnmarshalText(b []byte) error {
+	for i, name := range targetNames {
+		if name != "" && name == string(b) {
+			*t = Target(i)
+			return nil
+		}
+	}
+	return Invalid("target: %q is not one of %s", b, strings.Join(TargetNames(), ", "))
+}
+
+// OfIssuer tells whether the target's values have a meaning only within an issuer.
+func (t Target) OfIssuer() bool { return t >= TargetJTI && t <= TargetIssuer }
+
+// OneToken tells whether the target names something that no token issued later will have,
+// so that its revocation may end when the tokens issued by now have ended.
+func (t Target) OneToken() bool {
+	return t == TargetJTI || t == TargetToken || t == TargetSession
+}
+
+// Dated tells whether a revocation of the target may carry a not-before time.
+func (t Target) Dated() bool {
+	switch t {
+	case TargetSubject, TargetClient, TargetSession, TargetIssuer, TargetConsumer:
+		return true
+	}
+	return false
+}
+
+// Name is what a revocation names and what a look-up asks for. It is compared exactly.
+type Name struct {
+	Target Target `json:"target" cbor:"1,keyasint"`
+	// Issuer is the iss within which Value has its meaning; empty for key and consumer.
+	Issuer string `json:"issuer,omitempty" cbor:"2,keyasint,omitempty"`
+	// Value is the jti, sub, client id and so on; empty for target issuer.
+	Value string `json:"value,omitempty" cbor:"3,keyasint,omitempty"`
+}
+
+// MaxNameValue bounds Value and Issuer of a name, in bytes.
+const MaxNameValue = 2048
+
+// Check reports what is wrong with the name as it was given, or nil.
+func (n Name) Check() error {
+	switch {
+	case n.Target == 0 || n.Target.String() == "unknown":
+		return Invalid("target: give one of %s", strings.Join(TargetNames(), ", "))
+	case n.Target.OfIssuer() && n.Issuer == "":
+		return Invalid("issuer: a %s has a meaning only within an issuer; give its iss", n.Target)
+	case !n.Target.OfIssuer() && n.Issuer != "":
+		return Invalid("issuer: a %s belongs to no issuer; leave it out", n.Target)
+	case n.Target == TargetIssuer && n.Value != "":
+		return Invalid("value: to revoke an issuer, give its iss as issuer and no value")
+	case n.Target != TargetIssuer && n.Value == "":
+		return Invalid("value: give the %s to revoke", n.Target)
+	case len(n.Value) > MaxNameValue || len(n.Issuer) > MaxNameValue:
+		return Invalid("value and issuer: at most %d bytes each", MaxNameValue)
+	}
+	return nil
+}
+
+// Digest stands for a name in the index and in the store. It is keyed with a secret of the
+// cluster, so that nobody outside can choose names that collide.
+type Digest [16]byte
+
+// DigestKey is the secret of the cluster under which names are digested.
+type DigestKey [16]byte
+
+// Digest returns the digest of the name. It does not allocate for names under 400 bytes.
+func (k DigestKey) Digest(n Name) Digest {
+	var room [448]byte
+	b := append(room[:0], byte(n.Target))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(n.Issuer)))
+	b = append(b, n.Issuer...)
+	b = append(b, n.Value...)
+	hi, lo := siphash.Hash128(binary.LittleEndian.Uint64(k[:8]), binary.LittleEndian.Uint64(k[8:]), b)
+	var d Digest
+	binary.BigEndian.PutUint64(d[:8], hi)
+	binary.BigEndian.PutUint64(d[8:], lo)
+	return d
+}
+
+const revocationPrefix = "rev_"
+
+var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// RevocationID is the id of every revocation of the name that the digest stands for:
+// revoking twice is the same revocation.
+func (d Digest) RevocationID() string { return revocationPrefix + idText.EncodeToString(d[:]) }
+
+// ParseRevocationID is the reverse of RevocationID.
+func ParseRevocationID(id string) (Digest, error) {
+	var d Digest
+	text, ok := strings.CutPrefix(id, revocationPrefix)
+	b, err := idText.DecodeString(text)
+	if !ok || err != nil || len(b) != len(d) {
+		return d, Invalid("revocation id: %q and 26 characters", revocationPrefix)
+	}
+	copy(d[:], b)
+	return d, nil
+}
+
+// Bucket is an hour: the count of hours since 1970 until which a revocation must be kept.
+type Bucket uint32
+
+// Forever is the bucket of the revocations that are kept until someone lifts them.
+const Forever Bucket = 1<<32 - 1
+
+// BucketUntil returns the first bucket that ends no earlier than the time.
+func BucketUntil(t time.Time) Bucket { return Bucket((t.Unix() + 3599) / 3600) }
+
+// End is the time at which the bucket may be dropped; zero for Forever.
+func (b Bucket) End() time.Time {
+	if b == Forever {
+		return time.Time{}
+	}
+	return time.Unix(int64(b)*3600, 0).UTC()
+}
+
+// Revocation is a rule that denies.
+type Revocation struct {
+	// Name is what it denies.
+	Name
+	// NotBefore, if set, spares tokens that were issued after it: those with iat <=
+	// NotBefore, or without an iat, are denied. Whole seconds, as iat mostly is.
+	NotBefore time.Time `json:"not_before,omitzero" cbor:"4,keyasint,omitzero"`
+	// Expiry is the verified exp of the one token that it names, when the token itself was
+	// presented; otherwise zero. An expiry that was merely claimed never gets here.
+	Expiry time.Time `json:"-" cbor:"5,keyasint,omitzero"`
+	// Reason is for people; at most 500 bytes.
+	Reason string `json:"reason,omitempty" cbor:"6,keyasint,omitempty"`
+	// By is the id of the API key that asked for it.
+	By string `json:"by,omitempty" cbor:"7,keyasint,omitempty"`
+	// At, KeptUntil and Revision are set when the command is applied. KeptUntil is zero when
+	// the revocation is kept until someone lifts it.
+	At        time.Time `json:"at,omitzero" cbor:"8,keyasint,omitzero"`
+	KeptUntil time.Time `json:"kept_until,omitzero" cbor:"9,keyasint,omitzero"`
+	Revision  Revision  `json:"revision" cbor:"10,keyasint,omitempty"`
+}
+
+const maxReason = 500
+
+// Check reports what is wrong with the revocation as it was given, or nil.
+func (r *Revocation) Check() error {
+	if err := r.Name.Check(); err != nil {
+		return err
+	}
+	if !r.NotBefore.IsZero() && !r.Target.Dated() {
+		return Invalid("not_before: a %s cannot be revoked in part", r.Target)
+	}
+	if y := r.NotBefore.Year(); !r.NotBefore.IsZero() && (y < 1970 || y > 9999) {
+		return Invalid("not_before: out of range")
+	}
+	if len(r.Reason) > maxReason {
+		return Invalid("reason: at most %d bytes", maxReason)
+	}
+	return nil
+}
+
+// Cutoff is NotBefore as a comparable number: a token is denied when its iat, in seconds
+// since 1970, is not above it. A revocation without NotBefore denies whatever the iat.
+func (r *Revocation) Cutoff() int64 {
+	if r.NotBefore.IsZero() {
+		return DeniesAll
+	}
+	return r.NotBefore.Unix()
+}
+
+// DeniesAll is the cut-off that no iat is above.
+const DeniesAll int64 = 1<<63 - 1
+
+// NoIssuedAt is the iat, in seconds, of a credential that has none: older than any cut-off.
+const NoIssuedAt int64 = -1 << 63
+
+// Bucket is the bucket in which the revocation is kept.
+func (r *Revocation) Bucket() Bucket {
+	if r.KeptUntil.IsZero() {
+		return Forever
+	}
+	return BucketUntil(r.KeptUntil)
+}

@@ -1,0 +1,56 @@
+package record
+
+import "encoding/binary"
+
+// Table is the first byte of a key in the store. The bytes are on disk and never change.
+type Table byte
+
+// The tables, with their keys and values.
+const (
+	TableMeta        Table = 'm' // name -> what the name says; see store
+	TableIssuers     Table = 'i' // issuer id -> Issuer
+	TableIss         Table = 'n' // iss -> issuer id
+	TableSigningKeys Table = 's' // issuer id -> SigningKeys
+	TableConsumers   Table = 'c' // consumer id -> Consumer
+	TableKeys        Table = 'k' // key id -> APIKey
+	TableKeyHashes   Table = 'h' // key hash -> key id
+	TableConsumerKey Table = 'o' // consumer id, 0, key id -> nothing
+	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation
+	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
+	TableAudit       Table = 'a' // revision -> Audit
+)
+
+// Key returns the store key of the parts in the table.
+func (t Table) Key(parts ...[]byte) []byte {
+	n := 1
+	for _, p := range parts {
+		n += len(p)
+	}
+	k := make([]byte, 1, n)
+	k[0] = byte(t)
+	for _, p := range parts {
+		k = append(k, p...)
+	}
+	return k
+}
+
+// Bytes is the sortable form of the bucket.
+func (b Bucket) Bytes() []byte { return binary.BigEndian.AppendUint32(nil, uint32(b)) }
+
+// Bytes is the sortable form of the revision.
+func (r Revision) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(r)) }
+
+// RevocationKey is the store key of a revocation with the digest of its name. The cut-off is
+// in it, so that revocations are only ever added: none overwrites another.
+func RevocationKey(b Bucket, d Digest, cutoff int64) []byte {
+	return TableRevocations.Key(b.Bytes(), d[:], binary.BigEndian.AppendUint64(nil, uint64(cutoff)))
+}
+
+// ParseRevocationKey is the reverse of RevocationKey.
+func ParseRevocationKey(k []byte) (b Bucket, d Digest, cutoff int64, ok bool) {
+	if len(k) != 1+4+16+8 || k[0] != byte(TableRevocations) {
+		return 0, d, 0, false
+	}
+	copy(d[:], k[5:21])
+	return Bucket(binary.BigEndian.Uint32(k[1:])), d, int64(binary.BigEndian.Uint64(k[21:])), true
+}
