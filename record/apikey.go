@@ -45,9 +45,11 @@ type APIKey struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero" cbor:"9,keyasint,omitzero"`
 	// Disabled keys are denied until they are enabled again.
 	Disabled bool `json:"disabled" cbor:"10,keyasint,omitempty"`
-	// CreatedAt and Revision are set when the command is applied.
+	// CreatedAt, Created (its revision) and Revision (of the last change) are set when the
+	// command is applied.
 	CreatedAt time.Time `json:"created_at,omitzero" cbor:"11,keyasint,omitzero"`
 	Revision  Revision  `json:"revision" cbor:"12,keyasint,omitempty"`
+	Created   Revision  `json:"-" cbor:"13,keyasint,omitempty"`
 }
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.

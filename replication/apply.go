@@ -1,0 +1,219 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"veto/record"
+	"veto/replication/consensus"
+	"veto/replication/index"
+	"veto/replication/machine"
+	"veto/replication/store"
+)
+
+// applier is the state machine: store, index and view in step. Its methods are called by one
+// goroutine, Raft's, and never two at once.
+type applier struct {
+	store   *store.Store
+	index   *index.Index
+	horizon *Horizon
+	view    *View
+	// announce is given what each committed command changed, after it is in force here.
+	announce func(changes []record.Change, feeds feeds, r record.Revision)
+}
+
+// feeds are the revisions of the last message on each public feed. They are part of the
+// state, so that whoever leads next goes on where the last leader ended.
+type feeds struct {
+	Revoked record.Revision `cbor:"1,keyasint,omitempty"`
+	Key     record.Revision `cbor:"2,keyasint,omitempty"`
+}
+
+var feedsKey = record.TableMeta.Key([]byte("feeds"))
+
+// applied is what one entry did, to be shown once it is committed.
+type applied struct {
+	revision record.Revision
+	changes  []record.Change
+	before   feeds
+	found    *record.Found
+}
+
+// Apply commits the entries' effects in one batch with the applied index (P3), then raises
+// the index (P5), then announces.
+func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
+	at, err := a.store.Applied()
+	if err != nil {
+		return nil, err
+	}
+	batch := a.store.Begin()
+	results := make([]record.Result, len(entries))
+	var done []applied
+	for i, e := range entries {
+		if e.Index <= at.Index {
+			results[i].Revision = record.Revision(e.Index)
+			continue
+		}
+		at.Index, at.Term = e.Index, e.Term
+		if e.Servers != nil {
+			at.Configuration, at.ConfigurationIndex = e.Servers, e.Index
+			continue
+		}
+		effect, result, err := a.one(batch, e)
+		if err != nil {
+			return nil, errors.Join(err, batch.Abort())
+		}
+		results[i] = result
+		done = append(done, effect)
+	}
+	if err := batch.Commit(at); err != nil {
+		return nil, err
+	}
+	return results, a.show(done, record.Revision(at.Index))
+}
+
+// one applies a command to the batch.
+func (a *applier) one(batch *store.Batch, e consensus.Entry) (applied, record.Result, error) {
+	effect := applied{revision: record.Revision(e.Index)}
+	c, err := record.DecodeCommand(e.Command)
+	var unknown *record.UnknownCommandError
+	if errors.As(err, &unknown) && unknown.Skippable {
+		return effect, record.Result{Revision: effect.revision}, nil
+	}
+	if err != nil {
+		return effect, record.Result{}, fmt.Errorf("entry %d: %w", e.Index, err)
+	}
+	result, changes, err := machine.Apply(batch, c, effect.revision)
+	if err != nil {
+		return effect, result, fmt.Errorf("entry %d: %w", e.Index, err)
+	}
+	if f, ok := c.Body.(record.Found); ok && result.Rejection == nil && !result.Repeated {
+		effect.found = &f
+	}
+	effect.changes = changes
+	effect.before, err = advanceFeeds(batch, changes, effect.revision)
+	return effect, result, err
+}
+
+// advanceFeeds notes which feeds the changes concern and returns the feeds as they were.
+func advanceFeeds(batch *store.Batch, changes []record.Change, r record.Revision) (feeds, error) {
+	var before feeds
+	b, ok, err := batch.Get(feedsKey)
+	if err == nil && ok {
+		err = record.Decode(b, &before)
+	}
+	if err != nil {
+		return before, err
+	}
+	now := before
+	for _, c := range changes {
+		switch c.Record.(type) {
+		case *record.Revocation:
+			if !c.Gone {
+				now.Revoked = r
+			}
+		case *record.APIKey:
+			now.Key = r
+		}
+	}
+	if now == before {
+		return before, nil
+	}
+	if b, err = record.Encode(now); err != nil {
+		return before, err
+	}
+	return before, batch.Put(feedsKey, b)
+}
+
+// show makes committed effects visible, in their order.
+func (a *applier) show(done []applied, last record.Revision) error {
+	for _, d := range done {
+		if d.found != nil {
+			if err := a.found(*d.found, d.revision); err != nil {
+				return err
+			}
+		}
+		a.index.Apply(d.changes, d.revision)
+		a.announce(d.changes, d.before, d.revision)
+	}
+	a.index.Apply(nil, last)
+	a.horizon.Reached(last)
+	return nil
+}
+
+func (a *applier) found(f record.Found, r record.Revision) error {
+	a.view.cluster.Store(&f)
+	a.horizon.Founded(f.ClusterID)
+	return a.index.Load(func(func(record.Change) bool) {}, f.ClusterID, f.DigestKey, r-1)
+}
+
+// Restore takes in the whole state of another node.
+func (a *applier) Restore(r io.Reader) error {
+	if _, err := a.store.Restore(r); err != nil {
+		return err
+	}
+	return a.load()
+}
+
+// load builds the index from the store.
+func (a *applier) load() error {
+	at, err := a.store.Applied()
+	if err != nil {
+		return err
+	}
+	found, ok, err := machine.Cluster(a.store)
+	if err != nil || !ok {
+		return err
+	}
+	var failed error
+	if err := a.index.Load(a.changes(&failed), found.ClusterID, found.DigestKey, record.Revision(at.Index)); err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
+	a.view.cluster.Store(&found)
+	a.horizon.Founded(found.ClusterID)
+	a.horizon.Reached(record.Revision(at.Index))
+	return nil
+}
+
+// changes goes through all records of the store that the index holds.
+func (a *applier) changes(failed *error) iter.Seq[record.Change] {
+	return func(yield func(record.Change) bool) {
+		for _, t := range []record.Table{
+			record.TableIssuers, record.TableSigningKeys, record.TableConsumers,
+			record.TableKeys, record.TableRevocations,
+		} {
+			err := a.store.Scan([]byte{byte(t)}, []byte{byte(t) + 1}, func(_, value []byte) (bool, error) {
+				r, err := decodeRecord(t, value)
+				return err == nil && yield(record.Change{Record: r}), err
+			})
+			if err != nil {
+				*failed = fmt.Errorf("table %c: %w", t, err)
+				return
+			}
+		}
+	}
+}
+
+func decodeRecord(t record.Table, value []byte) (record.Record, error) {
+	var r record.Record
+	switch t {
+	case record.TableIssuers:
+		r = new(record.Issuer)
+	case record.TableSigningKeys:
+		r = new(record.SigningKeys)
+	case record.TableConsumers:
+		r = new(record.Consumer)
+	case record.TableKeys:
+		r = new(record.APIKey)
+	case record.TableRevocations:
+		r = new(record.Revocation)
+	default:
+		return nil, fmt.Errorf("table %c holds no records for the index", t)
+	}
+	return r, record.Decode(value, r)
+}

@@ -1,0 +1,219 @@
+package broadcast
+
+import (
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"veto/record"
+)
+
+// Handlers take what other nodes send. They must not block.
+type Handlers struct {
+	Notice func(record.Notice)
+	Beacon func(record.Beacon)
+}
+
+// Config is what a Broadcast is made of.
+type Config struct {
+	NodeID string
+	// ClientAddr is where clients from outside connect, RouteAddr where other nodes do.
+	// AdvertiseRoute is the host:port that other nodes are told; RouteAddr if empty.
+	ClientAddr, RouteAddr, AdvertiseRoute string
+	// RouteTLS demands the cluster's certificate of both sides. ClientTLS may be nil.
+	RouteTLS, ClientTLS *tls.Config
+	// Authorize tells what a client with the token may do. Called from many goroutines.
+	Authorize func(token string) (Grant, bool)
+	Handlers  Handlers
+	Random    io.Reader
+	Log       *slog.Logger
+}
+
+const (
+	subjectNotice = "veto.internal.notice"
+	subjectBeacon = "veto.internal.beacon"
+
+	queueLength  = 65536
+	pendingBytes = 64 << 20
+)
+
+// Broadcast is the node's server and its connections to it.
+type Broadcast struct {
+	server  *server.Server
+	options *server.Options
+	nodes   *nats.Conn
+	public  *nats.Conn
+	log     *slog.Logger
+	id      string
+	counts  counts
+
+	queue chan *nats.Msg
+	wg    sync.WaitGroup
+	stop  chan struct{}
+
+	mu     sync.Mutex
+	routes []string
+}
+
+type counts struct{ sent, received, dropped, refused, slow atomic.Uint64 }
+
+// Stats are numbers for people who watch.
+type Stats struct {
+	Sent, Received, Dropped, Refused, Slow uint64
+	Routes                                 int
+}
+
+// Start runs the server. The caller closes it.
+func Start(c Config) (*Broadcast, error) {
+	secret := make([]byte, 32)
+	if _, err := io.ReadFull(c.Random, secret); err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	g := &gatekeeper{
+		secret: hex.EncodeToString(secret), authorize: c.Authorize,
+		nodes: server.NewAccount(accountNodes), public: server.NewAccount(accountPublic),
+	}
+	options, err := serverOptions(c, g)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broadcast{
+		options: options, log: c.Log, id: c.NodeID,
+		queue: make(chan *nats.Msg, queueLength), stop: make(chan struct{}),
+	}
+	if b.server, err = startServer(options.Clone(), c.Log); err != nil {
+		return nil, err
+	}
+	if err := b.connect(g.secret, c.Handlers); err != nil {
+		b.server.Shutdown()
+		return nil, err
+	}
+	b.wg.Go(b.publish)
+	return b, nil
+}
+
+func (b *Broadcast) connect(secret string, h Handlers) error {
+	var err error
+	if b.nodes, err = b.dial(userNodes, secret); err != nil {
+		return err
+	}
+	if b.public, err = b.dial(userPublic, secret); err != nil {
+		return err
+	}
+	err = errors.Join(
+		subscribe(b, subjectNotice, h.Notice),
+		subscribe(b, subjectBeacon, h.Beacon))
+	if err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	return nil
+}
+
+// dial connects to the server in this process. What is not sent while the connection is down
+// is not kept: a late notice is worth nothing.
+func (b *Broadcast) dial(user, secret string) (*nats.Conn, error) {
+	conn, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(user, secret),
+		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.NoEcho(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				b.counts.slow.Add(1)
+				return
+			}
+			b.log.Warn("nats", "error", err)
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	return conn, nil
+}
+
+// subscribe hands what arrives to the handler. What cannot be read is counted and dropped.
+func subscribe[T any](b *Broadcast, subject string, handle func(T)) error {
+	s, err := b.nodes.Subscribe(subject, func(m *nats.Msg) {
+		var v T
+		if len(m.Data) > maxPayload || record.Decode(m.Data, &v) != nil {
+			b.counts.refused.Add(1)
+			return
+		}
+		b.counts.received.Add(1)
+		handle(v)
+	})
+	if err != nil {
+		return err
+	}
+	return s.SetPendingLimits(queueLength, pendingBytes)
+}
+
+// SetRoutes says where the other nodes are, host:port each. It may be called as often as one
+// likes.
+func (b *Broadcast) SetRoutes(routes []string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if slices.Equal(routes, b.routes) {
+		return nil
+	}
+	options := b.options.Clone()
+	options.Port = b.server.Addr().(*net.TCPAddr).Port
+	options.Cluster.Port = b.server.ClusterAddr().Port
+	options.Routes = routeURLs(routes)
+	if err := b.server.ReloadOptions(options); err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	b.routes = slices.Clone(routes)
+	return nil
+}
+
+// Notice tells the other nodes. It does not block; see the package's words on queues.
+func (b *Broadcast) Notice(n record.Notice) { b.toNodes(subjectNotice, n) }
+
+// Beacon tells the other nodes.
+func (b *Broadcast) Beacon(n record.Beacon) { b.toNodes(subjectBeacon, n) }
+
+// toNodes does not wait in the queue: it is one write into this process's server.
+func (b *Broadcast) toNodes(subject string, v any) {
+	data, err := record.Encode(v)
+	if err == nil {
+		err = b.nodes.Publish(subject, data)
+	}
+	if err != nil {
+		b.counts.dropped.Add(1)
+		return
+	}
+	b.counts.sent.Add(1)
+}
+
+// ClientAddr and RouteAddr are where the server listens.
+func (b *Broadcast) ClientAddr() string { return b.server.Addr().String() }
+
+// RouteAddr is where other nodes connect.
+func (b *Broadcast) RouteAddr() string { return b.server.ClusterAddr().String() }
+
+// Stats may be called from anywhere.
+func (b *Broadcast) Stats() Stats {
+	return Stats{
+		Sent: b.counts.sent.Load(), Received: b.counts.received.Load(), Dropped: b.counts.dropped.Load(),
+		Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(), Routes: b.server.NumRoutes(),
+	}
+}
+
+// Close sends what is queued, disconnects everyone and waits.
+func (b *Broadcast) Close() {
+	close(b.stop)
+	b.wg.Wait()
+	b.nodes.Close()
+	b.public.Close()
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}

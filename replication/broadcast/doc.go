@@ -1,0 +1,20 @@
+// Package broadcast tells: notices and beacons to the other nodes, and a public feed of what
+// was revoked to other systems. It is the only room that knows NATS, and runs a server in
+// the node.
+//
+// What it carries may be lost, doubled, late or out of order; nobody waits for it, and
+// nothing relies on it: correctness is the log's. The nodes' subjects are in an account that
+// clients from outside cannot reach; they are given the account of the feed, and within it
+// what their grant names.
+//
+// Queues. Publishing goes to a queue of 65,536 messages with one goroutine; when it is full a
+// message is dropped and counted. Subscribers of the feed see a gap by previous_revision.
+//
+// Promises:
+//
+//	P2  A notice that arrives is the one that was sent; others are not harmed by its loss.
+//	    TestNoticeReachesTheOthers
+//	P9  A node without the cluster's certificate is no part of it, and no client can send or
+//	    read what is between nodes.
+//	    TestStrangerIsNoRoute, TestClientsStayOutside
+package broadcast

@@ -1,0 +1,172 @@
+package broadcast
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Grant is what a client from outside may do.
+type Grant struct {
+	// Name is for logs.
+	Name string
+	// Publish and Subscribe are subjects, which may have wildcards.
+	Publish, Subscribe []string
+}
+
+const (
+	accountNodes  = "NODES"
+	accountPublic = "PUBLIC"
+
+	maxPayload   = 1 << 20
+	maxClients   = 4096
+	readyLimit   = 10 * time.Second
+	authSeconds  = 5
+	pingInterval = 5 * time.Second
+)
+
+// gatekeeper lets clients in: the node itself by a secret of this process, others by what
+// authorize says of their token.
+type gatekeeper struct {
+	secret    string
+	authorize func(token string) (Grant, bool)
+	nodes     *server.Account
+	public    *server.Account
+}
+
+// The node's own two connections, one in each account.
+const (
+	userNodes  = "veto-nodes"
+	userPublic = "veto-public"
+)
+
+// Check is called by the server for each client that connects.
+func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
+	o := c.GetOpts()
+	switch o.Username {
+	case userNodes, userPublic:
+		if subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) != 1 {
+			return false
+		}
+		account := g.nodes
+		if o.Username == userPublic {
+			account = g.public
+		}
+		c.RegisterUser(&server.User{Username: o.Username, Account: account})
+		return true
+	}
+	token := o.Token
+	if token == "" {
+		token = o.Password
+	}
+	grant, ok := g.authorize(token)
+	if !ok {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: grant.Name, Account: g.public, Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: orNothing(grant.Publish)},
+		Subscribe: &server.SubjectPermission{Allow: append([]string{"_INBOX.>"}, grant.Subscribe...)},
+	}})
+	return true
+}
+
+// orNothing keeps an empty list from meaning everything.
+func orNothing(subjects []string) []string {
+	if len(subjects) == 0 {
+		return []string{"veto.none"}
+	}
+	return subjects
+}
+
+func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
+	host, port, err := splitAddr(c.ClientAddr)
+	if err != nil {
+		return nil, err
+	}
+	routeHost, routePort, err := splitAddr(c.RouteAddr)
+	if err != nil {
+		return nil, err
+	}
+	return &server.Options{
+		ServerName: c.NodeID, Host: host, Port: port, NoSigs: true, NoLog: true,
+		MaxPayload: maxPayload, MaxConn: maxClients, AuthTimeout: authSeconds,
+		PingInterval: pingInterval, MaxPingsOut: 2, TLSConfig: c.ClientTLS,
+		Accounts: []*server.Account{g.nodes, g.public}, CustomClientAuthentication: g,
+		Cluster: server.ClusterOpts{
+			Name: "veto", Host: routeHost, Port: routePort, Advertise: c.AdvertiseRoute,
+			TLSConfig: c.RouteTLS, TLSTimeout: authSeconds, AuthTimeout: authSeconds,
+			PingInterval: pingInterval, MaxPingsOut: 2, PoolSize: -1,
+		},
+	}, nil
+}
+
+// splitAddr takes port 0 for any free one, which the server calls -1.
+func splitAddr(addr string) (string, int, error) {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("nats: %w", err)
+	}
+	port, err := strconv.Atoi(text)
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, err
+}
+
+func startServer(o *server.Options, log *slog.Logger) (*server.Server, error) {
+	s, err := server.NewServer(o)
+	if err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	failed := &fatal{}
+	s.SetLoggerV2(serverLog{log, failed}, false, false, false)
+	s.Start()
+	if !s.ReadyForConnections(readyLimit) {
+		s.Shutdown()
+		return nil, fmt.Errorf("nats: the server did not start within %s; is %s:%d or %s:%d in use? %s",
+			readyLimit, o.Host, o.Port, o.Cluster.Host, o.Cluster.Port, failed.text())
+	}
+	return s, nil
+}
+
+func routeURLs(routes []string) []*url.URL {
+	urls := make([]*url.URL, len(routes))
+	for i, r := range routes {
+		urls[i] = &url.URL{Scheme: "nats-route", Host: r}
+	}
+	return urls
+}
+
+// fatal keeps what the server said last before it gave up.
+type fatal struct{ last atomic.Value }
+
+func (f *fatal) text() string {
+	text, _ := f.last.Load().(string)
+	return text
+}
+
+// serverLog forwards what the server has to say. It says nothing of payloads and tokens as
+// long as tracing is off.
+type serverLog struct {
+	log    *slog.Logger
+	failed *fatal
+}
+
+func (l serverLog) Noticef(f string, a ...any) { l.log.Debug(fmt.Sprintf(f, a...)) }
+func (l serverLog) Warnf(f string, a ...any)   { l.log.Warn(fmt.Sprintf(f, a...)) }
+func (l serverLog) Errorf(f string, a ...any)  { l.log.Warn(fmt.Sprintf(f, a...)) }
+func (l serverLog) Debugf(f string, a ...any)  {}
+func (l serverLog) Tracef(f string, a ...any)  {}
+
+func (l serverLog) Fatalf(f string, a ...any) {
+	text := fmt.Sprintf(f, a...)
+	l.failed.last.Store(text)
+	l.log.Error(text)
+}

@@ -1,0 +1,129 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"veto/record"
+	"veto/replication/peer"
+)
+
+// The paths of the calls between nodes.
+const (
+	pathPropose = "/propose"
+	pathState   = "/state"
+	pathAwait   = "/await"
+	pathConfirm = "/confirm"
+)
+
+const longestAwait = 30 * time.Second
+
+// nodeState is what a node says of itself.
+type nodeState struct {
+	ID            string          `cbor:"1,keyasint"`
+	ClusterID     string          `cbor:"2,keyasint,omitempty"`
+	Role          record.NodeRole `cbor:"3,keyasint"`
+	Region        string          `cbor:"4,keyasint,omitempty"`
+	Version       string          `cbor:"5,keyasint,omitempty"`
+	Founded       bool            `cbor:"6,keyasint,omitempty"`
+	Expect        int             `cbor:"7,keyasint,omitempty"`
+	Revision      record.Revision `cbor:"8,keyasint"`
+	AsOf          time.Time       `cbor:"9,keyasint,omitzero"`
+	Term          uint64          `cbor:"10,keyasint"`
+	LastIndex     uint64          `cbor:"11,keyasint"`
+	ContactMillis int64           `cbor:"12,keyasint"` // since it heard of the leader; negative for never
+}
+
+type awaitCall struct {
+	Revision record.Revision `cbor:"1,keyasint"`
+	Millis   int64           `cbor:"2,keyasint"`
+}
+
+// leaderClaim is the question whether a voter takes a node for the leader of a term; the
+// answer repeats it with Yes.
+type leaderClaim struct {
+	Leader string `cbor:"1,keyasint"`
+	Term   uint64 `cbor:"2,keyasint"`
+	Yes    bool   `cbor:"3,keyasint,omitempty"`
+}
+
+// callError is an error that crosses the wire with a code.
+type callError struct {
+	code string
+	error
+}
+
+func (e callError) Code() string { return e.code }
+
+const (
+	codeNotLeader = "not_leader"
+	codeUnknown   = "outcome_unknown"
+)
+
+// serve registers the calls that this node answers.
+func (r *Replica) serve() {
+	r.peers.Handle(pathPropose, answer(r.answerPropose))
+	r.peers.Handle(pathState, answer(func(context.Context, struct{}) (nodeState, error) { return r.state(), nil }))
+	r.peers.Handle(pathAwait, answer(r.answerAwait))
+	r.peers.Handle(pathConfirm, answer(r.answerConfirm))
+}
+
+// answer turns a function on records into one on bytes.
+func answer[In, Out any](f func(context.Context, In) (Out, error)) peer.Handler {
+	return func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		var in In
+		if err := record.Decode(body, &in); err != nil {
+			return nil, err
+		}
+		out, err := f(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return record.Encode(out)
+	}
+}
+
+// call asks another node. The id makes sure that it is that node that answers.
+func call[In, Out any](ctx context.Context, p *peer.Mux, addr, id, path string, in In) (Out, error) {
+	var out Out
+	body, err := record.Encode(in)
+	if err != nil {
+		return out, err
+	}
+	reply, err := p.Call(ctx, addr, id, path, body)
+	if err != nil {
+		return out, err
+	}
+	return out, record.Decode(reply, &out)
+}
+
+// answerAwait blocks until the revision is in force here or the time is up, and says how far
+// this node is.
+func (r *Replica) answerAwait(ctx context.Context, in awaitCall) (record.Revision, error) {
+	limit := min(time.Duration(max(in.Millis, 0))*time.Millisecond, longestAwait)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := r.index.Await(ctx, in.Revision); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return 0, err
+	}
+	return r.index.Revision(), nil
+}
+
+// answerConfirm is true only while this voter knows of no later term and no other leader.
+func (r *Replica) answerConfirm(_ context.Context, in leaderClaim) (leaderClaim, error) {
+	in.Yes = r.consensus.Term() == in.Term && r.consensus.Leader() == in.Leader
+	return in, nil
+}
+
+// state is what this node says of itself.
+func (r *Replica) state() nodeState {
+	f := r.view.Freshness()
+	contact := r.consensus.LastContact().Milliseconds()
+	return nodeState{
+		ID: r.config.ID, ClusterID: r.view.ClusterID(), Role: r.config.Role, Region: r.config.Region,
+		Version: r.config.Version, Founded: r.consensus.Founded(), Expect: r.config.Expect,
+		Revision: f.Revision, AsOf: f.AsOf,
+		Term: r.consensus.Term(), LastIndex: r.consensus.LastIndex(), ContactMillis: contact,
+	}
+}

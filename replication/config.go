@@ -1,0 +1,53 @@
+package replication
+
+import (
+	"log/slog"
+	"time"
+
+	"veto/record"
+	"veto/replication/broadcast"
+	"veto/replication/consensus"
+	"veto/replication/index"
+	"veto/replication/peer"
+	"veto/replication/roster"
+	"veto/replication/store"
+)
+
+// Parts are what a Replica is made of. The Replica closes none of them.
+type Parts struct {
+	Store     *store.Store
+	Index     *index.Index
+	Horizon   *Horizon
+	View      *View
+	Peers     *peer.Mux
+	Roster    *roster.Roster
+	Broadcast *broadcast.Broadcast
+}
+
+// Config is how a Replica behaves.
+type Config struct {
+	// ID of this node; it never changes. Address is where other nodes call it.
+	ID, Address string
+	Role        record.NodeRole
+	Region      string
+	Version     string
+	// Dir is where the log is kept.
+	Dir string
+	// Expect is how many voters found the cluster together; 1 for a node alone. It is
+	// also the number of voters below which the cluster removes none by itself.
+	Expect int
+	// Joins says that the node was told of others: it waits for them before it founds.
+	Joins bool
+	// Found makes the first command of a new cluster; called on the node that first leads.
+	Found func() (record.Found, error)
+	// Founded is called on the node whose Found command was accepted. It must not block.
+	Founded func()
+	// WhileLeading run while this node leads: each is started with a context that ends
+	// when the node no longer does, and must then return.
+	WhileLeading []func(l Leadership)
+	// Failed is called once, with why, when the node cannot go on. It must not block.
+	Failed func(error)
+	Now    func() time.Time
+	Log    *slog.Logger
+	Timing consensus.Timing
+}

@@ -1,0 +1,98 @@
+package consensus
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"veto/record"
+	"veto/replication/store"
+)
+
+// Entry is one committed entry of the log.
+type Entry struct {
+	Index, Term uint64
+	// Command is what was proposed; nil for an entry that changes the servers.
+	Command []byte
+	// Servers is the opaque new configuration of the cluster; nil for a command.
+	Servers []byte
+}
+
+// StateMachine is what committed entries are applied to.
+type StateMachine interface {
+	// Apply applies the entries in their order and makes them visible. It must skip those
+	// that its store has applied already, and return one result for each entry. An error
+	// stops the node: it is called no more after one.
+	Apply(entries []Entry) ([]record.Result, error)
+	// Restore replaces the whole state by the stream.
+	Restore(r io.Reader) error
+}
+
+// Dialer connects nodes: it is the node-to-node listener's half that carries Raft.
+type Dialer interface {
+	Raft() net.Listener
+	// DialRaft connects to the node with the id at the address, and to no other.
+	DialRaft(addr, id string, timeout time.Duration) (net.Conn, error)
+}
+
+// Config is what a Node is made of.
+type Config struct {
+	// ID of this node; it never changes.
+	ID string
+	// Dir holds the log; the node makes it.
+	Dir string
+	// Address at which other nodes reach this one.
+	Address string
+	// Store holds the state, its applied index and the configuration.
+	Store *store.Store
+	// Machine applies entries.
+	Machine StateMachine
+	// Peers carries Raft's own traffic.
+	Peers Dialer
+	// Resolve tells the present address of a node, if gossip knows it.
+	Resolve func(id string) (addr string, ok bool)
+	// Failed is called once, with why, when the state machine failed. It must not block.
+	Failed func(error)
+	Log    *slog.Logger
+	// Timing may shorten Raft's timeouts and log limits in tests; the zero value is right.
+	Timing Timing
+}
+
+// Timing are the knobs that tests turn to reach rare cases quickly.
+type Timing struct {
+	SnapshotInterval  time.Duration
+	SnapshotThreshold uint64
+	TrailingLogs      uint64
+}
+
+const (
+	maxAppendEntries = 512
+	logCacheEntries  = 1024
+	segmentBytes     = 64 << 20
+	poolPerPeer      = 3
+	transportTimeout = 10 * time.Second
+)
+
+// raftConfig follows what was learned of these settings: CommitTimeout is how long an idle
+// follower waits to hear of a commit, so it is part of a revocation's way; the lease is
+// shorter than the election timeout, so that a leader that lost its voters steps down before
+// another can be elected.
+func raftConfig(c Config, notify chan bool) *raft.Config {
+	r := raft.DefaultConfig()
+	r.LocalID = raft.ServerID(c.ID)
+	r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout = time.Second, time.Second, 500*time.Millisecond
+	r.CommitTimeout = 10 * time.Millisecond
+	r.MaxAppendEntries, r.BatchApplyCh = maxAppendEntries, true
+	r.SnapshotInterval, r.SnapshotThreshold, r.TrailingLogs = 60*time.Second, 16384, 262144
+	if c.Timing.SnapshotInterval > 0 {
+		r.SnapshotInterval = c.Timing.SnapshotInterval
+		r.SnapshotThreshold, r.TrailingLogs = c.Timing.SnapshotThreshold, c.Timing.TrailingLogs
+	}
+	r.NoSnapshotRestoreOnStart, r.ShutdownOnRemove, r.NoLegacyTelemetry = true, false, true
+	r.NotifyCh = notify
+	r.Logger = newLogger(c.Log)
+	return r
+}

@@ -1,0 +1,23 @@
+// Package consensus puts commands in one order on all nodes: it is the only room that knows
+// hashicorp/raft, raft-wal and raft-autopilot.
+//
+// It keeps the log on disk, elects a leader, hands committed entries to a StateMachine in
+// batches, and moves whole states to nodes that are too far behind for the log. It does not
+// know what an entry means, holds no record, and decides nothing about credentials.
+//
+// Snapshots are virtual. The store is durable and knows its own applied index, so taking a
+// snapshot copies nothing: it makes the store durable up to that index and lets the log be
+// cut. Sending one streams the store as it is at that moment; receiving one writes the
+// stream to a file, checks it, and swaps the store.
+//
+// Promises:
+//
+//	C1  The log is cut only up to an index that the store holds durably.
+//	    TestLogIsCutOnlyBehindTheStore
+//	C2  A restart applies nothing twice and leaves out nothing.
+//	    TestRestartContinues
+//	C3  A node that is too far behind gets the whole state, and the same state.
+//	    TestFarBehindNodeGetsTheState
+//	C4  After the state machine failed, nothing more is applied and the log is not cut.
+//	    TestFailedStateMachineStops
+package consensus

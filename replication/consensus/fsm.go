@@ -1,0 +1,102 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"veto/record"
+)
+
+// errFailed is what proposals get once the state machine has failed.
+var errFailed = errors.New("this node's state machine has failed and the node is stopping")
+
+// fsm hands Raft's entries to the state machine. Its methods are called by one goroutine of
+// Raft's, never two at once; failed is read by others.
+type fsm struct {
+	machine StateMachine
+	report  func(error)
+	failed  atomic.Bool
+}
+
+// ApplyBatch never panics and never skips: after a failure it refuses everything (C4).
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	responses := make([]any, len(logs))
+	if f.failed.Load() {
+		return refuse(responses)
+	}
+	entries := make([]Entry, len(logs))
+	for i, l := range logs {
+		entries[i] = Entry{Index: l.Index, Term: l.Term}
+		switch l.Type {
+		case raft.LogCommand:
+			entries[i].Command = l.Data
+		case raft.LogConfiguration:
+			entries[i].Servers = l.Data
+		}
+	}
+	results, err := f.machine.Apply(entries)
+	if err == nil && len(results) != len(entries) {
+		err = fmt.Errorf("state machine: %d results for %d entries", len(results), len(entries))
+	}
+	if err != nil {
+		f.fail(err)
+		return refuse(responses)
+	}
+	for i := range results {
+		responses[i] = results[i]
+	}
+	return responses
+}
+
+func refuse(responses []any) []any {
+	for i := range responses {
+		responses[i] = errFailed
+	}
+	return responses
+}
+
+func (f *fsm) fail(err error) {
+	if f.failed.CompareAndSwap(false, true) {
+		f.report(err)
+	}
+}
+
+// Apply is required by Raft's interface; Raft calls ApplyBatch instead.
+func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// Snapshot costs nothing: the sink makes the store durable when it is closed.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if f.failed.Load() {
+		return nil, errFailed
+	}
+	return durable{}, nil
+}
+
+// Restore takes a whole state that another node sent.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	err := f.machine.Restore(r)
+	if closeErr := r.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// durable is a snapshot of which every byte is in the store already.
+type durable struct{}
+
+func (durable) Persist(sink raft.SnapshotSink) error { return sink.Close() }
+func (durable) Release()                             {}
+
+func resultOf(response any) (record.Result, error) {
+	switch r := response.(type) {
+	case record.Result:
+		return r, nil
+	case error:
+		return record.Result{}, r
+	}
+	return record.Result{}, fmt.Errorf("state machine: unexpected response %T", response)
+}

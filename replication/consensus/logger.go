@@ -1,0 +1,36 @@
+package consensus
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// newLogger gives Raft a logger that ends in ours. Raft logs no commands, so nothing secret
+// can come this way.
+func newLogger(log *slog.Logger) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "raft", Level: hclog.Debug, Output: lineWriter{log}, DisableTime: true,
+	})
+}
+
+type lineWriter struct{ log *slog.Logger }
+
+var levels = map[string]slog.Level{
+	"[TRACE]": slog.LevelDebug, "[DEBUG]": slog.LevelDebug, "[INFO]": slog.LevelInfo,
+	"[WARN]": slog.LevelWarn, "[ERROR]": slog.LevelError,
+}
+
+func (w lineWriter) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	level := slog.LevelInfo
+	if head, rest, ok := strings.Cut(text, " "); ok {
+		if l, known := levels[head]; known {
+			level, text = l, strings.TrimSpace(rest)
+		}
+	}
+	w.log.Log(context.Background(), level, strings.TrimPrefix(text, "raft: "))
+	return len(line), nil
+}

@@ -1,0 +1,203 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+
+	"veto/record"
+)
+
+// Node is this node's part in the consensus.
+type Node struct {
+	id        string
+	raft      *raft.Raft
+	transport *raft.NetworkTransport
+	log       io.Closer
+	fsm       *fsm
+	leading   chan bool
+}
+
+// ErrNotLeader says that the command was not proposed here, as another node leads or none.
+var ErrNotLeader = errors.New("this node does not lead")
+
+// Open starts the node on its log. The caller closes it.
+func Open(c Config) (*Node, error) {
+	dir := filepath.Join(c.Dir, "log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("raft log: %w", err)
+	}
+	w, err := wal.Open(dir, wal.WithSegmentSize(segmentBytes))
+	if err != nil {
+		return nil, fmt.Errorf("raft log in %s cannot be read: %w; if the disk is damaged, empty the data directory and let the node join again", dir, err)
+	}
+	n, err := open(c, w)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return n, nil
+}
+
+func open(c Config, w *wal.WAL) (*Node, error) {
+	if err := agree(c, w); err != nil {
+		return nil, err
+	}
+	cache, err := raft.NewLogCache(logCacheEntries, w)
+	if err != nil {
+		return nil, fmt.Errorf("raft log: %w", err)
+	}
+	snaps, err := newSnapshots(c.Store, filepath.Join(c.Dir, "streams"))
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{Listener: c.Peers.Raft(), peers: c.Peers, resolve: c.Resolve}
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: s, MaxPool: poolPerPeer, Timeout: transportTimeout, ServerAddressProvider: s,
+		MaxRPCsInFlight:         1, // more can deadlock the follower's pipeline
+		MsgpackUseNewTimeFormat: true, Logger: newLogger(c.Log),
+	})
+	n := &Node{
+		id: c.ID, transport: transport, log: w, leading: make(chan bool, 16),
+		fsm: &fsm{machine: c.Machine, report: c.Failed},
+	}
+	n.raft, err = raft.NewRaft(raftConfig(c, n.leading), n.fsm, cache, w, snaps, transport)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("raft: %w", err), transport.Close())
+	}
+	return n, nil
+}
+
+// agree mends or refuses a log that does not continue the store.
+func agree(c Config, w *wal.WAL) error {
+	a, err := c.Store.Applied()
+	if err != nil {
+		return err
+	}
+	first, err := w.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("raft log: %w", err)
+	}
+	last, err := w.LastIndex()
+	if err != nil {
+		return fmt.Errorf("raft log: %w", err)
+	}
+	switch {
+	case last == 0:
+		return nil
+	case last < a.Index:
+		// The process ended after it took in another node's state and before it removed
+		// the log that the state replaces.
+		if err := w.DeleteRange(first, last); err != nil {
+			return fmt.Errorf("raft log: %w", err)
+		}
+	case first > a.Index+1:
+		return fmt.Errorf("the log in %s begins at %d but the state ends at %d: entries are missing; empty the data directory and let the node join again", c.Dir, first, a.Index)
+	}
+	return nil
+}
+
+// Propose puts the command into the log and blocks until it was applied here. ErrNotLeader
+// means that it was not proposed; record.ErrOutcomeUnknown that nobody can tell; another
+// error that it was not applied.
+func (n *Node) Propose(ctx context.Context, command []byte) (record.Result, error) {
+	// Raft waits for room in its queue without regard to ctx, so it gets a limit of its own.
+	limit := transportTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(time.Until(deadline), time.Millisecond)
+	}
+	future := n.raft.Apply(command, limit)
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return record.Result{}, proposalError(err)
+		}
+		return resultOf(future.Response())
+	case <-ctx.Done():
+		return record.Result{}, record.ErrOutcomeUnknown
+	}
+}
+
+func proposalError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress),
+		errors.Is(err, raft.ErrEnqueueTimeout):
+		return ErrNotLeader
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrAbortedByRestore),
+		errors.Is(err, raft.ErrRaftShutdown):
+		return record.ErrOutcomeUnknown
+	}
+	return err
+}
+
+// Barrier blocks until everything that was committed when it was called is applied here. It
+// fails on a node that does not lead.
+func (n *Node) Barrier(limit time.Duration) error { return n.raft.Barrier(limit).Error() }
+
+// Leading tells each time this node begins or ends to lead. The channel is never closed.
+func (n *Node) Leading() <-chan bool { return n.leading }
+
+// IsLeader tells whether this node believes that it leads.
+func (n *Node) IsLeader() bool { return n.raft.State() == raft.Leader }
+
+// Leader is the id of the node that this one believes to lead; empty if it knows none.
+func (n *Node) Leader() string {
+	_, id := n.raft.LeaderWithID()
+	return string(id)
+}
+
+// Term is the current term.
+func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
+
+// LastIndex is the index of the last entry in this node's log.
+func (n *Node) LastIndex() uint64 { return n.raft.LastIndex() }
+
+// LastContact is how long ago this node heard of its leader; zero on the leader, negative if
+// it never did.
+func (n *Node) LastContact() time.Duration {
+	if n.IsLeader() {
+		return 0
+	}
+	at := n.raft.LastContact()
+	if at.IsZero() {
+		return -1
+	}
+	return time.Since(at)
+}
+
+// Handover gives the leadership to another voter, if this node leads and there is one. It
+// must be called once, and only by a node that then closes: Raft may refuse proposals
+// afterwards.
+func (n *Node) Handover() error {
+	if !n.IsLeader() {
+		return nil
+	}
+	servers, _, err := n.Servers()
+	if err != nil {
+		return err
+	}
+	voters := 0
+	for _, s := range servers {
+		if s.Voter {
+			voters++
+		}
+	}
+	if voters < 2 {
+		return nil
+	}
+	return n.raft.LeadershipTransfer().Error()
+}
+
+// Close stops the node. It does not close the store nor the listener.
+func (n *Node) Close() error {
+	err := n.raft.Shutdown().Error()
+	return errors.Join(err, n.transport.Close(), n.log.Close())
+}

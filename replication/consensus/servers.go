@@ -1,0 +1,66 @@
+package consensus
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Server is one node of the configuration that Raft agreed on.
+type Server struct {
+	ID, Address string
+	Voter       bool
+}
+
+const membershipTimeout = 10 * time.Second
+
+// Servers is the latest configuration that this node knows, sorted by id, and its index.
+// Membership changes name that index, so that one based on an older configuration fails.
+func (n *Node) Servers() ([]Server, uint64, error) {
+	f := n.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, 0, fmt.Errorf("raft configuration: %w", err)
+	}
+	var list []Server
+	for _, s := range f.Configuration().Servers {
+		list = append(list, Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	slices.SortFunc(list, func(a, b Server) int { return strings.Compare(a.ID, b.ID) })
+	return list, f.Index(), nil
+}
+
+// Founded tells whether the node has ever been part of a cluster.
+func (n *Node) Founded() bool { return n.raft.LastIndex() > 0 }
+
+// Bootstrap makes the first configuration. All voters of a new cluster must call it with the
+// same servers; on a node that has been part of a cluster it does nothing.
+func (n *Node) Bootstrap(servers []Server) error {
+	if n.Founded() {
+		return nil
+	}
+	var c raft.Configuration
+	for _, s := range servers {
+		c.Servers = append(c.Servers, raft.Server{
+			Suffrage: raft.Voter, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Address),
+		})
+	}
+	err := n.raft.BootstrapCluster(c).Error()
+	if err == raft.ErrCantBootstrap { //nolint:errorlint // Raft returns it bare
+		return nil
+	}
+	return err
+}
+
+// AddReplica adds a node that does not vote, or changes the address of one that is there, in
+// which case a voter stays a voter. Only the leader can.
+func (n *Node) AddReplica(id, address string, basedOn uint64) error {
+	return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), basedOn, membershipTimeout).Error()
+}
+
+// Remove takes a node out of the configuration. Only the leader can.
+func (n *Node) Remove(id string, basedOn uint64) error {
+	return n.raft.RemoveServer(raft.ServerID(id), basedOn, membershipTimeout).Error()
+}

@@ -1,0 +1,33 @@
+// Package replication orders commands, applies them on every node, and shows the result.
+//
+// A Replica is one node's part in the cluster: it takes commands on any node and brings them
+// to the leader, applies what was committed to the store and the index, finds other nodes
+// through gossip, and, while it leads, looks after membership and tells the others how far
+// the log reaches. A View is what readers see. Its rooms: consensus (the log), machine (what
+// a command means), store (on disk), index (in memory), broadcast (notices and beacons),
+// roster (who is there), peer (node-to-node calls).
+//
+// It does not decide whether a credential is good, speaks no HTTP to users, and reads no
+// configuration.
+//
+// Promises (numbered as in the design):
+//
+//	P1   A notice comes from a committed entry only.
+//	     TestNoticeComesFromACommittedEntry
+//	P3   Records and applied index change in one batch; what is applied is skipped.
+//	     TestAppliedEntriesAreSkipped
+//	P5   A reader sees the index raised only after the records; a restore never shows a
+//	     lower revision.
+//	     TestReadersSeeRecordsBeforeTheRevision (and TestLoad... of room index)
+//	P6   After a receipt with revision r, a node asked with min_revision >= r denies, or
+//	     answers unknown; never allow.
+//	     TestReceiptHoldsOnEveryNode in room node
+//	P9   Gossip advises; only the log changes the voters. A node without the cluster's
+//	     certificate can neither join, propose nor notify.
+//	     TestStrangerCannotJoin in room node, and the tests of peer and broadcast
+//	P10  A restarted node is not ready until it has applied what the leader reported as
+//	     committed after its start.
+//	     TestNotReadyBeforeTheFirstBeaconIsReached
+//	P11  An unknown command stops the node, unless it may be skipped.
+//	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped
+package replication

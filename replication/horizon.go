@@ -1,0 +1,96 @@
+package replication
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"veto/record"
+	"veto/replication/index"
+)
+
+// maxPendingBeacons bounds the beacons that the log has not reached yet. When it is full the
+// newest is dropped: the next one comes in a moment.
+const maxPendingBeacons = 16
+
+// Horizon keeps how far this node's state reaches in time. Beacons move it; nothing moves it
+// back. Freshness may be called from anywhere and does not block.
+type Horizon struct {
+	index *index.Index
+	now   func() time.Time
+
+	asOf  atomic.Int64 // nanoseconds since 1970; zero when unknown
+	ready atomic.Bool
+
+	mu      sync.Mutex
+	cluster string
+	pending []mark // ascending by revision
+}
+
+type mark struct {
+	revision record.Revision
+	asOf     time.Time
+}
+
+// NewHorizon starts with nothing known and not ready.
+func NewHorizon(x *index.Index, now func() time.Time) *Horizon {
+	return &Horizon{index: x, now: now}
+}
+
+// Freshness is how far the state reaches now.
+func (h *Horizon) Freshness() record.Freshness {
+	f := record.Freshness{Ready: h.ready.Load(), Revision: h.index.Revision()}
+	if at := h.asOf.Load(); at != 0 {
+		f.AsOf = time.Unix(0, at).UTC()
+	}
+	return f
+}
+
+// Beacon takes the leader's word. The state is complete as of the beacon's time once the
+// beacon's revision is applied here. Of the leader's clock and ours the earlier is believed,
+// so that a wrong clock makes the node look staler, not fresher.
+func (h *Horizon) Beacon(b record.Beacon) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b.Cluster == "" || b.Cluster != h.cluster {
+		return
+	}
+	m := mark{revision: b.Commit, asOf: b.At}
+	if now := h.now(); now.Before(m.asOf) {
+		m.asOf = now
+	}
+	if len(h.pending) < maxPendingBeacons {
+		h.pending = append(h.pending, m)
+	}
+	h.settle(h.index.Revision())
+}
+
+// Reached is called after the index was raised to the revision.
+func (h *Horizon) Reached(r record.Revision) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.settle(r)
+}
+
+// Founded tells the horizon which cluster's beacons to believe.
+func (h *Horizon) Founded(clusterID string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cluster = clusterID
+}
+
+// settle is called with the lock held.
+func (h *Horizon) settle(applied record.Revision) {
+	kept := h.pending[:0]
+	for _, m := range h.pending {
+		if m.revision > applied {
+			kept = append(kept, m)
+			continue
+		}
+		if at := m.asOf.UnixNano(); at > h.asOf.Load() {
+			h.asOf.Store(at)
+		}
+		h.ready.Store(true)
+	}
+	h.pending = kept
+}

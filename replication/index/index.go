@@ -1,0 +1,216 @@
+package index
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"veto/record"
+)
+
+// Index is what this node answers from.
+type Index struct {
+	onIssuers func([]record.Issuer, []record.SigningKeys)
+	tables    atomic.Pointer[tables]
+	overlay   *overlay
+	revision  *gate
+}
+
+// tables are swapped whole by Load.
+type tables struct {
+	cluster     string
+	key         record.DigestKey
+	revocations *table
+	keys        *xsync.Map[record.KeyHash, *record.APIKey]
+	consumers   *xsync.Map[string, *record.Consumer]
+	trusted     atomic.Pointer[trusted]
+
+	// The writer's own, from which trusted is made.
+	issuers     map[string]record.Issuer
+	signingKeys map[string]record.SigningKeys
+}
+
+// trusted are the issuers and their keys, sorted by id; never changed once published.
+type trusted struct {
+	issuers []record.Issuer
+	keys    []record.SigningKeys
+}
+
+func newTables(cluster string, key record.DigestKey) *tables {
+	t := &tables{
+		cluster: cluster, key: key, revocations: newTable(),
+		keys:      xsync.NewMap[record.KeyHash, *record.APIKey](),
+		consumers: xsync.NewMap[string, *record.Consumer](),
+		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{},
+	}
+	t.trusted.Store(&trusted{})
+	return t
+}
+
+// New is an empty index at revision zero. OnIssuers is called by the writer whenever issuers
+// or their keys change, before the revision is raised, so that whoever keeps keys ready is in
+// step; the slices are shared and must not be changed.
+func New(onIssuers func([]record.Issuer, []record.SigningKeys)) *Index {
+	x := &Index{onIssuers: onIssuers, overlay: newOverlay(), revision: newGate()}
+	x.tables.Store(newTables("", record.DigestKey{}))
+	return x
+}
+
+// Load replaces everything by the records of the changes, built aside and swapped. It fails if
+// the revision is lower than the one that readers have seen.
+func (x *Index) Load(changes iter.Seq[record.Change], cluster string, key record.DigestKey, rev record.Revision) error {
+	if now := x.Revision(); rev < now {
+		return fmt.Errorf("index: the state to load ends at revision %d, below %d, which readers have seen", rev, now)
+	}
+	t := newTables(cluster, key)
+	for c := range changes {
+		t.apply(c)
+	}
+	t.publish()
+	x.tables.Store(t)
+	x.tell(t)
+	x.raise(rev)
+	return nil
+}
+
+// Apply takes in the changes in their order, then raises the revision. Called by the writer.
+func (x *Index) Apply(changes []record.Change, rev record.Revision) {
+	t := x.tables.Load()
+	issuers := false
+	for _, c := range changes {
+		issuers = t.apply(c) || issuers
+	}
+	if issuers {
+		t.publish()
+		x.tell(t)
+	}
+	x.raise(rev)
+}
+
+func (x *Index) tell(t *tables) {
+	now := t.trusted.Load()
+	x.onIssuers(now.issuers, now.keys)
+}
+
+func (x *Index) raise(rev record.Revision) {
+	if rev > x.Revision() {
+		x.revision.raise(rev)
+		x.overlay.pass(rev)
+	}
+}
+
+// apply takes in one change and tells whether it concerns issuers.
+func (t *tables) apply(c record.Change) (issuers bool) {
+	switch r := c.Record.(type) {
+	case *record.Revocation:
+		if c.Gone {
+			t.revocations.remove(t.key.Digest(r.Name))
+		} else {
+			t.revocations.add(t.key.Digest(r.Name), r.Cutoff(), r.Bucket())
+		}
+	case *record.Expiry:
+		t.revocations.expire(r.Before)
+	case *record.APIKey:
+		set(t.keys, r.Hash, r, c.Gone)
+	case *record.Consumer:
+		set(t.consumers, r.ID, r, c.Gone)
+	case *record.Issuer:
+		if c.Gone {
+			delete(t.issuers, r.ID)
+			delete(t.signingKeys, r.ID)
+		} else {
+			t.issuers[r.ID] = *r
+		}
+		return true
+	case *record.SigningKeys:
+		t.signingKeys[r.IssuerID] = *r
+		return true
+	}
+	return false
+}
+
+func set[K comparable, V any](m *xsync.Map[K, V], k K, v V, gone bool) {
+	if gone {
+		m.Delete(k)
+		return
+	}
+	m.Store(k, v)
+}
+
+func (t *tables) publish() {
+	now := &trusted{}
+	for _, id := range slices.Sorted(maps.Keys(t.issuers)) {
+		now.issuers = append(now.issuers, t.issuers[id])
+		if k, ok := t.signingKeys[id]; ok {
+			now.keys = append(now.keys, k)
+		}
+	}
+	t.trusted.Store(now)
+}
+
+// Notice takes an early word. It is ignored if it is of another cluster or not well formed.
+// It may be called from anywhere.
+func (x *Index) Notice(n record.Notice) {
+	t := x.tables.Load()
+	if n.Cluster == "" || n.Cluster != t.cluster || len(n.Revocations) > record.MaxRevocations {
+		return
+	}
+	for i := range n.Revocations {
+		if n.Revocations[i].Check() == nil {
+			x.overlay.add(t.key.Digest(n.Revocations[i].Name), n.Revocations[i], n.Revision)
+		}
+	}
+}
+
+// Hit is a revocation that denies.
+type Hit struct {
+	// Bucket in which the store keeps it.
+	Bucket record.Bucket
+	// Notice is the revocation itself while only a notice told of it; it is shared.
+	Notice *record.Revocation
+}
+
+// Revoked looks up whether something with the digest, issued at the given second, is denied.
+func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
+	if cutoff, bucket, ok := x.tables.Load().revocations.find(d); ok && issuedAt <= cutoff {
+		return Hit{Bucket: bucket}, true
+	}
+	if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
+		return Hit{Notice: e.revocation}, true
+	}
+	return Hit{}, false
+}
+
+// APIKey finds a key by its hash. The record is shared.
+func (x *Index) APIKey(h record.KeyHash) (*record.APIKey, bool) { return x.tables.Load().keys.Load(h) }
+
+// Consumer finds a consumer. The record is shared.
+func (x *Index) Consumer(id string) (*record.Consumer, bool) {
+	return x.tables.Load().consumers.Load(id)
+}
+
+// Issuers are all issuers and their keys, sorted by id; the slices are shared.
+func (x *Index) Issuers() ([]record.Issuer, []record.SigningKeys) {
+	now := x.tables.Load().trusted.Load()
+	return now.issuers, now.keys
+}
+
+// Stats are numbers for people who watch.
+type Stats struct {
+	Keys, Consumers, Issuers int
+	Notices                  int
+	NoticesDropped           uint64
+}
+
+// Stats may be called from anywhere.
+func (x *Index) Stats() Stats {
+	t := x.tables.Load()
+	return Stats{
+		Keys: t.keys.Size(), Consumers: t.consumers.Size(), Issuers: len(t.trusted.Load().issuers),
+		Notices: int(x.overlay.count.Load()), NoticesDropped: x.overlay.dropped.Load(),
+	}
+}

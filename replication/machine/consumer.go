@@ -1,0 +1,55 @@
+package machine
+
+import "veto/record"
+
+func consumerKey(id string) []byte { return record.TableConsumers.Key([]byte(id)) }
+
+// memberKey lists a key under its consumer; with an empty key id it is their common prefix.
+func memberKey(consumer, keyID string) []byte {
+	return record.TableConsumerKey.Key([]byte(consumer), []byte{0}, []byte(keyID))
+}
+
+func (x *change) putConsumer(b record.PutConsumer) error {
+	c := b.Consumer
+	if err := c.Check(); err != nil {
+		return err
+	}
+	old, exists, err := get[record.Consumer](x.state, consumerKey(c.ID))
+	if err != nil {
+		return err
+	}
+	c.CreatedAt, c.Revision = x.stamp, x.revision
+	if exists {
+		c.CreatedAt = old.CreatedAt
+	}
+	x.ref = c.ID
+	x.changed(&c, false, c.ID)
+	return put(x.state, consumerKey(c.ID), c)
+}
+
+func (x *change) deleteConsumer(b record.DeleteConsumer) error {
+	c, ok, err := get[record.Consumer](x.state, consumerKey(b.ID))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return record.NotFound("there is no consumer %s", b.ID)
+	}
+	var keys []string
+	prefix := memberKey(c.ID, "")
+	err = x.state.Scan(prefix, following(prefix), func(key, _ []byte) (bool, error) {
+		keys = append(keys, string(key[len(prefix):]))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range keys {
+		if err := x.removeKey(id); err != nil {
+			return err
+		}
+	}
+	x.ref = c.ID
+	x.changed(&c, true, c.ID)
+	return x.state.Delete(consumerKey(c.ID))
+}

@@ -1,0 +1,21 @@
+// Package machine applies one command to the state: what each kind of command means.
+//
+// It is deterministic. It reads the command, the revision and the state, and nothing else;
+// so that the same log gives the same bytes on every node. It knows no Raft, no disk and no
+// index: what it changed it returns, for those who keep a copy in memory.
+//
+// Promises:
+//
+//	P4   Apply reads no clock, no randomness and no map's order; the time is the command's
+//	     stamp.
+//	     TestSameLogSameBytes, TestNoClockNoRandomness
+//	P12  A revocation is kept at least for its issuer's longest lifetime, counted from when
+//	     it was made, or until the verified expiry of the one token that it names.
+//	     TestRevocationIsKeptLongEnough
+//	M1   A refused command changes nothing.
+//	     TestRefusedCommandChangesNothing
+//	M2   A request that was done is not done again.
+//	     TestRepeatedRequest
+//	M3   The last admin's key cannot be taken away.
+//	     TestLastAdminStays
+package machine

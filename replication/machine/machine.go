@@ -1,0 +1,186 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"veto/record"
+)
+
+// State is what commands are applied to: a sorted map. A writer sees its own writes. Values
+// given to fn are valid until it returns; those returned by Get belong to the caller.
+type State interface {
+	Reader
+	Put(key, value []byte) error
+	Delete(key []byte) error
+	// DeleteRange deletes from (inclusive) to (exclusive).
+	DeleteRange(from, to []byte) error
+}
+
+// Reader is the reading half of a State.
+type Reader interface {
+	Get(key []byte) (value []byte, ok bool, err error)
+	// Scan goes through keys from (inclusive) to (exclusive) in order, until fn says no more.
+	Scan(from, to []byte, fn func(key, value []byte) (more bool, err error)) error
+}
+
+var clusterKey = record.TableMeta.Key([]byte("cluster"))
+
+// Cluster reads what founded the cluster; false if nothing did yet.
+func Cluster(s Reader) (record.Found, bool, error) { return get[record.Found](s, clusterKey) }
+
+// change is one command being applied.
+type change struct {
+	state    State
+	stamp    time.Time
+	revision record.Revision
+	changes  []record.Change
+	ref      string   // id of the record that the command is about
+	refs     []string // of all records that it changed, for the audit trail
+}
+
+const maxAuditRefs = 10
+
+// Apply does what the command asks for. The error is the state's and ends the node; a command
+// that was understood and not done is Result.Rejection. The changes are in the order in which
+// they were made.
+func Apply(s State, c record.Command, rev record.Revision) (record.Result, []record.Change, error) {
+	result := record.Result{Revision: rev}
+	if err := founded(s, c.Body); err != nil {
+		return refused(result, err)
+	}
+	remembered, ok, err := recall(s, c)
+	if err != nil {
+		return refused(result, err)
+	}
+	if ok {
+		return remembered, nil, nil
+	}
+	x := &change{state: s, stamp: c.Stamp, revision: rev}
+	if err := x.do(c.Body); err != nil {
+		return refused(result, err)
+	}
+	result.Ref = x.ref
+	if len(x.changes) == 0 {
+		return result, nil, nil
+	}
+	if err := x.audit(c); err != nil {
+		return result, nil, err
+	}
+	return result, x.changes, remember(s, c, result)
+}
+
+// refused tells a rejection from an error of the state.
+func refused(result record.Result, err error) (record.Result, []record.Change, error) {
+	var rejection *record.Rejection
+	if errors.As(err, &rejection) {
+		result.Rejection = rejection
+		return result, nil, nil
+	}
+	return result, nil, err
+}
+
+func (x *change) do(body record.Body) error {
+	switch b := body.(type) {
+	case record.Found:
+		return x.found(b)
+	case record.PutIssuer:
+		return x.putIssuer(b)
+	case record.DeleteIssuer:
+		return x.deleteIssuer(b)
+	case record.PutSigningKeys:
+		return x.putSigningKeys(b)
+	case record.PutConsumer:
+		return x.putConsumer(b)
+	case record.DeleteConsumer:
+		return x.deleteConsumer(b)
+	case record.CreateKey:
+		return x.createKey(b)
+	case record.UpdateKey:
+		return x.updateKey(b)
+	case record.DeleteKey:
+		return x.deleteKey(b)
+	case record.Revoke:
+		return x.revoke(b)
+	case record.Lift:
+		return x.lift(b)
+	case record.Expire:
+		return x.expire(b)
+	}
+	return fmt.Errorf("command %s is decoded but not applied by this version", body.Kind())
+}
+
+// founded refuses every command but Found before the cluster is founded.
+func founded(s State, body record.Body) error {
+	_, ok, err := Cluster(s)
+	if err != nil {
+		return err
+	}
+	if body.Kind() == record.KindFound {
+		if ok {
+			return record.Conflict("the cluster is founded already")
+		}
+		return nil
+	}
+	if !ok {
+		return record.Conflict("the cluster is not founded yet")
+	}
+	return nil
+}
+
+func (x *change) found(b record.Found) error {
+	if err := b.Admin.Check(); err != nil {
+		return err
+	}
+	if err := put(x.state, clusterKey, record.Found{ClusterID: b.ClusterID, DigestKey: b.DigestKey}); err != nil {
+		return err
+	}
+	x.ref = b.ClusterID
+	return x.createKey(record.CreateKey{Key: b.Admin})
+}
+
+// changed notes a record that the command wrote or took away.
+func (x *change) changed(r record.Record, gone bool, id string) {
+	x.changes = append(x.changes, record.Change{Record: r, Gone: gone})
+	if len(x.refs) < maxAuditRefs {
+		x.refs = append(x.refs, id)
+	}
+}
+
+func (x *change) audit(c record.Command) error {
+	return put(x.state, record.TableAudit.Key(x.revision.Bytes()), record.Audit{
+		Revision: x.revision, At: x.stamp, By: c.By, Action: c.Body.Kind().String(), Refs: x.refs,
+	})
+}
+
+func get[T any](s Reader, key []byte) (T, bool, error) {
+	var v T
+	b, ok, err := s.Get(key)
+	if err != nil || !ok {
+		return v, false, err
+	}
+	if err := record.Decode(b, &v); err != nil {
+		return v, false, fmt.Errorf("the record at %q cannot be read: %w", key, err)
+	}
+	return v, true, nil
+}
+
+func put(s State, key []byte, v any) error {
+	b, err := record.Encode(v)
+	if err != nil {
+		return err
+	}
+	return s.Put(key, b)
+}
+
+// following is the first key after all that begin with the prefix.
+func following(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package machine
+
+import (
+	"time"
+
+	"veto/record"
+)
+
+func (x *change) revoke(b record.Revoke) error {
+	if len(b.Revocations) == 0 || len(b.Revocations) > record.MaxRevocations {
+		return record.Invalid("give 1 to %d revocations", record.MaxRevocations)
+	}
+	cluster, _, err := Cluster(x.state)
+	if err != nil {
+		return err
+	}
+	// All are looked at before one is written: all or none.
+	revocations := make([]record.Revocation, len(b.Revocations))
+	for n, r := range b.Revocations {
+		if err := r.Check(); err != nil {
+			return err
+		}
+		r.At, r.Revision = x.stamp, x.revision
+		if r.KeptUntil, err = x.keptUntil(&r); err != nil {
+			return err
+		}
+		revocations[n] = r
+	}
+	for n := range revocations {
+		r := &revocations[n]
+		digest := cluster.DigestKey.Digest(r.Name)
+		if x.ref == "" {
+			x.ref = digest.RevocationID()
+		}
+		if err := x.addRevocation(r, digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addRevocation writes one, unless the very same is there: then the first stays, with its
+// reason and revision.
+func (x *change) addRevocation(r *record.Revocation, d record.Digest) error {
+	key := record.RevocationKey(r.Bucket(), d, r.Cutoff())
+	x.changed(r, false, d.RevocationID())
+	_, there, err := x.state.Get(key)
+	if err != nil || there {
+		return err
+	}
+	return put(x.state, key, r)
+}
+
+// keptUntil is when a revocation may be forgotten (P12); zero for never. It refuses names
+// that nothing here can bear.
+func (x *change) keptUntil(r *record.Revocation) (time.Time, error) {
+	if !r.Target.OfIssuer() {
+		return time.Time{}, x.checkOwned(r.Name)
+	}
+	i, err := x.issuerOf(r.Issuer)
+	if err != nil {
+		return time.Time{}, err
+	}
+	leeway := time.Duration(i.Leeway)
+	switch {
+	case r.Target.OneToken() && !r.Expiry.IsZero():
+		return r.Expiry.Add(leeway), nil
+	case i.AllowNoExpiry:
+		return time.Time{}, nil
+	case r.Target.OneToken() && r.NotBefore.Before(x.stamp):
+		// A clock of the issuer may be ahead by the leeway, and the token be used that
+		// much later than its exp.
+		return x.stamp.Add(longestLifetime(i) + 2*leeway), nil
+	case !r.NotBefore.IsZero():
+		from := r.NotBefore
+		if from.Before(x.stamp) {
+			from = x.stamp
+		}
+		return from.Add(longestLifetime(i) + 2*leeway), nil
+	}
+	return time.Time{}, nil
+}
+
+// longestLifetime also covers tokens from before the limit was lowered.
+func longestLifetime(i record.Issuer) time.Duration {
+	longest := i.MaxLifetime
+	for _, l := range i.ShorterBefore {
+		longest = max(longest, l.MaxLifetime)
+	}
+	return time.Duration(longest)
+}
+
+// checkOwned refuses to revoke a key or consumer that was never there.
+func (x *change) checkOwned(n record.Name) error {
+	key := consumerKey(n.Value)
+	if n.Target == record.TargetKey {
+		key = keyKey(n.Value)
+	}
+	_, ok, err := x.state.Get(key)
+	if err == nil && !ok {
+		return record.NotFound("there is no %s %s", n.Target, n.Value)
+	}
+	return err
+}
+
+// lift takes back all revocations of one name. Their keys begin with the bucket, so it goes
+// from bucket to bucket, each found by a short scan.
+func (x *change) lift(b record.Lift) error {
+	if b.Reason == "" || len(b.Reason) > 500 {
+		return record.Invalid("reason: say in 1 to 500 bytes why the revocation is lifted")
+	}
+	var gone []liftedRevocation
+	for bucket, ok := record.Bucket(0), true; ok; {
+		var err error
+		if bucket, ok, err = x.nextBucket(bucket); err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if gone, err = x.collect(gone, bucket, b.Digest); err != nil {
+			return err
+		}
+		if bucket == record.Forever {
+			break
+		}
+		bucket++
+	}
+	if len(gone) == 0 {
+		return record.NotFound("there is no revocation %s", b.Digest.RevocationID())
+	}
+	x.ref = b.Digest.RevocationID()
+	for n := range gone {
+		if err := x.state.Delete(gone[n].key); err != nil {
+			return err
+		}
+		x.changed(&gone[n].revocation, true, x.ref)
+	}
+	return nil
+}
+
+type liftedRevocation struct {
+	key        []byte
+	revocation record.Revocation
+}
+
+// nextBucket finds the first bucket, from the given one on, that holds anything.
+func (x *change) nextBucket(from record.Bucket) (next record.Bucket, ok bool, err error) {
+	end := []byte{byte(record.TableRevocations) + 1}
+	err = x.state.Scan(record.TableRevocations.Key(from.Bytes()), end, func(key, _ []byte) (bool, error) {
+		next, _, _, ok = record.ParseRevocationKey(key)
+		return false, nil
+	})
+	return next, ok, err
+}
+
+func (x *change) collect(into []liftedRevocation, b record.Bucket, d record.Digest) ([]liftedRevocation, error) {
+	prefix := record.TableRevocations.Key(b.Bytes(), d[:])
+	err := x.state.Scan(prefix, following(prefix), func(key, value []byte) (bool, error) {
+		l := liftedRevocation{key: append([]byte(nil), key...)}
+		if err := record.Decode(value, &l.revocation); err != nil {
+			return false, err
+		}
+		into = append(into, l)
+		return true, nil
+	})
+	return into, err
+}
+
+// expire drops whole buckets. It is no entry of the audit trail when there was nothing.
+func (x *change) expire(b record.Expire) error {
+	if b.Before == record.Forever {
+		return record.Invalid("what is kept until it is lifted cannot expire")
+	}
+	for _, t := range []record.Table{record.TableRevocations, record.TableRequests} {
+		from, to := t.Key(), t.Key(b.Before.Bytes())
+		some := false
+		err := x.state.Scan(from, to, func(_, _ []byte) (bool, error) {
+			some = true
+			return false, nil
+		})
+		if err != nil {
+			return err
+		}
+		if !some {
+			continue
+		}
+		if err := x.state.DeleteRange(from, to); err != nil {
+			return err
+		}
+		if t == record.TableRevocations {
+			x.changed(&record.Expiry{Before: b.Before}, true, b.Before.End().Format(time.RFC3339))
+		}
+	}
+	return nil
+}

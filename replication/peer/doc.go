@@ -1,0 +1,15 @@
+// Package peer is the one TLS listener through which nodes talk to each other: Raft's own
+// connections, and calls from node to node.
+//
+// Both sides present a certificate of the cluster's authority, whose first DNS name is the
+// node's id; TLS 1.3 and nothing else. Which of the two kinds a connection is, is agreed on
+// during the handshake (ALPN). The room knows nothing of what is said.
+//
+// Promises:
+//
+//	P9  Who has no certificate of the cluster's authority is not heard, and who dials a
+//	    node by its id reaches that node or nobody.
+//	    TestStrangersAreRefused, TestWrongIDIsRefused
+//	E1  A call's failure says whether the other node may have acted on it.
+//	    TestCallTellsWhetherItWasSent
+package peer

@@ -1,0 +1,128 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"veto/record"
+	"veto/replication/consensus"
+	"veto/replication/peer"
+)
+
+const (
+	defaultProposeLimit = 10 * time.Second
+	pauseBetweenTries   = 50 * time.Millisecond
+	localWait           = 2 * time.Second
+	retryAfter          = time.Second
+)
+
+// Propose brings the command to the leader, wherever it is called, and blocks until it is
+// committed and, unless this node lags far behind, in force here. The command's Stamp is the
+// leader's. A command that was understood and refused gives the *record.Rejection; with no
+// leader in time, *record.Unavailable; record.ErrOutcomeUnknown when nobody can tell.
+func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultProposeLimit)
+		defer cancel()
+	}
+	result, err := r.tryUntilLeader(ctx, c)
+	if err != nil {
+		return record.Result{}, err
+	}
+	if result.Rejection != nil {
+		return result, result.Rejection
+	}
+	wait, cancel := context.WithTimeout(ctx, localWait)
+	defer cancel()
+	// The command is committed whether or not this node has caught up with it in time.
+	if err := r.index.Await(wait, result.Revision); err != nil {
+		r.config.Log.Warn("this node lags behind a change that it took", "revision", result.Revision)
+	}
+	return result, nil
+}
+
+// tryUntilLeader goes on while nobody leads and nothing has been proposed.
+func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.Result, error) {
+	for {
+		result, err := r.tryOnce(ctx, c)
+		if !errors.Is(err, consensus.ErrNotLeader) {
+			return result, err
+		}
+		select {
+		case <-ctx.Done():
+			return record.Result{}, &record.Unavailable{
+				Detail:     "the cluster has no leader just now, so nothing can be changed; `veto cluster` shows which nodes are missing",
+				RetryAfter: retryAfter,
+			}
+		case <-time.After(pauseBetweenTries):
+		}
+	}
+}
+
+func (r *Replica) tryOnce(ctx context.Context, c record.Command) (record.Result, error) {
+	if r.consensus.IsLeader() {
+		return r.proposeHere(ctx, c)
+	}
+	leader := r.consensus.Leader()
+	addr, ok := r.addressOf(leader)
+	if leader == "" || leader == r.config.ID || !ok {
+		return record.Result{}, consensus.ErrNotLeader
+	}
+	body, err := c.Encode()
+	if err != nil {
+		return record.Result{}, err
+	}
+	result, err := call[[]byte, record.Result](ctx, r.peers, addr, leader, pathPropose, body)
+	return result, forwardError(err)
+}
+
+// forwardError restores what the leader's answer meant. A call that may have reached the
+// leader and got no answer leaves the outcome unknown.
+func forwardError(err error) error {
+	var remote *peer.RemoteError
+	if errors.As(err, &remote) {
+		switch remote.Code {
+		case codeNotLeader:
+			return consensus.ErrNotLeader
+		case codeUnknown:
+			return record.ErrOutcomeUnknown
+		}
+		return err
+	}
+	var failed *peer.CallError
+	if errors.As(err, &failed) {
+		if failed.Sent {
+			return record.ErrOutcomeUnknown
+		}
+		return consensus.ErrNotLeader
+	}
+	return err
+}
+
+// proposeHere stamps the command with this leader's time and logs it.
+func (r *Replica) proposeHere(ctx context.Context, c record.Command) (record.Result, error) {
+	c.Stamp = r.config.Now().UTC().Truncate(time.Millisecond)
+	b, err := c.Encode()
+	if err != nil {
+		return record.Result{}, err
+	}
+	return r.consensus.Propose(ctx, b)
+}
+
+// answerPropose takes a command that another node forwards.
+func (r *Replica) answerPropose(ctx context.Context, body []byte) (record.Result, error) {
+	c, err := record.DecodeCommand(body)
+	if err != nil {
+		return record.Result{}, err
+	}
+	result, err := r.proposeHere(ctx, c)
+	switch {
+	case errors.Is(err, consensus.ErrNotLeader):
+		return result, callError{codeNotLeader, err}
+	case errors.Is(err, record.ErrOutcomeUnknown):
+		return result, callError{codeUnknown, err}
+	}
+	return result, err
+}

@@ -1,0 +1,135 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"veto/record"
+	"veto/replication/broadcast"
+	"veto/replication/consensus"
+	"veto/replication/index"
+	"veto/replication/peer"
+	"veto/replication/roster"
+)
+
+// Replica is this node's part in the cluster.
+type Replica struct {
+	config    Config
+	index     *index.Index
+	horizon   *Horizon
+	view      *View
+	peers     *peer.Mux
+	roster    *roster.Roster
+	broadcast *broadcast.Broadcast
+	applier   *applier
+	consensus *consensus.Node
+
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+// Open loads the index from the store, answers other nodes' calls, and takes part in the
+// cluster. It returns before the node has caught up: see View.Freshness. The caller closes it.
+func Open(c Config, p Parts) (*Replica, error) {
+	r := &Replica{
+		config: c, index: p.Index, horizon: p.Horizon, view: p.View,
+		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast,
+	}
+	r.applier = &applier{store: p.Store, index: p.Index, horizon: p.Horizon, view: p.View, announce: r.announce}
+	if err := r.applier.load(); err != nil {
+		return nil, err
+	}
+	var err error
+	r.consensus, err = consensus.Open(consensus.Config{
+		ID: c.ID, Dir: c.Dir, Address: c.Address, Store: p.Store, Machine: r.applier, Peers: p.Peers,
+		Resolve: r.addressOf, Failed: c.Failed, Log: c.Log, Timing: c.Timing,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.serve()
+	p.Peers.Serve()
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.wg.Go(func() { r.lead(ctx) })
+	r.wg.Go(func() { r.meet(ctx) })
+	return r, nil
+}
+
+// Consensus is the lower half, for those that show its state.
+func (r *Replica) Leader() string { return r.consensus.Leader() }
+
+// Leads tells whether this node believes that it leads.
+func (r *Replica) Leads() bool { return r.consensus.IsLeader() }
+
+// addressOf is where gossip says that a node is reached; for a node that gossip does not
+// know, where the log says.
+func (r *Replica) addressOf(id string) (string, bool) {
+	for _, m := range r.roster.Members() {
+		if m.ID == id && m.PeerAddr != "" {
+			return m.PeerAddr, true
+		}
+	}
+	if r.consensus == nil {
+		return "", false
+	}
+	servers, _, err := r.consensus.Servers()
+	if err != nil {
+		return "", false
+	}
+	for _, s := range servers {
+		if s.ID == id {
+			return s.Address, true
+		}
+	}
+	return "", false
+}
+
+// announce tells the other nodes and the other systems of what was committed. Only the leader
+// does: it applies first. What is lost of it is harmless, as the log brings it too.
+func (r *Replica) announce(changes []record.Change, before feeds, rev record.Revision) {
+	if r.consensus == nil || !r.consensus.IsLeader() {
+		return
+	}
+	var revoked []record.Revocation
+	for _, c := range changes {
+		switch item := c.Record.(type) {
+		case *record.Revocation:
+			if !c.Gone {
+				revoked = append(revoked, *item)
+			}
+		case *record.APIKey:
+			r.broadcast.Key(keyAction(c, item, rev), *item, before.Key)
+		}
+	}
+	if len(revoked) == 0 {
+		return
+	}
+	r.broadcast.Notice(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
+	for _, one := range revoked {
+		r.broadcast.Revoked(r.view.RevocationID(one.Name), one, before.Revoked)
+	}
+}
+
+func keyAction(c record.Change, k *record.APIKey, rev record.Revision) string {
+	switch {
+	case c.Gone:
+		return "deleted"
+	case k.Created == rev:
+		return "created"
+	}
+	return "updated"
+}
+
+// Close hands the leadership over, if this node has it, and stops. The node stays a member:
+// started again it goes on.
+func (r *Replica) Close() error {
+	handed := r.consensus.Handover()
+	if handed != nil {
+		r.config.Log.Warn("the leadership could not be handed over; the others will elect a leader", "error", handed)
+	}
+	r.stop()
+	r.wg.Wait()
+	return errors.Join(r.consensus.Close())
+}

@@ -1,0 +1,46 @@
+package roster
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// maxMeta is below memberlist's own limit of 512 bytes, over which it panics.
+const maxMeta = 400
+
+// Member is a node as gossip has it.
+type Member struct {
+	// ID is the node's id. PeerAddr is where other nodes call it, RouteAddr where its
+	// notices are routed; host:port both.
+	ID        string `json:"-"`
+	PeerAddr  string `json:"p,omitempty"`
+	RouteAddr string `json:"n,omitempty"`
+	Region    string `json:"r,omitempty"`
+	// Role is voter or replica.
+	Role    string `json:"o,omitempty"`
+	Version string `json:"v,omitempty"`
+	// Expect is how many voters it wants to found a cluster with.
+	Expect int `json:"e,omitempty"`
+	// Founded tells that it has been part of a cluster; ClusterID is that cluster's.
+	Founded   bool   `json:"f,omitempty"`
+	ClusterID string `json:"c,omitempty"`
+	// State is alive, suspect, left or dead.
+	State string `json:"-"`
+}
+
+func (m Member) encode() ([]byte, error) {
+	b, err := json.Marshal(m)
+	if err == nil && len(b) > maxMeta {
+		err = fmt.Errorf("gossip: this node's region, version and addresses are %d bytes together; at most %d fit", len(b), maxMeta)
+	}
+	return b, err
+}
+
+func decodeMeta(b []byte) (Member, error) {
+	var m Member
+	if len(b) > maxMeta {
+		return m, fmt.Errorf("gossip: a member's meta is %d bytes", len(b))
+	}
+	err := json.Unmarshal(b, &m)
+	return m, err
+}

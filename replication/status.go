@@ -1,0 +1,131 @@
+package replication
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"veto/record"
+	"veto/replication/consensus"
+)
+
+const statusLimit = time.Second
+
+// EnforcedOn names the nodes on which the revision is in force, and those that have not said
+// so. With all, it asks the other nodes and waits for them until the context ends; without,
+// it answers for this node alone and does not block.
+func (r *Replica) EnforcedOn(ctx context.Context, rev record.Revision, all bool) (on, pending []string) {
+	servers, _, err := r.consensus.Servers()
+	if err != nil {
+		servers = []consensus.Server{{ID: r.config.ID}}
+	}
+	reached := r.ask(servers, func(s consensus.Server, addr string) bool {
+		if s.ID == r.config.ID {
+			return r.index.Revision() >= rev
+		}
+		if !all {
+			return false
+		}
+		limit := longestAwait
+		if deadline, ok := ctx.Deadline(); ok {
+			limit = time.Until(deadline)
+		}
+		got, err := call[awaitCall, record.Revision](ctx, r.peers, addr, s.ID, pathAwait,
+			awaitCall{Revision: rev, Millis: limit.Milliseconds()})
+		return err == nil && got >= rev
+	})
+	on, pending = []string{}, []string{}
+	for i, s := range servers {
+		if reached[i] {
+			on = append(on, s.ID)
+		} else {
+			pending = append(pending, s.ID)
+		}
+	}
+	return on, pending
+}
+
+// ask calls f for all servers at once and waits for all.
+func (r *Replica) ask(servers []consensus.Server, f func(s consensus.Server, addr string) bool) []bool {
+	answers := make([]bool, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		addr, ok := r.addressOf(s.ID)
+		if !ok {
+			addr = s.Address
+		}
+		wg.Go(func() { answers[i] = f(s, addr) })
+	}
+	wg.Wait()
+	return answers
+}
+
+// Status is the cluster as this node sees it. It asks every node and takes up to a second.
+func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	nodes := r.nodes()
+	servers := make([]consensus.Server, len(nodes))
+	for i, n := range nodes {
+		servers[i] = consensus.Server{ID: n.ID, Address: n.Address}
+	}
+	states := make([]nodeState, len(nodes))
+	answered := r.ask(servers, func(s consensus.Server, addr string) bool {
+		i := slices.IndexFunc(nodes, func(n record.NodeStatus) bool { return n.ID == s.ID })
+		if s.ID == r.config.ID {
+			states[i] = r.state()
+			return true
+		}
+		got, err := call[struct{}, nodeState](ctx, r.peers, addr, s.ID, pathState, struct{}{})
+		states[i] = got
+		return err == nil
+	})
+	for i := range nodes {
+		nodes[i].LagMillis = -1
+		if !answered[i] {
+			continue
+		}
+		nodes[i].Applied, nodes[i].Version, nodes[i].Region = states[i].Revision, states[i].Version, states[i].Region
+		if !states[i].AsOf.IsZero() {
+			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())
+		}
+	}
+	return record.ClusterStatus{
+		ID: r.view.ClusterID(), Leader: r.consensus.Leader(), Revision: r.index.Revision(), Nodes: nodes,
+	}
+}
+
+// nodes joins what the log says of the nodes with what gossip says.
+func (r *Replica) nodes() []record.NodeStatus {
+	servers, _, err := r.consensus.Servers()
+	if err != nil {
+		servers = nil
+	}
+	byID := map[string]record.NodeStatus{}
+	for _, s := range servers {
+		role := record.NodeReplica
+		if s.Voter {
+			role = record.NodeVoter
+		}
+		byID[s.ID] = record.NodeStatus{ID: s.ID, Role: role, Address: s.Address, State: "unknown"}
+	}
+	for _, m := range r.roster.Members() {
+		n, ok := byID[m.ID]
+		if !ok {
+			if m.State != stateAlive {
+				continue
+			}
+			n = record.NodeStatus{ID: m.ID, Role: record.NodeRole(m.Role)}
+		}
+		n.Address, n.State, n.Region, n.Version = m.PeerAddr, m.State, m.Region, m.Version
+		byID[m.ID] = n
+	}
+	list := make([]record.NodeStatus, 0, len(byID))
+	for _, n := range byID {
+		list = append(list, n)
+	}
+	slices.SortFunc(list, func(a, b record.NodeStatus) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}

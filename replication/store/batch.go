@@ -1,0 +1,105 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"veto/record"
+)
+
+// Batch is a change in the making: it reads its own writes, and nobody else sees them before
+// Commit. It is used by one goroutine and ends with Commit or Abort.
+type Batch struct {
+	store *Store
+	batch *pebble.Batch
+}
+
+// Begin starts the one batch that may be open at a time.
+func (s *Store) Begin() *Batch { return &Batch{store: s, batch: s.live.db.NewIndexedBatch()} }
+
+// Get reads a value, which is the caller's own.
+func (b *Batch) Get(key []byte) ([]byte, bool, error) { return get(b.batch, key) }
+
+// Scan goes through keys from (inclusive) to (exclusive) in order, until fn says no more. Key
+// and value are valid until fn returns.
+func (b *Batch) Scan(from, to []byte, fn func(key, value []byte) (bool, error)) error {
+	return scan(b.batch, from, to, fn)
+}
+
+// Put sets a value.
+func (b *Batch) Put(key, value []byte) error { return b.batch.Set(key, value, nil) }
+
+// Delete deletes a value, if there is one.
+func (b *Batch) Delete(key []byte) error { return b.batch.Delete(key, nil) }
+
+// DeleteRange deletes from (inclusive) to (exclusive).
+func (b *Batch) DeleteRange(from, to []byte) error { return b.batch.DeleteRange(from, to, nil) }
+
+// Commit makes the batch visible, and with it that the log is applied up to a. It is not
+// durable before the next Sync.
+func (b *Batch) Commit(a Applied) error {
+	value, err := record.Encode(a)
+	if err == nil {
+		err = b.batch.Set(appliedKey, value, nil)
+	}
+	if err == nil {
+		err = b.batch.Commit(pebble.NoSync)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("store: %w", err), b.batch.Close())
+	}
+	b.store.mu.Lock()
+	b.store.applied = a
+	b.store.mu.Unlock()
+	return b.batch.Close()
+}
+
+// Abort drops the batch.
+func (b *Batch) Abort() error { return b.batch.Close() }
+
+// Get reads a value of the live state, which is the caller's own.
+func (s *Store) Get(key []byte) (value []byte, ok bool, err error) {
+	d := s.use()
+	defer func() { err = errors.Join(err, s.release(d)) }()
+	return get(d.db, key)
+}
+
+// Scan goes through the live state as Batch.Scan does, as it is when the call begins.
+func (s *Store) Scan(from, to []byte, fn func(key, value []byte) (bool, error)) (err error) {
+	d := s.use()
+	defer func() { err = errors.Join(err, s.release(d)) }()
+	return scan(d.db, from, to, fn)
+}
+
+func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("store: %w", err)
+	}
+	own := append([]byte{}, value...)
+	return own, true, closer.Close()
+}
+
+func scan(r pebble.Reader, from, to []byte, fn func(key, value []byte) (bool, error)) (err error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		more, err := fn(it.Key(), value)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}

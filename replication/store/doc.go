@@ -1,0 +1,22 @@
+// Package store keeps the state on disk: records and the applied index, in one Pebble
+// database, and moves whole states from node to node as a stream.
+//
+// It is the only room that knows Pebble. It does not know what a record means, and keeps no
+// log: an entry that was applied and is lost by a crash comes again from Raft's log, as long
+// as the log is cut only behind what Sync made durable.
+//
+// In its directory: LOCK (held while open), identity.json (whose data this is), CURRENT (the
+// name of the live database), db-N (the databases; more than one only during a Restore).
+//
+// Promises:
+//
+//	P3  Records and applied index change in one batch, and no marker outside it is believed.
+//	    TestCrashKeepsRecordsAndAppliedTogether
+//	P5  During Restore readers see the old state or the new one, never a mixture and never
+//	    an error.
+//	    TestReadersDuringRestore
+//	S1  A stream that was cut, changed or extended is refused and changes nothing.
+//	    TestBrokenStreamIsRefused, FuzzRestore
+//	S2  Two processes cannot open the same directory, nor a node another's.
+//	    TestSecondProcessIsRefused, TestIdentity
+package store

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+const identityFile = "identity.json"
+
+// Identity says whose data a directory holds.
+type Identity struct {
+	NodeID string `json:"node_id"`
+}
+
+// ReadIdentity reads whose data the directory holds; false if it is new.
+func ReadIdentity(dir string) (Identity, bool, error) {
+	var id Identity
+	path := filepath.Join(dir, identityFile)
+	b, err := os.ReadFile(path) //nolint:gosec // the operator's own directory
+	if errors.Is(err, os.ErrNotExist) {
+		return id, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &id)
+	}
+	if err != nil || id.NodeID == "" {
+		return id, false, fmt.Errorf("%s cannot be read (%v); restore it from a backup, or empty the data directory and let the node join again", path, err)
+	}
+	return id, true, nil
+}
+
+// WriteIdentity makes the directory this node's.
+func WriteIdentity(dir string, id Identity) error {
+	b, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(dir, identityFile), b)
+}
+
+// replaceFile makes the file hold the bytes durably: whenever the machine stops, it holds
+// all of the old or all of the new.
+func replaceFile(path string, b []byte) error {
+	temporary := path + ".new"
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator's own directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // the operator's own directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc64"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/klauspost/compress/zstd"
+
+	"veto/record"
+)
+
+// ErrBrokenStream says that a stream is not the whole of a state as it was written.
+var ErrBrokenStream = errors.New("the stream of a state is damaged or not whole")
+
+const restoreBatch = 4 << 20
+
+// Restore replaces the state by the stream's. Readers see the old state until the new one is
+// whole, checked and durable. A stream that is refused changes nothing. It blocks for as long
+// as the stream takes.
+func (s *Store) Restore(r io.Reader) (Applied, error) {
+	var n int
+	if _, err := fmt.Sscanf(s.live.name, "db-%d", &n); err != nil {
+		return Applied{}, s.corrupt(err)
+	}
+	name := fmt.Sprintf("db-%d", n+1)
+	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+		return Applied{}, fmt.Errorf("store: %w", err)
+	}
+	d, err := s.openDatabase(name)
+	if err != nil {
+		return Applied{}, err
+	}
+	applied, err := fill(d.db, r)
+	if err == nil && applied.Index < s.applied.Index {
+		err = fmt.Errorf("store: the stream ends at entry %d and this state at %d: a state never goes back", applied.Index, s.applied.Index)
+	}
+	if err == nil {
+		err = replaceFile(filepath.Join(s.dir, currentFile), []byte(name))
+	}
+	if err != nil {
+		return Applied{}, errors.Join(err, s.discard(d))
+	}
+	return applied, s.swap(d, applied)
+}
+
+func (s *Store) swap(d *database, a Applied) error {
+	s.mu.Lock()
+	old := s.live
+	s.live, s.applied = d, a
+	old.retired = true
+	idle := old.users == 0
+	s.mu.Unlock()
+	if idle {
+		return s.discard(old)
+	}
+	return nil
+}
+
+// fill reads the stream into an empty database and makes it durable.
+func fill(db *pebble.DB, r io.Reader) (Applied, error) {
+	var a Applied
+	magic := make([]byte, len(streamMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || !bytes.Equal(magic, []byte(streamMagic)) {
+		return a, ErrBrokenStream
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20), zstd.WithDecoderMaxWindow(32<<20))
+	if err != nil {
+		return a, fmt.Errorf("store: %w", err)
+	}
+	defer z.Close()
+	in := &sumReader{r: bufio.NewReaderSize(z, 64<<10), sum: crc64.New(crc64.MakeTable(crc64.ECMA))}
+	header, err := in.field(maxStreamVal)
+	if err != nil || record.Decode(header, &a) != nil {
+		return a, ErrBrokenStream
+	}
+	if err := copyRecords(db, in); err != nil {
+		return a, err
+	}
+	stored, err := readApplied(db)
+	if err != nil {
+		return a, err
+	}
+	if stored.Index != a.Index || stored.Term != a.Term {
+		return a, ErrBrokenStream
+	}
+	return a, db.LogData(nil, pebble.Sync)
+}
+
+func copyRecords(db *pebble.DB, in *sumReader) error {
+	var count uint64
+	batch := db.NewBatch()
+	defer func() { _ = batch.Close() }() // nothing is lost: it is committed or not wanted
+	var last []byte
+	for {
+		key, err := in.field(maxStreamKey)
+		if err != nil {
+			return ErrBrokenStream
+		}
+		if len(key) == 0 {
+			break
+		}
+		value, err := in.field(maxStreamVal)
+		if err != nil || bytes.Compare(key, last) <= 0 {
+			return ErrBrokenStream
+		}
+		if err := batch.Set(key, value, nil); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		count, last = count+1, key
+		if batch.Len() > restoreBatch {
+			if err := batch.Commit(pebble.NoSync); err != nil {
+				return fmt.Errorf("store: %w", err)
+			}
+			_ = batch.Close()
+			batch = db.NewBatch()
+		}
+	}
+	if err := in.end(count); err != nil {
+		return err
+	}
+	return batch.Commit(pebble.NoSync)
+}
+
+// sumReader reads fields and sums them up.
+type sumReader struct {
+	r   *bufio.Reader
+	sum hash.Hash64
+}
+
+func (s *sumReader) read(n int) ([]byte, error) {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(s.r, b); err != nil {
+		return nil, err
+	}
+	_, _ = s.sum.Write(b)
+	return b, nil
+}
+
+func (s *sumReader) field(limit int) ([]byte, error) {
+	head, err := s.read(4)
+	if err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head)
+	if uint64(n) > uint64(limit) {
+		return nil, ErrBrokenStream
+	}
+	return s.read(int(n))
+}
+
+// end checks the count, the sum, and that nothing follows.
+func (s *sumReader) end(count uint64) error {
+	b, err := s.read(8)
+	if err != nil || binary.BigEndian.Uint64(b) != count {
+		return ErrBrokenStream
+	}
+	want := s.sum.Sum64()
+	if b, err = s.read(8); err != nil || binary.BigEndian.Uint64(b) != want {
+		return ErrBrokenStream
+	}
+	if _, err := s.r.ReadByte(); !errors.Is(err, io.EOF) {
+		return ErrBrokenStream
+	}
+	return nil
+}

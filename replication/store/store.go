@@ -1,0 +1,239 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"veto/record"
+)
+
+// DefaultCacheBytes is the block cache's size if Options names none.
+const DefaultCacheBytes = 64 << 20
+
+// Options of a Store.
+type Options struct {
+	// CacheBytes of the block cache.
+	CacheBytes int64
+	// FS is where the database lives; the machine's disk if nil.
+	FS  vfs.FS
+	Log *slog.Logger
+}
+
+// Store is the state on disk. Reading methods may be called from anywhere; Begin, Sync and
+// Restore by one goroutine at a time.
+type Store struct {
+	dir     string
+	options Options
+	lock    *os.File
+
+	mu   sync.Mutex // guards live and the counts of users
+	live *database
+	// applied is what live holds; written by the one writer with mu held.
+	applied Applied
+}
+
+// database is one Pebble database and how many use it.
+type database struct {
+	name    string
+	db      *pebble.DB
+	users   int
+	retired bool // closed and removed once nobody uses it
+	done    chan struct{}
+}
+
+const (
+	currentFile = "CURRENT"
+	lockFile    = "LOCK"
+)
+
+// Open opens the state in the directory, which it makes if need be. The caller closes it.
+func Open(dir string, o Options) (*Store, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, options: o, lock: lock}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own directory
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		held := fmt.Errorf("data directory %s is in use by another veto process; stop that one, or give this one its own --data-dir", dir)
+		return nil, errors.Join(held, f.Close())
+	}
+	return f, nil
+}
+
+func (s *Store) open() error {
+	name, err := s.currentName()
+	if err != nil {
+		return err
+	}
+	if err := s.removeOthers(name); err != nil {
+		return err
+	}
+	d, err := s.openDatabase(name)
+	if err != nil {
+		return err
+	}
+	applied, err := readApplied(d.db)
+	if err != nil {
+		return errors.Join(s.corrupt(err), d.db.Close())
+	}
+	s.live, s.applied = d, applied
+	return replaceFile(filepath.Join(s.dir, currentFile), []byte(name))
+}
+
+func (s *Store) currentName() (string, error) {
+	b, err := os.ReadFile(filepath.Join(s.dir, currentFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return "db-1", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("data directory: %w", err)
+	}
+	name := strings.TrimSpace(string(b))
+	if !strings.HasPrefix(name, "db-") || strings.ContainsAny(name, "/\\") {
+		return "", s.corrupt(fmt.Errorf("%s says %q", currentFile, name))
+	}
+	return name, nil
+}
+
+// removeOthers removes what a Restore that was cut short left behind.
+func (s *Store) removeOthers(live string) error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "db-") && e.Name() != live {
+			if err := os.RemoveAll(filepath.Join(s.dir, e.Name())); err != nil {
+				return fmt.Errorf("data directory: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) corrupt(err error) error {
+	return fmt.Errorf("the state in %s is damaged (%w); restore it from a backup, or empty the data directory and let the node join again", s.dir, err)
+}
+
+// formatVersion is pinned: a newer one cannot be opened by an older veto.
+const formatVersion = pebble.FormatValueSeparation
+
+func (s *Store) openDatabase(name string) (*database, error) {
+	cache := pebble.NewCache(s.options.CacheBytes)
+	defer cache.Unref()
+	o := &pebble.Options{
+		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion,
+		MemTableSize: 32 << 20, MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold: 2, L0StopWritesThreshold: 20, LBaseMaxBytes: 64 << 20,
+		BytesPerSync: 512 << 10, Logger: logger{s.options.Log},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = 8 << 10
+	}
+	db, err := pebble.Open(filepath.Join(s.dir, name), o)
+	if err != nil {
+		return nil, s.corrupt(err)
+	}
+	return &database{name: name, db: db, done: make(chan struct{})}, nil
+}
+
+// Applied is what the state holds.
+func (s *Store) Applied() (Applied, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.applied, nil
+}
+
+// use gives the live database; it stays open until release.
+func (s *Store) use() *database {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live.users++
+	return s.live
+}
+
+func (s *Store) release(d *database) error {
+	s.mu.Lock()
+	d.users--
+	last := d.retired && d.users == 0
+	s.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return s.discard(d)
+}
+
+func (s *Store) discard(d *database) error {
+	defer close(d.done)
+	err := d.db.Close()
+	return errors.Join(err, os.RemoveAll(filepath.Join(s.dir, d.name)))
+}
+
+// Sync makes all that was committed durable, and the applied index as well. What is given may
+// be further than the last commit, for entries that change no record; it is never lowered.
+func (s *Store) Sync(a Applied) error {
+	merged := s.applied.merge(a)
+	b, err := record.Encode(merged)
+	if err != nil {
+		return err
+	}
+	if err := s.live.db.Set(appliedKey, b, pebble.Sync); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied = merged
+	return nil
+}
+
+// Close makes everything durable and closes. Nothing may use the store any more.
+func (s *Store) Close() error {
+	err := s.Sync(Applied{})
+	return errors.Join(err, s.live.db.Close(), s.lock.Close())
+}
+
+// logger forwards what Pebble has to say. It says nothing of values.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Infof(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }
+
+func (l logger) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
+
+// Fatalf is called when the disk has failed under a write. It must not return: a node that
+// went on would tell of a state that it does not have.
+func (l logger) Fatalf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	l.log.Error("the disk failed; the node stops", "error", text)
+	panic("store: the disk failed: " + text)
+}

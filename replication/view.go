@@ -1,0 +1,207 @@
+package replication
+
+import (
+	"context"
+	"encoding/hex"
+	"sync/atomic"
+
+	"veto/record"
+	"veto/replication/index"
+	"veto/replication/store"
+)
+
+// View is what readers see of the state. Its methods may be called from anywhere. Those that
+// validation needs answer from memory and do not block; those that list read the disk.
+type View struct {
+	index   *index.Index
+	store   *store.Store
+	horizon *Horizon
+	cluster atomic.Pointer[record.Found] // nil until the cluster is founded
+}
+
+// NewView shows the parts' state.
+func NewView(x *index.Index, s *store.Store, h *Horizon) *View {
+	return &View{index: x, store: s, horizon: h}
+}
+
+// Freshness is how far the state reaches. Read it before looking anything up.
+func (v *View) Freshness() record.Freshness { return v.horizon.Freshness() }
+
+// ClusterID is empty until the cluster is founded.
+func (v *View) ClusterID() string {
+	if c := v.cluster.Load(); c != nil {
+		return c.ClusterID
+	}
+	return ""
+}
+
+// Await blocks until the revision is in force here, or the context ends.
+func (v *View) Await(ctx context.Context, r record.Revision) error { return v.index.Await(ctx, r) }
+
+// Digest is what stands for the name in this cluster; zero before it is founded.
+func (v *View) Digest(n record.Name) record.Digest {
+	c := v.cluster.Load()
+	if c == nil {
+		return record.Digest{}
+	}
+	return c.DigestKey.Digest(n)
+}
+
+// RevocationID is the id that every revocation of the name has.
+func (v *View) RevocationID(n record.Name) string { return v.Digest(n).RevocationID() }
+
+// Revoked looks up whether a credential that bears the name, issued at the given second (or
+// record.NoIssuedAt), is denied. The common answer, no, costs no disk read.
+func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) {
+	hit, ok := v.index.Revoked(v.Digest(n), issuedAt)
+	if !ok {
+		return record.Revocation{}, false
+	}
+	if hit.Notice != nil {
+		return *hit.Notice, true
+	}
+	r, found, err := v.stored(hit.Bucket, v.Digest(n), issuedAt)
+	if err != nil || !found {
+		// The index denies; that the record cannot be read takes away only the reason.
+		return record.Revocation{Name: n}, true
+	}
+	return r, true
+}
+
+// stored reads the revocation with the greatest cut-off of the digest in the bucket.
+func (v *View) stored(b record.Bucket, d record.Digest, issuedAt int64) (r record.Revocation, found bool, err error) {
+	from := record.TableRevocations.Key(b.Bytes(), d[:])
+	err = v.store.Scan(from, after(from), func(_, value []byte) (bool, error) {
+		var candidate record.Revocation
+		if err := record.Decode(value, &candidate); err != nil {
+			return false, err
+		}
+		if issuedAt <= candidate.Cutoff() {
+			r, found = candidate, true
+		}
+		return true, nil
+	})
+	return r, found, err
+}
+
+// APIKey finds a key by its hash. The record is shared: read it only.
+func (v *View) APIKey(h record.KeyHash) (*record.APIKey, bool) { return v.index.APIKey(h) }
+
+// Consumer finds a consumer. The record is shared: read it only.
+func (v *View) Consumer(id string) (*record.Consumer, bool) { return v.index.Consumer(id) }
+
+// Issuers are the trusted issuers, sorted by id.
+func (v *View) Issuers() []record.Issuer {
+	issuers, _ := v.index.Issuers()
+	return issuers
+}
+
+// SigningKeys are an issuer's keys.
+func (v *View) SigningKeys(issuerID string) (record.SigningKeys, bool) {
+	_, all := v.index.Issuers()
+	for _, k := range all {
+		if k.IssuerID == issuerID {
+			return k, true
+		}
+	}
+	return record.SigningKeys{}, false
+}
+
+// Consumers lists consumers with ids above after, in their order.
+func (v *View) Consumers(afterID string, limit int) ([]record.Consumer, error) {
+	return list[record.Consumer](v.store, record.TableConsumers, afterID, limit, nil)
+}
+
+// Key reads an API key by its id.
+func (v *View) Key(id string) (record.APIKey, bool, error) {
+	var k record.APIKey
+	b, ok, err := v.store.Get(record.TableKeys.Key([]byte(id)))
+	if err != nil || !ok {
+		return k, false, err
+	}
+	return k, true, record.Decode(b, &k)
+}
+
+// Keys lists API keys with ids above after; of one consumer, unless consumer is empty.
+func (v *View) Keys(consumer, afterID string, limit int) ([]record.APIKey, error) {
+	keep := func(k *record.APIKey) bool { return consumer == "" || k.Consumer == consumer }
+	return list(v.store, record.TableKeys, afterID, limit, keep)
+}
+
+// Audit lists the audit trail above a revision, in its order.
+func (v *View) Audit(above record.Revision, limit int) ([]record.Audit, error) {
+	return list[record.Audit](v.store, record.TableAudit, string(above.Bytes()), limit, nil)
+}
+
+// Revocation finds what is in force of the name with the digest.
+func (v *View) Revocation(d record.Digest) (record.Revocation, bool, error) {
+	hit, ok := v.index.Revoked(d, record.NoIssuedAt)
+	if !ok {
+		return record.Revocation{}, false, nil
+	}
+	if hit.Notice != nil {
+		return *hit.Notice, true, nil
+	}
+	return v.stored(hit.Bucket, d, record.NoIssuedAt)
+}
+
+// Revocations lists revocations by the time until which they are kept. Next is the cursor of
+// the following page; empty on the last.
+func (v *View) Revocations(cursor string, limit int) (items []record.Revocation, next string, err error) {
+	from := []byte{byte(record.TableRevocations)}
+	if cursor != "" {
+		key, err := hex.DecodeString(cursor)
+		if _, _, _, ok := record.ParseRevocationKey(key); err != nil || !ok {
+			return nil, "", record.Invalid("cursor: is not one that this list gave")
+		}
+		from = append(key, 0)
+	}
+	var last []byte
+	err = v.store.Scan(from, []byte{byte(record.TableRevocations) + 1}, func(key, value []byte) (bool, error) {
+		if len(items) == limit {
+			next = hex.EncodeToString(last)
+			return false, nil
+		}
+		var r record.Revocation
+		if err := record.Decode(value, &r); err != nil {
+			return false, err
+		}
+		items, last = append(items, r), append(last[:0], key...)
+		return true, nil
+	})
+	return items, next, err
+}
+
+// list reads up to limit records above a key of a table.
+func list[T any](s *store.Store, t record.Table, above string, limit int, keep func(*T) bool) ([]T, error) {
+	from := t.Key([]byte(above))
+	if above != "" {
+		from = append(from, 0)
+	}
+	var items []T
+	err := s.Scan(from, []byte{byte(t) + 1}, func(_, value []byte) (bool, error) {
+		if len(items) == limit {
+			return false, nil
+		}
+		var item T
+		if err := record.Decode(value, &item); err != nil {
+			return false, err
+		}
+		if keep == nil || keep(&item) {
+			items = append(items, item)
+		}
+		return true, nil
+	})
+	return items, err
+}
+
+// after is the first key that does not begin with the prefix.
+func after(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+// Package validate decides: a credential, what the node knows, and the time give a Verdict.
+//
+// It does no I/O, starts no goroutine and reads no clock; what the node knows it sees through
+// a View. It does not check signatures itself: only verifiers (rooms jwt and apikey) make
+// Claims, and nothing that is not verified gets further.
+//
+// The order of a validation: bound the credential; verify it; read how fresh the node is;
+// look up every revocation that the claims could be under; then freshness, audience, scopes.
+//
+// Promises:
+//
+//	V1  Nothing is allowed that is revoked here, whatever else is true of it.
+//	    TestRevokedByEveryTarget
+//	V2  A node that is not ready, too stale, or behind min_revision allows nothing, unless
+//	    serving stale is its policy; and it does not deny for what it may merely not have
+//	    heard of yet.
+//	    TestFreshness
+//	V3  Freshness is read before the look-ups, so a verdict is never older than it says.
+//	    TestFreshnessIsReadFirst
+//	V4  Only verifiers make Claims.
+//	    TestOnlyVerifiersMakeClaims
+//	V5  The zero Verdict is unknown, and allows nothing.
+//	    TestZeroVerdict
+package validate

@@ -1,0 +1,202 @@
+package keyset
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lestrrat-go/jwx/v2/jwk"
+
+	"veto/record"
+)
+
+// Bounds of a JWK set.
+const (
+	MaxBytes   = 256 << 10
+	maxKeys    = 100
+	minRSABits = 2048
+	maxRSABits = 8192
+	maxKID     = 512
+)
+
+// Parse reads a JWK set (RFC 7517 section 5) and returns its usable verification keys, in
+// their public form. Keys for encryption, of unknown kinds and symmetric ones are left out;
+// weak ones and private ones are refused, as an issuer that publishes such a key needs its
+// operator's eyes. Errors are *record.Rejection.
+func Parse(set []byte) ([]record.SigningKey, error) {
+	if len(set) > MaxBytes {
+		return nil, record.Invalid("jwks: %d bytes; at most %d", len(set), MaxBytes)
+	}
+	var document struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(set, &document); err != nil || document.Keys == nil {
+		return nil, record.Invalid(`jwks: is not a JWK set, {"keys": [...]}`)
+	}
+	if len(document.Keys) > maxKeys {
+		return nil, record.Invalid("jwks: %d keys; at most %d", len(document.Keys), maxKeys)
+	}
+	var keys []record.SigningKey
+	for n, raw := range document.Keys {
+		k, ok, err := parseKey(raw)
+		if err != nil {
+			return nil, record.Invalid("jwks: key %d: %s", n+1, err)
+		}
+		if !ok {
+			continue
+		}
+		if slices.ContainsFunc(keys, func(o record.SigningKey) bool { return o.KID == k.KID && k.KID != "" }) {
+			return nil, record.Invalid("jwks: two keys have the kid %q", k.KID)
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, record.Invalid("jwks: holds no key that can verify a signature")
+	}
+	return keys, nil
+}
+
+type keyHead struct {
+	Kty string   `json:"kty"`
+	Use string   `json:"use"`
+	Ops []string `json:"key_ops"`
+	Crv string   `json:"crv"`
+	D   string   `json:"d"`
+	KID string   `json:"kid"`
+	Alg string   `json:"alg"`
+}
+
+// usable tells whether the key is one that verifies signatures.
+func (h keyHead) usable() bool {
+	switch {
+	case h.Use != "" && h.Use != "sig", len(h.Ops) > 0 && !slices.Contains(h.Ops, "verify"):
+		return false
+	case h.Kty == "OKP":
+		return h.Crv == "Ed25519"
+	case h.Kty == "EC":
+		return h.Crv == "P-256" || h.Crv == "P-384" || h.Crv == "P-521"
+	}
+	return h.Kty == "RSA"
+}
+
+func parseKey(raw json.RawMessage) (record.SigningKey, bool, error) {
+	var head keyHead
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return record.SigningKey{}, false, fmt.Errorf("is not a JWK")
+	}
+	if !head.usable() {
+		return record.SigningKey{}, false, nil
+	}
+	if head.D != "" {
+		return record.SigningKey{}, false, fmt.Errorf("is a private key; take it out at once and replace it")
+	}
+	if len(head.KID) > maxKID {
+		return record.SigningKey{}, false, fmt.Errorf("its kid is longer than %d bytes", maxKID)
+	}
+	public, err := publicOf(raw)
+	if err != nil {
+		return record.SigningKey{}, false, err
+	}
+	alg, ok := algorithmOf(public, head.Alg)
+	if !ok {
+		return record.SigningKey{}, false, nil
+	}
+	canonical, err := json.Marshal(mustPublicJWK(public))
+	if err != nil {
+		return record.SigningKey{}, false, err
+	}
+	return record.SigningKey{KID: head.KID, Alg: alg, JWK: canonical, Status: record.SigningKeyActive}, true, nil
+}
+
+// publicOf reads the key and refuses weak ones.
+func publicOf(raw []byte) (crypto.PublicKey, error) {
+	key, err := jwk.ParseKey(raw)
+	if err != nil {
+		return nil, fmt.Errorf("is not a usable JWK")
+	}
+	var public any
+	if err := key.Raw(&public); err != nil {
+		return nil, fmt.Errorf("is not a usable JWK")
+	}
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		if bits := k.N.BitLen(); bits < minRSABits || bits > maxRSABits || k.E < 3 || k.E%2 == 0 {
+			return nil, fmt.Errorf("an RSA key must have %d to %d bits and an odd exponent; this has %d bits", minRSABits, maxRSABits, bits)
+		}
+		return k, nil
+	case *ecdsa.PublicKey:
+		if _, err := k.ECDH(); err != nil {
+			return nil, fmt.Errorf("its point is not on the curve")
+		}
+		return k, nil
+	case ed25519.PublicKey:
+		if len(k) != ed25519.PublicKeySize {
+			return nil, fmt.Errorf("an Ed25519 key has 32 bytes")
+		}
+		return k, nil
+	}
+	return nil, fmt.Errorf("is of an unusable kind")
+}
+
+// algorithmOf is the one algorithm that the key is used with: the one it names, if it fits,
+// or the usual one of its kind (RFC 8725 section 3.1).
+func algorithmOf(public crypto.PublicKey, named string) (string, bool) {
+	var usual string
+	fits := func(alg string) bool { return alg == usual }
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		usual = "RS256"
+		fits = func(alg string) bool {
+			return slices.Contains(record.Algorithms, alg) && (strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS"))
+		}
+	case *ecdsa.PublicKey:
+		usual = map[string]string{"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}[k.Curve.Params().Name]
+	case ed25519.PublicKey:
+		usual = "EdDSA"
+		fits = func(alg string) bool { return alg == "EdDSA" || alg == "Ed25519" }
+	}
+	if named == "" {
+		return usual, usual != ""
+	}
+	if named == "Ed25519" {
+		return usual, fits(named)
+	}
+	return named, fits(named)
+}
+
+func mustPublicJWK(public crypto.PublicKey) jwk.Key {
+	key, err := jwk.FromRaw(public)
+	if err != nil {
+		panic("keyset: a key that was just read cannot be written: " + err.Error())
+	}
+	return key
+}
+
+// PublicJWKS writes a JWK set of public keys by their kids.
+func PublicJWKS(keys map[string]crypto.PublicKey) ([]byte, error) {
+	set := jwk.NewSet()
+	for kid, public := range keys {
+		key, err := jwk.FromRaw(public)
+		if err != nil {
+			return nil, fmt.Errorf("jwks: %w", err)
+		}
+		alg, ok := algorithmOf(public, "")
+		if !ok {
+			return nil, fmt.Errorf("jwks: no algorithm fits the key %s", kid)
+		}
+		for name, value := range map[string]string{jwk.KeyIDKey: kid, jwk.AlgorithmKey: alg, jwk.KeyUsageKey: "sig"} {
+			if err := key.Set(name, value); err != nil {
+				return nil, fmt.Errorf("jwks: %w", err)
+			}
+		}
+		if err := set.AddKey(key); err != nil {
+			return nil, fmt.Errorf("jwks: %w", err)
+		}
+	}
+	return json.Marshal(set)
+}

@@ -1,0 +1,86 @@
+package validate
+
+import (
+	"encoding/json"
+	"time"
+
+	"veto/record"
+)
+
+// Kind is the kind of a credential.
+type Kind string
+
+// The kinds.
+const (
+	JWT    Kind = "jwt"
+	APIKey Kind = "api_key"
+)
+
+// Request is the question.
+type Request struct {
+	// Credential is what the caller presented; at most MaxCredential bytes.
+	Credential string
+	// Audience, if set, must be among the credential's.
+	Audience string
+	// Scopes must all be the credential's.
+	Scopes []string
+	// MinRevision is the revision that the answer must at least be based on.
+	MinRevision record.Revision
+}
+
+// MaxCredential bounds a credential, in bytes.
+const MaxCredential = 16 << 10
+
+// Verdict is the answer.
+type Verdict struct {
+	Outcome Outcome `json:"outcome"`
+	Code    Code    `json:"code"`
+	Kind    Kind    `json:"kind,omitempty"`
+
+	Issuer    string          `json:"issuer,omitempty"`
+	Subject   string          `json:"subject,omitempty"`
+	Client    string          `json:"client,omitempty"`
+	Consumer  string          `json:"consumer,omitempty"`
+	KeyID     string          `json:"key_id,omitempty"`
+	Scopes    []string        `json:"scopes,omitempty"`
+	Claims    json.RawMessage `json:"claims,omitempty"`
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	ExpiresAt time.Time       `json:"expires_at,omitzero"`
+
+	// Revision and AsOf say how far the state reached that the answer is based on.
+	Revision record.Revision `json:"revision"`
+	AsOf     time.Time       `json:"as_of,omitzero"`
+	// Revocation is set with code revoked.
+	Revocation *Revocation `json:"revocation,omitempty"`
+}
+
+// Revocation is what a verdict tells of the revocation that denies.
+type Revocation struct {
+	ID       string          `json:"id"`
+	Target   record.Target   `json:"target"`
+	Reason   string          `json:"reason,omitempty"`
+	Revision record.Revision `json:"revision,omitempty"`
+}
+
+// Claims are what a verifier found to be true of a credential. Nothing else makes them.
+type Claims struct {
+	Kind    Kind
+	Issuer  string
+	Subject string
+	Client  string
+	Session string
+	JTI     string
+	// TokenHash is the base64url form of the SHA-256 of a JWT's signing input.
+	TokenHash string
+	KID       string
+	Audience  []string
+	Scopes    []string
+	// IssuedAt is iat in seconds since 1970, or record.NoIssuedAt.
+	IssuedAt int64
+	// ExpiresAt is zero for a credential that does not expire.
+	ExpiresAt time.Time
+	// Raw are a JWT's claims, as signed.
+	Raw json.RawMessage
+	// Key is the API key's record, shared; nil for a JWT.
+	Key *record.APIKey
+}
