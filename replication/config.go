@@ -7,7 +7,6 @@ import (
 	"veto/record"
 	"veto/replication/broadcast"
 	"veto/replication/consensus"
-	"veto/replication/index"
 	"veto/replication/peer"
 	"veto/replication/roster"
 	"veto/replication/store"
@@ -16,8 +15,6 @@ import (
 // Parts are what a Replica is made of. The Replica closes none of them.
 type Parts struct {
 	Store     *store.Store
-	Index     *index.Index
-	Horizon   *Horizon
 	View      *View
 	Peers     *peer.Mux
 	Roster    *roster.Roster

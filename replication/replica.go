@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"veto/record"
@@ -33,10 +32,10 @@ type Replica struct {
 // cluster. It returns before the node has caught up: see View.Freshness. The caller closes it.
 func Open(c Config, p Parts) (*Replica, error) {
 	r := &Replica{
-		config: c, index: p.Index, horizon: p.Horizon, view: p.View,
+		config: c, index: p.View.index, horizon: p.View.horizon, view: p.View,
 		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast,
 	}
-	r.applier = &applier{store: p.Store, index: p.Index, horizon: p.Horizon, view: p.View, announce: r.announce}
+	r.applier = &applier{store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce}
 	if err := r.applier.load(); err != nil {
 		return nil, err
 	}
@@ -57,7 +56,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 	return r, nil
 }
 
-// Consensus is the lower half, for those that show its state.
+// Leader is the id of the node that this one believes to lead; empty if it knows none.
 func (r *Replica) Leader() string { return r.consensus.Leader() }
 
 // Leads tells whether this node believes that it leads.
@@ -131,5 +130,5 @@ func (r *Replica) Close() error {
 	}
 	r.stop()
 	r.wg.Wait()
-	return errors.Join(r.consensus.Close())
+	return r.consensus.Close()
 }

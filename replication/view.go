@@ -27,6 +27,15 @@ func NewView(x *index.Index, s *store.Store, h *Horizon) *View {
 // Freshness is how far the state reaches. Read it before looking anything up.
 func (v *View) Freshness() record.Freshness { return v.horizon.Freshness() }
 
+// Notice takes an early word of another node, and Beacon the leader's.
+func (v *View) Notice(n record.Notice) { v.index.Notice(n) }
+
+// Beacon takes the leader's word on how far the log reaches.
+func (v *View) Beacon(b record.Beacon) { v.horizon.Beacon(b) }
+
+// Stats are numbers for people who watch.
+func (v *View) Stats() index.Stats { return v.index.Stats() }
+
 // ClusterID is empty until the cluster is founded.
 func (v *View) ClusterID() string {
 	if c := v.cluster.Load(); c != nil {

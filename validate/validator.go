@@ -113,7 +113,7 @@ func (v *Validator) doubt(f record.Freshness, min record.Revision, now time.Time
 }
 
 // revoked looks up every name that the claims bear.
-func (v *Validator) revoked(c *Claims) *Revocation {
+func (v *Validator) revoked(c *Claims) *Denial {
 	if c.Key != nil {
 		if r := v.denied(record.Name{Target: record.TargetKey, Value: c.Key.ID}, c.IssuedAt); r != nil || c.Key.Consumer == "" {
 			return r
@@ -140,12 +140,12 @@ func (v *Validator) revoked(c *Claims) *Revocation {
 	return nil
 }
 
-func (v *Validator) denied(n record.Name, issuedAt int64) *Revocation {
+func (v *Validator) denied(n record.Name, issuedAt int64) *Denial {
 	r, ok := v.view.Revoked(n, issuedAt)
 	if !ok {
 		return nil
 	}
-	return &Revocation{ID: v.view.RevocationID(n), Target: n.Target, Reason: r.Reason, Revision: r.Revision}
+	return &Denial{ID: v.view.RevocationID(n), Target: n.Target, Reason: r.Reason, Revision: r.Revision}
 }
 
 // wanted checks what the request wants of a good credential.

@@ -51,11 +51,11 @@ type Verdict struct {
 	Revision record.Revision `json:"revision"`
 	AsOf     time.Time       `json:"as_of,omitzero"`
 	// Revocation is set with code revoked.
-	Revocation *Revocation `json:"revocation,omitempty"`
+	Revocation *Denial `json:"revocation,omitempty"`
 }
 
-// Revocation is what a verdict tells of the revocation that denies.
-type Revocation struct {
+// Denial is what a verdict tells of the revocation that denies.
+type Denial struct {
 	ID       string          `json:"id"`
 	Target   record.Target   `json:"target"`
 	Reason   string          `json:"reason,omitempty"`

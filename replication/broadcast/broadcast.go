@@ -80,10 +80,7 @@ func Start(c Config) (*Broadcast, error) {
 	if _, err := io.ReadFull(c.Random, secret); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	g := &gatekeeper{
-		secret: hex.EncodeToString(secret), authorize: c.Authorize,
-		nodes: server.NewAccount(accountNodes), public: server.NewAccount(accountPublic),
-	}
+	g := &gatekeeper{secret: hex.EncodeToString(secret), authorize: c.Authorize}
 	options, err := serverOptions(c, g)
 	if err != nil {
 		return nil, err
@@ -92,7 +89,7 @@ func Start(c Config) (*Broadcast, error) {
 		options: options, log: c.Log, id: c.NodeID,
 		queue: make(chan *nats.Msg, queueLength), stop: make(chan struct{}),
 	}
-	if b.server, err = startServer(options.Clone(), c.Log); err != nil {
+	if b.server, err = startServer(options.Clone(), g, c.Log); err != nil {
 		return nil, err
 	}
 	if err := b.connect(g.secret, c.Handlers); err != nil {

@@ -201,16 +201,17 @@ func (x *Index) Issuers() ([]record.Issuer, []record.SigningKeys) {
 
 // Stats are numbers for people who watch.
 type Stats struct {
-	Keys, Consumers, Issuers int
-	Notices                  int
-	NoticesDropped           uint64
+	Revocations, Keys, Consumers, Issuers int
+	Notices                               int
+	NoticesDropped                        uint64
 }
 
 // Stats may be called from anywhere.
 func (x *Index) Stats() Stats {
 	t := x.tables.Load()
 	return Stats{
-		Keys: t.keys.Size(), Consumers: t.consumers.Size(), Issuers: len(t.trusted.Load().issuers),
+		Revocations: int(t.revocations.count.Load()),
+		Keys:        t.keys.Size(), Consumers: t.consumers.Size(), Issuers: len(t.trusted.Load().issuers),
 		Notices: int(x.overlay.count.Load()), NoticesDropped: x.overlay.dropped.Load(),
 	}
 }

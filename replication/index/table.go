@@ -16,7 +16,10 @@ const (
 // table is the set of revoked digests. One goroutine writes; readers need no lock, since a
 // slot's first word is written last, words are atomic, and a shard is replaced whole when it
 // grows or loses entries.
-type table struct{ shards [shards]shard }
+type table struct {
+	shards [shards]shard
+	count  atomic.Int64 // of digests
+}
 
 type shard struct {
 	slots atomic.Pointer[[]slot]
@@ -78,6 +81,7 @@ func (t *table) add(d record.Digest, cutoff int64, bucket record.Bucket) (isNew 
 	isNew = place(*sh.slots.Load(), a, b, cutoff, bucket)
 	if isNew {
 		sh.used++
+		t.count.Add(1)
 	}
 	return isNew
 }
@@ -119,15 +123,18 @@ func (sh *shard) rebuild(size int, keep func(*slot) bool) {
 func (t *table) remove(d record.Digest) {
 	a, b := words(d)
 	sh := t.of(d)
+	before := sh.used
 	sh.rebuild(len(*sh.slots.Load()), func(s *slot) bool { return s.a.Load() != a || s.b.Load() != b })
+	t.count.Add(int64(sh.used - before))
 }
 
 // expire takes out all that is kept in buckets below.
 func (t *table) expire(below record.Bucket) {
 	for i := range t.shards {
 		sh := &t.shards[i]
-		size := len(*sh.slots.Load())
+		size, before := len(*sh.slots.Load()), sh.used
 		sh.rebuild(size, func(s *slot) bool { return record.Bucket(s.bucket.Load()) >= below })
+		t.count.Add(int64(sh.used - before))
 		for size > firstSlots && sh.used*4 < size {
 			size /= 2
 		}
@@ -135,13 +142,4 @@ func (t *table) expire(below record.Bucket) {
 			sh.rebuild(size, func(*slot) bool { return true })
 		}
 	}
-}
-
-// size is the number of digests; for the writer.
-func (t *table) size() int {
-	n := 0
-	for i := range t.shards {
-		n += t.shards[i].used
-	}
-	return n
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +54,8 @@ func (m *Mux) Handle(path string, h Handler) {
 			http.Error(w, "the call is too long or was cut off", http.StatusRequestEntityTooLarge)
 			return
 		}
-		reply, err := h(r.Context(), nodeID(r.TLS.PeerCertificates[0]), body)
+		from, _ := r.Context().Value(callerInContext{}).(string)
+		reply, err := h(r.Context(), from, body)
 		if err != nil {
 			var coded interface{ Code() string }
 			if errors.As(err, &coded) {
@@ -66,9 +68,24 @@ func (m *Mux) Handle(path string, h Handler) {
 	})
 }
 
+type callerInContext struct{}
+
+// opaque hides from net/http that a connection is TLS: with a protocol that it does not know,
+// it would close it.
+type opaque struct{ net.Conn }
+
+func callerOf(ctx context.Context, c net.Conn) context.Context {
+	if hidden, ok := c.(opaque); ok {
+		if t, ok := hidden.Conn.(*tls.Conn); ok {
+			return context.WithValue(ctx, callerInContext{}, nodeID(t.ConnectionState().PeerCertificates[0]))
+		}
+	}
+	return ctx
+}
+
 func newServer(routes http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: routes, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit,
+		Handler: routes, ConnContext: callerOf, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }

@@ -121,8 +121,14 @@ func (m *Mux) greet(conn *tls.Conn) {
 		_ = conn.Close()
 		return
 	}
-	to := map[string]*queue{protocolRaft: m.raft, protocolCall: m.calls}[conn.ConnectionState().NegotiatedProtocol]
-	if to == nil || !to.put(ctx, conn) {
+	taken := false
+	switch conn.ConnectionState().NegotiatedProtocol {
+	case protocolRaft:
+		taken = m.raft.put(ctx, conn)
+	case protocolCall:
+		taken = m.calls.put(ctx, opaque{conn})
+	}
+	if !taken {
 		_ = conn.Close()
 	}
 }

@@ -1,0 +1,152 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// DefaultTimeout of a request, if Options names none.
+const DefaultTimeout = 15 * time.Second
+
+const (
+	maxAnswer = 64 << 20
+	maxText   = 300
+)
+
+// Options say how to reach the cluster.
+type Options struct {
+	// Control and Data are base URLs of control planes and data planes. The next one is
+	// tried when one cannot be reached.
+	Control, Data []string
+	// Token is an operator's API key; needed for the control plane only.
+	Token string
+	// HTTP is used for requests; one with DefaultTimeout if nil.
+	HTTP *http.Client
+}
+
+// Client may be used from anywhere at once.
+type Client struct{ options Options }
+
+// New makes a client. It connects to nothing yet.
+func New(o Options) *Client {
+	if o.HTTP == nil {
+		o.HTTP = &http.Client{Timeout: DefaultTimeout}
+	}
+	return &Client{o}
+}
+
+// Error is what the cluster answered instead of doing what it was asked for.
+type Error struct {
+	// Status is the HTTP status, Code a stable word, Detail for people.
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	// Errors are the members of a request that were wrong, if there are several.
+	Errors []struct {
+		Message  string `json:"message"`
+		Location string `json:"location"`
+	} `json:"errors"`
+}
+
+func (e *Error) Error() string {
+	text := e.Detail
+	for _, one := range e.Errors {
+		text += "; " + one.Location + ": " + one.Message
+	}
+	if text == "" {
+		text = e.Title
+	}
+	return fmt.Sprintf("%s (%d)", text, e.Status)
+}
+
+// request is one call.
+type request struct {
+	method, path string
+	query        url.Values
+	body         any
+	bearer       string
+}
+
+// do sends the request to the first address that can be reached.
+func (c *Client) do(ctx context.Context, addresses []string, r request, out any) error {
+	var body []byte
+	if r.body != nil {
+		var err error
+		if body, err = json.Marshal(r.body); err != nil {
+			return err
+		}
+	}
+	key := rand.Text()
+	var last error = errors.New("no address of the cluster was given")
+	for _, base := range addresses {
+		response, err := c.send(ctx, base, r, body, key)
+		if err != nil {
+			last = err
+			continue
+		}
+		return read(response, out)
+	}
+	return last
+}
+
+func (c *Client) send(ctx context.Context, base string, r request, body []byte, key string) (*http.Response, error) {
+	target := strings.TrimSuffix(base, "/") + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not the address of a cluster", base)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+r.bearer)
+	}
+	if r.method != http.MethodGet {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	response, err := c.options.HTTP.Do(req)
+	if err != nil {
+		// The URL in it may hold a reason or a cursor, never a secret.
+		return nil, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
+	}
+	return response, nil
+}
+
+func read(response *http.Response, out any) error {
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("the answer was cut off: %w", err)
+	}
+	if response.StatusCode >= http.StatusBadRequest {
+		problem := &Error{}
+		if json.Unmarshal(body, problem) != nil || problem.Status == 0 {
+			problem = &Error{Status: response.StatusCode, Title: "the answer is not one of Veto's; is this the right address?"}
+		}
+		return problem
+	}
+	if out == nil || len(body) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return fmt.Errorf("the answer is not one of Veto's; is this the right address? %.*s", maxText, err.Error())
+	}
+	return nil
+}
+
+func (c *Client) control(ctx context.Context, method, path string, query url.Values, body, out any) error {
+	return c.do(ctx, c.options.Control, request{method, path, query, body, c.options.Token}, out)
+}

@@ -1,0 +1,13 @@
+// Package client talks to a Veto cluster over HTTP: for the command line, and for other
+// people's Go programs. Requests that change something carry an Idempotency-Key, so that
+// sending them to the next address after a failure is harmless.
+//
+// It keeps no state of the cluster and validates nothing itself.
+//
+// Promises:
+//
+//	U1  A change is sent again only with the same Idempotency-Key.
+//	    TestChangeIsSentAgainWithTheSameKey
+//	U2  A secret is never part of an error.
+//	    TestErrorsHoldNoSecret
+package client

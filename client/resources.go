@@ -1,0 +1,256 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"veto/record"
+	"veto/validate"
+)
+
+// Page is one page of a list.
+type Page[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"next_cursor"`
+}
+
+// List says which part of a list is wanted.
+type List struct {
+	Cursor string
+	Limit  int
+}
+
+func (l List) query() url.Values {
+	q := url.Values{}
+	if l.Cursor != "" {
+		q.Set("cursor", l.Cursor)
+	}
+	if l.Limit > 0 {
+		q.Set("limit", strconv.Itoa(l.Limit))
+	}
+	return q
+}
+
+// Changed is the answer to a change that has nothing else to tell.
+type Changed struct {
+	Revision record.Revision `json:"revision"`
+}
+
+// Question is what a validation asks.
+type Question struct {
+	Credential  string          `json:"credential"`
+	Audience    string          `json:"audience,omitempty"`
+	Scopes      []string        `json:"scopes,omitempty"`
+	MinRevision record.Revision `json:"min_revision,omitempty"`
+}
+
+// Validate asks a data plane. A deny is a verdict, not an error.
+func (c *Client) Validate(ctx context.Context, q Question) (validate.Verdict, error) {
+	var v validate.Verdict
+	err := c.do(ctx, c.options.Data, request{method: http.MethodPost, path: "/v1/validate", body: q}, &v)
+	return v, err
+}
+
+// Rules are an issuer as an operator gives it.
+type Rules struct {
+	Issuer        string          `json:"issuer"`
+	Discovery     string          `json:"discovery,omitempty"`
+	JWKSURI       string          `json:"jwks_uri,omitempty"`
+	JWKS          json.RawMessage `json:"jwks,omitempty"`
+	Algorithms    []string        `json:"algorithms,omitempty"`
+	Audiences     []string        `json:"audiences,omitempty"`
+	Types         []string        `json:"types,omitempty"`
+	MaxLifetime   string          `json:"max_lifetime,omitempty"`
+	Leeway        string          `json:"leeway,omitempty"`
+	AllowNoExpiry bool            `json:"allow_no_expiry,omitempty"`
+}
+
+// Issuers lists the trusted issuers.
+func (c *Client) Issuers(ctx context.Context) (Page[record.Issuer], error) {
+	return get[Page[record.Issuer]](ctx, c, "/v1/issuers", nil)
+}
+
+// Issuer shows one.
+func (c *Client) Issuer(ctx context.Context, id string) (record.Issuer, error) {
+	return get[record.Issuer](ctx, c, "/v1/issuers/"+url.PathEscape(id), nil)
+}
+
+// SigningKeys lists an issuer's keys.
+func (c *Client) SigningKeys(ctx context.Context, id string) (Page[record.SigningKey], error) {
+	return get[Page[record.SigningKey]](ctx, c, "/v1/issuers/"+url.PathEscape(id)+"/keys", nil)
+}
+
+// PutIssuer trusts an issuer, or changes its rules.
+func (c *Client) PutIssuer(ctx context.Context, id string, r Rules) (record.Issuer, error) {
+	var i record.Issuer
+	err := c.control(ctx, http.MethodPut, "/v1/issuers/"+url.PathEscape(id), nil, r, &i)
+	return i, err
+}
+
+// RefreshIssuer fetches an issuer's keys now and lists them.
+func (c *Client) RefreshIssuer(ctx context.Context, id string) (Page[record.SigningKey], error) {
+	var keys Page[record.SigningKey]
+	err := c.control(ctx, http.MethodPost, "/v1/issuers/"+url.PathEscape(id)+"/refresh", nil, nil, &keys)
+	return keys, err
+}
+
+// DeleteIssuer ends the trust in an issuer.
+func (c *Client) DeleteIssuer(ctx context.Context, id string) (Changed, error) {
+	return remove(ctx, c, "/v1/issuers/"+url.PathEscape(id), nil)
+}
+
+// Consumers lists consumers.
+func (c *Client) Consumers(ctx context.Context, l List) (Page[record.Consumer], error) {
+	return get[Page[record.Consumer]](ctx, c, "/v1/consumers", l.query())
+}
+
+// Consumer shows one.
+func (c *Client) Consumer(ctx context.Context, id string) (record.Consumer, error) {
+	return get[record.Consumer](ctx, c, "/v1/consumers/"+url.PathEscape(id), nil)
+}
+
+// ConsumerFields are a consumer as an operator gives it.
+type ConsumerFields struct {
+	Name     string          `json:"name,omitempty"`
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+	Managers []string        `json:"managers,omitempty"`
+}
+
+// PutConsumer makes a consumer, or changes one.
+func (c *Client) PutConsumer(ctx context.Context, id string, f ConsumerFields) (record.Consumer, error) {
+	var out record.Consumer
+	err := c.control(ctx, http.MethodPut, "/v1/consumers/"+url.PathEscape(id), nil, f, &out)
+	return out, err
+}
+
+// DeleteConsumer deletes a consumer and its keys.
+func (c *Client) DeleteConsumer(ctx context.Context, id string) (Changed, error) {
+	return remove(ctx, c, "/v1/consumers/"+url.PathEscape(id), nil)
+}
+
+// KeyFields are an API key as an operator gives it.
+type KeyFields struct {
+	Consumer  string          `json:"consumer,omitempty"`
+	Name      string          `json:"name,omitempty"`
+	Scopes    []string        `json:"scopes,omitempty"`
+	Roles     []record.Role   `json:"roles,omitempty"`
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	ExpiresAt time.Time       `json:"expires_at,omitzero"`
+}
+
+// NewKey is a key that was just made, with its secret.
+type NewKey struct {
+	record.APIKey
+	Secret string `json:"secret,omitempty"`
+}
+
+// KeyChange is what to change of a key; what is nil stays.
+type KeyChange struct {
+	Name      *string         `json:"name,omitempty"`
+	Scopes    *[]string       `json:"scopes,omitempty"`
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	ExpiresAt *time.Time      `json:"expires_at,omitempty"`
+	Disabled  *bool           `json:"disabled,omitempty"`
+}
+
+// CreateKey makes an API key. Its secret is in the answer and nowhere else.
+func (c *Client) CreateKey(ctx context.Context, f KeyFields) (NewKey, error) {
+	var k NewKey
+	err := c.control(ctx, http.MethodPost, "/v1/keys", nil, f, &k)
+	return k, err
+}
+
+// Keys lists API keys; of one consumer, unless it is empty.
+func (c *Client) Keys(ctx context.Context, consumer string, l List) (Page[record.APIKey], error) {
+	q := l.query()
+	if consumer != "" {
+		q.Set("consumer", consumer)
+	}
+	return get[Page[record.APIKey]](ctx, c, "/v1/keys", q)
+}
+
+// Key shows one.
+func (c *Client) Key(ctx context.Context, id string) (record.APIKey, error) {
+	return get[record.APIKey](ctx, c, "/v1/keys/"+url.PathEscape(id), nil)
+}
+
+// UpdateKey changes an API key.
+func (c *Client) UpdateKey(ctx context.Context, id string, k KeyChange) (record.APIKey, error) {
+	var out record.APIKey
+	err := c.control(ctx, http.MethodPatch, "/v1/keys/"+url.PathEscape(id), nil, k, &out)
+	return out, err
+}
+
+// DeleteKey deletes an API key.
+func (c *Client) DeleteKey(ctx context.Context, id string) (Changed, error) {
+	return remove(ctx, c, "/v1/keys/"+url.PathEscape(id), nil)
+}
+
+// RevokeRequest names what to revoke, or presents the token itself.
+type RevokeRequest struct {
+	Target    string    `json:"target,omitempty"`
+	Issuer    string    `json:"issuer,omitempty"`
+	Value     string    `json:"value,omitempty"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	Reason    string    `json:"reason,omitempty"`
+	Token     string    `json:"token,omitempty"`
+}
+
+// Revoke revokes. With enforced it answers when every node enforces it, or after the wait.
+func (c *Client) Revoke(ctx context.Context, r RevokeRequest, enforced bool, wait time.Duration) (record.Receipt, error) {
+	q := url.Values{}
+	if enforced {
+		q.Set("wait", "enforced")
+		q.Set("timeout", wait.String())
+	}
+	var receipt record.Receipt
+	err := c.control(ctx, http.MethodPost, "/v1/revocations", q, r, &receipt)
+	return receipt, err
+}
+
+// Revocation is a revocation with its id.
+type Revocation struct {
+	ID string `json:"id"`
+	record.Revocation
+}
+
+// Revocations lists revocations.
+func (c *Client) Revocations(ctx context.Context, l List) (Page[Revocation], error) {
+	return get[Page[Revocation]](ctx, c, "/v1/revocations", l.query())
+}
+
+// Revocation shows one.
+func (c *Client) Revocation(ctx context.Context, id string) (Revocation, error) {
+	return get[Revocation](ctx, c, "/v1/revocations/"+url.PathEscape(id), nil)
+}
+
+// Lift takes a revocation back.
+func (c *Client) Lift(ctx context.Context, id, reason string) (Changed, error) {
+	return remove(ctx, c, "/v1/revocations/"+url.PathEscape(id), url.Values{"reason": {reason}})
+}
+
+// Audit lists the audit trail.
+func (c *Client) Audit(ctx context.Context, l List) (Page[record.Audit], error) {
+	return get[Page[record.Audit]](ctx, c, "/v1/audit", l.query())
+}
+
+// Cluster shows the nodes.
+func (c *Client) Cluster(ctx context.Context) (record.ClusterStatus, error) {
+	return get[record.ClusterStatus](ctx, c, "/v1/cluster", nil)
+}
+
+func get[T any](ctx context.Context, c *Client, path string, q url.Values) (T, error) {
+	var out T
+	err := c.control(ctx, http.MethodGet, path, q, nil, &out)
+	return out, err
+}
+
+func remove(ctx context.Context, c *Client, path string, q url.Values) (Changed, error) {
+	var out Changed
+	err := c.control(ctx, http.MethodDelete, path, q, nil, &out)
+	return out, err
+}

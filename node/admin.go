@@ -1,0 +1,68 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"veto/record"
+	"veto/validate/apikey"
+)
+
+// firstAdmin makes the first admin's key. It is kept in a file from before the cluster is
+// founded until it was shown, so that a crash in between does not lose it.
+type firstAdmin struct {
+	dir  string
+	show func(secret string)
+}
+
+func (a *firstAdmin) path() string { return filepath.Join(a.dir, "admin-token.pending") }
+
+func newID(prefix string) string { return prefix + strings.ToLower(ulid.Make().String()) }
+
+// found is the first command of the cluster.
+func (a *firstAdmin) found() (record.Found, error) {
+	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.OperatorPrefix)
+	if err != nil {
+		return record.Found{}, err
+	}
+	if err := os.WriteFile(a.path(), []byte(secret), 0o600); err != nil {
+		return record.Found{}, fmt.Errorf("the admin's key: %w", err)
+	}
+	f := record.Found{
+		ClusterID: newID("cluster-"),
+		Admin:     record.APIKey{ID: newID("key_"), Name: "first admin", Hash: hash, Hint: hint, Roles: []record.Role{record.RoleAdmin}},
+	}
+	_, err = rand.Read(f.DigestKey[:])
+	return f, err
+}
+
+// founded shows the key once the cluster has it.
+func (a *firstAdmin) founded() {
+	secret, err := os.ReadFile(a.path())
+	if err != nil {
+		return // it was shown
+	}
+	a.show(string(secret))
+	_ = os.Remove(a.path()) // shown twice does no harm
+}
+
+// recover shows a key that a crash kept from being shown, and drops one that came to nothing.
+func (a *firstAdmin) recover(find func(record.KeyHash) (*record.APIKey, bool)) error {
+	secret, err := os.ReadFile(a.path())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the admin's key: %w", err)
+	}
+	if _, ok := find(apikey.Hash(string(secret))); ok {
+		a.founded()
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package node_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/node/dev"
+	"veto/record"
+	"veto/validate"
+)
+
+// story is a cluster and what its test does with it, step by step.
+type story struct {
+	*testing.T
+	ctx     context.Context
+	cluster *dev.Cluster
+	nodes   int
+}
+
+// tell starts a cluster of real nodes on loopback.
+func tell(t *testing.T, nodes int) *story {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	t.Cleanup(cancel)
+	s := &story{T: t, ctx: ctx, nodes: nodes}
+	s.start(t.TempDir(), freePorts(t, nodes))
+	return s
+}
+
+func (s *story) start(dir string, port int) {
+	s.Helper()
+	c, err := dev.Start(s.ctx, dev.Config{
+		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.cluster = c
+	s.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			s.Error(err)
+		}
+	})
+}
+
+func logger(t *testing.T) *slog.Logger {
+	var w io.Writer = io.Discard
+	if os.Getenv("VETO_TEST_LOG") != "" {
+		w = t.Output()
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// freePorts finds a first port so that all ports of the nodes are free.
+func freePorts(t *testing.T, nodes int) int {
+	t.Helper()
+	for port := 21000 + os.Getpid()%200*100; port < 60000; port += 100 {
+		free := true
+		for p := port; p < port+nodes*dev.Step && free; p++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
+			if free = err == nil; free {
+				_ = l.Close()
+			}
+		}
+		if free {
+			return port
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+// at is a client of one node only.
+func (s *story) at(i int) *client.Client {
+	return client.New(client.Options{
+		Control: []string{s.cluster.Control(i)}, Data: []string{s.cluster.Data(i)}, Token: s.cluster.AdminToken(),
+	})
+}
+
+func (s *story) trustDemoIssuer(i int) {
+	s.Helper()
+	_, err := s.at(i).PutIssuer(s.ctx, "demo", client.Rules{
+		Issuer: s.cluster.Issuer().URL(), Discovery: s.cluster.Issuer().Discovery(), Audiences: []string{s.cluster.Demo().Audience},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// token gets a token as a client would.
+func (s *story) token() string {
+	s.Helper()
+	form := url.Values{"grant_type": {"client_credentials"}}
+	r, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.cluster.Issuer().TokenURL(), strings.NewReader(form.Encode()))
+	if err != nil {
+		s.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(s.cluster.Demo().ClientID, s.cluster.Demo().ClientSecret)
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Token == "" {
+		s.Fatalf("no token: %v", err)
+	}
+	return answer.Token
+}
+
+func (s *story) ask(i int, token string, min record.Revision) validate.Verdict {
+	s.Helper()
+	v, err := s.at(i).Validate(s.ctx, client.Question{Credential: token, MinRevision: min})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return v
+}
+
+// eventually asks until the node answers with the code.
+func (s *story) eventually(i int, token string, want validate.Code) validate.Verdict {
+	s.Helper()
+	for {
+		v := s.ask(i, token, 0)
+		if v.Code == want {
+			return v
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatalf("node %s answers %s, not %s", dev.ID(i), v.Code, want)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (s *story) revoke(i int, r client.RevokeRequest) record.Receipt {
+	s.Helper()
+	receipt, err := s.at(i).Revoke(s.ctx, r, false, 0)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return receipt
+}
+
+// leader is the node that leads.
+func (s *story) leader() int {
+	s.Helper()
+	for {
+		for i := range s.nodes {
+			if n := s.cluster.Node(i); n != nil && n.Leads() {
+				return i
+			}
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatal("nobody leads")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func TestRevokedOnOneDeniedOnAll(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	token := s.token()
+	for i := range 3 {
+		if v := s.eventually(i, token, validate.OK); v.Outcome != validate.Allow || v.Client != "demo-client" {
+			t.Errorf("node %s: %+v", dev.ID(i), v)
+		}
+	}
+	receipt := s.revoke(1, client.RevokeRequest{Token: token, Reason: "leaked"})
+	for i := range 3 {
+		v := s.eventually(i, token, validate.Revoked)
+		if v.Revocation == nil || v.Revocation.ID != receipt.ID || v.Revocation.Reason != "leaked" {
+			t.Errorf("node %s: %+v", dev.ID(i), v.Revocation)
+		}
+	}
+	other := s.token()
+	if v := s.ask(2, other, 0); v.Outcome != validate.Allow {
+		t.Errorf("another token: %+v", v)
+	}
+
+	dead := s.leader()
+	if err := s.cluster.StopNode(dead); err != nil {
+		t.Fatal(err)
+	}
+	alive := (dead + 1) % 3
+	s.revoke(alive, client.RevokeRequest{Target: "subject", Issuer: s.cluster.Issuer().URL(), Value: "demo-client"})
+	for i := range 3 {
+		if i != dead {
+			s.eventually(i, other, validate.Revoked)
+		}
+	}
+
+	if err := s.cluster.StartNode(dead); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.AwaitReady(s.ctx, dead); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(dead, other, validate.Revoked)
+	s.eventually(dead, token, validate.Revoked)
+}

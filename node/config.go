@@ -1,0 +1,175 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"veto/record"
+)
+
+// Config is how a node behaves. The names in the tags are those of the configuration file;
+// flags have dashes for underscores, and environment variables are VETO_ and capitals.
+type Config struct {
+	// DataDir holds everything that the node must not lose.
+	DataDir string `koanf:"data_dir"`
+	// NodeID names the node in its cluster, for good: 1 to 63 of a-z, 0-9, dash. The first
+	// DNS name of its certificate must be the same. The host's name if empty.
+	NodeID string `koanf:"node_id"`
+	// Role is voter or replica: a replica follows and answers, and never votes.
+	Role string `koanf:"role"`
+	// Region is where the node is; for people.
+	Region string `koanf:"region"`
+	// BootstrapExpect is how many voters found the cluster together. 1 and no Join: this
+	// node founds one by itself. The same on all voters, and on every start.
+	BootstrapExpect int `koanf:"bootstrap_expect"`
+	// Join are gossip addresses, host or host:port, of other nodes; this one among them
+	// does no harm. The same on every start.
+	Join []string `koanf:"join"`
+	// Bind is the address to listen on. Advertise is the host that other nodes are told;
+	// Bind if empty.
+	Bind      string `koanf:"bind"`
+	Advertise string `koanf:"advertise"`
+	// Port is the data plane's. Control plane, other nodes, gossip, NATS and its routes
+	// have the five after it.
+	Port int `koanf:"port"`
+	// CertsDir holds ca.pem, <node id>.pem, <node id>-key.pem and gossip.key, as `veto
+	// certs` makes them. A node alone that has none makes its own.
+	CertsDir string `koanf:"certs_dir"`
+	// HTTPCertFile and HTTPKeyFile make both HTTP listeners and NATS speak TLS.
+	HTTPCertFile string `koanf:"http_cert_file"`
+	HTTPKeyFile  string `koanf:"http_key_file"`
+	// InsecureHTTP allows the control plane without TLS on an address that is not loopback.
+	InsecureHTTP bool `koanf:"insecure_http"`
+	// MaxStaleness is how old the state may be before the answer is unknown; ServeStale
+	// answers all the same, and says how old.
+	MaxStaleness time.Duration `koanf:"max_staleness"`
+	ServeStale   bool          `koanf:"serve_stale"`
+	// FetchPrivate allows issuers at private addresses, and over http.
+	FetchPrivate bool `koanf:"fetch_private"`
+	// LogLevel is debug, info, warn or error; LogFormat is text or json.
+	LogLevel  string `koanf:"log_level"`
+	LogFormat string `koanf:"log_format"`
+}
+
+// DefaultConfig is a node alone on this machine.
+func DefaultConfig() Config {
+	return Config{
+		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
+		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, LogLevel: "info", LogFormat: "text",
+	}
+}
+
+// The ports, counted from Config.Port.
+const (
+	dataPort = iota
+	controlPort
+	peerPort
+	gossipPort
+	natsPort
+	routePort
+	portsPerNode
+)
+
+func (c *Config) address(port int) string {
+	return net.JoinHostPort(c.Bind, strconv.Itoa(c.Port+port))
+}
+
+// advertised is where other nodes reach one of this node's ports.
+func (c *Config) advertised(port int) string {
+	host := c.Advertise
+	if host == "" {
+		host = c.Bind
+	}
+	return net.JoinHostPort(host, strconv.Itoa(c.Port+port))
+}
+
+// joinAddresses are those of other nodes' gossip, each with a port.
+func (c *Config) joinAddresses() []string {
+	var all []string
+	for _, a := range c.Join {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			a = net.JoinHostPort(a, strconv.Itoa(c.Port+gossipPort))
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+func (c *Config) alone() bool {
+	return c.BootstrapExpect <= 1 && len(c.Join) == 0 && c.Role == string(record.NodeVoter)
+}
+
+var validNodeID = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+
+// Complete fills in what follows from the machine and checks the whole. Errors say what is
+// wrong and what to do.
+func (c *Config) Complete() error {
+	if c.NodeID == "" {
+		host, err := os.Hostname()
+		if err != nil || !validNodeID.MatchString(host) {
+			return fmt.Errorf("node_id: the host's name %q cannot be one; give --node-id, 1 to 63 of a-z, 0-9 and dash", host)
+		}
+		c.NodeID = host
+	}
+	if c.CertsDir == "" && c.alone() {
+		c.CertsDir = filepath.Join(c.DataDir, "certs")
+	}
+	for _, check := range []func() error{c.checkCluster, c.checkAddresses, c.checkRest} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkCluster() error {
+	switch {
+	case !validNodeID.MatchString(c.NodeID):
+		return fmt.Errorf("node_id: %q cannot be one; 1 to 63 of a-z, 0-9 and dash", c.NodeID)
+	case c.Role != string(record.NodeVoter) && c.Role != string(record.NodeReplica):
+		return fmt.Errorf("role: %q is neither voter nor replica", c.Role)
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
+		return fmt.Errorf("bootstrap_expect: %d is not between 1 and 9; 3 or 5 voters are usual", c.BootstrapExpect)
+	case c.Role == string(record.NodeReplica) && len(c.Join) == 0:
+		return fmt.Errorf("join: a replica needs the address of a node to follow; give --join")
+	case c.BootstrapExpect > 1 && len(c.Join) == 0:
+		return fmt.Errorf("join: %d voters can only meet if they know an address; give --join", c.BootstrapExpect)
+	case c.CertsDir == "":
+		return fmt.Errorf("certs_dir: nodes of a cluster prove themselves with certificates; make them with `veto certs` and give --certs-dir")
+	}
+	return nil
+}
+
+func (c *Config) checkAddresses() error {
+	ip := net.ParseIP(c.Bind)
+	switch {
+	case ip == nil:
+		return fmt.Errorf("bind: %q is not an IP address", c.Bind)
+	case ip.IsUnspecified() && c.Advertise == "":
+		return fmt.Errorf("advertise: with --bind %s other nodes must be told an address; give --advertise", c.Bind)
+	case c.Port < 1 || c.Port+portsPerNode-1 > 65535:
+		return fmt.Errorf("port: %d leaves no room for the %d ports of a node", c.Port, portsPerNode)
+	case (c.HTTPCertFile == "") != (c.HTTPKeyFile == ""):
+		return fmt.Errorf("http_cert_file and http_key_file go together; give both or neither")
+	case !ip.IsLoopback() && c.HTTPCertFile == "" && !c.InsecureHTTP:
+		return fmt.Errorf("bind: on %s, operators' keys would travel in the clear; give --http-cert-file and --http-key-file, or --insecure-http if something before it speaks TLS", c.Bind)
+	}
+	return nil
+}
+
+func (c *Config) checkRest() error {
+	switch {
+	case c.DataDir == "":
+		return fmt.Errorf("data_dir: give the directory that holds the node's data")
+	case c.MaxStaleness < time.Second:
+		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
+	case c.LogFormat != "text" && c.LogFormat != "json":
+		return fmt.Errorf("log_format: %q is neither text nor json", c.LogFormat)
+	}
+	return nil
+}

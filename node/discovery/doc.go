@@ -1,0 +1,12 @@
+// Package discovery fetches what an issuer publishes: its metadata document (OpenID Connect
+// Discovery 1.0 section 4, RFC 8414) and its JWK set. It reads no keys and decides nothing
+// about them; it makes sure that fetching harms nobody.
+//
+// Promises:
+//
+//	D1  Nothing private is reached, unless the node's operator allowed it, whatever names
+//	    resolve to and wherever redirects lead.
+//	    TestPrivateAddressesAreRefused
+//	D2  A document is bounded in size and time, and an issuer speaks for itself only.
+//	    TestBadIssuers
+package discovery

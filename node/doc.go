@@ -1,0 +1,18 @@
+// Package node puts the parts of one node together: it opens them in their order, joins what
+// may not know each other (validate and replication meet here), and closes them in reverse.
+// It holds no logic of its own about credentials or records, reads no flags, and prints
+// nothing.
+//
+// Start order: data directory, certificates, index and view, port for nodes, gossip, NATS,
+// replication, and last the two HTTP listeners, so that nothing is answered before there is
+// something to answer from. The data plane then says unknown until the node has caught up.
+//
+// Promises that only a whole node can keep (numbered as in the design):
+//
+//	P6   TestReceiptHoldsOnEveryNode
+//	P9   TestStrangerCannotJoin
+//	P10  TestRestartedNodeIsNotReadyWithoutALeader
+//	N1   What is wrong with the configuration or the data directory is said, and nothing is
+//	     changed.
+//	     TestBadConfig, TestDataDirectoryOfAnotherNode
+package node

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"veto/node/httpapi"
+	"veto/node/httpapi/control"
+	"veto/node/httpapi/data"
+	"veto/record"
+	"veto/validate/apikey"
+	"veto/validate/keyset"
+)
+
+const (
+	headerLimit = 10 * time.Second
+	idleLimit   = 2 * time.Minute
+	closeLimit  = 5 * time.Second
+	maxHeaders  = 32 << 10
+)
+
+// openHTTP opens both listeners before it serves on either, so that a port in use is told
+// before anyone is answered.
+func (n *Node) openHTTP(context.Context) error {
+	config, err := n.httpTLS()
+	if err != nil {
+		return err
+	}
+	dataListener, err := n.listen(dataPort)
+	if err != nil {
+		return err
+	}
+	controlListener, err := n.listen(controlPort)
+	if err != nil {
+		return errors.Join(err, dataListener.Close())
+	}
+	n.serveData(dataListener, config)
+	n.serveControl(controlListener, config)
+	return nil
+}
+
+// httpTLS is nil if the listeners speak plain HTTP.
+func (n *Node) httpTLS() (*tls.Config, error) {
+	if n.config.HTTPCertFile == "" {
+		return nil, nil //nolint:nilnil // no TLS is a choice, and no error
+	}
+	pair, err := tls.LoadX509KeyPair(n.config.HTTPCertFile, n.config.HTTPKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("the HTTP listeners' certificate: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}, nil
+}
+
+func (n *Node) serveData(l net.Listener, config *tls.Config) {
+	server := data.New(data.Config{
+		Validator: n.validator, Ready: n.checks, Observe: n.metrics.observe,
+		Now: n.around.Now, TLS: config, Log: n.around.Log,
+	})
+	n.opened(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		defer cancel()
+		return server.Close(ctx)
+	})
+	n.wg.Go(func() {
+		if err := server.Serve(l); err != nil {
+			n.fail(fmt.Errorf("data plane: %w", err))
+		}
+	})
+}
+
+func (n *Node) serveControl(l net.Listener, config *tls.Config) {
+	if config != nil {
+		l = tls.NewListener(l, config)
+	}
+	server := &http.Server{
+		Handler: control.New(control.Config{
+			Proposer: n.replica, Validator: n.validator, Issuers: n.view, Keys: n.view, Revocations: n.view,
+			Cluster: n.replica, Trail: n.view, ParseJWKS: keyset.Parse, Refresh: n.refreshOne,
+			NewKey: func(prefix string) (string, record.KeyHash, string, error) {
+				return apikey.Generate(rand.Reader, prefix)
+			},
+			NewID: newID, Metrics: n.metrics.handler(), Ready: n.checks,
+			Now: n.around.Now, Version: n.around.Version, Log: n.around.Log,
+		}),
+		ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeaders,
+		ErrorLog: slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug),
+	}
+	n.opened(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			return server.Close() // whoever is still talking has had time
+		}
+		return nil
+	})
+	n.wg.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			n.fail(fmt.Errorf("control plane: %w", err))
+		}
+	})
+}
+
+// checks are what must hold for the node to be ready.
+func (n *Node) checks() []httpapi.Check {
+	f := n.view.Freshness()
+	caughtUp := httpapi.Check{Name: "caught_up", OK: f.Ready, Detail: fmt.Sprintf("revision %d", f.Revision)}
+	if !f.Ready {
+		caughtUp.Detail = "the node has not yet reached what the leader has committed since the node started"
+	}
+	fresh := httpapi.Check{Name: "fresh", OK: n.config.ServeStale}
+	if f.AsOf.IsZero() {
+		fresh.Detail = "the node has not heard of the leader"
+	} else {
+		age := n.around.Now().Sub(f.AsOf).Round(time.Millisecond)
+		fresh.OK = fresh.OK || age <= n.config.MaxStaleness
+		fresh.Detail = fmt.Sprintf("as of %s ago; at most %s", age, n.config.MaxStaleness)
+	}
+	return []httpapi.Check{caughtUp, fresh}
+}

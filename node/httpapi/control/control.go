@@ -1,0 +1,196 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"veto/node/httpapi"
+	"veto/record"
+	"veto/validate"
+)
+
+// Proposer changes the state.
+type Proposer interface {
+	// Propose blocks until the command is committed and in force on this node, or refused.
+	Propose(ctx context.Context, c record.Command) (record.Result, error)
+}
+
+// Validator tells who asks, and what a presented token is.
+type Validator interface {
+	Operator(token string, now time.Time) (*record.APIKey, validate.Verdict)
+	Inspect(token string, now time.Time) (*validate.Claims, validate.Code)
+}
+
+// Issuers reads issuers.
+type Issuers interface {
+	Issuers() []record.Issuer
+	SigningKeys(issuerID string) (record.SigningKeys, bool)
+}
+
+// Keys reads consumers and API keys.
+type Keys interface {
+	Consumer(id string) (*record.Consumer, bool)
+	Consumers(after string, limit int) ([]record.Consumer, error)
+	Key(id string) (record.APIKey, bool, error)
+	Keys(consumer, after string, limit int) ([]record.APIKey, error)
+}
+
+// Revocations reads revocations.
+type Revocations interface {
+	RevocationID(n record.Name) string
+	Revocation(d record.Digest) (record.Revocation, bool, error)
+	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
+}
+
+// Cluster sees the nodes and what they did.
+type Cluster interface {
+	Status(ctx context.Context) record.ClusterStatus
+	EnforcedOn(ctx context.Context, r record.Revision, all bool) (on, pending []string)
+}
+
+// Trail reads the audit trail.
+type Trail interface {
+	Audit(above record.Revision, limit int) ([]record.Audit, error)
+}
+
+// Config is what the control plane is made of.
+type Config struct {
+	Proposer    Proposer
+	Validator   Validator
+	Issuers     Issuers
+	Keys        Keys
+	Revocations Revocations
+	Cluster     Cluster
+	Trail       Trail
+	// ParseJWKS reads an inline JWK set.
+	ParseJWKS func([]byte) ([]record.SigningKey, error)
+	// Refresh fetches an issuer's keys and has the cluster agree on them. It blocks.
+	Refresh func(ctx context.Context, i record.Issuer) error
+	// NewKey makes a key with the prefix; NewID an id with the prefix.
+	NewKey func(prefix string) (secret string, hash record.KeyHash, hint string, err error)
+	NewID  func(prefix string) string
+	// Metrics answers GET /metrics.
+	Metrics http.Handler
+	Ready   func() []httpapi.Check
+	Now     func() time.Time
+	Version string
+	Log     *slog.Logger
+}
+
+// Bounds of requests, in bytes.
+const (
+	maxBody       = 64 << 10
+	maxIssuerBody = 512 << 10
+)
+
+type control struct {
+	Config
+	api huma.API
+}
+
+// New makes the control plane's handler.
+func New(c Config) http.Handler {
+	mux := http.NewServeMux()
+	settings := huma.DefaultConfig("Veto", c.Version)
+	settings.Info.Description = "May this JWT or API key still be used? The control plane, and the questions of the data plane."
+	settings.CreateHooks = nil // answers carry no links to schemas
+	settings.DocsPath, settings.SchemasPath = "", ""
+	settings.RejectUnknownQueryParameters = true
+	settings.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles."},
+	}
+	x := &control{Config: c, api: humago.New(mux, settings)}
+	x.api.UseMiddleware(x.authenticate)
+	x.issuers()
+	x.consumers()
+	x.keys()
+	x.revocations()
+	x.cluster()
+	x.describeDataPlane()
+	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, httpapi.New(http.StatusNotFound, "not_found", "there is nothing at this path; GET /openapi.json lists what there is"))
+	})
+	return mux
+}
+
+// operation describes one operation; a role of "" answers anyone.
+func operation(id, method, path, summary string, role record.Role) huma.Operation {
+	o := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		MaxBodyBytes: maxBody, Metadata: map[string]any{roleKey: role},
+		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
+	}
+	if role != anyone {
+		o.Description = "Role: " + string(role) + "."
+		o.Security = []map[string][]string{{operatorKey: {}}}
+	}
+	return o
+}
+
+// register adds an operation, and sends its errors through the one table.
+func register[In, Out any](x *control, o huma.Operation, f func(context.Context, *In) (*Out, error)) {
+	huma.Register(x.api, o, func(ctx context.Context, in *In) (*Out, error) {
+		out, err := f(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		problem, known := httpapi.ProblemOf(err)
+		if !known {
+			x.Log.Error("a request failed", "operation", o.OperationID, "error", err)
+		}
+		return nil, problem
+	})
+}
+
+// Change is what every writing request may carry.
+type Change struct {
+	Key string `header:"Idempotency-Key" maxLength:"255" doc:"The same key with the same request is done once"`
+}
+
+// changed is the answer to a change that has nothing else to tell.
+type changed struct {
+	Revision string `header:"Veto-Revision"`
+	Body     struct {
+		Revision record.Revision `json:"revision" doc:"At which the change took effect"`
+	}
+}
+
+func changedAt(r record.Result) *changed {
+	out := &changed{Revision: headerOf(r.Revision)}
+	out.Body.Revision = r.Revision
+	return out
+}
+
+// Page is what every list takes.
+type Page struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor string `query:"cursor" maxLength:"256" doc:"next_cursor of the page before"`
+}
+
+// list is what every list answers.
+type list[T any] struct {
+	Body struct {
+		Items      []T    `json:"items"`
+		NextCursor string `json:"next_cursor" doc:"Empty on the last page"`
+	}
+}
+
+// pageOf makes a page of records that were read one more than asked for.
+func pageOf[T any](items []T, limit int, id func(T) string) *list[T] {
+	out := &list[T]{}
+	if len(items) > limit {
+		items = items[:limit]
+		out.Body.NextCursor = id(items[limit-1])
+	}
+	out.Body.Items = items
+	if items == nil {
+		out.Body.Items = []T{}
+	}
+	return out
+}

@@ -1,0 +1,133 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"veto/node/httpapi"
+	"veto/record"
+)
+
+// rules are an issuer as an operator gives it; its id is in the path.
+type rules struct {
+	Issuer        string          `json:"issuer" doc:"The exact iss of its tokens"`
+	Discovery     string          `json:"discovery,omitempty" doc:"URL of its metadata document"`
+	JWKSURI       string          `json:"jwks_uri,omitempty" doc:"URL of its JWK set"`
+	JWKS          json.RawMessage `json:"jwks,omitempty" doc:"Its JWK set"`
+	Algorithms    []string        `json:"algorithms,omitempty"`
+	Audiences     []string        `json:"audiences,omitempty" doc:"A token must name one of them; any if empty"`
+	Types         []string        `json:"types,omitempty" doc:"Accepted typ headers; any if empty"`
+	MaxLifetime   record.Duration `json:"max_lifetime,omitempty" doc:"Longest exp - iat; 24h if not given"`
+	Leeway        record.Duration `json:"leeway,omitempty" doc:"Clock difference that is forgiven; 30s if not given"`
+	AllowNoExpiry bool            `json:"allow_no_expiry,omitempty" doc:"Admit tokens without exp"`
+}
+
+// IssuerID is in the path of what is about one issuer.
+type IssuerID struct {
+	ID string `path:"id" maxLength:"63"`
+}
+
+type issuerAnswer struct {
+	Revision string `header:"Veto-Revision"`
+	Body     record.Issuer
+}
+
+func (x *control) issuers() {
+	register(x, operation("list-issuers", http.MethodGet, "/v1/issuers", "List the trusted issuers", anyOperator), x.listIssuers)
+	register(x, operation("get-issuer", http.MethodGet, "/v1/issuers/{id}", "Show a trusted issuer", anyOperator), x.getIssuer)
+	put := operation("put-issuer", http.MethodPut, "/v1/issuers/{id}", "Trust an issuer, or change its rules", record.RoleAdmin)
+	put.MaxBodyBytes = maxIssuerBody
+	register(x, put, x.putIssuer)
+	register(x, operation("delete-issuer", http.MethodDelete, "/v1/issuers/{id}", "Trust an issuer no more", record.RoleAdmin), x.deleteIssuer)
+	register(x, operation("list-signing-keys", http.MethodGet, "/v1/issuers/{id}/keys", "List an issuer's signing keys", anyOperator), x.listSigningKeys)
+	register(x, operation("refresh-issuer", http.MethodPost, "/v1/issuers/{id}/refresh", "Fetch an issuer's keys now", record.RoleAdmin), x.refreshIssuer)
+}
+
+func (x *control) listIssuers(_ context.Context, _ *struct{}) (*list[record.Issuer], error) {
+	all := x.Issuers.Issuers()
+	return pageOf(all, len(all), func(i record.Issuer) string { return i.ID }), nil
+}
+
+func (x *control) issuer(id string) (record.Issuer, error) {
+	for _, i := range x.Issuers.Issuers() {
+		if i.ID == id {
+			return i, nil
+		}
+	}
+	return record.Issuer{}, record.NotFound("there is no issuer %s", id)
+}
+
+func (x *control) getIssuer(_ context.Context, in *IssuerID) (*issuerAnswer, error) {
+	i, err := x.issuer(in.ID)
+	return &issuerAnswer{Revision: headerOf(i.Revision), Body: i}, err
+}
+
+func (x *control) putIssuer(ctx context.Context, in *struct {
+	IssuerID
+	Change
+	Body rules
+},
+) (*issuerAnswer, error) {
+	b := in.Body
+	i := record.Issuer{
+		ID: in.ID, Issuer: b.Issuer, Discovery: b.Discovery, JWKSURI: b.JWKSURI, JWKS: b.JWKS,
+		Algorithms: b.Algorithms, Audiences: b.Audiences, Types: b.Types,
+		MaxLifetime: b.MaxLifetime, Leeway: b.Leeway, AllowNoExpiry: b.AllowNoExpiry,
+	}.WithDefaults()
+	if err := i.Check(); err != nil {
+		return nil, err
+	}
+	command := record.PutIssuer{Issuer: i}
+	if len(i.JWKS) > 0 {
+		var err error
+		if command.Keys, err = x.ParseJWKS(i.JWKS); err != nil {
+			return nil, err
+		}
+	}
+	result, err := x.propose(ctx, in.Key, i, command)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := x.issuer(i.ID)
+	if err != nil {
+		stored = i // this node lags; what was asked for is what was done
+	}
+	return &issuerAnswer{Revision: headerOf(result.Revision), Body: stored}, nil
+}
+
+func (x *control) deleteIssuer(ctx context.Context, in *struct {
+	IssuerID
+	Change
+},
+) (*changed, error) {
+	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteIssuer{ID: in.ID})
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
+}
+
+func (x *control) listSigningKeys(_ context.Context, in *IssuerID) (*list[record.SigningKey], error) {
+	if _, err := x.issuer(in.ID); err != nil {
+		return nil, err
+	}
+	keys, _ := x.Issuers.SigningKeys(in.ID)
+	return pageOf(keys.Keys, len(keys.Keys), func(k record.SigningKey) string { return k.KID }), nil
+}
+
+// refreshIssuer answers with what was wrong if the keys could not be fetched: the operator
+// who asked is the one to mend it.
+func (x *control) refreshIssuer(ctx context.Context, in *IssuerID) (*list[record.SigningKey], error) {
+	i, err := x.issuer(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.Refresh(ctx, i); err != nil {
+		if _, known := httpapi.ProblemOf(err); known {
+			return nil, err
+		}
+		return nil, httpapi.New(http.StatusBadGateway, "issuer_unreachable", err.Error())
+	}
+	return x.listSigningKeys(ctx, in)
+}

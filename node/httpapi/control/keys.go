@@ -1,0 +1,147 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"veto/record"
+	"veto/validate/apikey"
+)
+
+// KeyID is in the path of what is about one API key.
+type KeyID struct {
+	ID string `path:"id" maxLength:"63"`
+}
+
+type keyAnswer struct {
+	Revision string `header:"Veto-Revision"`
+	Body     record.APIKey
+}
+
+// newKey is the one answer that holds a secret.
+type newKey struct {
+	record.APIKey
+	Secret string `json:"secret,omitempty" doc:"The key itself. It is shown here and never again."`
+}
+
+type newKeyAnswer struct {
+	Status   int
+	Revision string `header:"Veto-Revision"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before; the secret is then not shown again"`
+	Body     newKey
+}
+
+type keyRequest struct {
+	Consumer  string          `json:"consumer,omitempty" doc:"Whom the key belongs to; none for an operator's key"`
+	Name      string          `json:"name,omitempty" maxLength:"200"`
+	Scopes    []string        `json:"scopes,omitempty"`
+	Roles     []record.Role   `json:"roles,omitempty" doc:"For an operator's key: admin, revoker, validator, auditor"`
+	Metadata  json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
+	ExpiresAt time.Time       `json:"expires_at,omitzero" required:"false"`
+}
+
+func (x *control) keys() {
+	create := operation("create-key", http.MethodPost, "/v1/keys", "Make an API key", record.RoleAdmin)
+	create.DefaultStatus = http.StatusCreated
+	register(x, create, x.createKey)
+	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "List API keys", anyOperator), x.listKeys)
+	register(x, operation("get-key", http.MethodGet, "/v1/keys/{id}", "Show an API key", anyOperator), x.getKey)
+	register(x, operation("update-key", http.MethodPatch, "/v1/keys/{id}", "Change an API key", record.RoleAdmin), x.updateKey)
+	register(x, operation("delete-key", http.MethodDelete, "/v1/keys/{id}", "Delete an API key", record.RoleAdmin), x.deleteKey)
+}
+
+func (x *control) createKey(ctx context.Context, in *struct {
+	Change
+	Body keyRequest
+},
+) (*newKeyAnswer, error) {
+	prefix := apikey.Prefix
+	if len(in.Body.Roles) > 0 {
+		prefix = apikey.OperatorPrefix
+	}
+	secret, hash, hint, err := x.NewKey(prefix)
+	if err != nil {
+		return nil, err
+	}
+	k := record.APIKey{
+		ID: x.NewID("key_"), Consumer: in.Body.Consumer, Name: in.Body.Name, Hash: hash, Hint: hint,
+		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
+	}
+	if err := k.Check(); err != nil {
+		return nil, err
+	}
+	result, err := x.propose(ctx, in.Key, in.Body, record.CreateKey{Key: k})
+	if err != nil {
+		return nil, err
+	}
+	out := &newKeyAnswer{Status: http.StatusCreated, Revision: headerOf(result.Revision)}
+	if result.Repeated {
+		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
+	}
+	stored, ok, err := x.Keys.Key(result.Ref)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		k = stored
+	}
+	out.Body = newKey{APIKey: k, Secret: secret}
+	return out, nil
+}
+
+func (x *control) listKeys(_ context.Context, in *struct {
+	Page
+	Consumer string `query:"consumer" maxLength:"63"`
+},
+) (*list[record.APIKey], error) {
+	items, err := x.Keys.Keys(in.Consumer, in.Cursor, in.Limit+1)
+	return pageOf(items, in.Limit, func(k record.APIKey) string { return k.ID }), err
+}
+
+func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
+	k, ok, err := x.Keys.Key(in.ID)
+	if err == nil && !ok {
+		err = record.NotFound("there is no API key %s", in.ID)
+	}
+	return &keyAnswer{Revision: headerOf(k.Revision), Body: k}, err
+}
+
+func (x *control) updateKey(ctx context.Context, in *struct {
+	KeyID
+	Change
+	Body struct {
+		Name      *string         `json:"name,omitempty" maxLength:"200"`
+		Scopes    *[]string       `json:"scopes,omitempty"`
+		Metadata  json.RawMessage `json:"metadata,omitempty"`
+		ExpiresAt *time.Time      `json:"expires_at,omitempty"`
+		Disabled  *bool           `json:"disabled,omitempty"`
+	}
+},
+) (*keyAnswer, error) {
+	b := in.Body
+	result, err := x.propose(ctx, in.Key, struct {
+		ID   string
+		Body any
+	}{in.ID, b}, record.UpdateKey{
+		ID: in.ID, Name: b.Name, Scopes: b.Scopes, Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Disabled: b.Disabled,
+	})
+	if err != nil {
+		return nil, err
+	}
+	k, _, err := x.Keys.Key(in.ID)
+	return &keyAnswer{Revision: headerOf(result.Revision), Body: k}, err
+}
+
+func (x *control) deleteKey(ctx context.Context, in *struct {
+	KeyID
+	Change
+},
+) (*changed, error) {
+	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteKey{ID: in.ID})
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
+}

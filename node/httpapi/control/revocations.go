@@ -1,0 +1,167 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"veto/node/httpapi"
+	"veto/record"
+	"veto/validate"
+)
+
+// longestWait bounds ?timeout=.
+const longestWait = 30 * time.Second
+
+// RevocationID is in the path of what is about one revocation.
+type RevocationID struct {
+	ID string `path:"id" maxLength:"63"`
+}
+
+// revokeRequest names what is revoked, or presents the token itself.
+type revokeRequest struct {
+	Target    record.Target `json:"target,omitempty" doc:"jti, token, subject, client, session, signing_key, issuer, key or consumer"`
+	Issuer    string        `json:"issuer,omitempty" doc:"The iss within which value has its meaning"`
+	Value     string        `json:"value,omitempty"`
+	NotBefore time.Time     `json:"not_before,omitzero" required:"false" doc:"Deny only what was issued until then"`
+	Reason    string        `json:"reason,omitempty" maxLength:"500"`
+	Token     string        `json:"token,omitempty" maxLength:"16384" doc:"The JWT itself, instead of target and value"`
+}
+
+type receiptAnswer struct {
+	Revision string `header:"Veto-Revision"`
+	Body     record.Receipt
+}
+
+// revocation is a revocation as it is shown.
+type revocation struct {
+	ID string `json:"id"`
+	record.Revocation
+}
+
+type revocationAnswer struct {
+	Revision string `header:"Veto-Revision"`
+	Body     revocation
+}
+
+func (x *control) revocations() {
+	create := operation("revoke", http.MethodPost, "/v1/revocations", "Revoke", record.RoleRevoker)
+	create.DefaultStatus = http.StatusCreated
+	register(x, create, x.revoke)
+	register(x, operation("list-revocations", http.MethodGet, "/v1/revocations", "List revocations", anyOperator), x.listRevocations)
+	register(x, operation("get-revocation", http.MethodGet, "/v1/revocations/{id}", "Show a revocation", anyOperator), x.getRevocation)
+	register(x, operation("lift-revocation", http.MethodDelete, "/v1/revocations/{id}", "Lift a revocation", record.RoleAdmin), x.liftRevocation)
+}
+
+func (x *control) revoke(ctx context.Context, in *struct {
+	Change
+	Wait    string `query:"wait" enum:"committed,enforced" default:"committed" doc:"Answer when it is committed, or when every node enforces it"`
+	Timeout string `query:"timeout" default:"2s" doc:"How long to wait for enforced; at most 30s"`
+	Body    revokeRequest
+},
+) (*receiptAnswer, error) {
+	wait, err := time.ParseDuration(in.Timeout)
+	if err != nil || wait <= 0 || wait > longestWait {
+		return nil, record.Invalid("timeout: give a duration between 1ms and %s", longestWait)
+	}
+	r, err := x.asked(in.Body)
+	if err != nil {
+		return nil, err
+	}
+	result, err := x.propose(ctx, in.Key, in.Body, record.Revoke{Revocations: []record.Revocation{r}})
+	if err != nil {
+		return nil, err
+	}
+	return x.receipt(ctx, r.Name, result.Revision, in.Wait == "enforced", wait), nil
+}
+
+// asked turns the request into a revocation. A presented token is verified first: so its
+// issuer, its jti and its expiry are known, not claimed.
+func (x *control) asked(b revokeRequest) (record.Revocation, error) {
+	r := record.Revocation{
+		Name:   record.Name{Target: b.Target, Issuer: b.Issuer, Value: b.Value},
+		Reason: b.Reason, NotBefore: b.NotBefore.Truncate(time.Second),
+	}
+	if b.Token == "" {
+		return r, r.Check()
+	}
+	if b.Target != 0 || b.Issuer != "" || b.Value != "" || !b.NotBefore.IsZero() {
+		return r, record.Invalid("give the token, or target and value, not both")
+	}
+	claims, code := x.Validator.Inspect(b.Token, x.Now())
+	if code != validate.OK {
+		return r, httpapi.New(http.StatusUnprocessableEntity, string(code), tokenRefused(code))
+	}
+	r.Name = record.Name{Target: record.TargetJTI, Issuer: claims.Issuer, Value: claims.JTI}
+	if claims.JTI == "" {
+		r.Name = record.Name{Target: record.TargetToken, Issuer: claims.Issuer, Value: claims.TokenHash}
+	}
+	r.Expiry = claims.ExpiresAt
+	return r, r.Check()
+}
+
+func tokenRefused(code validate.Code) string {
+	if code == validate.Expired {
+		return "this token has expired: it is denied everywhere without a revocation"
+	}
+	return "this token is not one that would be allowed (" + string(code) + "), so there is nothing to revoke; to revoke by name, give target and value"
+}
+
+func (x *control) receipt(ctx context.Context, n record.Name, at record.Revision, all bool, wait time.Duration) *receiptAnswer {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	on, pending := x.Cluster.EnforcedOn(ctx, at, all)
+	out := &receiptAnswer{Revision: headerOf(at)}
+	out.Body = record.Receipt{
+		ID: x.Revocations.RevocationID(n), Revision: at, State: "committed", EnforcedOn: on, PendingOn: pending,
+	}
+	if d, err := record.ParseRevocationID(out.Body.ID); err == nil {
+		if stored, ok, err := x.Revocations.Revocation(d); err == nil && ok {
+			out.Body.KeptUntil = stored.KeptUntil
+		}
+	}
+	return out
+}
+
+func (x *control) show(r record.Revocation) revocation {
+	return revocation{ID: x.Revocations.RevocationID(r.Name), Revocation: r}
+}
+
+func (x *control) listRevocations(_ context.Context, in *Page) (*list[revocation], error) {
+	items, next, err := x.Revocations.Revocations(in.Cursor, in.Limit)
+	out := &list[revocation]{}
+	out.Body.Items, out.Body.NextCursor = []revocation{}, next
+	for _, r := range items {
+		out.Body.Items = append(out.Body.Items, x.show(r))
+	}
+	return out, err
+}
+
+func (x *control) getRevocation(_ context.Context, in *RevocationID) (*revocationAnswer, error) {
+	d, err := record.ParseRevocationID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	r, ok, err := x.Revocations.Revocation(d)
+	if err == nil && !ok {
+		err = record.NotFound("there is no revocation %s", in.ID)
+	}
+	return &revocationAnswer{Revision: headerOf(r.Revision), Body: x.show(r)}, err
+}
+
+func (x *control) liftRevocation(ctx context.Context, in *struct {
+	RevocationID
+	Change
+	Reason string `query:"reason" minLength:"1" maxLength:"500" required:"true" doc:"Why it is lifted; kept in the audit trail"`
+},
+) (*changed, error) {
+	d, err := record.ParseRevocationID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	result, err := x.propose(ctx, in.Key, in.ID, record.Lift{Digest: d, Reason: in.Reason})
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
+}

@@ -1,0 +1,13 @@
+// Package data is the data plane: the listener that answers validations. It bounds and reads
+// the question, has it decided, and writes the answer. It changes nothing, needs no role (it
+// tells only about what is presented), and shares neither queue nor limits with the control
+// plane.
+//
+// Promises:
+//
+//	Q1  A question that cannot be read strictly gets a problem that names what is wrong, and
+//	    is not guessed at.
+//	    TestBadRequests, FuzzReadBody
+//	Q2  Whatever is asked, no credential comes back or is logged.
+//	    TestCredentialStaysInside
+package data

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"veto/validate"
+)
+
+// metrics are the node's numbers for Prometheus. None has a label that a caller can choose.
+type metrics struct {
+	registry *prometheus.Registry
+	verdicts *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+func newMetrics(n *Node) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "veto_validations_total", Help: "Verdicts given, by kind of credential, outcome and code.",
+		}, []string{"kind", "outcome", "code"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "veto_validation_duration_seconds", Help: "Time to decide, without HTTP.",
+			Buckets: []float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2},
+		}),
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "veto_build_info", Help: "Always 1."}, []string{"version"})
+	build.WithLabelValues(n.around.Version).Set(1)
+	m.registry.MustRegister(m.verdicts, m.duration, build, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, g := range n.gauges() {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value))
+	}
+	return m
+}
+
+type gauge struct {
+	name, help string
+	value      func() float64
+}
+
+// gauges read what the parts know when they are asked; they are asked only once all parts
+// are open.
+func (n *Node) gauges() []gauge {
+	yes := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	return []gauge{
+		{"veto_revision", "Last revision in force on this node.", func() float64 { return float64(n.view.Freshness().Revision) }},
+		{"veto_ready", "1 once the node has caught up.", func() float64 { return yes(n.view.Freshness().Ready) }},
+		{"veto_staleness_seconds", "Age of the state's as-of time; -1 when unknown.", func() float64 {
+			if at := n.view.Freshness().AsOf; !at.IsZero() {
+				return max(n.around.Now().Sub(at).Seconds(), 0)
+			}
+			return -1
+		}},
+		{"veto_raft_is_leader", "1 while this node leads.", func() float64 { return yes(n.replica.Leads()) }},
+		{"veto_revocations", "Names that are revoked.", func() float64 { return float64(n.view.Stats().Revocations) }},
+		{"veto_api_keys", "API keys known.", func() float64 { return float64(n.view.Stats().Keys) }},
+		{"veto_issuers", "Trusted issuers.", func() float64 { return float64(n.view.Stats().Issuers) }},
+		{"veto_notices_early", "Revocations enforced ahead of the log now.", func() float64 { return float64(n.view.Stats().Notices) }},
+		{"veto_broadcast_dropped", "Messages that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
+		{"veto_broadcast_received", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
+		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},
+	}
+}
+
+func (m *metrics) observe(v validate.Verdict, took time.Duration) {
+	m.verdicts.WithLabelValues(string(v.Kind), v.Outcome.String(), string(v.Code)).Inc()
+	m.duration.Observe(took.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,299 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"veto/node/certs"
+	"veto/node/discovery"
+	"veto/record"
+	"veto/replication"
+	"veto/replication/broadcast"
+	"veto/replication/index"
+	"veto/replication/peer"
+	"veto/replication/roster"
+	"veto/replication/store"
+	"veto/validate"
+	"veto/validate/apikey"
+	"veto/validate/jwt"
+	"veto/validate/keyset"
+)
+
+// Surroundings are what a node takes from the program that runs it.
+type Surroundings struct {
+	Version string
+	Now     func() time.Time
+	Log     *slog.Logger
+	// AdminToken is given the first admin's key, once in the life of a cluster, on the node
+	// that founded it. It is shown nowhere else. It must not block.
+	AdminToken func(secret string)
+}
+
+// Node is one running node.
+type Node struct {
+	config  Config
+	around  Surroundings
+	metrics *metrics
+
+	store     *store.Store
+	view      *replication.View
+	validator *validate.Validator
+	peers     *peer.Mux
+	roster    *roster.Roster
+	broadcast *broadcast.Broadcast
+	replica   *replication.Replica
+	fetcher   *discovery.Fetcher
+
+	issuersChanged chan struct{}
+	failed         chan error
+	stop           context.CancelFunc
+	wg             sync.WaitGroup
+	closers        []func() error // in the order of opening
+}
+
+// Start opens the parts and serves. It returns when the listeners answer, which is before the
+// node has caught up. The caller closes it.
+func Start(c Config, around Surroundings) (*Node, error) {
+	if err := c.Complete(); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	n := &Node{
+		config: c, around: around, stop: stop,
+		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), fetcher: discovery.New(c.FetchPrivate),
+	}
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.openReplica, n.openHTTP} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
+	}
+	return n, nil
+}
+
+// Failed has why, once the node cannot go on. It must then be closed.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+func (n *Node) fail(err error) {
+	select {
+	case n.failed <- err:
+	default: // the first reason is the one that counts
+	}
+}
+
+// opened notes what Close has to close.
+func (n *Node) opened(closer func() error) { n.closers = append(n.closers, closer) }
+
+// Close stops everything in the reverse order of opening and waits for it.
+func (n *Node) Close() error {
+	n.stop()
+	var all []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		all = append(all, n.closers[i]())
+	}
+	n.wg.Wait()
+	return errors.Join(all...)
+}
+
+// openStore opens the data directory and what is read from it.
+func (n *Node) openStore(context.Context) error {
+	id, known, err := store.ReadIdentity(n.config.DataDir)
+	if err != nil {
+		return err
+	}
+	if known && id.NodeID != n.config.NodeID {
+		return fmt.Errorf("the data directory %s belongs to node %s, and this is node %s; give --node-id %s, or another --data-dir",
+			n.config.DataDir, id.NodeID, n.config.NodeID, id.NodeID)
+	}
+	n.store, err = store.Open(filepath.Join(n.config.DataDir, "state"), store.Options{Log: n.around.Log})
+	if err != nil {
+		return err
+	}
+	n.opened(n.store.Close)
+	if !known {
+		if err := store.WriteIdentity(n.config.DataDir, store.Identity{NodeID: n.config.NodeID}); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	keys := keyset.NewHolder()
+	x := index.New(func(issuers []record.Issuer, signing []record.SigningKeys) {
+		keys.Swap(keyset.Build(issuers, signing))
+		select {
+		case n.issuersChanged <- struct{}{}:
+		default: // the refresher has not looked yet, and will see this change, too
+		}
+	})
+	horizon := replication.NewHorizon(x, n.around.Now)
+	n.view = replication.NewView(x, n.store, horizon)
+	n.validator = validate.New(n.view, validate.Policy{
+		MaxStaleness: n.config.MaxStaleness, ServeStale: n.config.ServeStale,
+	}, jwt.New(keys), apikey.New(n.view))
+	n.metrics = newMetrics(n)
+	return nil
+}
+
+// openPeers opens what connects this node with others.
+func (n *Node) openPeers(ctx context.Context) error {
+	material, gossipKey, err := n.readCerts()
+	if err != nil {
+		return err
+	}
+	identity := peer.Identity{ID: material.NodeID, Certificate: material.Certificate, Authorities: material.Authorities}
+	n.peers, err = peer.Listen(n.config.address(peerPort), identity, n.around.Log)
+	if err != nil {
+		return err
+	}
+	n.opened(n.peers.Close)
+	n.roster, err = roster.Start(roster.Config{
+		Self: roster.Member{
+			ID: n.config.NodeID, PeerAddr: n.config.advertised(peerPort), RouteAddr: n.config.advertised(routePort),
+			Region: n.config.Region, Role: n.config.Role, Version: n.around.Version, Expect: n.config.BootstrapExpect,
+		},
+		Bind: n.config.address(gossipPort), Advertise: n.config.Advertise, Key: gossipKey, Log: n.around.Log,
+	})
+	if err != nil {
+		return err
+	}
+	n.opened(n.roster.Close)
+	clientTLS, err := n.httpTLS()
+	if err != nil {
+		return err
+	}
+	n.broadcast, err = broadcast.Start(broadcast.Config{
+		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), RouteAddr: n.config.address(routePort),
+		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: identity.Mutual(), ClientTLS: clientTLS,
+		Authorize: n.grant, Handlers: broadcast.Handlers{Notice: n.view.Notice, Beacon: n.view.Beacon},
+		Random: rand.Reader, Log: n.around.Log,
+	})
+	if err != nil {
+		return err
+	}
+	n.opened(func() error { n.broadcast.Close(); return nil })
+	n.wg.Go(func() { n.join(ctx) })
+	return nil
+}
+
+// readCerts reads the certificates, after making them for a node alone that has none.
+func (n *Node) readCerts() (certs.Material, []byte, error) {
+	dir, now := n.config.CertsDir, n.around.Now()
+	if _, err := os.Stat(filepath.Join(dir, certs.AuthorityFile)); errors.Is(err, os.ErrNotExist) && n.config.alone() {
+		authority, err := certs.NewAuthority(dir, now)
+		if err != nil {
+			return certs.Material{}, nil, err
+		}
+		if err := authority.Issue(dir, n.config.NodeID, []string{n.config.Bind}, now); err != nil {
+			return certs.Material{}, nil, err
+		}
+	}
+	certificate, key := certs.NodeFiles(n.config.NodeID)
+	m, err := certs.Read(filepath.Join(dir, certs.AuthorityFile), filepath.Join(dir, certificate), filepath.Join(dir, key), now)
+	if err != nil {
+		return m, nil, err
+	}
+	if m.NodeID != n.config.NodeID {
+		return m, nil, fmt.Errorf("the certificate in %s is of node %s, and this is node %s", dir, m.NodeID, n.config.NodeID)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, certs.GossipKeyFile))
+	if err != nil {
+		return m, nil, fmt.Errorf("the gossip key: %w", err)
+	}
+	gossipKey, err := roster.ParseKey(content)
+	return m, gossipKey, err
+}
+
+// grant tells what a NATS client with an operator's key may do: read the feed.
+func (n *Node) grant(token string) (broadcast.Grant, bool) {
+	key, _ := n.validator.Operator(token, n.around.Now())
+	if key == nil {
+		return broadcast.Grant{}, false
+	}
+	return broadcast.Grant{Name: key.ID, Subscribe: []string{"veto.revoked.>", "veto.key.>"}}, true
+}
+
+const (
+	joinRetry = time.Second
+	joinAgain = 30 * time.Second
+)
+
+// join meets the others, and meets them again if this node ends up alone.
+func (n *Node) join(ctx context.Context) {
+	addresses := n.config.joinAddresses()
+	if len(addresses) == 0 {
+		return
+	}
+	for {
+		pause := joinAgain
+		if !n.met() {
+			if _, err := n.roster.Join(addresses); err != nil {
+				n.around.Log.Info("no other node answers yet; trying again", "join", addresses)
+			}
+			if !n.met() {
+				pause = joinRetry
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (n *Node) met() bool {
+	for _, m := range n.roster.Members() {
+		if m.ID != n.config.NodeID && m.State == "alive" {
+			return true
+		}
+	}
+	return false
+}
+
+// openReplica takes part in the cluster.
+func (n *Node) openReplica(context.Context) error {
+	admin := &firstAdmin{dir: n.config.DataDir, show: n.around.AdminToken}
+	var err error
+	n.replica, err = replication.Open(replication.Config{
+		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.config.Role),
+		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
+		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
+		Found: admin.found, Founded: admin.founded,
+		WhileLeading: []func(replication.Leadership){n.refreshKeys},
+		Failed:       n.fail, Now: n.around.Now, Log: n.around.Log,
+	}, replication.Parts{
+		Store: n.store, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,
+	})
+	if err != nil {
+		return err
+	}
+	n.opened(n.replica.Close)
+	return admin.recover(n.view.APIKey)
+}
+
+func (n *Node) listen(port int) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp", n.config.address(port))
+	if err != nil {
+		return nil, fmt.Errorf("port %d cannot be used: %w; stop what uses it, or give another --port", n.config.Port+port, err)
+	}
+	return l, nil
+}
+
+// Ready tells whether the node has caught up, and knows that it has.
+func (n *Node) Ready() bool {
+	for _, c := range n.checks() {
+		if !c.OK {
+			return false
+		}
+	}
+	return true
+}
+
+// Leads tells whether this node believes that it leads its cluster.
+func (n *Node) Leads() bool { return n.replica.Leads() }
