@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 
 	"veto/record"
 )
@@ -30,13 +28,9 @@ var ErrNotLeader = errors.New("this node does not lead")
 
 // Open starts the node on its log. The caller closes it.
 func Open(c Config) (*Node, error) {
-	dir := filepath.Join(c.Dir, "log")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("raft log: %w", err)
-	}
-	w, err := wal.Open(dir, wal.WithSegmentSize(segmentBytes))
+	w, err := openLog(filepath.Join(c.Dir, "log"))
 	if err != nil {
-		return nil, fmt.Errorf("raft log in %s cannot be read: %w; if the disk is damaged, empty the data directory and let the node join again", dir, err)
+		return nil, err
 	}
 	n, err := open(c, w)
 	if err != nil {
@@ -45,7 +39,7 @@ func Open(c Config) (*Node, error) {
 	return n, nil
 }
 
-func open(c Config, w *wal.WAL) (*Node, error) {
+func open(c Config, w *logStore) (*Node, error) {
 	if err := agree(c, w); err != nil {
 		return nil, err
 	}
@@ -75,7 +69,7 @@ func open(c Config, w *wal.WAL) (*Node, error) {
 }
 
 // agree mends or refuses a log that does not continue the store.
-func agree(c Config, w *wal.WAL) error {
+func agree(c Config, w *logStore) error {
 	a, err := c.Store.Applied()
 	if err != nil {
 		return err
