@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
+)
+
+func newCluster(r *remote) *cobra.Command {
+	return r.command("cluster", "Show the nodes, and what is wrong with them", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		s, err := c.Cluster(ctx)
+		if err != nil {
+			return err
+		}
+		var rows [][]any
+		for _, n := range s.Nodes {
+			role := string(n.Role)
+			if n.ID == s.Leader {
+				role = "leader"
+			}
+			lag := "?"
+			if n.LagMillis >= 0 {
+				lag = fmt.Sprintf("%d ms", n.LagMillis)
+			}
+			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, n.Version})
+		}
+		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "version"}, rows); err != nil {
+			return err
+		}
+		return out.line("\n%s", remark(s))
+	})
+}
+
+// slowMillis is the lag from which a node is worth a look.
+const slowMillis = 5000
+
+// remark says what is wrong and what to do.
+func remark(s record.ClusterStatus) string {
+	voters, alive := 0, 0
+	var slow []string
+	for _, n := range s.Nodes {
+		if n.Role != record.NodeVoter {
+			continue
+		}
+		voters++
+		if n.State == "alive" && n.LagMillis >= 0 {
+			alive++
+		}
+		if n.LagMillis > slowMillis {
+			slow = append(slow, n.ID)
+		}
+	}
+	switch {
+	case s.Leader == "":
+		return fmt.Sprintf("No leader: %d of %d voters answer, %d are needed. Nothing can be changed until more are started; nodes answer from what they have until it is too stale.", alive, voters, voters/2+1)
+	case alive <= voters/2+1 && voters > 1 && alive < voters:
+		return fmt.Sprintf("%d of %d voters answer: losing one more stops all changes. Start the missing ones.", alive, voters)
+	case alive < voters:
+		return fmt.Sprintf("%d of %d voters answer. Start the missing ones.", alive, voters)
+	case len(slow) > 0:
+		return fmt.Sprintf("%s lag behind: look at their logs and their network.", words(slow))
+	case voters == 1 && len(s.Nodes) == 1:
+		return "All is well, with one node: nothing survives the loss of its disk."
+	}
+	return "All is well."
+}

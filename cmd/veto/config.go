@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"veto/node"
+)
+
+const configFlag = "config"
+
+// notConfig are VETO_* variables that are not a node's settings.
+var notConfig = []string{"VETO_ADDRESS", "VETO_DATA_ADDRESS", "VETO_TOKEN", "VETO_TOKEN_FILE", "VETO_CA_FILE", "VETO_CONFIG"}
+
+// settings are the names of all settings with their defaults, in the order of node.Config.
+func settings() (names []string, defaults map[string]any) {
+	v := reflect.ValueOf(node.DefaultConfig())
+	defaults = map[string]any{}
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Tag.Get("koanf")
+		names = append(names, name)
+		defaults[name] = v.Field(i).Interface()
+	}
+	return names, defaults
+}
+
+var help = map[string]string{
+	"data_dir": "directory for everything that the node must not lose", "node_id": "name of this node in its cluster, for good (the host's name if empty)",
+	"role": "voter or replica", "region": "where the node is", "bootstrap_expect": "how many voters found the cluster together",
+	"join": "gossip addresses of other nodes", "bind": "IP address to listen on", "advertise": "address that other nodes are told (bind if empty)",
+	"port": "the data plane's port; the node uses the five after it as well", "certs_dir": "directory with ca.pem, NODE.pem, NODE-key.pem and gossip.key",
+	"http_cert_file": "certificate of the HTTP listeners", "http_key_file": "private key of the HTTP listeners",
+	"insecure_http": "allow the control plane without TLS beyond this machine", "max_staleness": "how old the state may be before answers are unknown",
+	"serve_stale": "answer beyond max_staleness, marked", "fetch_private": "allow issuers at private addresses and over http",
+	"log_level": "debug, info, warn or error", "log_format": "text or json",
+}
+
+func configFlags(f *pflag.FlagSet) {
+	names, defaults := settings()
+	for _, name := range names {
+		flag := strings.ReplaceAll(name, "_", "-")
+		switch d := defaults[name].(type) {
+		case string:
+			f.String(flag, d, help[name])
+		case int:
+			f.Int(flag, d, help[name])
+		case bool:
+			f.Bool(flag, d, help[name])
+		case []string:
+			f.StringSlice(flag, d, help[name])
+		case time.Duration:
+			f.Duration(flag, d, help[name])
+		}
+	}
+	f.String(configFlag, os.Getenv("VETO_CONFIG"), "TOML or YAML file with settings ($VETO_CONFIG)")
+}
+
+// loadConfig merges defaults, file, environment and flags, the later over the earlier, and
+// says where each setting comes from.
+func loadConfig(flags *pflag.FlagSet) (node.Config, map[string]string, error) {
+	var c node.Config
+	names, defaults := settings()
+	k, sources := koanf.New("."), map[string]string{}
+	merge := func(source string, values map[string]any) error {
+		for name := range values {
+			if !slices.Contains(names, name) {
+				return fmt.Errorf("%s: there is no setting %q; did you mean %q?", source, name, nearest(name, names))
+			}
+			sources[name] = source
+		}
+		return k.Load(confmap.Provider(values, "."), nil)
+	}
+	path, err := flags.GetString(configFlag)
+	if err != nil {
+		return c, nil, err
+	}
+	if err := merge("default", defaults); err != nil {
+		return c, nil, err
+	}
+	if path != "" {
+		values, err := readFile(path)
+		if err == nil {
+			err = merge(path, values)
+		}
+		if err != nil {
+			return c, nil, err
+		}
+	}
+	if err := merge("environment", environment()); err != nil {
+		return c, nil, err
+	}
+	if err := merge("flag", given(flags, names)); err != nil {
+		return c, nil, err
+	}
+	if err := k.Unmarshal("", &c); err != nil {
+		return c, nil, fmt.Errorf("a setting has a value of the wrong kind: %w", err)
+	}
+	return c, sources, c.Complete()
+}
+
+func readFile(path string) (map[string]any, error) {
+	var parser koanf.Parser = toml.Parser()
+	if ext := filepath.Ext(path); ext == ".yaml" || ext == ".yml" {
+		parser = yaml.Parser()
+	}
+	k := koanf.New(".")
+	if err := k.Load(file.Provider(path), parser); err != nil {
+		return nil, fmt.Errorf("the configuration file %s: %w", path, err)
+	}
+	return k.All(), nil
+}
+
+func environment() map[string]any {
+	values := map[string]any{}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		setting, ok := strings.CutPrefix(name, "VETO_")
+		if !ok || slices.Contains(notConfig, name) {
+			continue
+		}
+		setting = strings.ToLower(setting)
+		values[setting] = value
+		if setting == "join" {
+			values[setting] = strings.Split(value, ",")
+		}
+	}
+	return values
+}
+
+// given are the flags that were set.
+func given(flags *pflag.FlagSet, names []string) map[string]any {
+	values := map[string]any{}
+	for _, name := range names {
+		f := flags.Lookup(strings.ReplaceAll(name, "_", "-"))
+		if f == nil || !f.Changed {
+			continue
+		}
+		values[name] = f.Value.String()
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values[name] = list.GetSlice()
+		}
+	}
+	return values
+}
+
+func nearest(name string, names []string) string {
+	return slices.MinFunc(names, func(a, b string) int {
+		return levenshtein.ComputeDistance(name, a) - levenshtein.ComputeDistance(name, b)
+	})
+}
+
+func newConfig() *cobra.Command {
+	show := &cobra.Command{
+		Use: "show", Short: "Show every setting and where it comes from", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, sources, err := loadConfig(cmd.Flags())
+			if sources == nil {
+				return &exit{exitUsage, err}
+			}
+			var rows [][]any
+			v := reflect.ValueOf(c)
+			for i := range v.NumField() {
+				name := v.Type().Field(i).Tag.Get("koanf")
+				rows = append(rows, []any{name, v.Field(i).Interface(), sources[name]})
+			}
+			return errors.Join((&printer{w: cmd.OutOrStdout()}).show(nil, []string{"setting", "value", "from"}, rows), err)
+		},
+	}
+	validate := &cobra.Command{
+		Use: "validate", Short: "Check the settings and say what is wrong", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, _, err := loadConfig(cmd.Flags()); err != nil {
+				return &exit{exitError, err}
+			}
+			return (&printer{w: cmd.OutOrStdout()}).line("the settings are good")
+		},
+	}
+	configFlags(show.Flags())
+	configFlags(validate.Flags())
+	c := &cobra.Command{Use: "config", Short: "See and check a node's settings"}
+	c.AddCommand(show, validate)
+	return c
+}

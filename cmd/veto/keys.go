@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
+)
+
+func newKeys(r *remote) *cobra.Command {
+	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
+	c.AddCommand(newKeysCreate(r), newKeysList(r),
+		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+			k, err := c.Key(ctx, args[0])
+			return showKeys(k, []record.APIKey{k}, err, out)
+		}),
+		keySwitch(r, "disable ID", "Deny a key until it is enabled again", true),
+		keySwitch(r, "enable ID", "Allow a disabled key again", false),
+		r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+			v, err := c.DeleteKey(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return out.fields(v, "deleted", args[0], "revision", v.Revision)
+		}),
+	)
+	return c
+}
+
+func newKeysCreate(r *remote) *cobra.Command {
+	var fields client.KeyFields
+	var roles []string
+	var metadata string
+	var life time.Duration
+	c := r.command("create", "Make an API key; its secret is shown once", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		for _, role := range roles {
+			fields.Roles = append(fields.Roles, record.Role(role))
+		}
+		if metadata != "" {
+			fields.Metadata = json.RawMessage(metadata)
+			if !json.Valid(fields.Metadata) {
+				return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
+			}
+		}
+		if life > 0 {
+			fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
+		}
+		k, err := c.CreateKey(ctx, fields)
+		if err != nil {
+			return err
+		}
+		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles,
+			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
+	})
+	f := c.Flags()
+	f.StringVar(&fields.Consumer, "consumer", "", "whom the key belongs to")
+	f.StringVar(&fields.Name, "name", "", "a name for people")
+	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
+	f.StringSliceVar(&roles, "role", nil, "for an operator's key: admin, revoker, validator, auditor")
+	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
+	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
+	return c
+}
+
+func newKeysList(r *remote) *cobra.Command {
+	var l client.List
+	var consumer string
+	c := r.command("list", "List API keys", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		page, err := c.Keys(ctx, consumer, l)
+		return showKeys(page, page.Items, err, out)
+	})
+	c.Flags().StringVar(&consumer, "consumer", "", "only keys of this consumer")
+	listFlags(c, &l)
+	return c
+}
+
+func keySwitch(r *remote, use, short string, disabled bool) *cobra.Command {
+	return r.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Disabled: &disabled})
+		return showKeys(k, []record.APIKey{k}, err, out)
+	})
+}
+
+func showKeys(v any, items []record.APIKey, err error, out *printer) error {
+	if err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, k := range items {
+		state := "enabled"
+		if k.Disabled {
+			state = "disabled"
+		}
+		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, state, moment(k.ExpiresAt), k.Revision})
+	}
+	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "state", "expires", "revision"}, rows)
+}
+
+func newConsumers(r *remote) *cobra.Command {
+	var l client.List
+	var fields client.ConsumerFields
+	var metadata string
+	all := r.command("list", "List consumers", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		page, err := c.Consumers(ctx, l)
+		return showConsumers(page, page.Items, err, out)
+	})
+	listFlags(all, &l)
+	put := r.command("put ID", "Make a consumer, or change one", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		if fields.Metadata = json.RawMessage(metadata); metadata == "" {
+			fields.Metadata = nil
+		}
+		v, err := c.PutConsumer(ctx, args[0], fields)
+		return showConsumers(v, []record.Consumer{v}, err, out)
+	})
+	put.Flags().StringVar(&fields.Name, "name", "", "a name for people")
+	put.Flags().StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
+	put.Flags().StringSliceVar(&fields.Managers, "manager", nil, "subjects who may manage its keys")
+	c := &cobra.Command{Use: "consumers", Short: "Make, see and change consumers"}
+	c.AddCommand(all, put,
+		r.command("get ID", "Show a consumer", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+			v, err := c.Consumer(ctx, args[0])
+			return showConsumers(v, []record.Consumer{v}, err, out)
+		}),
+		r.command("delete ID", "Delete a consumer and its keys", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+			v, err := c.DeleteConsumer(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return out.fields(v, "deleted", args[0], "revision", v.Revision)
+		}))
+	return c
+}
+
+func showConsumers(v any, items []record.Consumer, err error, out *printer) error {
+	if err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, c := range items {
+		rows = append(rows, []any{c.ID, c.Name, string(c.Metadata), moment(c.CreatedAt), c.Revision})
+	}
+	return out.show(v, []string{"id", "name", "metadata", "created", "revision"}, rows)
+}

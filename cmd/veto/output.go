@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// printer shows results: tables to people, the API's own JSON to programs.
+type printer struct {
+	w    io.Writer
+	json bool
+}
+
+// show prints v as JSON, or the rows as a table under the head.
+func (p *printer) show(v any, head []string, rows [][]any) error {
+	if p.json {
+		e := json.NewEncoder(p.w)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	t := table.NewWriter()
+	style := table.StyleLight
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft = ""
+	style.Box.PaddingRight = "  "
+	t.SetStyle(style)
+	header := make(table.Row, len(head))
+	for i, h := range head {
+		header[i] = h
+	}
+	t.AppendHeader(header)
+	for _, r := range rows {
+		t.AppendRow(r)
+	}
+	_, err := fmt.Fprintln(p.w, t.Render())
+	return err
+}
+
+// fields prints v as JSON, or its fields one a line, leaving out the empty ones.
+func (p *printer) fields(v any, pairs ...any) error {
+	if p.json {
+		return p.show(v, nil, nil)
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		text := fmt.Sprint(pairs[i+1])
+		if text == "" || text == "[]" {
+			continue
+		}
+		if _, err := fmt.Fprintf(p.w, "%-14s%s\n", pairs[i], text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// line prints a remark for people.
+func (p *printer) line(format string, args ...any) error {
+	if p.json {
+		return nil
+	}
+	_, err := fmt.Fprintf(p.w, format+"\n", args...)
+	return err
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func words(list []string) string { return strings.Join(list, " ") }

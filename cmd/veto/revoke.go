@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
+)
+
+func newRevoke(r *remote) *cobra.Command {
+	var request client.RevokeRequest
+	var until, wait string
+	c := &cobra.Command{
+		Use:   "revoke TARGET VALUE",
+		Short: "Take back a token, a key, or all tokens of someone",
+		Long: "TARGET is jti, token, subject, client, session, signing_key, issuer, key or consumer.\n\n" +
+			"  veto revoke token -                                  the JWT itself, from standard input\n" +
+			"  veto revoke jti ID --issuer ISS                      one token by its jti\n" +
+			"  veto revoke subject alice --issuer ISS               all of alice's tokens, for good\n" +
+			"  veto revoke subject alice --issuer ISS --issued-before now   those she has now\n" +
+			"  veto revoke issuer ISS                               all tokens of an issuer\n" +
+			"  veto revoke key key_01...                            an API key",
+		Args:      cobra.ExactArgs(2),
+		ValidArgs: record.TargetNames(),
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if wait != "committed" && wait != "enforced" {
+			return &exit{exitUsage, fmt.Errorf("--wait: %q is neither committed nor enforced", wait)}
+		}
+		if err := readTarget(cmd, &request, args, until); err != nil {
+			return err
+		}
+		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+			receipt, err := c.Revoke(ctx, request, wait == "enforced", r.timeout/2)
+			if err != nil {
+				return err
+			}
+			kept := moment(receipt.KeptUntil)
+			if kept == "" {
+				kept = "until it is lifted"
+			}
+			return out.fields(receipt, "id", receipt.ID, "revision", receipt.Revision, "state", receipt.State, "kept", kept,
+				"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
+		}).RunE(cmd, args)
+	}
+	c.Flags().StringVar(&request.Issuer, "issuer", "", "the iss within which VALUE has its meaning")
+	c.Flags().StringVar(&request.Reason, "reason", "", "why; people will read it")
+	c.Flags().StringVar(&until, "issued-before", "", "deny only what was issued until then: now, or a time such as 2026-01-31T12:00:00Z")
+	c.Flags().StringVar(&wait, "wait", "committed", "answer when it is committed, or when every node has said that it is enforced")
+	return c
+}
+
+// readTarget fills in what the arguments say. A token is presented itself, not named.
+func readTarget(cmd *cobra.Command, request *client.RevokeRequest, args []string, until string) error {
+	target, value := args[0], args[1]
+	switch target {
+	case "token":
+		token, err := secretArg(cmd.InOrStdin(), value)
+		request.Token = token
+		return err
+	case "issuer":
+		request.Target, request.Issuer = target, value
+	default:
+		request.Target, request.Value = target, value
+	}
+	switch until {
+	case "":
+	case "now":
+		request.NotBefore = time.Now().UTC()
+	default:
+		at, err := time.Parse(time.RFC3339, until)
+		if err != nil {
+			return &exit{exitUsage, fmt.Errorf("--issued-before: %q is neither now nor a time such as 2026-01-31T12:00:00Z", until)}
+		}
+		request.NotBefore = at
+	}
+	return nil
+}
+
+func newRevocations(r *remote) *cobra.Command {
+	var l client.List
+	var reason string
+	all := r.command("list", "List revocations", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		page, err := c.Revocations(ctx, l)
+		if err != nil {
+			return err
+		}
+		return out.show(page, revocationHead, revocationRows(page.Items))
+	})
+	listFlags(all, &l)
+	one := r.command("get ID", "Show a revocation", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		v, err := c.Revocation(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return out.show(v, revocationHead, revocationRows([]client.Revocation{v}))
+	})
+	lift := r.command("lift ID", "Take a revocation back", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		v, err := c.Lift(ctx, args[0], reason)
+		if err != nil {
+			return err
+		}
+		return out.fields(v, "lifted", args[0], "revision", v.Revision)
+	})
+	lift.Flags().StringVar(&reason, "reason", "", "why; it is kept in the audit trail")
+	_ = lift.MarkFlagRequired("reason") // it is defined one line above
+	c := &cobra.Command{Use: "revocations", Short: "See revocations, and lift them"}
+	c.AddCommand(all, one, lift)
+	return c
+}
+
+var revocationHead = []string{"id", "target", "issuer", "value", "not before", "kept until", "revision", "reason"}
+
+func revocationRows(items []client.Revocation) [][]any {
+	var rows [][]any
+	for _, v := range items {
+		kept := moment(v.KeptUntil)
+		if kept == "" {
+			kept = "lifted"
+		}
+		rows = append(rows, []any{v.ID, v.Target, v.Issuer, v.Value, moment(v.NotBefore), kept, v.Revision, v.Reason})
+	}
+	return rows
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"crypto/tls"
+	"crypto/x509"
+
+	"github.com/spf13/cobra"
+
+	"veto/client"
+)
+
+// remote are the flags of the commands that talk to a cluster.
+type remote struct {
+	control, data     []string
+	tokenFile, caFile string
+	output            string
+	timeout           time.Duration
+}
+
+func newRoot() *cobra.Command {
+	r := &remote{}
+	root := &cobra.Command{
+		Use:   "veto",
+		Short: "May this JWT or API key still be used?",
+		Long: "Veto answers, on every node, whether a JWT or an API key may still be used, and makes a\n" +
+			"revocation hold on every node one network hop later. Begin with: veto dev\n\n" +
+			"Exit codes: 0 done, 1 failed, 2 wrong usage. `veto validate` has its own: 0 allow, 1 deny,\n" +
+			"2 unknown, 3 could not be asked.",
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	f := root.PersistentFlags()
+	f.StringSliceVar(&r.control, "address", list("VETO_ADDRESS", "http://127.0.0.1:7771"), "control planes to talk to; the next is tried when one cannot be reached ($VETO_ADDRESS)")
+	f.StringSliceVar(&r.data, "data-address", list("VETO_DATA_ADDRESS", "http://127.0.0.1:7770"), "data planes to ask ($VETO_DATA_ADDRESS)")
+	f.StringVar(&r.tokenFile, "token-file", os.Getenv("VETO_TOKEN_FILE"), "file with an operator's API key; or set $VETO_TOKEN (there is no flag for the key itself: others could see it in the list of processes)")
+	f.StringVar(&r.caFile, "ca-file", os.Getenv("VETO_CA_FILE"), "PEM file with the authority of the cluster's HTTPS certificates ($VETO_CA_FILE)")
+	f.StringVarP(&r.output, "output", "o", "table", "table or json")
+	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exit{exitUsage, err} })
+	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(),
+		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newKeys(r), newCluster(r), newAudit(r))
+	usageErrors(root)
+	return root
+}
+
+// usageErrors makes wrong arguments exit as wrong usage everywhere.
+func usageErrors(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &exit{exitUsage, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
+}
+
+func list(variable, standard string) []string {
+	if v := os.Getenv(variable); v != "" {
+		return strings.Split(v, ",")
+	}
+	return []string{standard}
+}
+
+// client makes the client that the flags ask for.
+func (r *remote) client() (*client.Client, error) {
+	if r.output != "table" && r.output != "json" {
+		return nil, &exit{exitUsage, fmt.Errorf("--output: %q is neither table nor json", r.output)}
+	}
+	token := os.Getenv("VETO_TOKEN")
+	if r.tokenFile != "" {
+		b, err := os.ReadFile(r.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+		token = string(b)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if r.caFile != "" {
+		pem, err := os.ReadFile(r.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("--ca-file: %w", err)
+		}
+		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM", r.caFile)
+		}
+	}
+	return client.New(client.Options{
+		Control: r.control, Data: r.data, Token: strings.TrimSpace(token),
+		HTTP: &http.Client{Timeout: r.timeout, Transport: transport},
+	}), nil
+}
+
+// command makes a subcommand that talks to the cluster.
+func (r *remote) command(use, short string, args cobra.PositionalArgs, f func(ctx context.Context, c *client.Client, args []string, out *printer) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, given []string) error {
+		c, err := r.client()
+		if err != nil {
+			return err
+		}
+		return f(cmd.Context(), c, given, &printer{w: cmd.OutOrStdout(), json: r.output == "json"})
+	}}
+}

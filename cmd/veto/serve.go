@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"veto/node"
+)
+
+func newServe() *cobra.Command {
+	c := &cobra.Command{
+		Use: "serve", Short: "Run one node",
+		Long: "Runs a node until it is told to stop. A node alone:\n\n  veto serve --data-dir /var/lib/veto\n\n" +
+			"One of three, with the same line on each but for its id:\n\n" +
+			"  veto serve --data-dir /var/lib/veto --node-id n1 --bind 10.0.0.1 --certs-dir /etc/veto/certs \\\n" +
+			"    --bootstrap-expect 3 --join 10.0.0.1,10.0.0.2,10.0.0.3\n\n" +
+			"A restart takes the same line. Settings come from flags, then VETO_* variables, then the file.",
+		Args: cobra.NoArgs,
+	}
+	configFlags(c.Flags())
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		config, _, err := loadConfig(cmd.Flags())
+		if err != nil {
+			return &exit{exitUsage, err}
+		}
+		log, err := newLog(cmd.ErrOrStderr(), config)
+		if err != nil {
+			return &exit{exitUsage, err}
+		}
+		return serve(cmd.Context(), config, log, cmd.OutOrStdout())
+	}
+	return c
+}
+
+func newLog(w io.Writer, c node.Config) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return nil, fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, options)), nil
+}
+
+// serve runs the node until the context ends or it fails.
+func serve(ctx context.Context, c node.Config, log *slog.Logger, out io.Writer) error {
+	n, err := node.Start(c, node.Surroundings{
+		Version: version, Now: time.Now, Log: log,
+		AdminToken: func(secret string) {
+			// To the terminal of whoever founded the cluster, and to no log.
+			_, _ = fmt.Fprintf(out, "The cluster is founded. Its first admin's API key, shown once:\n\n  %s\n\n", secret)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	log.Info("the node answers", "node", c.NodeID, "data_dir", c.DataDir)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-n.Failed():
+		log.Error("the node cannot go on", "error", err)
+	}
+	if closeErr := n.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
+	"veto/validate"
+)
+
+func newValidate(r *remote) *cobra.Command {
+	var q client.Question
+	var min uint64
+	c := &cobra.Command{
+		Use:   "validate TOKEN|-",
+		Short: "Ask whether a JWT or an API key may still be used",
+		Long:  "Asks a data plane. With - the credential is read from standard input, where others on\nthis machine cannot see it.\n\nExit codes: 0 allow, 1 deny, 2 unknown, 3 could not be asked.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.MinRevision = record.Revision(min)
+			v, err := ask(cmd, r, q, args[0])
+			if err != nil {
+				return &exit{exitAsk, err}
+			}
+			if v.Outcome == validate.Allow {
+				return nil
+			}
+			return &exit{code: map[validate.Outcome]int{validate.Deny: exitDeny, validate.Unknown: exitUnknown}[v.Outcome]}
+		},
+	}
+	c.Flags().StringVar(&q.Audience, "audience", "", "audience that the credential must have")
+	c.Flags().StringSliceVar(&q.Scopes, "scope", nil, "scopes that the credential must have")
+	c.Flags().Uint64Var(&min, "min-revision", 0, "revision that the answer must at least be based on")
+	return c
+}
+
+func ask(cmd *cobra.Command, r *remote, q client.Question, arg string) (validate.Verdict, error) {
+	api, err := r.client()
+	if err != nil {
+		return validate.Verdict{}, err
+	}
+	if q.Credential, err = secretArg(cmd.InOrStdin(), arg); err != nil {
+		return validate.Verdict{}, err
+	}
+	v, err := api.Validate(cmd.Context(), q)
+	if err != nil {
+		return v, err
+	}
+	out := &printer{w: cmd.OutOrStdout(), json: r.output == "json"}
+	pairs := []any{
+		"outcome", v.Outcome, "code", v.Code, "kind", v.Kind, "issuer", v.Issuer, "subject", v.Subject, "client", v.Client,
+		"consumer", v.Consumer, "key", v.KeyID, "scopes", words(v.Scopes), "expires", moment(v.ExpiresAt),
+		"revision", v.Revision, "as of", moment(v.AsOf),
+	}
+	if v.Revocation != nil {
+		pairs = append(pairs, "revoked by", v.Revocation.ID, "target", v.Revocation.Target, "reason", v.Revocation.Reason)
+	}
+	return v, out.fields(v, pairs...)
+}
+
+const maxSecret = 64 << 10
+
+// secretArg is the argument, or standard input if the argument is -.
+func secretArg(in io.Reader, arg string) (string, error) {
+	if arg != "-" {
+		return arg, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxSecret))
+	if err == nil && len(strings.TrimSpace(string(b))) == 0 {
+		err = fmt.Errorf("standard input is empty")
+	}
+	return strings.TrimSpace(string(b)), err
+}
+
+func newAudit(r *remote) *cobra.Command {
+	var l client.List
+	c := r.command("audit", "List who changed what", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		page, err := c.Audit(ctx, l)
+		if err != nil {
+			return err
+		}
+		var rows [][]any
+		for _, a := range page.Items {
+			rows = append(rows, []any{a.Revision, moment(a.At), a.By, a.Action, words(a.Refs)})
+		}
+		return out.show(page, []string{"revision", "at", "by", "action", "records"}, rows)
+	})
+	listFlags(c, &l)
+	return c
+}
+
+func listFlags(c *cobra.Command, l *client.List) {
+	c.Flags().StringVar(&l.Cursor, "cursor", "", "next_cursor of the page before")
+	c.Flags().IntVar(&l.Limit, "limit", 0, "at most this many (100 if not given)")
+}
