@@ -1,0 +1,28 @@
+# The menu is made from the words behind each target's two number signs.
+FUZZTIME ?= 10s
+LINT = go tool -modfile=tools/go.mod golangci-lint
+
+.PHONY: menu build test vet lint fuzz check
+menu: ## show this menu
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/veto
+	go build -o bin/veto ./cmd/veto
+
+test: ## all tests, with the race detector; needs only Go
+	go test -race -timeout 10m ./...
+
+vet: ## go vet
+	go vet ./...
+
+lint: ## golangci-lint, built as a Go tool (the first build takes minutes)
+	$(LINT) run ./...
+
+fuzz: ## fuzz every decoder for FUZZTIME each (10s)
+	@set -e; for p in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -parallel 2 $$p; \
+	  done; done
+
+check: test vet lint ## what CI runs, with fuzzing for 5s each
+	$(MAKE) fuzz FUZZTIME=5s

@@ -1,0 +1,215 @@
+package validate_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"veto/record"
+	"veto/validate"
+)
+
+var now = time.Unix(1_800_000_000, 0)
+
+// view is what a node knows, and notes the order of the questions.
+type view struct {
+	fresh   record.Freshness
+	revoked map[record.Name]int64 // cut-off
+	asked   []string
+}
+
+func (v *view) Freshness() record.Freshness {
+	v.asked = append(v.asked, "freshness")
+	return v.fresh
+}
+
+func (v *view) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) {
+	v.asked = append(v.asked, n.Target.String())
+	cutoff, ok := v.revoked[n]
+	return record.Revocation{Name: n, Reason: "why", Revision: 7}, ok && issuedAt <= cutoff
+}
+
+func (v *view) RevocationID(n record.Name) string           { return "rev_" + n.Target.String() }
+func (v *view) Consumer(id string) (*record.Consumer, bool) { return &record.Consumer{ID: id}, true }
+
+type verifier struct {
+	claims *validate.Claims
+	code   validate.Code
+}
+
+func (v verifier) Verify(string, time.Time) (*validate.Claims, validate.Code) {
+	return v.claims, v.code
+}
+
+func jwtClaims() *validate.Claims {
+	return &validate.Claims{
+		Kind: validate.JWT, Issuer: "i", Subject: "sub", Client: "app", Session: "sid", JTI: "jti", TokenHash: "hash", KID: "kid",
+		Audience: []string{"a"}, Scopes: []string{"read"}, IssuedAt: 100,
+	}
+}
+
+func key() *validate.Claims {
+	return &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Consumer: "c"}, IssuedAt: 100}
+}
+
+var fresh = record.Freshness{Ready: true, Revision: 10, AsOf: now}
+
+func ask(v *view, claims *validate.Claims, code validate.Code, r validate.Request) validate.Verdict {
+	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, verifier{claims, code}, verifier{claims, code})
+	if r.Credential == "" {
+		r.Credential = "a.b.c"
+	}
+	return x.Validate(r, now)
+}
+
+// V1
+func TestRevokedByEveryTarget(t *testing.T) {
+	for _, n := range []record.Name{
+		{Target: record.TargetJTI, Issuer: "i", Value: "jti"}, {Target: record.TargetToken, Issuer: "i", Value: "hash"},
+		{Target: record.TargetSubject, Issuer: "i", Value: "sub"}, {Target: record.TargetClient, Issuer: "i", Value: "app"},
+		{Target: record.TargetSession, Issuer: "i", Value: "sid"}, {Target: record.TargetSigningKey, Issuer: "i", Value: "kid"},
+		{Target: record.TargetIssuer, Issuer: "i"}, {Target: record.TargetKey, Value: "k"}, {Target: record.TargetConsumer, Value: "c"},
+	} {
+		claims := jwtClaims()
+		if !n.Target.OfIssuer() {
+			claims = key()
+		}
+		for name, f := range map[string]record.Freshness{"fresh": fresh, "stale": {Ready: true, Revision: 10}, "not ready": {}} {
+			v := &view{fresh: f, revoked: map[record.Name]int64{n: record.DeniesAll}}
+			got := ask(v, claims, validate.OK, validate.Request{Audience: "another", Scopes: []string{"more"}})
+			if got.Outcome != validate.Deny || got.Code != validate.Revoked || got.Revocation == nil || got.Revocation.Target != n.Target || got.Revocation.Reason != "why" {
+				t.Errorf("%s, %s: %+v", n.Target, name, got)
+			}
+		}
+		v := &view{fresh: fresh, revoked: map[record.Name]int64{n: 99}}
+		if got := ask(v, claims, validate.OK, validate.Request{}); got.Outcome != validate.Allow {
+			t.Errorf("%s, issued after the cut-off: %+v", n.Target, got)
+		}
+	}
+}
+
+// V2
+func TestFreshness(t *testing.T) {
+	stale := record.Freshness{Ready: true, Revision: 10, AsOf: now.Add(-31 * time.Second)}
+	for name, c := range map[string]struct {
+		fresh record.Freshness
+		code  validate.Code
+		min   record.Revision
+		want  validate.Code
+	}{
+		"good":                          {fresh, validate.OK, 10, validate.OK},
+		"behind":                        {fresh, validate.OK, 11, validate.BehindMinRevision},
+		"not ready":                     {record.Freshness{Revision: 10, AsOf: now}, validate.OK, 0, validate.NotReady},
+		"stale":                         {stale, validate.OK, 0, validate.Stale},
+		"never heard":                   {record.Freshness{Ready: true}, validate.OK, 0, validate.Stale},
+		"unknown issuer":                {fresh, validate.UnknownIssuer, 0, validate.UnknownIssuer},
+		"unknown issuer while stale":    {stale, validate.UnknownIssuer, 0, validate.Stale},
+		"unknown issuer while behind":   {fresh, validate.UnknownIssuer, 11, validate.BehindMinRevision},
+		"key not found while not ready": {record.Freshness{}, validate.KeyNotFound, 0, validate.NotReady},
+		"bad signature while stale":     {stale, validate.BadSignature, 0, validate.BadSignature},
+	} {
+		claims := jwtClaims()
+		if c.code != validate.OK {
+			claims = nil
+		}
+		got := ask(&view{fresh: c.fresh}, claims, c.code, validate.Request{MinRevision: c.min})
+		if got.Code != c.want || got.Outcome != c.want.Outcome() {
+			t.Errorf("%s: %s %s, want %s", name, got.Outcome, got.Code, c.want)
+		}
+		if got.Outcome == validate.Unknown && got.Subject != "" {
+			t.Errorf("%s: undecided, yet described", name)
+		}
+	}
+	serving := validate.New(&view{fresh: stale}, validate.Policy{ServeStale: true}, verifier{jwtClaims(), validate.OK}, nil)
+	if got := serving.Validate(validate.Request{Credential: "a.b.c"}, now); got.Outcome != validate.Allow || !got.AsOf.Equal(stale.AsOf) {
+		t.Errorf("serving stale: %+v", got)
+	}
+}
+
+// V3
+func TestFreshnessIsReadFirst(t *testing.T) {
+	v := &view{fresh: fresh}
+	ask(v, jwtClaims(), validate.OK, validate.Request{})
+	if len(v.asked) < 2 || v.asked[0] != "freshness" {
+		t.Errorf("asked in the order %v", v.asked)
+	}
+}
+
+func TestRequestsWishes(t *testing.T) {
+	for want, r := range map[validate.Code]validate.Request{
+		validate.OK:                {Audience: "a", Scopes: []string{"read"}},
+		validate.WrongAudience:     {Audience: "b"},
+		validate.InsufficientScope: {Scopes: []string{"read", "write"}},
+		validate.TooLarge:          {Credential: strings.Repeat("a.", validate.MaxCredential)},
+	} {
+		if got := ask(&view{fresh: fresh}, jwtClaims(), validate.OK, r); got.Code != want {
+			t.Errorf("%s, want %s", got.Code, want)
+		}
+	}
+}
+
+func TestOperator(t *testing.T) {
+	operator := &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Roles: []record.Role{record.RoleAdmin}}}
+	stale := record.Freshness{Ready: true, AsOf: now.Add(-time.Hour)}
+	for name, c := range map[string]struct {
+		view   view
+		claims *validate.Claims
+		code   validate.Code
+		ok     bool
+	}{
+		"good":      {view{fresh: fresh}, operator, validate.OK, true},
+		"cut off":   {view{fresh: stale}, operator, validate.OK, true},
+		"not ready": {view{}, operator, validate.OK, false},
+		"no roles":  {view{fresh: fresh}, key(), validate.OK, false},
+		"disabled":  {view{fresh: fresh}, nil, validate.KeyDisabled, false},
+		"revoked":   {view{fresh: fresh, revoked: map[record.Name]int64{{Target: record.TargetKey, Value: "k"}: record.DeniesAll}}, operator, validate.OK, false},
+	} {
+		x := validate.New(&c.view, validate.Policy{MaxStaleness: time.Second}, nil, verifier{c.claims, c.code})
+		if k, v := x.Operator("secret", now); (k != nil) != c.ok {
+			t.Errorf("%s: %v %+v", name, k, v)
+		}
+	}
+}
+
+// V5
+func TestZeroVerdict(t *testing.T) {
+	var v validate.Verdict
+	if v.Outcome != validate.Unknown || v.Outcome.String() != "unknown" || v.Code.Outcome() != validate.Unknown || validate.Outcome(9).String() != "unknown" {
+		t.Errorf("%+v", v)
+	}
+}
+
+// V4
+func TestOnlyVerifiersMakeClaims(t *testing.T) {
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		dir := filepath.Base(filepath.Dir(path))
+		f, err := parser.ParseFile(fileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			literal, ok := n.(*ast.CompositeLit)
+			if !ok {
+				return true
+			}
+			if s, ok := literal.Type.(*ast.SelectorExpr); ok && s.Sel.Name == "Claims" && dir != "jwt" && dir != "apikey" {
+				t.Errorf("%s makes Claims", path)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fileSet() *token.FileSet { return token.NewFileSet() }
