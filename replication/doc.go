@@ -18,7 +18,7 @@
 //	     TestAppliedEntriesAreSkipped
 //	P5   A reader sees the index raised only after the records; a restore never shows a
 //	     lower revision.
-//	     TestReadersSeeRecordsBeforeTheRevision (and TestLoad... of room index)
+//	     TestReadersSeeRecordsBeforeTheRevision, TestLoadNeverGoesBack in room index
 //	P6   After a receipt with revision r, a node asked with min_revision >= r denies, or
 //	     answers unknown; never allow.
 //	     TestReceiptHoldsOnEveryNode in room node

@@ -1,8 +1,13 @@
 // Package httpapi is what both HTTP listeners share: how an error becomes a status and a
-// problem document (RFC 9457). The listeners are rooms data (questions) and control (changes).
+// problem document (RFC 9457), how a panic is told, and what readiness looks like. It serves
+// nothing itself. The listeners are rooms data (questions) and control (changes).
 //
 // Promises:
 //
 //	H1  An error that is not known here tells its text to nobody outside.
 //	    TestProblemOf
+//	H2  Every error has a valid status, also one from a newer version of Veto.
+//	    TestProblemOf
+//	H3  What is told of a panic holds nothing of the request that caused it.
+//	    TestPanicText
 package httpapi

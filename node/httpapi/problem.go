@@ -1,31 +1,50 @@
 package httpapi
 
 import (
-	"context"
-	"errors"
+	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
-	"veto/record"
+	"github.com/oklog/ulid/v2"
 )
 
 // ContentType of a problem document.
 const ContentType = "application/problem+json"
 
-// Problem is an error as users see it (RFC 9457). A deny is none: it is an answer.
+// Problem is an error as users see it (RFC 9457). A deny is none: it is an answer. Its type
+// is always about:blank: Code is what programs should look at.
 type Problem struct {
+	Type   string `json:"type" doc:"Always about:blank; see code"`
 	Title  string `json:"title" doc:"The status in words"`
 	Status int    `json:"status" doc:"The HTTP status"`
 	Detail string `json:"detail,omitempty" doc:"What is wrong and what to do"`
 	Code   string `json:"code,omitempty" doc:"A stable word for programs"`
+	// RequestID is also in the node's log, if the problem is there.
+	RequestID string       `json:"request_id,omitempty" doc:"Names this request in the node's log"`
+	Errors    []FieldError `json:"errors,omitempty" doc:"The parts of the request that are wrong"`
 
 	retryAfter time.Duration
 }
 
+// FieldError says what is wrong with one part of a request. It never holds the part's value:
+// that may be a secret in the wrong place.
+type FieldError struct {
+	Location string `json:"location" doc:"Such as body.scopes[0] or query.limit"`
+	Message  string `json:"message"`
+}
+
 // New makes a problem with a text that is safe to show.
 func New(status int, code, detail string) *Problem {
-	return &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+}
+
+// ForRequest is a copy of the problem that names the request.
+func (p *Problem) ForRequest(id string) *Problem {
+	named := *p
+	named.RequestID = id
+	return &named
 }
 
 func (p *Problem) Error() string { return p.Detail }
@@ -43,44 +62,14 @@ func (p *Problem) GetHeaders() http.Header {
 		h.Set("WWW-Authenticate", `Bearer realm="veto"`)
 	}
 	if p.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(max(p.retryAfter, time.Second).Seconds())))
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
 	}
 	return h
 }
 
-// ProblemOf is the one place that turns an error into a status. Known tells whether the
-// error was meant for users; if it was not, its text is not in the problem and belongs in
-// the log.
-func ProblemOf(err error) (p *Problem, known bool) {
-	var problem *Problem
-	var rejection *record.Rejection
-	var unavailable *record.Unavailable
-	switch {
-	case errors.As(err, &problem):
-		return problem, true
-	case errors.As(err, &rejection):
-		return New(rejectionStatus[rejection.Reason], string(rejection.Reason), rejection.Detail), true
-	case errors.As(err, &unavailable):
-		p := New(http.StatusServiceUnavailable, "unavailable", unavailable.Detail)
-		p.retryAfter = unavailable.RetryAfter
-		return p, true
-	case errors.Is(err, record.ErrOutcomeUnknown):
-		return New(http.StatusGatewayTimeout, "outcome_unknown", record.ErrOutcomeUnknown.Error()), true
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return New(http.StatusGatewayTimeout, "timeout", "it took too long; try again"), true
-	}
-	return New(http.StatusInternalServerError, "internal", "something went wrong inside; the node's log says what"), false
-}
+// RequestIDHeader tells the id of a request.
+const RequestIDHeader = "X-Request-Id"
 
-var rejectionStatus = map[record.Reason]int{
-	record.ReasonInvalid:  http.StatusUnprocessableEntity,
-	record.ReasonNotFound: http.StatusNotFound,
-	record.ReasonConflict: http.StatusConflict,
-}
-
-// Check is one of the things that must hold for a node to be ready.
-type Check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail,omitempty"`
-}
+// NewRequestID names a request. An id that a client sends is not used: it would put what the
+// client likes into the log.
+func NewRequestID() string { return "req_" + strings.ToLower(ulid.Make().String()) }

@@ -24,7 +24,9 @@ type Member struct {
 	// Founded tells that it has been part of a cluster; ClusterID is that cluster's.
 	Founded   bool   `json:"f,omitempty"`
 	ClusterID string `json:"c,omitempty"`
-	// State is alive, suspect, left or dead.
+	// Leaving tells that it goes for good.
+	Leaving bool `json:"l,omitempty"`
+	// State is alive, left or dead.
 	State string `json:"-"`
 }
 

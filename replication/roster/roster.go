@@ -149,8 +149,16 @@ func (r *Roster) Update(self Member) error {
 	return r.list.UpdateNode(time.Second)
 }
 
-// Leave tells the others that this node goes for good.
-func (r *Roster) Leave(limit time.Duration) error { return r.list.Leave(limit) }
+// Leave tells the others that this node goes for good. It says so in its own words first:
+// memberlist tells those who listen that a member is gone, but not whether it meant to go.
+func (r *Roster) Leave(limit time.Duration) error {
+	self := r.Self()
+	self.Leaving = true
+	if err := r.Update(self); err != nil {
+		return err
+	}
+	return r.list.Leave(limit)
+}
 
 // Close stops without a word: to the others the node has failed, and may come back.
 func (r *Roster) Close() error { return r.list.Shutdown() }
@@ -169,14 +177,13 @@ func (r *Roster) note(n *memberlist.Node, state string) {
 		return
 	}
 	m.ID, m.State = n.Name, state
+	if state == stateDead && m.Leaving {
+		m.State = stateLeft
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.ID == r.self.ID {
 		return
-	}
-	if old, ok := r.members[m.ID]; ok && state == stateDead && m.PeerAddr == "" {
-		m = old
-		m.State = state
 	}
 	r.members[m.ID] = m
 	if len(r.members) > maxGone {
@@ -206,13 +213,7 @@ func (d delegate) MergeRemoteState([]byte, bool)   {}
 func (d delegate) NotifyJoin(n *memberlist.Node)   { d.r.note(n, stateAlive) }
 func (d delegate) NotifyUpdate(n *memberlist.Node) { d.r.note(n, stateAlive) }
 
-func (d delegate) NotifyLeave(n *memberlist.Node) {
-	state := stateDead
-	if n.State == memberlist.StateLeft {
-		state = stateLeft
-	}
-	d.r.note(n, state)
-}
+func (d delegate) NotifyLeave(n *memberlist.Node) { d.r.note(n, stateDead) }
 
 // NotifyAlive refuses members of another cluster. One that has none yet is welcome.
 func (d delegate) NotifyAlive(n *memberlist.Node) error {

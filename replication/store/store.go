@@ -67,6 +67,10 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
+	// Or the machine's crash could take away the directory itself.
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err

@@ -10,4 +10,10 @@
 //	    TestBadRequests, FuzzReadBody
 //	Q2  Whatever is asked, no credential comes back or is logged.
 //	    TestCredentialStaysInside
+//	Q3  Of two revisions that an answer must be based on, the later one counts.
+//	    TestMinRevision
+//	Q4  What is over a limit, or breaks inside, gets its own status, and the server goes on.
+//	    TestLimits, TestPanic
+//	Q5  After Close nothing is served, also when Close came before Serve.
+//	    TestCloseBeforeServe, TestClose
 package data

@@ -2,10 +2,6 @@ package data
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,19 +13,8 @@ import (
 	"veto/validate"
 )
 
-// Bounds of a question.
-const (
-	MaxBody   = 64 << 10
-	maxScopes = 100
-)
-
-// body is the JSON of POST /v1/validate.
-type body struct {
-	Credential  string   `json:"credential"`
-	Audience    string   `json:"audience"`
-	Scopes      []string `json:"scopes"`
-	MinRevision uint64   `json:"min_revision"`
-}
+// MaxBody bounds the body of a question, in bytes.
+const MaxBody = 64 << 10
 
 // readRequest makes a question of an HTTP request: the credential is in the body, or, with an
 // empty body, in Authorization or X-API-Key.
@@ -38,95 +23,76 @@ func readRequest(r *fasthttp.Request) (validate.Request, *httpapi.Problem) {
 		return validate.Request{}, bad("this takes no query parameters; put audience, scopes and min_revision in the body")
 	}
 	var b body
-	raw := r.Body()
-	if len(raw) > 0 {
-		var problem *httpapi.Problem
-		if b, problem = readBody(raw); problem != nil {
+	if raw := r.Body(); len(raw) > 0 {
+		problem := checkType(r.Header.ContentType())
+		if problem == nil {
+			b, problem = readBody(raw)
+		}
+		if problem != nil {
 			return validate.Request{}, problem
 		}
 	}
-	if problem := fromHeaders(&b, r); problem != nil {
+	if problem := b.fromHeaders(r); problem != nil {
 		return validate.Request{}, problem
 	}
 	if b.Credential == "" {
 		return validate.Request{}, bad(`there is no credential; send {"credential": "..."}, or the header Authorization: Bearer, or X-API-Key`)
 	}
 	return validate.Request{
-		Credential: b.Credential, Audience: b.Audience, Scopes: b.Scopes, MinRevision: record.Revision(b.MinRevision),
+		Credential: b.Credential, Audience: b.Audience, Scopes: b.Scopes, MinRevision: b.MinRevision,
 	}, nil
+}
+
+// checkType refuses a body that says that it is something other than JSON.
+func checkType(header []byte) *httpapi.Problem {
+	kind, _, _ := strings.Cut(string(header), ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	if kind == "" || kind == "application/json" {
+		return nil
+	}
+	const status = http.StatusUnsupportedMediaType
+	return httpapi.New(status, httpapi.CodeOf(status), "send the body as JSON, with Content-Type: application/json")
 }
 
 // fromHeaders takes the credential from the headers. Two that differ are refused: which one
 // was meant would be a guess.
-func fromHeaders(b *body, r *fasthttp.Request) *httpapi.Problem {
-	for _, found := range []string{bearer(r.Header.Peek("Authorization")), string(r.Header.Peek("X-API-Key"))} {
-		switch {
-		case found == "":
-		case b.Credential == "":
-			b.Credential = found
-		case b.Credential != found:
-			return bad("there are two different credentials; send one")
+func (b *body) fromHeaders(r *fasthttp.Request) *httpapi.Problem {
+	for _, raw := range r.Header.PeekAll("Authorization") {
+		token, ok := bearer(raw)
+		if !ok {
+			continue // another scheme is for someone else, such as a proxy
+		}
+		if problem := b.take(token); problem != nil {
+			return problem
 		}
 	}
-	if raw := r.Header.Peek("Veto-Min-Revision"); len(raw) > 0 && b.MinRevision == 0 {
+	for _, raw := range r.Header.PeekAll("X-API-Key") {
+		if problem := b.take(string(raw)); problem != nil {
+			return problem
+		}
+	}
+	for _, raw := range r.Header.PeekAll("Veto-Min-Revision") {
 		v, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil {
 			return bad("the header Veto-Min-Revision must be a revision, a whole number")
 		}
-		b.MinRevision = v
+		b.MinRevision = max(b.MinRevision, record.Revision(v))
 	}
 	return nil
 }
 
-func bearer(header []byte) string {
+func (b *body) take(credential string) *httpapi.Problem {
+	switch {
+	case credential == "":
+		return bad("a header for the credential is there and empty")
+	case b.Credential != "" && b.Credential != credential:
+		return bad("there are two different credentials; send one")
+	}
+	b.Credential = credential
+	return nil
+}
+
+func bearer(header []byte) (string, bool) {
 	scheme, token, ok := bytes.Cut(header, []byte(" "))
-	if !ok || !strings.EqualFold(string(scheme), "Bearer") {
-		return ""
-	}
-	return string(bytes.TrimSpace(token))
-}
-
-// readBody reads the JSON strictly. Errors name the member, never its value.
-func readBody(raw []byte) (body, *httpapi.Problem) {
-	var b body
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&b); err != nil {
-		return body{}, bad(describe(err))
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return body{}, bad("something follows the JSON object")
-	}
-	if len(b.Scopes) > maxScopes {
-		return body{}, bad(fmt.Sprintf("at most %d scopes", maxScopes))
-	}
-	return b, nil
-}
-
-func describe(err error) string {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
-		if wrong.Field == "" {
-			return "the body must be a JSON object"
-		}
-		return fmt.Sprintf("%s must be a %s, not a %s", wrong.Field, jsonName(wrong.Type.Kind().String()), wrong.Value)
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Sprintf("there is no field %.80s; the fields are credential, audience, scopes and min_revision", name)
-	}
-	return "the body is not JSON"
-}
-
-func jsonName(kind string) string {
-	switch kind {
-	case "slice":
-		return "list of strings"
-	case "uint64":
-		return "whole number"
-	}
-	return kind
-}
-
-func bad(detail string) *httpapi.Problem {
-	return httpapi.New(http.StatusBadRequest, "bad_request", detail)
+	return string(bytes.TrimSpace(token)), ok && strings.EqualFold(string(scheme), "Bearer")
 }

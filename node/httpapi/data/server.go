@@ -10,7 +10,10 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -30,7 +33,7 @@ type Config struct {
 	Validator Validator
 	// Ready lists what must hold for the node to be ready.
 	Ready func() []httpapi.Check
-	// Observe is told of each verdict and how long it took. It must not block.
+	// Observe is told of each verdict and how long it took to decide. It must not block.
 	Observe func(v validate.Verdict, took time.Duration)
 	Now     func() time.Time
 	TLS     *tls.Config // may be nil
@@ -48,6 +51,13 @@ const (
 type Server struct {
 	config Config
 	server *fasthttp.Server
+	open   connections
+
+	mu struct {
+		sync.Mutex
+		closed    bool
+		listeners []net.Listener
+	}
 }
 
 // New makes a server that does not listen yet.
@@ -57,106 +67,154 @@ func New(c Config) *Server {
 		Handler: s.handle, ErrorHandler: s.unreadable, Name: "veto",
 		ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
 		MaxRequestBodySize: MaxBody, ReadBufferSize: maxHeaders,
-		NoDefaultDate: true, Logger: quiet{c.Log}, CloseOnShutdown: true,
+		// A form is refused as any other body that is not JSON; parsed, it could be put on disk.
+		DisablePreParseMultipartForm: true,
+		NoDefaultDate:                true, Logger: quiet{c.Log}, CloseOnShutdown: true,
 	}
 	return s
 }
 
-// Serve answers on the listener until Close.
+// Serve answers on the listener, which it owns from now on, until Close; then it gives nil.
 func (s *Server) Serve(l net.Listener) error {
+	l = &listener{Listener: l, all: &s.open}
 	if s.config.TLS != nil {
 		l = tls.NewListener(l, s.config.TLS)
 	}
+	s.mu.Lock()
+	if s.mu.closed {
+		s.mu.Unlock()
+		return l.Close()
+	}
+	s.mu.listeners = append(s.mu.listeners, l)
+	s.mu.Unlock()
 	return s.server.Serve(l)
 }
 
-// Close lets requests under way finish, until the context ends.
-func (s *Server) Close(ctx context.Context) error { return s.server.ShutdownWithContext(ctx) }
+// Close lets requests under way finish; when the context ends first, they are cut off and it
+// gives the context's error. The listeners are closed here and not by fasthttp alone, which
+// does not know one that Serve is only about to give it.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.mu.closed = true
+	listeners := s.mu.listeners
+	s.mu.listeners = nil
+	s.mu.Unlock()
+	var failed error
+	for _, l := range listeners {
+		failed = errors.Join(failed, l.Close())
+	}
+	s.open.cut(false)
+	if err := s.server.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		failed = errors.Join(failed, err)
+	}
+	s.open.cut(true)
+	return failed
+}
 
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.config.Log.Error("a validation panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			id := httpapi.NewRequestID()
+			s.config.Log.Error("a request on the data plane panicked",
+				"request_id", id, "panic", httpapi.PanicText(p), "stack", string(debug.Stack()))
 			ctx.Response.Reset()
-			writeProblem(ctx, httpapi.New(http.StatusInternalServerError, "internal", "something went wrong inside; the node's log says what"))
+			writeNamed(ctx, httpapi.Internal().ForRequest(id))
 		}
 	}()
 	switch string(ctx.Path()) {
 	case "/v1/validate":
-		s.only(ctx, http.MethodPost, s.validate)
+		if allowed(ctx, http.MethodPost) {
+			s.validate(ctx)
+		}
 	case "/readyz":
-		s.only(ctx, http.MethodGet, s.ready)
+		if allowed(ctx, http.MethodGet, http.MethodHead) {
+			s.ready(ctx)
+		}
 	case "/livez":
-		s.only(ctx, http.MethodGet, s.alive)
+		if allowed(ctx, http.MethodGet, http.MethodHead) {
+			writeJSON(ctx, http.StatusOK, map[string]bool{"alive": true})
+		}
 	default:
-		writeProblem(ctx, httpapi.New(http.StatusNotFound, "not_found", "this listener answers POST /v1/validate, GET /readyz and GET /livez"))
+		writeProblem(ctx, http.StatusNotFound, "this listener answers POST /v1/validate, GET /readyz and GET /livez")
 	}
 }
 
-func (s *Server) only(ctx *fasthttp.RequestCtx, method string, handle func(*fasthttp.RequestCtx)) {
-	if string(ctx.Method()) != method {
-		ctx.Response.Header.Set("Allow", method)
-		writeProblem(ctx, httpapi.New(http.StatusMethodNotAllowed, "method_not_allowed", "use "+method))
-		return
+// allowed answers a request with any other method.
+func allowed(ctx *fasthttp.RequestCtx, methods ...string) bool {
+	if slices.Contains(methods, string(ctx.Method())) {
+		return true
 	}
-	handle(ctx)
+	allow := strings.Join(methods, ", ")
+	ctx.Response.Header.Set("Allow", allow)
+	writeProblem(ctx, http.StatusMethodNotAllowed, "use "+allow)
+	return false
 }
 
 func (s *Server) validate(ctx *fasthttp.RequestCtx) {
 	request, problem := readRequest(&ctx.Request)
 	if problem != nil {
-		writeProblem(ctx, problem)
+		writeNamed(ctx, problem.ForRequest(httpapi.NewRequestID()))
 		return
 	}
 	start := s.config.Now()
 	verdict := s.config.Validator.Validate(request, start)
 	s.config.Observe(verdict, s.config.Now().Sub(start))
 	ctx.Response.Header.Set("Veto-Revision", strconv.FormatUint(uint64(verdict.Revision), 10))
-	ctx.Response.Header.Set("Cache-Control", "no-store")
 	writeJSON(ctx, http.StatusOK, verdict)
 }
 
 func (s *Server) ready(ctx *fasthttp.RequestCtx) {
-	checks, status := s.config.Ready(), http.StatusOK
-	for _, c := range checks {
-		if !c.OK {
-			status = http.StatusServiceUnavailable
+	verbose := false
+	for name := range ctx.QueryArgs().All() {
+		if string(name) != "verbose" {
+			writeProblem(ctx, http.StatusBadRequest, "the only query parameter is verbose")
+			return
 		}
+		verbose = true
 	}
-	writeJSON(ctx, status, map[string]any{"ready": status == http.StatusOK, "checks": checks})
-}
-
-func (s *Server) alive(ctx *fasthttp.RequestCtx) {
-	writeJSON(ctx, http.StatusOK, map[string]bool{"alive": true})
+	readiness, status := httpapi.ReadinessOf(s.config.Ready(), verbose)
+	writeJSON(ctx, status, readiness)
 }
 
 // unreadable answers what is not HTTP, or is over the limits.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	p := httpapi.New(http.StatusBadRequest, "bad_request", "this is not a well-formed HTTP request")
 	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
 	switch {
-	case err == fasthttp.ErrBodyTooLarge: //nolint:errorlint // fasthttp gives it bare
-		p = httpapi.New(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is over %d bytes", MaxBody))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		writeProblem(ctx, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is over %d bytes", MaxBody))
 	case errors.As(err, &small):
-		p = httpapi.New(http.StatusRequestHeaderFieldsTooLarge, "too_large", fmt.Sprintf("the headers are over %d bytes", maxHeaders))
+		writeNamed(ctx, httpapi.New(http.StatusRequestHeaderFieldsTooLarge, "too_large", fmt.Sprintf("the headers are over %d bytes", maxHeaders)).ForRequest(httpapi.NewRequestID()))
+	case errors.As(err, &timeout) && timeout.Timeout():
+		writeProblem(ctx, http.StatusRequestTimeout, fmt.Sprintf("the request did not come whole within %s", readLimit))
+	default:
+		writeProblem(ctx, http.StatusBadRequest, "this is not a well-formed HTTP request")
 	}
-	writeProblem(ctx, p)
 }
 
-func writeProblem(ctx *fasthttp.RequestCtx, p *httpapi.Problem) {
+func writeProblem(ctx *fasthttp.RequestCtx, status int, detail string) {
+	writeNamed(ctx, httpapi.New(status, httpapi.CodeOf(status), detail).ForRequest(httpapi.NewRequestID()))
+}
+
+func writeNamed(ctx *fasthttp.RequestCtx, p *httpapi.Problem) {
 	for name, values := range p.GetHeaders() {
 		ctx.Response.Header.Set(name, values[0])
+	}
+	if p.RequestID != "" {
+		ctx.Response.Header.Set(httpapi.RequestIDHeader, p.RequestID)
 	}
 	writeJSON(ctx, p.Status, p)
 	ctx.Response.Header.SetContentType(httpapi.ContentType)
 }
 
+// writeJSON writes any answer. None may be kept by anyone on the way: the next may differ.
 func writeJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"title":"Internal Server Error","status":500}`)
+		status, b = http.StatusInternalServerError, []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal"}`)
 	}
 	ctx.Response.Header.SetContentType("application/json")
+	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetStatusCode(status)
 	ctx.SetBody(b)
 }

@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"time"
+
+	"veto/record"
+)
+
+// NotReady is the problem of a node that cannot tell yet who may ask.
+func NotReady() *Problem {
+	p := New(http.StatusServiceUnavailable, "not_ready",
+		"this node has not caught up with the cluster yet; ask another, or wait until /readyz says that it has")
+	p.retryAfter = time.Second
+	return p
+}
+
+// Internal is the problem of what should not have happened.
+func Internal() *Problem {
+	return New(http.StatusInternalServerError, "internal", "something went wrong inside; the node's log says what")
+}
+
+// ProblemOf is the one place that turns an error into a status. Known tells whether the
+// error was meant for users; if it was not, its text is not in the problem and belongs in
+// the log.
+func ProblemOf(err error) (p *Problem, known bool) {
+	var problem *Problem
+	var rejection *record.Rejection
+	var unavailable *record.Unavailable
+	switch {
+	case errors.As(err, &problem):
+		return problem, true
+	case errors.As(err, &rejection):
+		return New(statusOf(rejection.Reason), string(rejection.Reason), rejection.Detail), true
+	case errors.As(err, &unavailable):
+		p := New(http.StatusServiceUnavailable, "unavailable", unavailable.Detail)
+		p.retryAfter = max(unavailable.RetryAfter, time.Second)
+		return p, true
+	case errors.Is(err, record.ErrOutcomeUnknown):
+		return New(http.StatusGatewayTimeout, "outcome_unknown", record.ErrOutcomeUnknown.Error()), true
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return New(http.StatusGatewayTimeout, "timeout", "it took too long; try again"), true
+	}
+	return Internal(), false
+}
+
+// statusOf is total: while versions roll, the leader may give a reason that is not known here.
+func statusOf(r record.Reason) int {
+	switch r {
+	case record.ReasonNotFound:
+		return http.StatusNotFound
+	case record.ReasonConflict:
+		return http.StatusConflict
+	}
+	return http.StatusUnprocessableEntity
+}
+
+var codes = map[int]string{
+	http.StatusBadRequest:            "bad_request",
+	http.StatusUnauthorized:          "unauthorized",
+	http.StatusForbidden:             "forbidden",
+	http.StatusNotFound:              "not_found",
+	http.StatusMethodNotAllowed:      "method_not_allowed",
+	http.StatusNotAcceptable:         "not_acceptable",
+	http.StatusRequestTimeout:        "timeout",
+	http.StatusRequestEntityTooLarge: "too_large",
+	http.StatusUnsupportedMediaType:  "unsupported_media_type",
+	http.StatusUnprocessableEntity:   string(record.ReasonInvalid),
+}
+
+// CodeOf is the word for a status whose problem has no word of its own.
+func CodeOf(status int) string {
+	if code, ok := codes[status]; ok {
+		return code
+	}
+	return "internal"
+}
+
+// PanicText is what may be logged of a panic's value. The runtime's own errors hold numbers
+// and types; any other value may hold a piece of the request, so only its type is told.
+func PanicText(value any) string {
+	if err, ok := value.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a %T", value)
+}

@@ -1,0 +1,246 @@
+package replication
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"veto/record"
+	"veto/replication/consensus"
+	"veto/replication/index"
+	"veto/replication/store"
+)
+
+var now = time.Unix(1_800_000_000, 0).UTC()
+
+// parts are a state without a cluster around it.
+type parts struct {
+	*applier
+	announced []record.Revision
+}
+
+func newParts(t *testing.T) *parts {
+	t.Helper()
+	s, err := store.Open(t.TempDir(), store.Options{CacheBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	x := index.New(func([]record.Issuer, []record.SigningKeys) {})
+	h := NewHorizon(x, func() time.Time { return now })
+	p := &parts{}
+	p.applier = &applier{store: s, index: x, horizon: h, view: NewView(x, s, h), announce: func(c []record.Change, _ feeds, r record.Revision) {
+		if len(c) > 0 {
+			p.announced = append(p.announced, r)
+		}
+	}}
+	return p
+}
+
+func entry(t *testing.T, at uint64, b record.Body) consensus.Entry {
+	t.Helper()
+	c := record.Command{Stamp: now, Body: b}
+	wire, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return consensus.Entry{Index: at, Term: 1, Command: wire}
+}
+
+func founding(t *testing.T, at uint64) consensus.Entry {
+	t.Helper()
+	return entry(t, at, record.Found{ClusterID: "c", DigestKey: record.DigestKey{1}, Admin: record.APIKey{
+		ID: "key_a", Hash: record.KeyHash{1}, Roles: []record.Role{record.RoleAdmin},
+	}})
+}
+
+func revokeKey(t *testing.T, at uint64) consensus.Entry {
+	t.Helper()
+	return entry(t, at, record.Revoke{Revocations: []record.Revocation{{Name: record.Name{Target: record.TargetKey, Value: "key_a"}}}})
+}
+
+func (p *parts) must(t *testing.T, entries ...consensus.Entry) []record.Result {
+	t.Helper()
+	results, err := p.Apply(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Rejection != nil {
+			t.Fatal(r.Rejection)
+		}
+	}
+	return results
+}
+
+var revokedKey = record.Name{Target: record.TargetKey, Value: "key_a"}
+
+// P10
+func TestNotReadyBeforeTheFirstBeaconIsReached(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1))
+	if f := p.view.Freshness(); f.Ready || !f.AsOf.IsZero() {
+		t.Errorf("before any beacon: %+v", f)
+	}
+	p.horizon.Beacon(record.Beacon{Cluster: "another", Commit: 0, At: now})
+	p.horizon.Beacon(record.Beacon{Cluster: "c", Commit: 2, At: now.Add(-time.Second)})
+	if p.view.Freshness().Ready {
+		t.Error("ready before what the leader reported is applied")
+	}
+	p.must(t, revokeKey(t, 2))
+	if f := p.view.Freshness(); !f.Ready || !f.AsOf.Equal(now.Add(-time.Second)) || f.Revision != 2 {
+		t.Errorf("%+v", f)
+	}
+	p.horizon.Beacon(record.Beacon{Cluster: "c", Commit: 2, At: now.Add(-time.Hour)})
+	if f := p.view.Freshness(); !f.AsOf.Equal(now.Add(-time.Second)) {
+		t.Errorf("an old beacon took it back: %+v", f)
+	}
+	p.horizon.Beacon(record.Beacon{Cluster: "c", Commit: 2, At: now.Add(time.Hour)})
+	if f := p.view.Freshness(); f.AsOf.After(now) {
+		t.Errorf("as of the future: %+v", f)
+	}
+}
+
+// P3
+func TestAppliedEntriesAreSkipped(t *testing.T) {
+	p := newParts(t)
+	batch := []consensus.Entry{founding(t, 1), revokeKey(t, 2)}
+	p.must(t, batch...)
+	before, _ := p.store.Applied()
+	p.must(t, batch...) // as after a restart
+	after, _ := p.store.Applied()
+	trail, err := p.view.Audit(0, 10)
+	if err != nil || len(trail) != 2 || after.Index != before.Index || len(p.announced) != 2 {
+		t.Errorf("%+v %v, applied %d then %d, announced %v", trail, err, before.Index, after.Index, p.announced)
+	}
+	if got := p.must(t, batch[0], batch[1], entry(t, 3, record.PutConsumer{Consumer: record.Consumer{ID: "x"}})); got[2].Ref != "x" {
+		t.Errorf("what follows was skipped, too: %+v", got)
+	}
+}
+
+// P5
+func TestReadersSeeRecordsBeforeTheRevision(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1))
+	seen := make(chan bool)
+	go func() {
+		err := p.view.Await(t.Context(), 2)
+		_, revoked := p.view.Revoked(revokedKey, 0)
+		r, ok, readErr := p.view.Revocation(p.view.Digest(revokedKey))
+		seen <- err == nil && revoked && ok && readErr == nil && r.Revision == 2
+	}()
+	p.must(t, revokeKey(t, 2))
+	if !<-seen {
+		t.Error("the revision was there before the record")
+	}
+	// A restore brings no reader back.
+	older := newParts(t)
+	older.must(t, founding(t, 1))
+	snap, err := older.store.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	var stream bytes.Buffer
+	if _, err := snap.WriteTo(&stream); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Restore(&stream); err == nil || p.view.Freshness().Revision != 2 {
+		t.Errorf("went back: %v, %+v", err, p.view.Freshness())
+	}
+	if _, revoked := p.view.Revoked(revokedKey, 0); !revoked {
+		t.Error("a refused restore lost a revocation")
+	}
+}
+
+func TestRestoreBringsTheIndex(t *testing.T) {
+	p, fresh := newParts(t), newParts(t)
+	p.must(t, founding(t, 1), revokeKey(t, 2))
+	snap, err := p.store.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	var stream bytes.Buffer
+	if _, err := snap.WriteTo(&stream); err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh.Restore(&stream); err != nil {
+		t.Fatal(err)
+	}
+	if _, revoked := fresh.view.Revoked(revokedKey, 0); !revoked || fresh.view.ClusterID() != "c" || fresh.view.Freshness().Revision != 2 {
+		t.Errorf("%v %q %+v", revoked, fresh.view.ClusterID(), fresh.view.Freshness())
+	}
+	if _, ok := fresh.view.APIKey(record.KeyHash{1}); !ok {
+		t.Error("the API key did not come")
+	}
+}
+
+// P1: what is announced was committed first, and what was refused is not announced.
+func TestNoticeComesFromACommittedEntry(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1))
+	p.announce = func(c []record.Change, _ feeds, r record.Revision) {
+		if at, _ := p.store.Applied(); at.Index < uint64(r) {
+			t.Errorf("revision %d is announced and %d committed", r, at.Index)
+		}
+		if len(c) > 0 {
+			p.announced = append(p.announced, r)
+		}
+	}
+	unknown := entry(t, 2, record.Revoke{Revocations: []record.Revocation{{Name: record.Name{Target: record.TargetKey, Value: "nobody"}}}})
+	results, err := p.Apply([]consensus.Entry{unknown, revokeKey(t, 3)})
+	if err != nil || results[0].Rejection == nil {
+		t.Fatalf("%+v %v", results, err)
+	}
+	if len(p.announced) != 2 || p.announced[1] != 3 {
+		t.Errorf("announced %v", p.announced)
+	}
+}
+
+// P11
+func TestUnknownCommandStopsTheNode(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1))
+	unknown := revokeKey(t, 3)
+	unknown.Command[2] = 0xff
+	_, err := p.Apply([]consensus.Entry{revokeKey(t, 2), unknown})
+	var want *record.UnknownCommandError
+	if !errors.As(err, &want) {
+		t.Fatalf("%v", err)
+	}
+	if at, _ := p.store.Applied(); at.Index != 1 || p.view.Freshness().Revision != 1 {
+		t.Errorf("applied %d: half a batch is there", at.Index)
+	}
+}
+
+// P11
+func TestSkippableCommandIsSkipped(t *testing.T) {
+	p := newParts(t)
+	unknown := revokeKey(t, 2)
+	unknown.Command[2], unknown.Command[1] = 0xff, 1
+	p.must(t, founding(t, 1), unknown, revokeKey(t, 3))
+	if _, revoked := p.view.Revoked(revokedKey, 0); !revoked || p.view.Freshness().Revision != 3 {
+		t.Errorf("%+v", p.view.Freshness())
+	}
+}
+
+func TestFeedsGoOnAfterARestart(t *testing.T) {
+	p := newParts(t)
+	var before []feeds
+	p.announce = func(_ []record.Change, f feeds, _ record.Revision) { before = append(before, f) }
+	p.must(t, founding(t, 1), revokeKey(t, 2), entry(t, 3, record.PutConsumer{Consumer: record.Consumer{ID: "x"}}))
+	again := &applier{store: p.store, index: p.index, horizon: p.horizon, view: p.view, announce: p.announce}
+	if _, err := again.Apply([]consensus.Entry{revokeKey(t, 4), revokeKey(t, 5)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := before[3:]; got[0] != (feeds{Revoked: 2, Key: 1}) || got[1] != (feeds{Revoked: 4, Key: 1}) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,267 @@
+package index_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"veto/record"
+	"veto/replication/index"
+)
+
+var digestKey = record.DigestKey{5}
+
+func ignore([]record.Issuer, []record.SigningKeys) {}
+
+func none(func(record.Change) bool) {}
+
+func empty(t testing.TB) *index.Index {
+	t.Helper()
+	x := index.New(ignore)
+	if err := x.Load(none, "c", digestKey, 0); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func revocation(value string, cutoff, kept int64) record.Revocation {
+	r := record.Revocation{Name: record.Name{Target: record.TargetSubject, Issuer: "i", Value: value}}
+	if cutoff > 0 {
+		r.NotBefore = time.Unix(cutoff, 0).UTC()
+	}
+	if kept > 0 {
+		r.KeptUntil = time.Unix(kept*3600, 0).UTC()
+	}
+	return r
+}
+
+func digest(value string) record.Digest {
+	return digestKey.Digest(record.Name{Target: record.TargetSubject, Issuer: "i", Value: value})
+}
+
+// X1
+func TestAgainstModel(t *testing.T) {
+	values := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"})
+	rapid.Check(t, func(rt *rapid.T) {
+		x, model := empty(t), map[string][2]int64{} // cut-off, bucket
+		for rev := record.Revision(1); rev < 60; rev++ {
+			v := values.Draw(rt, "value")
+			switch rapid.IntRange(0, 5).Draw(rt, "what") {
+			case 0:
+				r := revocation(v, 0, 0)
+				x.Apply([]record.Change{{Record: &r, Gone: true}}, rev)
+				delete(model, v)
+			case 1:
+				below := record.Bucket(rapid.IntRange(1, 50).Draw(rt, "below"))
+				x.Apply([]record.Change{{Record: &record.Expiry{Before: below}, Gone: true}}, rev)
+				for k, m := range model {
+					if m[1] < int64(below) {
+						delete(model, k)
+					}
+				}
+			default:
+				r := revocation(v, rapid.Int64Range(0, 9).Draw(rt, "cutoff"), rapid.Int64Range(0, 60).Draw(rt, "kept"))
+				x.Apply([]record.Change{{Record: &r}}, rev)
+				m, ok := model[v]
+				if !ok {
+					m = [2]int64{r.Cutoff(), int64(r.Bucket())}
+				}
+				model[v] = [2]int64{max(m[0], r.Cutoff()), max(m[1], int64(r.Bucket()))}
+			}
+			for _, v := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+				for iat := int64(0); iat < 11; iat++ {
+					m, ok := model[v]
+					hit, got := x.Revoked(digest(v), iat)
+					if want := ok && iat <= m[0]; got != want || got && int64(hit.Bucket) != m[1] {
+						rt.Fatalf("%s issued at %d: %v %+v, want %v %v", v, iat, got, hit, want, m)
+					}
+				}
+			}
+			if n := x.Stats().Revocations; n != len(model) {
+				rt.Fatalf("%d revocations, want %d", n, len(model))
+			}
+		}
+	})
+}
+
+// P2
+func TestNoticesAreHarmless(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		log := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "-a", "-b"}), 1, 20).Draw(rt, "log")
+		with, without := empty(t), empty(t)
+		notice := func(at int) {
+			if v := log[at]; v[0] != '-' {
+				with.Notice(record.Notice{Cluster: "c", Revision: record.Revision(at + 1), Revocations: []record.Revocation{revocation(v, 0, 0)}})
+			}
+		}
+		for n, v := range log {
+			for range rapid.IntRange(0, 3).Draw(rt, "notices") {
+				notice(rapid.IntRange(0, len(log)-1).Draw(rt, "notice")) // early, late, doubled
+			}
+			gone := v[0] == '-'
+			r := revocation(v[len(v)-1:], 0, 0)
+			for _, x := range []*index.Index{with, without} {
+				x.Apply([]record.Change{{Record: &r, Gone: gone}}, record.Revision(n+1))
+			}
+			for _, v := range []string{"a", "b", "c"} {
+				_, denied := without.Revoked(digest(v), 1)
+				if _, ok := with.Revoked(digest(v), 1); denied && !ok {
+					rt.Fatalf("%s is denied without notices and not with them", v)
+				}
+			}
+		}
+		for n := range log {
+			notice(n) // all are too late now
+		}
+		for _, v := range []string{"a", "b", "c"} {
+			_, a := with.Revoked(digest(v), 1)
+			_, b := without.Revoked(digest(v), 1)
+			if a != b || with.Stats().Notices != 0 {
+				rt.Fatalf("%s: %v with notices, %v without; %+v", v, a, b, with.Stats())
+			}
+		}
+	})
+}
+
+func TestNoticesOfOthersAreIgnored(t *testing.T) {
+	x := empty(t)
+	for _, n := range []record.Notice{
+		{Cluster: "another", Revision: 9, Revocations: []record.Revocation{revocation("a", 0, 0)}},
+		{Revision: 9, Revocations: []record.Revocation{revocation("a", 0, 0)}},
+		{Cluster: "c", Revision: 9, Revocations: []record.Revocation{{}}},
+		{Cluster: "c", Revision: 9, Revocations: make([]record.Revocation, record.MaxRevocations+1)},
+	} {
+		x.Notice(n)
+	}
+	if _, ok := x.Revoked(digest("a"), 1); ok || x.Stats().Notices != 0 {
+		t.Errorf("%+v", x.Stats())
+	}
+	for i := range index.MaxNotices + 10 {
+		x.Notice(record.Notice{Cluster: "c", Revision: 9, Revocations: []record.Revocation{revocation(fmt.Sprint(i), 0, 0)}})
+	}
+	if s := x.Stats(); s.Notices != index.MaxNotices || s.NoticesDropped != 10 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// P5
+func TestRevisionIsRaisedLast(t *testing.T) {
+	x := empty(t)
+	const last = 20000
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				rev := x.Revision()
+				if rev > 0 {
+					if _, ok := x.Revoked(digest(fmt.Sprint(rev)), 1); !ok {
+						t.Errorf("revision %d is shown and what it brought is not", rev)
+						return
+					}
+				}
+				if rev == last {
+					return
+				}
+			}
+		})
+	}
+	for rev := record.Revision(1); rev <= last; rev++ {
+		r := revocation(fmt.Sprint(rev), 0, 0)
+		x.Apply([]record.Change{{Record: &r}}, rev)
+	}
+	wg.Wait()
+}
+
+// P5
+func TestLoadNeverGoesBack(t *testing.T) {
+	x := empty(t)
+	x.Apply(nil, 10)
+	if err := x.Load(none, "c", digestKey, 9); err == nil {
+		t.Error("it went back")
+	}
+	r := revocation("a", 0, 0)
+	err := x.Load(slices.Values([]record.Change{{Record: &r}}), "c", digestKey, 10)
+	if _, ok := x.Revoked(digest("a"), 1); err != nil || !ok || x.Revision() != 10 {
+		t.Errorf("%v %v %d", err, ok, x.Revision())
+	}
+}
+
+func TestAwait(t *testing.T) {
+	x := empty(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := x.Await(ended, 1); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	var wg sync.WaitGroup
+	for rev := record.Revision(1); rev <= 100; rev++ {
+		wg.Go(func() {
+			if err := x.Await(t.Context(), rev); err != nil || x.Revision() < rev {
+				t.Errorf("%v at %d, want %d", err, x.Revision(), rev)
+			}
+		})
+	}
+	for rev := record.Revision(1); rev <= 100; rev++ {
+		x.Apply(nil, rev)
+	}
+	wg.Wait()
+}
+
+func TestIssuersAreToldBeforeTheRevision(t *testing.T) {
+	var x *index.Index
+	var told []record.Revision
+	x = index.New(func(i []record.Issuer, k []record.SigningKeys) { told = append(told, x.Revision()) })
+	if err := x.Load(none, "c", digestKey, 0); err != nil {
+		t.Fatal(err)
+	}
+	x.Apply([]record.Change{{Record: &record.Issuer{ID: "b"}}, {Record: &record.Issuer{ID: "a"}}}, 5)
+	x.Apply([]record.Change{{Record: &record.SigningKeys{IssuerID: "a"}}}, 6)
+	x.Apply([]record.Change{{Record: &record.APIKey{ID: "k"}}}, 7)
+	issuers, keys := x.Issuers()
+	if !slices.Equal(told, []record.Revision{0, 0, 5}) || len(issuers) != 2 || issuers[0].ID != "a" || len(keys) != 1 {
+		t.Errorf("%v %v %v", told, issuers, keys)
+	}
+}
+
+// X2
+func TestMissDoesNotAllocate(t *testing.T) {
+	x, d := empty(t), digest("a")
+	r := revocation("b", 0, 0)
+	x.Apply([]record.Change{{Record: &r}}, 1)
+	if n := testing.AllocsPerRun(100, func() { x.Revoked(d, 1) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkRevoked(b *testing.B) {
+	const n = 1 << 20
+	x, floor := empty(b), make(map[record.Digest]uint32, n)
+	for i := range n {
+		r := revocation(fmt.Sprint(i), 0, 0)
+		x.Apply([]record.Change{{Record: &r}}, record.Revision(i+1))
+		floor[digest(fmt.Sprint(i))] = 1
+	}
+	probes := make([]record.Digest, 1<<16)
+	for i := range probes {
+		binary.LittleEndian.PutUint64(probes[i][:], rand.Uint64())
+		binary.LittleEndian.PutUint64(probes[i][8:], rand.Uint64())
+	}
+	b.Run("floor map", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			_ = floor[probes[i&(1<<16-1)]]
+		}
+	})
+	b.Run("miss", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			x.Revoked(probes[i&(1<<16-1)], 1)
+		}
+	})
+}

@@ -1,0 +1,336 @@
+package machine_test
+
+import (
+	"bytes"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"veto/record"
+	"veto/replication/machine"
+)
+
+// state is a sorted map.
+type state map[string]string
+
+func (s state) Get(k []byte) ([]byte, bool, error) {
+	v, ok := s[string(k)]
+	return []byte(v), ok, nil
+}
+
+func (s state) Put(k, v []byte) error {
+	s[string(k)] = string(v)
+	return nil
+}
+
+func (s state) Delete(k []byte) error {
+	delete(s, string(k))
+	return nil
+}
+
+func (s state) DeleteRange(from, to []byte) error {
+	maps.DeleteFunc(s, func(k, _ string) bool { return k >= string(from) && k < string(to) })
+	return nil
+}
+
+func (s state) Scan(from, to []byte, fn func(k, v []byte) (bool, error)) error {
+	for _, k := range slices.Sorted(maps.Keys(s)) {
+		if k < string(from) || k >= string(to) {
+			continue
+		}
+		if more, err := fn([]byte(k), []byte(s[k])); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+var stamp = time.Unix(1_800_000_000, 0).UTC()
+
+const iss = "https://issuer.example"
+
+func admin(id string) record.APIKey {
+	return record.APIKey{ID: id, Hash: record.KeyHash{1, id[len(id)-1]}, Roles: []record.Role{record.RoleAdmin}}
+}
+
+// founded is a state with a cluster, an issuer, a consumer and a key.
+func founded(t testing.TB) (state, *record.Revision) {
+	t.Helper()
+	s, rev := state{}, new(record.Revision)
+	for _, b := range []record.Body{
+		record.Found{ClusterID: "c", DigestKey: record.DigestKey{1}, Admin: admin("key_a")},
+		record.PutIssuer{Issuer: record.Issuer{ID: "one", Issuer: iss, JWKSURI: "https://issuer.example/jwks", MaxLifetime: record.Duration(time.Hour), Leeway: record.Duration(time.Minute)}},
+		record.PutConsumer{Consumer: record.Consumer{ID: "shop"}},
+		record.CreateKey{Key: record.APIKey{ID: "key_s", Consumer: "shop", Hash: record.KeyHash{9}}},
+	} {
+		if r := apply(t, s, rev, stamp, b); r.Rejection != nil {
+			t.Fatal(r.Rejection)
+		}
+	}
+	return s, rev
+}
+
+func apply(t testing.TB, s state, rev *record.Revision, at time.Time, b record.Body) record.Result {
+	t.Helper()
+	return applyCommand(t, s, rev, record.Command{Stamp: at, By: "key_a", Body: b})
+}
+
+func applyCommand(t testing.TB, s state, rev *record.Revision, c record.Command) record.Result {
+	t.Helper()
+	*rev++
+	r, _, err := machine.Apply(s, c, *rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func revocation(target record.Target, value string) record.Revocation {
+	n := record.Name{Target: target, Value: value}
+	if target.OfIssuer() {
+		n.Issuer = iss
+	}
+	return record.Revocation{Name: n}
+}
+
+// bodies are commands of all kinds, some of them refused.
+func bodies() *rapid.Generator[record.Body] {
+	id := rapid.SampledFrom([]string{"one", "two"})
+	key := rapid.SampledFrom([]string{"key_a", "key_b", "key_s"})
+	value := rapid.SampledFrom([]string{"a", "b", ""})
+	return rapid.Custom(func(t *rapid.T) record.Body {
+		switch rapid.IntRange(0, 10).Draw(t, "kind") {
+		case 0:
+			return record.PutIssuer{Issuer: record.Issuer{ID: id.Draw(t, "id"), Issuer: iss + value.Draw(t, "iss"), JWKSURI: "https://x.example", MaxLifetime: record.Duration(rapid.IntRange(1, 9).Draw(t, "h")) * record.Duration(time.Hour)}}
+		case 1:
+			return record.DeleteIssuer{ID: id.Draw(t, "id")}
+		case 2:
+			return record.PutSigningKeys{Keys: record.SigningKeys{IssuerID: id.Draw(t, "id"), Keys: []record.SigningKey{{KID: value.Draw(t, "kid"), Alg: "ES256", JWK: []byte("{}")}}}}
+		case 3:
+			return record.PutConsumer{Consumer: record.Consumer{ID: id.Draw(t, "id")}}
+		case 4:
+			return record.DeleteConsumer{ID: id.Draw(t, "id")}
+		case 5:
+			return record.CreateKey{Key: admin(key.Draw(t, "key"))}
+		case 6:
+			disabled := rapid.Bool().Draw(t, "disabled")
+			return record.UpdateKey{ID: key.Draw(t, "key"), Disabled: &disabled}
+		case 7:
+			return record.DeleteKey{ID: key.Draw(t, "key")}
+		case 8:
+			return record.Lift{Digest: record.DigestKey{1}.Digest(revocation(record.TargetJTI, value.Draw(t, "value")).Name), Reason: "r"}
+		case 9:
+			return record.Expire{Before: record.BucketUntil(stamp) + record.Bucket(rapid.IntRange(0, 9).Draw(t, "bucket"))}
+		}
+		r := revocation(record.Target(rapid.IntRange(1, 9).Draw(t, "target")), value.Draw(t, "value"))
+		if r.Target.Dated() && rapid.Bool().Draw(t, "dated") {
+			r.NotBefore = stamp
+		}
+		return record.Revoke{Revocations: []record.Revocation{r, revocation(record.TargetJTI, "fixed")}}
+	})
+}
+
+// P4: the same log gives the same bytes, whether or not commands crossed the wire.
+func TestSameLogSameBytes(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		a, revA := founded(t)
+		b, revB := founded(t)
+		for n := rapid.IntRange(1, 40).Draw(rt, "n"); n > 0; n-- {
+			c := record.Command{Stamp: stamp.Add(time.Duration(n) * time.Minute), By: "key_a", Body: bodies().Draw(rt, "body")}
+			wire, err := c.Encode()
+			if err != nil {
+				rt.Fatal(err)
+			}
+			again, err := record.DecodeCommand(wire)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			ra, rb := applyCommand(t, a, revA, c), applyCommand(t, b, revB, again)
+			if d := cmp.Diff(ra, rb); d != "" {
+				rt.Fatal(d)
+			}
+		}
+		if d := cmp.Diff(a, b); d != "" {
+			rt.Fatal(d)
+		}
+	})
+}
+
+// M1
+func TestRefusedCommandChangesNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s, rev := founded(t)
+		for range rapid.IntRange(1, 20).Draw(rt, "n") {
+			before := maps.Clone(s)
+			if r := apply(t, s, rev, stamp, bodies().Draw(rt, "body")); r.Rejection != nil {
+				if d := cmp.Diff(before, s); d != "" {
+					rt.Fatalf("%s: %s", r.Rejection, d)
+				}
+			}
+		}
+	})
+}
+
+// P4
+func TestNoClockNoRandomness(t *testing.T) {
+	packages, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0) //nolint:staticcheck // one plain package
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, f := range packages["machine"].Files {
+		for _, i := range f.Imports {
+			if strings.Contains(i.Path.Value, "rand") || strings.Contains(i.Path.Value, `"os"`) || strings.Contains(i.Path.Value, `"net`) {
+				t.Errorf("%s imports %s", path, i.Path.Value)
+			}
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				if p, ok := s.X.(*ast.Ident); ok && p.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After"}, s.Sel.Name) {
+					t.Errorf("%s reads the clock: time.%s", path, s.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// P12
+func TestRevocationIsKeptLongEnough(t *testing.T) {
+	dated := func(target record.Target, at time.Time) record.Revocation {
+		r := revocation(target, "v")
+		r.NotBefore = at
+		return r
+	}
+	known := revocation(record.TargetJTI, "v")
+	known.Expiry = stamp.Add(10 * time.Minute)
+	for name, c := range map[string]struct {
+		r    record.Revocation
+		want time.Time
+	}{
+		"jti":                     {revocation(record.TargetJTI, "v"), stamp.Add(time.Hour + 2*time.Minute)},
+		"jti of a verified token": {known, stamp.Add(11 * time.Minute)},
+		"session":                 {revocation(record.TargetSession, "v"), stamp.Add(time.Hour + 2*time.Minute)},
+		"subject":                 {revocation(record.TargetSubject, "v"), time.Time{}},
+		"subject until now":       {dated(record.TargetSubject, stamp), stamp.Add(time.Hour + 2*time.Minute)},
+		"subject until later":     {dated(record.TargetSubject, stamp.Add(time.Hour)), stamp.Add(2*time.Hour + 2*time.Minute)},
+		"session until later":     {dated(record.TargetSession, stamp.Add(time.Hour)), stamp.Add(2*time.Hour + 2*time.Minute)},
+		"key":                     {revocation(record.TargetKey, "key_s"), time.Time{}},
+		"consumer until now":      {record.Revocation{Name: record.Name{Target: record.TargetConsumer, Value: "shop"}, NotBefore: stamp}, time.Time{}},
+	} {
+		s, rev := founded(t)
+		*rev++
+		_, changes, err := machine.Apply(s, record.Command{Stamp: stamp, Body: record.Revoke{Revocations: []record.Revocation{c.r}}}, *rev)
+		if err != nil || len(changes) != 1 {
+			t.Fatalf("%s: %v %v", name, changes, err)
+		}
+		if got := changes[0].Record.(*record.Revocation).KeptUntil; !got.Equal(c.want) {
+			t.Errorf("%s: kept until %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestRaisedLifetimeHoldsOldTokens(t *testing.T) {
+	s, rev := founded(t)
+	later := stamp.Add(time.Hour)
+	raised := record.Issuer{ID: "one", Issuer: iss, JWKSURI: "https://x.example", MaxLifetime: record.Duration(8 * time.Hour)}
+	*rev++
+	_, changes, err := machine.Apply(s, record.Command{Stamp: later, Body: record.PutIssuer{Issuer: raised}}, *rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := changes[0].Record.(*record.Issuer)
+	if i.LifetimeFor(stamp) != time.Hour || i.LifetimeFor(later) != 8*time.Hour {
+		t.Errorf("%s before, %s after", i.LifetimeFor(stamp), i.LifetimeFor(later))
+	}
+}
+
+// M2
+func TestRepeatedRequest(t *testing.T) {
+	s, rev := founded(t)
+	c := record.Command{Stamp: stamp, By: "key_a", Request: record.Request{Key: "k", Sum: [32]byte{1}}, Body: record.PutConsumer{Consumer: record.Consumer{ID: "new"}}}
+	first := applyCommand(t, s, rev, c)
+	before := maps.Clone(s)
+	c.Stamp = stamp.Add(23 * time.Hour)
+	second := applyCommand(t, s, rev, c)
+	if !second.Repeated || second.Revision != first.Revision || second.Ref != "new" || !maps.Equal(before, s) {
+		t.Errorf("%+v, then %+v", first, second)
+	}
+	c.Request.Sum = [32]byte{2}
+	if r := applyCommand(t, s, rev, c); r.Rejection == nil || r.Rejection.Reason != record.ReasonConflict {
+		t.Errorf("another request with the same key: %+v", r)
+	}
+	c.By, c.Request.Sum = "key_b", [32]byte{2}
+	if r := applyCommand(t, s, rev, c); r.Repeated || r.Rejection != nil {
+		t.Errorf("the same key of another caller: %+v", r)
+	}
+}
+
+// M3
+func TestLastAdminStays(t *testing.T) {
+	s, rev := founded(t)
+	disabled, past := true, stamp.Add(-time.Hour)
+	for _, b := range []record.Body{
+		record.DeleteKey{ID: "key_a"}, record.UpdateKey{ID: "key_a", Disabled: &disabled}, record.UpdateKey{ID: "key_a", ExpiresAt: &past},
+	} {
+		if r := apply(t, s, rev, stamp, b); r.Rejection == nil || r.Rejection.Reason != record.ReasonConflict {
+			t.Errorf("%#v: %+v", b, r)
+		}
+	}
+	apply(t, s, rev, stamp, record.CreateKey{Key: admin("key_b")})
+	if r := apply(t, s, rev, stamp, record.DeleteKey{ID: "key_a"}); r.Rejection != nil {
+		t.Error(r.Rejection)
+	}
+}
+
+func TestRevokeIsAllOrNothing(t *testing.T) {
+	s, rev := founded(t)
+	unknown := revocation(record.TargetJTI, "x")
+	unknown.Issuer = "https://nobody.example"
+	r := apply(t, s, rev, stamp, record.Revoke{Revocations: []record.Revocation{revocation(record.TargetJTI, "y"), unknown}})
+	var rejection *record.Rejection = r.Rejection
+	if rejection == nil || !errors.As(error(rejection), &rejection) || rejection.Reason != record.ReasonNotFound {
+		t.Fatalf("%+v", r)
+	}
+	for k := range s {
+		if k[0] == byte(record.TableRevocations) {
+			t.Error("a revocation was written")
+		}
+	}
+}
+
+func TestRetiredKeysAreKeptForALifetime(t *testing.T) {
+	s, rev := founded(t)
+	put := func(at time.Time, kids ...string) []record.SigningKey {
+		var keys []record.SigningKey
+		for _, kid := range kids {
+			keys = append(keys, record.SigningKey{KID: kid, Alg: "ES256", JWK: []byte(`"` + kid + `"`)})
+		}
+		apply(t, s, rev, at, record.PutSigningKeys{Keys: record.SigningKeys{IssuerID: "one", Keys: keys}})
+		var stored record.SigningKeys
+		if err := record.Decode([]byte(s[string(record.TableSigningKeys.Key([]byte("one")))]), &stored); err != nil {
+			t.Fatal(err)
+		}
+		return stored.Keys
+	}
+	put(stamp, "a")
+	if k := put(stamp.Add(time.Minute), "b"); len(k) != 2 || k[1].KID != "a" || k[1].Status != record.SigningKeyRetired {
+		t.Errorf("%+v", k)
+	}
+	if k := put(stamp.Add(2*time.Minute), "b", "a"); len(k) != 2 || k[1].Status != record.SigningKeyActive || !k[1].RetiredAt.IsZero() {
+		t.Errorf("came back: %+v", k)
+	}
+	put(stamp.Add(3*time.Minute), "b")
+	if k := put(stamp.Add(3*time.Hour), "c"); len(k) != 2 || bytes.Equal(k[1].JWK, []byte(`"a"`)) {
+		t.Errorf("after its lifetime: %+v", k)
+	}
+}

@@ -1,0 +1,203 @@
+package peer_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"veto/replication/peer"
+)
+
+// authority signs for one cluster.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	pool        *x509.CertPool
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := x509.ParseCertificate(der)
+	pool := x509.NewCertPool()
+	pool.AddCert(c)
+	return &authority{c, key, pool}
+}
+
+func (a *authority) identity(t *testing.T, id string) peer.Identity {
+	t.Helper()
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{id},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return peer.Identity{ID: id, Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, Authorities: a.pool}
+}
+
+type coded struct{ error }
+
+func (coded) Code() string { return "a_code" }
+
+func listen(t *testing.T, id peer.Identity) *peer.Mux {
+	t.Helper()
+	m, err := peer.Listen("127.0.0.1:0", id, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Handle("/echo", func(_ context.Context, from string, body []byte) ([]byte, error) {
+		return append([]byte(from+":"), body...), nil
+	})
+	m.Handle("/fail", func(context.Context, string, []byte) ([]byte, error) { return nil, coded{errors.New("no")} })
+	m.Handle("/hang", func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	m.Serve()
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func TestCalls(t *testing.T) {
+	a := newAuthority(t)
+	one, two := listen(t, a.identity(t, "n1")), listen(t, a.identity(t, "n2"))
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			got, err := one.Call(t.Context(), two.Addr(), "n2", "/echo", []byte("hello"))
+			if err != nil || string(got) != "n1:hello" {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	_, err := one.Call(t.Context(), two.Addr(), "n2", "/fail", nil)
+	var remote *peer.RemoteError
+	if !errors.As(err, &remote) || remote.Code != "a_code" || remote.Detail != "no" {
+		t.Errorf("%v", err)
+	}
+	if _, err := one.Call(t.Context(), two.Addr(), "n2", "/echo", make([]byte, peer.MaxBody+1)); err == nil {
+		t.Error("a call over the limit was sent")
+	}
+}
+
+func TestRaftConnections(t *testing.T) {
+	a := newAuthority(t)
+	one, two := listen(t, a.identity(t, "n1")), listen(t, a.identity(t, "n2"))
+	go func() {
+		c, err := two.Raft().Accept()
+		if err == nil {
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		}
+	}()
+	c, err := one.DialRaft(two.Addr(), "n2", 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("ping")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4)
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, []byte("ping")) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// P9
+func TestStrangersAreRefused(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	one := listen(t, ours.identity(t, "n1"))
+	stranger := listen(t, theirs.identity(t, "n1"))
+	if _, err := stranger.Call(t.Context(), one.Addr(), "n1", "/echo", nil); err == nil {
+		t.Error("a stranger was answered")
+	}
+	if _, err := one.Call(t.Context(), stranger.Addr(), "n1", "/echo", nil); err == nil {
+		t.Error("a stranger was called")
+	}
+	// One who would take anybody, and shows nothing or a stranger's certificate.
+	for name, config := range map[string]*tls.Config{
+		"no certificate":        {InsecureSkipVerify: true, NextProtos: []string{"veto-rpc/1"}},
+		"stranger's":            {InsecureSkipVerify: true, NextProtos: []string{"veto-rpc/1"}, Certificates: []tls.Certificate{theirs.identity(t, "n1").Certificate}},
+		"ours, but TLS 1.2":     {InsecureSkipVerify: true, NextProtos: []string{"veto-rpc/1"}, MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ours.identity(t, "n1").Certificate}},
+		"ours, unknown purpose": {InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{ours.identity(t, "n1").Certificate}},
+	} {
+		if answered(t, one.Addr(), config) {
+			t.Errorf("%s: answered", name)
+		}
+	}
+	if config := (&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"veto-rpc/1"}, Certificates: []tls.Certificate{ours.identity(t, "n9").Certificate}}); !answered(t, one.Addr(), config) {
+		t.Error("this test cannot tell: ours was not answered either")
+	}
+}
+
+func answered(t *testing.T, addr string, config *tls.Config) bool {
+	t.Helper()
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, config)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	b, _ := io.ReadAll(c)
+	return strings.HasPrefix(string(b), "HTTP/1.1 200")
+}
+
+// P9
+func TestWrongIDIsRefused(t *testing.T) {
+	a := newAuthority(t)
+	one, two := listen(t, a.identity(t, "n1")), listen(t, a.identity(t, "n2"))
+	if _, err := one.Call(t.Context(), two.Addr(), "n3", "/echo", nil); err == nil || !strings.Contains(err.Error(), "node n2 answers where n3 was expected") {
+		t.Errorf("%v", err)
+	}
+	if _, err := one.DialRaft(two.Addr(), "n3", time.Second); err == nil {
+		t.Error("another node was taken for n3")
+	}
+}
+
+// E1
+func TestCallTellsWhetherItWasSent(t *testing.T) {
+	a := newAuthority(t)
+	one, two := listen(t, a.identity(t, "n1")), listen(t, a.identity(t, "n2"))
+	var failed *peer.CallError
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := one.Call(ctx, two.Addr(), "n2", "/hang", nil); !errors.As(err, &failed) || !failed.Sent {
+		t.Errorf("hangs: %v", err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = free.Close()
+	if _, err := one.Call(t.Context(), free.Addr().String(), "n2", "/echo", nil); !errors.As(err, &failed) || failed.Sent {
+		t.Errorf("nobody there: %v", err)
+	}
+}

@@ -1,0 +1,131 @@
+package roster
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+func start(t *testing.T, self Member, key byte) *Roster {
+	t.Helper()
+	r, err := Start(Config{Self: self, Bind: "127.0.0.1:0", Key: bytes.Repeat([]byte{key}, KeyBytes), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// await waits until what the roster says of the members is as wanted.
+func await(t *testing.T, r *Roster, want string) {
+	t.Helper()
+	limit := time.After(30 * time.Second)
+	for {
+		var got []string
+		for _, m := range r.Members() {
+			got = append(got, fmt.Sprintf("%s:%s:%s", m.ID, m.State, m.Region))
+		}
+		if strings.Join(got, " ") == want {
+			return
+		}
+		select {
+		case <-r.Changed():
+		case <-limit:
+			t.Fatalf("%v, want %s", got, want)
+		}
+	}
+}
+
+// G1
+func TestMembersMeet(t *testing.T) {
+	a, b := start(t, Member{ID: "a", Region: "eu"}, 1), start(t, Member{ID: "b"}, 1)
+	if n, err := b.Join([]string{a.Addr()}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	c := start(t, Member{ID: "c"}, 1)
+	if _, err := c.Join([]string{b.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, a, "a:alive:eu b:alive: c:alive:")
+	await(t, c, "a:alive:eu b:alive: c:alive:")
+	me := b.Self()
+	me.Region = "us"
+	if err := b.Update(me); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, "a:alive:eu b:alive:us c:alive:")
+	if err := b.Leave(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	await(t, a, "a:alive:eu b:left:us c:alive:")
+}
+
+// G2
+func TestStrangersDoNotMeet(t *testing.T) {
+	a := start(t, Member{ID: "a", ClusterID: "one"}, 1)
+	for name, other := range map[string]*Roster{
+		"another key":     start(t, Member{ID: "b", ClusterID: "one"}, 2),
+		"another cluster": start(t, Member{ID: "c", ClusterID: "two"}, 1),
+	} {
+		_, _ = other.Join([]string{a.Addr()})
+		if n := len(a.Members()); n != 1 {
+			t.Errorf("%s: %d members", name, n)
+		}
+	}
+}
+
+// G3
+func TestMetaFits(t *testing.T) {
+	long := Member{ID: "a", Region: strings.Repeat("r", maxMeta)}
+	if _, err := Start(Config{Self: long, Bind: "127.0.0.1:0", Key: make([]byte, KeyBytes), Log: slog.New(slog.DiscardHandler)}); err == nil {
+		t.Error("started with meta that does not fit")
+	}
+	full := Member{
+		PeerAddr: strings.Repeat("h", 80) + ":65535", RouteAddr: strings.Repeat("h", 80) + ":65535", Region: strings.Repeat("r", 40),
+		Role: "replica", Version: strings.Repeat("v", 30), Expect: 9, Founded: true, ClusterID: "cluster-" + strings.Repeat("0", 26),
+	}
+	b, err := full.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := decodeMeta(b); err != nil || back != full {
+		t.Errorf("%+v %v", back, err)
+	}
+	a := start(t, Member{ID: "a"}, 1)
+	if err := a.Update(long); err == nil || a.Self().Region != "" {
+		t.Error("updated with meta that does not fit")
+	}
+}
+
+func TestParseKey(t *testing.T) {
+	if k, err := ParseKey([]byte("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")); err != nil || len(k) != KeyBytes {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "x", "AAAA"} {
+		if _, err := ParseKey([]byte(bad)); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+func FuzzDecodeMeta(f *testing.F) {
+	f.Add([]byte(`{"p":"a:1","e":3}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeMeta(b)
+		if err != nil {
+			return
+		}
+		if again, err := m.encode(); err == nil {
+			if back, err := decodeMeta(again); err != nil || back != m {
+				t.Fatalf("%+v, then %+v, %v", m, back, err)
+			}
+		}
+	})
+}
