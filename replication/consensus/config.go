@@ -66,6 +66,9 @@ type Timing struct {
 	SnapshotInterval  time.Duration
 	SnapshotThreshold uint64
 	TrailingLogs      uint64
+	// SegmentBytes of the log's files. Entries that were cut stay readable until their file
+	// is gone.
+	SegmentBytes int
 }
 
 const (

@@ -16,12 +16,12 @@ type logStore struct {
 	segments *metadb.BoltMetaDB
 }
 
-func openLog(dir string) (*logStore, error) {
+func openLog(dir string, bytes int) (*logStore, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
 	segments := &metadb.BoltMetaDB{}
-	w, err := wal.Open(dir, wal.WithSegmentSize(segmentBytes), wal.WithMetaStore(segments))
+	w, err := wal.Open(dir, wal.WithSegmentSize(bytes), wal.WithMetaStore(segments))
 	if err != nil {
 		err = fmt.Errorf("the log in %s cannot be read: %w; if the disk is damaged, empty the data directory and let the node join again", dir, err)
 		return nil, errors.Join(err, segments.Close())

@@ -28,7 +28,10 @@ var ErrNotLeader = errors.New("this node does not lead")
 
 // Open starts the node on its log. The caller closes it.
 func Open(c Config) (*Node, error) {
-	w, err := openLog(filepath.Join(c.Dir, "log"))
+	if c.Timing.SegmentBytes == 0 {
+		c.Timing.SegmentBytes = segmentBytes
+	}
+	w, err := openLog(filepath.Join(c.Dir, "log"), c.Timing.SegmentBytes)
 	if err != nil {
 		return nil, err
 	}

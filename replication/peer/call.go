@@ -19,12 +19,20 @@ import (
 // MaxBody bounds what a call carries, either way, in bytes.
 const MaxBody = 4 << 20
 
+// CodeTooLarge is the code of a call that was over MaxBody: it was not acted on.
+const CodeTooLarge = "too_large"
+
 const (
-	idleLimit     = 90 * time.Second
-	headerLimit   = 10 * time.Second
-	idlePerNode   = 4
-	codeHeader    = "Veto-Error"
-	maxErrorBytes = 4 << 10
+	// The side that calls gives up a quiet connection well before the side that answers,
+	// so that no call is sent into one that is just being closed.
+	idleLimit       = 90 * time.Second
+	answerIdleLimit = 3 * time.Minute
+	headerLimit     = 10 * time.Second
+	bodyLimit       = 30 * time.Second // for a body to arrive, and for an answer to be taken
+	idlePerNode     = 4
+	codeHeader      = "Veto-Error"
+	maxHeaderBytes  = 16 << 10
+	maxErrorBytes   = 4 << 10
 )
 
 // Handler answers a call. From is the calling node's id, proven by its certificate; the body
@@ -47,15 +55,21 @@ func (e *CallError) Error() string { return "call to another node: " + e.Err.Err
 func (e *CallError) Unwrap() error { return e.Err }
 
 // Handle registers what answers calls to the path, which begins with a slash. Before Serve.
+// The handler's context ends when the caller is gone or the mux is closed; it must heed it.
 func (m *Mux) Handle(path string, h Handler) {
 	m.routes.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+		body, status, err := receive(w, r)
 		if err != nil {
-			http.Error(w, "the call is too long or was cut off", http.StatusRequestEntityTooLarge)
+			if status == http.StatusRequestEntityTooLarge {
+				w.Header().Set(codeHeader, CodeTooLarge)
+			}
+			http.Error(w, err.Error(), status)
 			return
 		}
 		from, _ := r.Context().Value(callerInContext{}).(string)
 		reply, err := h(r.Context(), from, body)
+		// Only a mistake of this room makes the deadline fail, and then the write says so.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyLimit))
 		if err != nil {
 			var coded interface{ Code() string }
 			if errors.As(err, &coded) {
@@ -66,6 +80,28 @@ func (m *Mux) Handle(path string, h Handler) {
 		}
 		_, _ = w.Write(reply) // a caller that is gone needs no answer
 	})
+}
+
+// receive reads the body within its bounds of size and time; otherwise it says with which
+// status to refuse it.
+func receive(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
+	conn := http.NewResponseController(w)
+	if err := conn.SetReadDeadline(time.Now().Add(bodyLimit)); err != nil {
+		return nil, http.StatusInternalServerError, err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("a call carries at most %d bytes", MaxBody)
+	}
+	if err != nil {
+		return nil, http.StatusBadRequest, errors.New("the call was cut off")
+	}
+	// Handlers may take long, and the server listens meanwhile for the caller's end.
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return nil, http.StatusInternalServerError, err
+	}
+	return body, http.StatusOK, nil
 }
 
 type callerInContext struct{}
@@ -83,16 +119,34 @@ func callerOf(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-func newServer(routes http.Handler, log *slog.Logger) *http.Server {
+func (m *Mux) newServer() *http.Server {
 	return &http.Server{
-		Handler: routes, ConnContext: callerOf, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler: m.routes, ConnContext: callerOf, ReadHeaderTimeout: headerLimit, IdleTimeout: answerIdleLimit,
+		BaseContext:    func(net.Listener) context.Context { return m.ctx },
+		MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelWarn),
+		// The server's own Close does not wait for handlers. A connection is new within
+		// Serve, which the group already waits for, and closed after its last handler.
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
+				m.wg.Add(1)
+			case http.StateClosed:
+				m.wg.Done()
+			}
+		},
 	}
 }
 
 // Call asks the node with the id at the address and returns its answer. It blocks until then
-// or until the context ends. Errors are *RemoteError or *CallError.
+// or until the context ends, or the mux is closed. Errors are *RemoteError or *CallError. A
+// call is sent at most once.
 func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]byte, error) {
+	if err := m.ctx.Err(); err != nil {
+		return nil, &CallError{Err: net.ErrClosed}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
 	if len(body) > MaxBody {
 		return nil, &CallError{Err: fmt.Errorf("%d bytes, over the limit of %d", len(body), MaxBody)}
 	}
@@ -126,13 +180,13 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 // callers keeps a client for each node, so that a kept connection is never used for another
 // node that has taken over the address.
 type callers struct {
-	identity Identity
-	mu       sync.Mutex
-	clients  map[string]*http.Client
+	dial    func(ctx context.Context, addr, id, protocol string) (net.Conn, error)
+	mu      sync.Mutex
+	clients map[string]*http.Client // by node id; as many as the cluster ever had nodes
 }
 
-func newCallers(i Identity) *callers {
-	return &callers{identity: i, clients: map[string]*http.Client{}}
+func newCallers(dial func(ctx context.Context, addr, id, protocol string) (net.Conn, error)) *callers {
+	return &callers{dial: dial, clients: map[string]*http.Client{}}
 }
 
 func (c *callers) of(id string) *http.Client {
@@ -141,13 +195,18 @@ func (c *callers) of(id string) *http.Client {
 	if client, ok := c.clients[id]; ok {
 		return client
 	}
-	client := &http.Client{Transport: &http.Transport{
-		// The dialed connection is TLS already; net/http must not know.
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return c.identity.dial(ctx, addr, id, protocolCall)
+	client := &http.Client{
+		// Nodes do not redirect; following one would be a second call that nobody made.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			// The dialed connection is TLS already; net/http must not know.
+			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				return c.dial(ctx, addr, id, protocolCall)
+			},
+			MaxIdleConnsPerHost: idlePerNode, IdleConnTimeout: idleLimit,
+			MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
 		},
-		MaxIdleConnsPerHost: idlePerNode, IdleConnTimeout: idleLimit,
-	}}
+	}
 	c.clients[id] = client
 	return client
 }

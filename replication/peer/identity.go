@@ -26,7 +26,18 @@ func (i Identity) Accepting() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{i.Certificate},
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: i.Authorities,
+		// A resumed session would rest on what was verified when it began.
+		SessionTicketsDisabled: true,
+		VerifyConnection:       named,
 	}
+}
+
+// named refuses a certificate that names no node: without an id nobody can tell who called.
+func named(s tls.ConnectionState) error {
+	if len(s.PeerCertificates) == 0 || nodeID(s.PeerCertificates[0]) == "" {
+		return errors.New("the other node's certificate names no node: its first DNS name must be the node's id")
+	}
+	return nil
 }
 
 // Dialing is the TLS configuration of the side that connects. Nodes are known by their ids,
@@ -48,8 +59,8 @@ func (i Identity) Mutual() *tls.Config {
 }
 
 func (i Identity) verify(s tls.ConnectionState, wantID string) error {
-	if len(s.PeerCertificates) == 0 {
-		return errors.New("the other node shows no certificate")
+	if err := named(s); err != nil {
+		return err
 	}
 	chain := x509.VerifyOptions{Roots: i.Authorities, Intermediates: x509.NewCertPool()}
 	for _, c := range s.PeerCertificates[1:] {

@@ -30,8 +30,9 @@ type Mux struct {
 
 	slots chan struct{} // a place for each handshake under way; when all are taken, accepting waits
 	stop  context.CancelFunc
-	ctx   context.Context
+	ctx   context.Context // ends at Close, and with it handshakes, handlers, dials and calls
 	wg    sync.WaitGroup
+	close sync.Once
 }
 
 // Listen takes the address, host:port. Nothing is answered before Serve, except that
@@ -42,16 +43,20 @@ func Listen(addr string, id Identity, log *slog.Logger) (*Mux, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the port for other nodes: %w", err)
 	}
+	return newMux(listener, id, log), nil
+}
+
+func newMux(listener net.Listener, id Identity, log *slog.Logger) *Mux {
 	m := &Mux{
 		identity: id, listener: listener, log: log, routes: http.NewServeMux(),
 		raft: newQueue(listener.Addr()), calls: newQueue(listener.Addr()),
 		slots: make(chan struct{}, maxHandshakes),
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	m.client = newCallers(id)
-	m.server = newServer(m.routes, log)
+	m.client = newCallers(m.dial)
+	m.server = m.newServer()
 	m.wg.Go(m.accept)
-	return m, nil
+	return m
 }
 
 // Addr is where it listens.
@@ -74,15 +79,24 @@ func (m *Mux) Serve() {
 func (m *Mux) DialRaft(addr, id string, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, limit)
 	defer cancel()
-	return m.identity.dial(ctx, addr, id, protocolRaft)
+	return m.dial(ctx, addr, id, protocolRaft)
 }
 
-func (i Identity) dial(ctx context.Context, addr, id, protocol string) (net.Conn, error) {
-	config := i.Dialing(id)
+// dial ends with the context, with the mux, and after handshakeLimit: net/http takes the
+// caller's end off the context that it dials with, and the other side may say nothing.
+func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+	config := m.identity.Dialing(id)
 	config.NextProtos = []string{protocol}
 	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("connect to node %s at %s: %w", id, addr, err)
+		return nil, fmt.Errorf("connect to node %q at %s: %w", id, addr, err)
+	}
+	if t, ok := conn.(*tls.Conn); !ok || t.ConnectionState().NegotiatedProtocol != protocol {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for other nodes", id, addr)
 	}
 	return conn, nil
 }
@@ -133,15 +147,20 @@ func (m *Mux) greet(conn *tls.Conn) {
 	}
 }
 
-// Close stops listening, ends the calls and waits for all that was begun.
+// Close stops listening, ends the calls both ways and waits for all handlers; a handler that
+// does not heed its context holds it up. Raft's connections are Raft's to close. Closing twice
+// is harmless.
 func (m *Mux) Close() error {
-	m.stop()
-	err := m.listener.Close()
-	_ = m.raft.Close()
-	_ = m.calls.Close()
-	err = errors.Join(err, m.server.Close())
-	m.client.close()
-	m.wg.Wait()
+	var err error
+	m.close.Do(func() {
+		m.stop()
+		// The server first: it then takes the end of its listener for what it is.
+		err = errors.Join(m.server.Close(), m.listener.Close())
+		_ = m.calls.Close()
+		_ = m.raft.Close()
+		m.wg.Wait()
+		m.client.close()
+	})
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"veto/node/httpapi"
 	"veto/record"
@@ -40,14 +41,8 @@ func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
 	}
 	operator, problem := x.operator(ctx.Header("Authorization"), role)
 	if problem != nil {
-		for name, values := range problem.GetHeaders() {
-			ctx.SetHeader(name, values[0])
-		}
-		ctx.SetHeader("Content-Type", httpapi.ContentType)
-		ctx.SetStatus(problem.Status)
-		if err := json.NewEncoder(ctx.BodyWriter()).Encode(problem); err != nil {
-			x.Log.Debug("an operator was gone before the answer", "error", err)
-		}
+		r, w := humago.Unwrap(ctx)
+		writeProblem(w, r, problem)
 		return
 	}
 	next(huma.WithValue(ctx, operatorInContext{}, operator.ID))
@@ -62,7 +57,7 @@ func (x *control) operator(authorization string, role record.Role) (*record.APIK
 	key, verdict := x.Validator.Operator(strings.TrimSpace(token), x.Now())
 	switch {
 	case verdict.Outcome == validate.Unknown:
-		return nil, notReady
+		return nil, httpapi.NotReady()
 	case key == nil:
 		return nil, httpapi.New(http.StatusUnauthorized, string(verdict.Code), "this is no operator's API key that may be used now")
 	case role != anyOperator && !key.HasRole(role):
@@ -71,32 +66,23 @@ func (x *control) operator(authorization string, role record.Role) (*record.APIK
 	return key, nil
 }
 
-var notReady = httpapi.New(http.StatusServiceUnavailable, "not_ready",
-	"this node has not caught up with the cluster yet; ask another, or wait until /readyz says that it has")
-
 // guard protects a handler that is no operation.
 func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, problem := x.operator(r.Header.Get("Authorization"), role); problem != nil {
-			writeProblem(w, problem)
+			writeProblem(w, r, problem)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-func writeProblem(w http.ResponseWriter, p *httpapi.Problem) {
-	for name, values := range p.GetHeaders() {
-		w.Header().Set(name, values[0])
-	}
-	w.Header().Set("Content-Type", httpapi.ContentType)
-	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // a client that is gone needs no answer
-}
-
 // propose sends a command in the name of who asks. What was asked for is summed up, so that
 // the same Idempotency-Key for something else is noticed.
 func (x *control) propose(ctx context.Context, key string, asked any, body record.Body) (record.Result, error) {
+	if len(key) > maxIdempotencyKey {
+		return record.Result{}, record.Invalid("Idempotency-Key: at most %d bytes", maxIdempotencyKey)
+	}
 	by, _ := ctx.Value(operatorInContext{}).(string)
 	c := record.Command{By: by, Body: body}
 	if key != "" {
@@ -108,5 +94,8 @@ func (x *control) propose(ctx context.Context, key string, asked any, body recor
 	}
 	return x.Proposer.Propose(ctx, c)
 }
+
+// maxIdempotencyKey is in bytes. A longer one could not be read back from the log (L5).
+const maxIdempotencyKey = 255
 
 func headerOf(r record.Revision) string { return strconv.FormatUint(uint64(r), 10) }

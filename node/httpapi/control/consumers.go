@@ -10,7 +10,7 @@ import (
 
 // ConsumerID is in the path of what is about one consumer.
 type ConsumerID struct {
-	ID string `path:"id" maxLength:"63"`
+	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 }
 
 type consumerAnswer struct {
@@ -56,6 +56,7 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	c.Revision = result.Revision // unless this node knows more
 	if stored, ok := x.Keys.Consumer(c.ID); ok {
 		c = *stored
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -76,6 +78,8 @@ type Config struct {
 	NewID  func(prefix string) string
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
+	// Pprof adds /debug/pprof/, for admins.
+	Pprof   bool
 	Ready   func() []httpapi.Check
 	Now     func() time.Time
 	Version string
@@ -99,6 +103,7 @@ func New(c Config) http.Handler {
 	settings := huma.DefaultConfig("Veto", c.Version)
 	settings.Info.Description = "May this JWT or API key still be used? The control plane, and the questions of the data plane."
 	settings.CreateHooks = nil // answers carry no links to schemas
+	settings.Transformers = []huma.Transformer{problems}
 	settings.DocsPath, settings.SchemasPath = "", ""
 	settings.RejectUnknownQueryParameters = true
 	settings.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -111,12 +116,22 @@ func New(c Config) http.Handler {
 	x.keys()
 	x.revocations()
 	x.cluster()
-	x.describeDataPlane()
+	x.describe()
 	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, httpapi.New(http.StatusNotFound, "not_found", "there is nothing at this path; GET /openapi.json lists what there is"))
-	})
-	return mux
+	if c.Pprof {
+		x.pprof(mux)
+	}
+	return x.around(mux)
+}
+
+// pprof shows the process from inside. A profile may hold any secret that is in memory, so it
+// takes an admin.
+func (x *control) pprof(mux *http.ServeMux) {
+	for path, h := range map[string]http.HandlerFunc{
+		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
+	} {
+		mux.Handle("GET /debug/pprof/"+path, x.guard(record.RoleAdmin, h))
+	}
 }
 
 // operation describes one operation; a role of "" answers anyone.
@@ -124,11 +139,20 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	o := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		MaxBodyBytes: maxBody, Metadata: map[string]any{roleKey: role},
-		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
 	}
-	if role != anyone {
-		o.Description = "Role: " + string(role) + "."
-		o.Security = []map[string][]string{{operatorKey: {}}}
+	if role == anyone {
+		return o
+	}
+	o.Description = "Role: " + string(role) + "."
+	o.Extensions = map[string]any{"x-veto-role": string(role)}
+	o.Security = []map[string][]string{{operatorKey: {}}}
+	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	if strings.Contains(path, "{id}") {
+		o.Errors = append(o.Errors, http.StatusNotFound)
+	}
+	if method != http.MethodGet {
+		o.Errors = append(o.Errors, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge,
+			http.StatusUnsupportedMediaType, http.StatusGatewayTimeout)
 	}
 	return o
 }
@@ -142,7 +166,7 @@ func register[In, Out any](x *control, o huma.Operation, f func(context.Context,
 		}
 		problem, known := httpapi.ProblemOf(err)
 		if !known {
-			x.Log.Error("a request failed", "operation", o.OperationID, "error", err)
+			x.Log.Error("a request failed", "request_id", requestID(ctx), "operation", o.OperationID, "error", err)
 		}
 		return nil, problem
 	})

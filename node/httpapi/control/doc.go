@@ -7,7 +7,18 @@
 //
 //	L1  No operation answers without an operator's key of the right role, except those that
 //	    say so (health and the API's own description).
-//	    TestEveryOperationHasARole
+//	    TestEveryOperationHasARole, TestRoles
 //	L2  A secret is in one answer only, the one that made it.
 //	    TestSecretIsShownOnce
+//	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
+//	    log line.
+//	    TestPresentedSecretsStayInside
+//	L4  A request that is not understood entirely changes nothing.
+//	    TestBadRequests
+//	L5  What is proposed is within the bounds of a command, so that every node can read it.
+//	    TestIdempotencyKeyIsBoundedInBytes
+//	L6  A presented token is revoked by what was verified of it, never by what it claims.
+//	    TestRevokeByToken
+//	L7  The API's description is true of what is answered: problems, roles, both planes.
+//	    TestDescription
 package control

@@ -15,17 +15,17 @@ type rules struct {
 	Discovery     string          `json:"discovery,omitempty" doc:"URL of its metadata document"`
 	JWKSURI       string          `json:"jwks_uri,omitempty" doc:"URL of its JWK set"`
 	JWKS          json.RawMessage `json:"jwks,omitempty" doc:"Its JWK set"`
-	Algorithms    []string        `json:"algorithms,omitempty"`
+	Algorithms    []string        `json:"algorithms,omitempty" enum:"RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA" doc:"RS256, ES256 and EdDSA if empty"`
 	Audiences     []string        `json:"audiences,omitempty" doc:"A token must name one of them; any if empty"`
 	Types         []string        `json:"types,omitempty" doc:"Accepted typ headers; any if empty"`
-	MaxLifetime   record.Duration `json:"max_lifetime,omitempty" doc:"Longest exp - iat; 24h if not given"`
-	Leeway        record.Duration `json:"leeway,omitempty" doc:"Clock difference that is forgiven; 30s if not given"`
+	MaxLifetime   record.Duration `json:"max_lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Longest exp - iat; 24h if not given"`
+	Leeway        record.Duration `json:"leeway,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Clock difference that is forgiven; 30s if not given"`
 	AllowNoExpiry bool            `json:"allow_no_expiry,omitempty" doc:"Admit tokens without exp"`
 }
 
 // IssuerID is in the path of what is about one issuer.
 type IssuerID struct {
-	ID string `path:"id" maxLength:"63"`
+	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 }
 
 type issuerAnswer struct {
@@ -91,7 +91,7 @@ func (x *control) putIssuer(ctx context.Context, in *struct {
 	}
 	stored, err := x.issuer(i.ID)
 	if err != nil {
-		stored = i // this node lags; what was asked for is what was done
+		stored, stored.Revision = i, result.Revision // this node lags; what was asked for is what was done
 	}
 	return &issuerAnswer{Revision: headerOf(result.Revision), Body: stored}, nil
 }

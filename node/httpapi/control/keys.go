@@ -12,7 +12,7 @@ import (
 
 // KeyID is in the path of what is about one API key.
 type KeyID struct {
-	ID string `path:"id" maxLength:"63"`
+	ID string `path:"id" pattern:"^key_[0-9a-z]{1,59}$" patternDescription:"the id of an API key, which is key_ and more; not the key itself"`
 }
 
 type keyAnswer struct {
@@ -34,10 +34,10 @@ type newKeyAnswer struct {
 }
 
 type keyRequest struct {
-	Consumer  string          `json:"consumer,omitempty" doc:"Whom the key belongs to; none for an operator's key"`
+	Consumer  string          `json:"consumer,omitempty" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash" doc:"Whom the key belongs to; none for an operator's key"`
 	Name      string          `json:"name,omitempty" maxLength:"200"`
 	Scopes    []string        `json:"scopes,omitempty"`
-	Roles     []record.Role   `json:"roles,omitempty" doc:"For an operator's key: admin, revoker, validator, auditor"`
+	Roles     []record.Role   `json:"roles,omitempty" enum:"admin,revoker,validator,auditor" doc:"For an operator's key"`
 	Metadata  json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero" required:"false"`
 }
@@ -84,8 +84,13 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	if ok {
+	switch {
+	case ok:
 		k = stored
+	case result.Repeated:
+		return nil, record.NotFound("the API key that this request made is not there any more")
+	default: // this node lags; what was asked for is what was done
+		k.Revision = result.Revision
 	}
 	out.Body = newKey{APIKey: k, Secret: secret}
 	return out, nil
@@ -93,7 +98,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 
 func (x *control) listKeys(_ context.Context, in *struct {
 	Page
-	Consumer string `query:"consumer" maxLength:"63"`
+	Consumer string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 },
 ) (*list[record.APIKey], error) {
 	items, err := x.Keys.Keys(in.Consumer, in.Cursor, in.Limit+1)
@@ -115,7 +120,7 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 		Name      *string         `json:"name,omitempty" maxLength:"200"`
 		Scopes    *[]string       `json:"scopes,omitempty"`
 		Metadata  json.RawMessage `json:"metadata,omitempty"`
-		ExpiresAt *time.Time      `json:"expires_at,omitempty"`
+		ExpiresAt *time.Time      `json:"expires_at,omitempty" doc:"0001-01-01T00:00:00Z takes the expiry away"`
 		Disabled  *bool           `json:"disabled,omitempty"`
 	}
 },
@@ -130,7 +135,10 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	k, _, err := x.Keys.Key(in.ID)
+	k, ok, err := x.Keys.Key(in.ID)
+	if err == nil && !ok {
+		err = record.NotFound("the API key was changed, and is not there any more")
+	}
 	return &keyAnswer{Revision: headerOf(result.Revision), Body: k}, err
 }
 

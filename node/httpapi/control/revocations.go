@@ -3,11 +3,13 @@ package control
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"time"
 
 	"veto/node/httpapi"
 	"veto/record"
 	"veto/validate"
+	"veto/validate/apikey"
 )
 
 // longestWait bounds ?timeout=.
@@ -15,12 +17,12 @@ const longestWait = 30 * time.Second
 
 // RevocationID is in the path of what is about one revocation.
 type RevocationID struct {
-	ID string `path:"id" maxLength:"63"`
+	ID string `path:"id" pattern:"^rev_[0-9a-z]{26}$" patternDescription:"the id of a revocation, which is rev_ and 26 more"`
 }
 
 // revokeRequest names what is revoked, or presents the token itself.
 type revokeRequest struct {
-	Target    record.Target `json:"target,omitempty" doc:"jti, token, subject, client, session, signing_key, issuer, key or consumer"`
+	Target    record.Target `json:"target,omitempty" enum:"jti,token,subject,client,session,signing_key,issuer,key,consumer" doc:"What issuer and value name"`
 	Issuer    string        `json:"issuer,omitempty" doc:"The iss within which value has its meaning"`
 	Value     string        `json:"value,omitempty"`
 	NotBefore time.Time     `json:"not_before,omitzero" required:"false" doc:"Deny only what was issued until then"`
@@ -64,7 +66,7 @@ func (x *control) revoke(ctx context.Context, in *struct {
 	if err != nil || wait <= 0 || wait > longestWait {
 		return nil, record.Invalid("timeout: give a duration between 1ms and %s", longestWait)
 	}
-	r, err := x.asked(in.Body)
+	r, err := x.named(in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +77,15 @@ func (x *control) revoke(ctx context.Context, in *struct {
 	return x.receipt(ctx, r.Name, result.Revision, in.Wait == "enforced", wait), nil
 }
 
-// asked turns the request into a revocation. A presented token is verified first: so its
+// named turns the request into a revocation. A presented token is verified first: so its
 // issuer, its jti and its expiry are known, not claimed.
-func (x *control) asked(b revokeRequest) (record.Revocation, error) {
+func (x *control) named(b revokeRequest) (record.Revocation, error) {
 	r := record.Revocation{
 		Name:   record.Name{Target: b.Target, Issuer: b.Issuer, Value: b.Value},
 		Reason: b.Reason, NotBefore: b.NotBefore.Truncate(time.Second),
+	}
+	if isCredential(b.Issuer) || isCredential(b.Value) || isCredential(b.Reason) {
+		return r, record.Invalid("a credential is where a name should be; send a JWT as token, and name an API key by its id")
 	}
 	if b.Token == "" {
 		return r, r.Check()
@@ -99,6 +104,12 @@ func (x *control) asked(b revokeRequest) (record.Revocation, error) {
 	r.Expiry = claims.ExpiresAt
 	return r, r.Check()
 }
+
+// isCredential tells whether the text holds something that has the form of a credential. Names
+// and reasons are kept and shown, so none may be among them (L3).
+func isCredential(text string) bool { return credentialForm.MatchString(text) }
+
+var credentialForm = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.|` + apikey.Prefix + `(op_)?[0-9A-Za-z]{36}`)
 
 func tokenRefused(code validate.Code) string {
 	if code == validate.Expired {
@@ -159,7 +170,11 @@ func (x *control) liftRevocation(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	result, err := x.propose(ctx, in.Key, in.ID, record.Lift{Digest: d, Reason: in.Reason})
+	if isCredential(in.Reason) {
+		return nil, record.Invalid("reason: holds a credential")
+	}
+	lift := record.Lift{Digest: d, Reason: in.Reason}
+	result, err := x.propose(ctx, in.Key, lift, lift)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,272 @@
+package control_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"veto/node/httpapi"
+	"veto/node/httpapi/control"
+	"veto/record"
+	"veto/validate"
+	"veto/validate/apikey"
+	"veto/validate/jwt"
+	"veto/validate/keyset"
+)
+
+func now() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
+
+// plane is a control plane over a state in memory.
+type plane struct {
+	*testing.T
+	handler http.Handler
+	cluster *cluster
+	log     bytes.Buffer
+	secrets map[record.Role]string
+	refresh error
+	checks  []httpapi.Check
+	said    strings.Builder // everything that was answered
+	ids     int
+}
+
+func open(t *testing.T, change ...func(*control.Config)) *plane {
+	t.Helper()
+	p := &plane{T: t, cluster: newCluster(), secrets: map[record.Role]string{}, checks: []httpapi.Check{{Name: "caught_up", OK: true}}}
+	for _, role := range record.Roles {
+		secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.OperatorPrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := "key_" + string(role)
+		p.secrets[role], p.cluster.keys[id] = secret, record.APIKey{ID: id, Hash: hash, Hint: hint, Roles: []record.Role{role}}
+	}
+	c := p.cluster
+	config := control.Config{
+		Proposer: c, Issuers: c, Keys: c, Revocations: c, Cluster: c, Trail: c,
+		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust), apikey.New(c)),
+		ParseJWKS: keyset.Parse,
+		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },
+		NewKey: func(prefix string) (string, record.KeyHash, string, error) {
+			return apikey.Generate(rand.Reader, prefix)
+		},
+		NewID:   func(prefix string) string { p.ids++; return fmt.Sprintf("%s%02d", prefix, p.ids) },
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "veto_ready 1\n") }),
+		Ready:   func() []httpapi.Check { return p.checks }, Now: now, Version: "test",
+		Log: slog.New(slog.NewTextHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	p.handler = control.New(config)
+	return p
+}
+
+// as sends a request with the key of a role; with none if it is empty.
+func (p *plane) as(role record.Role, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	p.Helper()
+	r := httptest.NewRequestWithContext(p.Context(), method, path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if role != "" {
+		r.Header.Set("Authorization", "Bearer "+p.secrets[role])
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	p.handler.ServeHTTP(w, r)
+	fmt.Fprintf(&p.said, "%v %s\n", w.Header(), w.Body)
+	return w
+}
+
+func (p *plane) admin(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	p.Helper()
+	return p.as(record.RoleAdmin, method, path, body, headers...)
+}
+
+// ok checks the status and reads the answer.
+func ok[T any](p *plane, w *httptest.ResponseRecorder, status int) T {
+	p.Helper()
+	var out T
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Code != status {
+		p.Fatalf("%d %s (%v), want %d", w.Code, w.Body, err, status)
+	}
+	return out
+}
+
+// problem checks that the answer is a whole problem document.
+func (p *plane) problem(w *httptest.ResponseRecorder, status int, code string) httpapi.Problem {
+	p.Helper()
+	got := ok[httpapi.Problem](p, w, status)
+	if got.Status != status || got.Code != code || got.Detail == "" || got.Type == "" || w.Header().Get("Content-Type") != httpapi.ContentType {
+		p.Errorf("%s %s, want %d %s", w.Header().Get("Content-Type"), w.Body, status, code)
+	}
+	if got.RequestID == "" || got.RequestID != w.Header().Get(httpapi.RequestIDHeader) {
+		p.Errorf("the problem does not name its request: %s", w.Body)
+	}
+	return got
+}
+
+type page[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"next_cursor"`
+}
+
+func TestIssuers(t *testing.T) {
+	p, s := open(t), newSigner(t)
+	rules := fmt.Sprintf(`{"issuer": %q, "jwks": %s, "max_lifetime": "2h", "audiences": ["api"]}`, s.iss, s.jwks(t))
+	w := p.admin("PUT", "/v1/issuers/demo", rules)
+	got := ok[record.Issuer](p, w, 200)
+	if got.ID != "demo" || time.Duration(got.MaxLifetime) != 2*time.Hour || len(got.Algorithms) == 0 || w.Header().Get("Veto-Revision") != "11" {
+		t.Errorf("put: %s, revision %q", w.Body, w.Header().Get("Veto-Revision"))
+	}
+	if by := p.cluster.last().By; by != "key_admin" {
+		t.Errorf("the change is by %q", by)
+	}
+	if keys := ok[page[record.SigningKey]](p, p.admin("GET", "/v1/issuers/demo/keys", ""), 200); len(keys.Items) != 1 || keys.Items[0].KID != "k1" {
+		t.Errorf("keys: %+v", keys)
+	}
+	if all := ok[page[record.Issuer]](p, p.admin("GET", "/v1/issuers", ""), 200); len(all.Items) != 1 {
+		t.Errorf("list: %+v", all)
+	}
+	ok[record.Issuer](p, p.admin("GET", "/v1/issuers/demo", ""), 200)
+	ok[page[record.SigningKey]](p, p.admin("POST", "/v1/issuers/demo/refresh", ""), 200)
+	p.refresh = errors.New("issuer.example answers 500")
+	p.problem(p.admin("POST", "/v1/issuers/demo/refresh", ""), 502, "issuer_unreachable")
+	if gone := ok[struct{ Revision int }](p, p.admin("DELETE", "/v1/issuers/demo", ""), 200); gone.Revision != 12 {
+		t.Errorf("delete: %+v", gone)
+	}
+	p.problem(p.admin("GET", "/v1/issuers/demo", ""), 404, "not_found")
+	p.problem(p.admin("GET", "/v1/issuers/demo/keys", ""), 404, "not_found")
+	big := fmt.Sprintf(`{"issuer": "i", "jwks": {"keys": [], "x": %q}}`, strings.Repeat("x", 100<<10))
+	p.problem(p.admin("PUT", "/v1/issuers/demo", big), 422, "invalid") // over 64 KiB, and read
+	p.problem(p.admin("PUT", "/v1/issuers/demo", big+strings.Repeat(" ", 512<<10)), 413, "too_large")
+}
+
+func TestConsumersAndPages(t *testing.T) {
+	p := open(t)
+	for _, id := range []string{"a", "b", "c"} {
+		ok[record.Consumer](p, p.admin("PUT", "/v1/consumers/"+id, `{"name": "N", "metadata": {"plan": "free"}}`), 200)
+	}
+	first := ok[page[record.Consumer]](p, p.admin("GET", "/v1/consumers?limit=2", ""), 200)
+	second := ok[page[record.Consumer]](p, p.admin("GET", "/v1/consumers?limit=2&cursor="+first.NextCursor, ""), 200)
+	if len(first.Items) != 2 || first.NextCursor != "b" || len(second.Items) != 1 || second.NextCursor != "" || second.Items[0].ID != "c" {
+		t.Errorf("pages: %+v %+v", first, second)
+	}
+	ok[struct{}](p, p.admin("DELETE", "/v1/consumers/b", ""), 200)
+	p.problem(p.admin("DELETE", "/v1/consumers/b", ""), 404, "not_found")
+	audit := ok[page[record.Audit]](p, p.admin("GET", "/v1/audit?limit=3&cursor=1", ""), 200)
+	if len(audit.Items) != 3 || audit.Items[0].Revision != 2 || audit.NextCursor != "4" {
+		t.Errorf("audit: %+v", audit)
+	}
+	p.problem(p.admin("GET", "/v1/audit?cursor=x", ""), 422, "invalid")
+	if empty := p.admin("GET", "/v1/revocations", ""); !strings.Contains(empty.Body.String(), `"items":[]`) {
+		t.Errorf("an empty list: %s", empty.Body)
+	}
+}
+
+type shownKey struct {
+	record.APIKey
+	Secret string `json:"secret"`
+}
+
+func TestSecretIsShownOnce(t *testing.T) {
+	p := open(t)
+	w := p.admin("POST", "/v1/keys", `{"consumer": "acme", "name": "CI", "scopes": ["read"]}`, "Idempotency-Key", "once")
+	k := ok[shownKey](p, w, 201)
+	if !strings.HasPrefix(k.Secret, apikey.Prefix) || k.ID == "" || w.Header().Get("Idempotency-Replayed") != "" {
+		t.Fatalf("create: %s", w.Body)
+	}
+	if stored, _, _ := p.cluster.Key(k.ID); stored.Hash != apikey.Hash(k.Secret) {
+		t.Error("what is stored is not the hash of what was shown")
+	}
+	again := p.admin("POST", "/v1/keys", `{"consumer": "acme", "name": "CI", "scopes": ["read"]}`, "Idempotency-Key", "once")
+	if same := ok[shownKey](p, again, 200); same.ID != k.ID || same.Secret != "" || again.Header().Get("Idempotency-Replayed") != "true" {
+		t.Errorf("again: %s %v", again.Body, again.Header())
+	}
+	p.problem(p.admin("POST", "/v1/keys", `{"consumer": "acme"}`, "Idempotency-Key", "once"), 409, "conflict")
+	p.admin("GET", "/v1/keys", "")
+	p.admin("GET", "/v1/keys?consumer=acme", "")
+	p.admin("GET", "/v1/keys/"+k.ID, "")
+	if off := ok[record.APIKey](p, p.admin("PATCH", "/v1/keys/"+k.ID, `{"disabled": true}`), 200); !off.Disabled {
+		t.Error("the key is not disabled")
+	}
+	ok[struct{}](p, p.admin("DELETE", "/v1/keys/"+k.ID, ""), 200)
+	p.problem(p.admin("POST", "/v1/keys", `{"consumer": "acme", "name": "CI", "scopes": ["read"]}`, "Idempotency-Key", "once"), 404, "not_found")
+	p.problem(p.admin("PATCH", "/v1/keys/"+k.ID, `{"disabled": true}`), 404, "not_found")
+	if n := strings.Count(p.said.String(), k.Secret); n != 1 {
+		t.Errorf("the secret was shown %d times", n)
+	}
+	if operator := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"roles": ["revoker"]}`), 201); !strings.HasPrefix(operator.Secret, apikey.OperatorPrefix) {
+		t.Errorf("an operator's key begins with %.8s", operator.Secret)
+	}
+}
+
+func TestIdempotencyKeyIsBoundedInBytes(t *testing.T) {
+	p := open(t)
+	p.problem(p.admin("DELETE", "/v1/keys/key_revoker", "", "Idempotency-Key", strings.Repeat("é", 255)), 422, "invalid")
+	ok[struct{}](p, p.admin("DELETE", "/v1/keys/key_revoker", "", "Idempotency-Key", strings.Repeat("x", 255)), 200)
+}
+
+func TestRevokeByName(t *testing.T) {
+	p := open(t)
+	w := p.as(record.RoleRevoker, "POST", "/v1/revocations?wait=enforced&timeout=9s",
+		`{"target": "subject", "issuer": "https://issuer.example", "value": "someone", "reason": "left", "not_before": "2026-11-01T00:00:00Z"}`)
+	r := ok[record.Receipt](p, w, 201)
+	if r.State != "committed" || r.Revision != 11 || w.Header().Get("Veto-Revision") != "11" ||
+		strings.Join(r.EnforcedOn, ",") != "n1,at 11,all true" || strings.Join(r.PendingOn, ",") != "within 9s" {
+		t.Errorf("receipt: %s", w.Body)
+	}
+	made := p.cluster.last().Body.(record.Revoke).Revocations[0]
+	if made.Target != record.TargetSubject || made.Value != "someone" || made.Reason != "left" || made.NotBefore.Day() != 1 || !made.Expiry.IsZero() {
+		t.Errorf("revoked: %+v", made)
+	}
+	got := p.as(record.RoleAuditor, "GET", "/v1/revocations/"+r.ID, "")
+	if !strings.Contains(got.Body.String(), r.ID) || !strings.Contains(got.Body.String(), `"target":"subject"`) {
+		t.Errorf("get: %s", got.Body)
+	}
+	p.problem(p.as(record.RoleRevoker, "DELETE", "/v1/revocations/"+r.ID+"?reason=mistake", ""), 403, "forbidden")
+	p.problem(p.admin("DELETE", "/v1/revocations/"+r.ID, ""), 422, "invalid")
+	ok[struct{}](p, p.admin("DELETE", "/v1/revocations/"+r.ID+"?reason=mistake", ""), 200)
+	p.problem(p.admin("GET", "/v1/revocations/"+r.ID, ""), 404, "not_found")
+}
+
+func TestRevokeByToken(t *testing.T) {
+	p, s := open(t), newSigner(t)
+	ok[record.Issuer](p, p.admin("PUT", "/v1/issuers/demo", fmt.Sprintf(`{"issuer": %q, "jwks": %s}`, s.iss, s.jwks(t))), 200)
+	revoke := func(token string) *httptest.ResponseRecorder {
+		return p.as(record.RoleRevoker, "POST", "/v1/revocations", fmt.Sprintf(`{"token": %q, "reason": "leaked"}`, token))
+	}
+	ok[record.Receipt](p, revoke(s.token(t, map[string]any{"jti": "j1"})), 201)
+	r := p.cluster.last().Body.(record.Revoke).Revocations[0]
+	if r.Name != (record.Name{Target: record.TargetJTI, Issuer: s.iss, Value: "j1"}) || !r.Expiry.Equal(now().Add(time.Hour)) {
+		t.Errorf("with a jti: %+v", r)
+	}
+	ok[record.Receipt](p, revoke(s.token(t, nil)), 201)
+	r = p.cluster.last().Body.(record.Revoke).Revocations[0]
+	if r.Target != record.TargetToken || len(r.Value) != 43 || !r.Expiry.Equal(now().Add(time.Hour)) {
+		t.Errorf("without a jti: %+v", r)
+	}
+	before := p.cluster.changes()
+	p.problem(revoke(s.token(t, map[string]any{"iat": now().Add(-2 * time.Hour).Unix(), "exp": now().Add(-time.Hour).Unix()})), 422, "expired")
+	other := newSigner(t)
+	p.problem(revoke(other.token(t, map[string]any{"jti": "j1"})), 422, "bad_signature")
+	p.problem(revoke("not.a.token"), 422, "malformed")
+	p.problem(revoke(p.secrets[record.RoleAdmin]), 422, "malformed")
+	both := fmt.Sprintf(`{"token": %q, "target": "jti", "value": "x", "issuer": "y"}`, s.token(t, nil))
+	p.problem(p.admin("POST", "/v1/revocations", both), 422, "invalid")
+	if p.cluster.changes() != before {
+		t.Error("a refused token changed something")
+	}
+}

@@ -1,0 +1,80 @@
+package control
+
+import (
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"veto/node/httpapi"
+	"veto/record"
+	"veto/validate"
+)
+
+// question is the body of POST /v1/validate, which the data plane answers.
+type question struct {
+	Credential  string   `json:"credential,omitempty" doc:"A JWT or an API key; or leave the body empty and send Authorization: Bearer, or X-API-Key"`
+	Audience    string   `json:"audience,omitempty"`
+	Scopes      []string `json:"scopes,omitempty" maxItems:"100"`
+	MinRevision uint64   `json:"min_revision,omitempty" doc:"The revision that the answer must at least be based on; also as the header Veto-Min-Revision"`
+}
+
+// describe completes the API's description with what is not made by huma: the data plane,
+// the metrics, and the problems.
+func (x *control) describe() {
+	api := x.api.OpenAPI()
+	schemas := api.Components.Schemas
+	answer := schemas.Schema(typeOf[validate.Verdict](), true, "Verdict")
+	ask := schemas.Schema(typeOf[question](), true, "Question")
+	api.AddOperation(&huma.Operation{
+		OperationID: "validate", Method: http.MethodPost, Path: "/v1/validate",
+		Summary:     "May this credential still be used?",
+		Description: "On the data plane (port 7770), without an operator's key. A deny is an answer, with status 200.",
+		Metadata:    map[string]any{roleKey: anyone},
+		Extensions:  map[string]any{"x-veto-plane": "data"},
+		RequestBody: &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: ask}}},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The verdict", Content: map[string]*huma.MediaType{"application/json": {Schema: answer}}},
+			"400": {Description: "It could not be asked"},
+			"413": {Description: "The body is too long"},
+			"415": {Description: "The body is not JSON"},
+			"431": {Description: "The headers are too long"},
+		},
+	})
+	metrics := operation("metrics", http.MethodGet, "/metrics", "Numbers for Prometheus", record.RoleAuditor)
+	metrics.Responses = map[string]*huma.Response{
+		"200": {Description: "Prometheus text format", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}},
+		"401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "503": {Description: "The node is not ready"},
+	}
+	api.AddOperation(&metrics)
+	x.describeProblems(api)
+}
+
+// describeProblems puts the problem that is sent in the place of the one that huma would send.
+func (x *control) describeProblems(api *huma.OpenAPI) {
+	schemas := api.Components.Schemas
+	problem := schemas.Schema(typeOf[httpapi.Problem](), true, "Problem")
+	for _, path := range api.Paths {
+		for _, o := range operationsOf(path) {
+			for status, response := range o.Responses {
+				if status >= "400" && (status != "503" || o.OperationID != "readyz") {
+					response.Content = map[string]*huma.MediaType{httpapi.ContentType: {Schema: problem}}
+				}
+			}
+		}
+	}
+	delete(schemas.Map(), "ErrorModel")
+	delete(schemas.Map(), "ErrorDetail")
+}
+
+func operationsOf(p *huma.PathItem) []*huma.Operation {
+	var out []*huma.Operation
+	for _, o := range []*huma.Operation{p.Get, p.Put, p.Post, p.Patch, p.Delete} {
+		if o != nil {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

@@ -1,0 +1,296 @@
+package control_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"veto/record"
+	"veto/validate/keyset"
+)
+
+// cluster is a state in memory that applies commands at once: enough to see what the control
+// plane asks for and shows. What commands mean is tested in replication/machine.
+type cluster struct {
+	mu          sync.Mutex
+	revision    record.Revision
+	issuers     map[string]record.Issuer
+	signing     map[string]record.SigningKeys
+	consumers   map[string]record.Consumer
+	keys        map[string]record.APIKey
+	revocations map[record.Digest]record.Revocation
+	requests    map[string]remembered
+	commands    []record.Command
+	fail        error // what Propose gives instead
+	ready       bool
+	trust       *keyset.Holder
+}
+
+type remembered struct {
+	sum    [32]byte
+	result record.Result
+}
+
+func newCluster() *cluster {
+	return &cluster{
+		revision: 10, ready: true, trust: keyset.NewHolder(),
+		issuers: map[string]record.Issuer{}, signing: map[string]record.SigningKeys{},
+		consumers: map[string]record.Consumer{}, keys: map[string]record.APIKey{},
+		revocations: map[record.Digest]record.Revocation{}, requests: map[string]remembered{},
+	}
+}
+
+func (c *cluster) Propose(_ context.Context, command record.Command) (record.Result, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail != nil {
+		return record.Result{}, c.fail
+	}
+	encoded, err := command.Encode()
+	if err != nil {
+		return record.Result{}, err
+	}
+	if _, err := record.DecodeCommand(encoded); err != nil {
+		return record.Result{}, errors.New("no node could read this from the log: " + err.Error())
+	}
+	if was, ok := c.requests[command.Request.Key]; ok && command.Request.Key != "" {
+		if was.sum != command.Request.Sum {
+			return record.Result{}, record.Conflict("this Idempotency-Key was used for another request")
+		}
+		was.result.Repeated = true
+		return was.result, nil
+	}
+	result, err := c.apply(command.Body)
+	if err != nil {
+		return record.Result{}, err
+	}
+	c.revision++
+	result.Revision = c.revision
+	c.commands = append(c.commands, command)
+	c.requests[command.Request.Key] = remembered{command.Request.Sum, result}
+	return result, nil
+}
+
+func (c *cluster) apply(body record.Body) (record.Result, error) {
+	switch b := body.(type) {
+	case record.PutIssuer:
+		c.issuers[b.Issuer.ID] = b.Issuer
+		c.signing[b.Issuer.ID] = record.SigningKeys{IssuerID: b.Issuer.ID, Keys: b.Keys}
+		c.trustAll()
+		return record.Result{Ref: b.Issuer.ID}, nil
+	case record.DeleteIssuer:
+		return remove(c.issuers, b.ID)
+	case record.PutConsumer:
+		c.consumers[b.Consumer.ID] = b.Consumer
+		return record.Result{Ref: b.Consumer.ID}, nil
+	case record.DeleteConsumer:
+		return remove(c.consumers, b.ID)
+	case record.CreateKey:
+		c.keys[b.Key.ID] = b.Key
+		return record.Result{Ref: b.Key.ID}, nil
+	case record.UpdateKey:
+		k, ok := c.keys[b.ID]
+		if !ok {
+			return record.Result{}, record.NotFound("there is no API key %s", b.ID)
+		}
+		if b.Disabled != nil {
+			k.Disabled = *b.Disabled
+		}
+		c.keys[b.ID] = k
+		return record.Result{Ref: b.ID}, nil
+	case record.DeleteKey:
+		return remove(c.keys, b.ID)
+	case record.Revoke:
+		for _, r := range b.Revocations {
+			c.revocations[digestKey.Digest(r.Name)] = r
+		}
+		return record.Result{}, nil
+	case record.Lift:
+		return remove(c.revocations, b.Digest)
+	}
+	return record.Result{}, errors.New("not a command of the control plane")
+}
+
+func remove[K comparable, V any](m map[K]V, id K) (record.Result, error) {
+	if _, ok := m[id]; !ok {
+		return record.Result{}, record.NotFound("there is nothing of that id")
+	}
+	delete(m, id)
+	return record.Result{}, nil
+}
+
+func (c *cluster) trustAll() {
+	var issuers []record.Issuer
+	var keys []record.SigningKeys
+	for id, i := range c.issuers {
+		issuers, keys = append(issuers, i), append(keys, c.signing[id])
+	}
+	c.trust.Swap(keyset.Build(issuers, keys))
+}
+
+func (c *cluster) last() record.Command {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.commands[len(c.commands)-1]
+}
+
+func (c *cluster) changes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.commands)
+}
+
+var digestKey = record.DigestKey{1}
+
+func (c *cluster) Freshness() record.Freshness {
+	return record.Freshness{Revision: c.revision, AsOf: now(), Ready: c.ready}
+}
+
+func (c *cluster) Revoked(n record.Name, _ int64) (record.Revocation, bool) {
+	r, ok, _ := c.Revocation(digestKey.Digest(n))
+	return r, ok
+}
+
+func (c *cluster) RevocationID(n record.Name) string { return digestKey.Digest(n).RevocationID() }
+
+func (c *cluster) APIKey(h record.KeyHash) (*record.APIKey, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.keys {
+		if k.Hash == h {
+			return &k, true
+		}
+	}
+	return nil, false
+}
+
+func (c *cluster) Issuers() []record.Issuer { return above(c, c.issuers, "", 1000) }
+
+func (c *cluster) SigningKeys(id string) (record.SigningKeys, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.signing[id]
+	return k, ok
+}
+
+func (c *cluster) Consumer(id string) (*record.Consumer, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok := c.consumers[id]
+	return &found, ok
+}
+
+func (c *cluster) Consumers(after string, limit int) ([]record.Consumer, error) {
+	return above(c, c.consumers, after, limit), nil
+}
+
+func (c *cluster) Key(id string) (record.APIKey, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.keys[id]
+	return k, ok, nil
+}
+
+func (c *cluster) Keys(consumer, after string, limit int) ([]record.APIKey, error) {
+	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool { return consumer != "" && k.Consumer != consumer })
+	return all[:min(limit, len(all))], nil
+}
+
+func (c *cluster) Revocation(d record.Digest) (record.Revocation, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.revocations[d]
+	return r, ok, nil
+}
+
+func (c *cluster) Revocations(_ string, limit int) ([]record.Revocation, string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []record.Revocation
+	for _, r := range c.revocations {
+		all = append(all, r)
+	}
+	return all[:min(limit, len(all))], "", nil
+}
+
+func (c *cluster) Audit(above record.Revision, limit int) ([]record.Audit, error) {
+	var all []record.Audit
+	for r := above + 1; r <= 5 && len(all) < limit; r++ {
+		all = append(all, record.Audit{Revision: r, Action: "revoke"})
+	}
+	return all, nil
+}
+
+func (c *cluster) Status(context.Context) record.ClusterStatus {
+	return record.ClusterStatus{ID: "cluster-1", Leader: "n1", Revision: c.revision, Nodes: []record.NodeStatus{}}
+}
+
+func (c *cluster) EnforcedOn(ctx context.Context, r record.Revision, all bool) (on, pending []string) {
+	deadline, _ := ctx.Deadline()
+	return []string{"n1", "at " + strconv.Itoa(int(r)), "all " + strconv.FormatBool(all)},
+		[]string{"within " + time.Until(deadline).Round(time.Second).String()}
+}
+
+func above[V any](c *cluster, m map[string]V, after string, limit int) []V {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var ids []string
+	for id := range m {
+		if id > after {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	var out []V
+	for _, id := range ids[:min(limit, len(ids))] {
+		out = append(out, m[id])
+	}
+	return out
+}
+
+// signer signs tokens of an issuer.
+type signer struct {
+	key ed25519.PrivateKey
+	iss string
+}
+
+func newSigner(t *testing.T) signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer{key, "https://issuer.example"}
+}
+
+func (s signer) jwks(t *testing.T) json.RawMessage {
+	t.Helper()
+	set, err := keyset.PublicJWKS(map[string]crypto.PublicKey{"k1": s.key.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func (s signer) token(t *testing.T, claims map[string]any) string {
+	t.Helper()
+	all := map[string]any{"iss": s.iss, "sub": "someone", "iat": now().Unix(), "exp": now().Add(time.Hour).Unix()}
+	for name, v := range claims {
+		all[name] = v
+	}
+	body, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	input := encode([]byte(`{"alg":"EdDSA","kid":"k1","typ":"JWT"}`)) + "." + encode(body)
+	return input + "." + encode(ed25519.Sign(s.key, []byte(input)))
+}

@@ -1,0 +1,130 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"veto/node/httpapi"
+)
+
+type requestIDInContext struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDInContext{}).(string)
+	return id
+}
+
+// around names every request, survives a panic in it, and answers what no operation takes.
+func (x *control) around(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := httpapi.NewRequestID()
+		r = r.WithContext(context.WithValue(r.Context(), requestIDInContext{}, id))
+		w.Header().Set(httpapi.RequestIDHeader, id)
+		w.Header().Set("Cache-Control", "no-store")
+		defer func() {
+			if p := recover(); p != nil {
+				x.Log.Error("a request on the control plane panicked",
+					"request_id", id, "panic", httpapi.PanicText(p), "stack", string(debug.Stack()))
+				writeProblem(w, r, httpapi.Internal())
+			}
+		}()
+		if refused, pattern := mux.Handler(r); pattern == "" {
+			x.unrouted(w, r, refused)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// unrouted says in a problem what the mux says in plain text.
+func (x *control) unrouted(w http.ResponseWriter, r *http.Request, refused http.Handler) {
+	said := &statusOnly{header: http.Header{}}
+	refused.ServeHTTP(said, r)
+	if said.status == http.StatusMethodNotAllowed {
+		allow := said.header.Get("Allow")
+		w.Header().Set("Allow", allow)
+		writeProblem(w, r, httpapi.New(said.status, httpapi.CodeOf(said.status), "use "+allow))
+		return
+	}
+	writeProblem(w, r, httpapi.New(http.StatusNotFound, "not_found", "there is nothing at this path; GET /openapi.json lists what there is"))
+}
+
+// statusOnly takes an answer and keeps its status and header.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (s *statusOnly) Header() http.Header         { return s.header }
+func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
+func (s *statusOnly) WriteHeader(status int)      { s.status = status }
+
+func writeProblem(w http.ResponseWriter, r *http.Request, p *httpapi.Problem) {
+	for name, values := range p.GetHeaders() {
+		w.Header().Set(name, values[0])
+	}
+	w.Header().Set("Content-Type", httpapi.ContentType)
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p.ForRequest(requestID(r.Context()))) // a client that is gone needs no answer
+}
+
+// problems makes all errors that leave huma problems of ours. Huma's own repeat the values
+// that were wrong, which may be secrets (L3).
+func problems(ctx huma.Context, _ string, answer any) (any, error) {
+	switch e := answer.(type) {
+	case *httpapi.Problem:
+		return e.ForRequest(requestID(ctx.Context())), nil
+	case *huma.ErrorModel:
+		p := httpapi.New(e.Status, httpapi.CodeOf(e.Status), detailOf(e))
+		for _, d := range e.Errors {
+			if d != nil {
+				p.Errors = append(p.Errors, fieldError(d))
+			}
+		}
+		return p.ForRequest(requestID(ctx.Context())), nil
+	}
+	return answer, nil
+}
+
+func detailOf(e *huma.ErrorModel) string {
+	switch {
+	case e.Status == http.StatusUnprocessableEntity || e.Status == http.StatusBadRequest:
+		if len(e.Errors) == 0 {
+			return e.Detail // of huma's own making
+		}
+		return "the request is not right; errors says where"
+	case e.Status == http.StatusUnsupportedMediaType:
+		return "send the body as JSON, with Content-Type: application/json"
+	case e.Status >= http.StatusInternalServerError:
+		return httpapi.Internal().Detail
+	}
+	return e.Detail
+}
+
+// maxLocation is how long the name of a field may be to be repeated.
+const maxLocation = 32
+
+// fieldError tells what is wrong with a field. That the body as a whole is wrong huma says in
+// the words of the decoder, which quote it.
+func fieldError(d *huma.ErrorDetail) httpapi.FieldError {
+	part, field, named := strings.Cut(d.Location, ".")
+	if !named {
+		message := d.Message
+		if part == "body" && d.Value != nil {
+			message = "cannot be read: it is not JSON, or a value in it is not of its form"
+		}
+		return httpapi.FieldError{Location: part, Message: message}
+	}
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.[]", r)
+	}
+	if len(field) > maxLocation || strings.IndexFunc(field, func(r rune) bool { return !plain(r) }) >= 0 {
+		return httpapi.FieldError{Location: part, Message: d.Message}
+	}
+	return httpapi.FieldError{Location: d.Location, Message: d.Message}
+}

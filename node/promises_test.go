@@ -1,0 +1,331 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/node"
+	"veto/node/certs"
+	"veto/node/dev"
+	"veto/record"
+	"veto/validate"
+)
+
+// P6: with the receipt's revision, no node allows; wherever the revocation was made.
+func TestReceiptHoldsOnEveryNode(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	for round := range 15 {
+		token := s.token()
+		for i := range 3 {
+			s.eventually(i, token, validate.OK)
+		}
+		receipt := s.revoke(round%3, client.RevokeRequest{Token: token})
+		for i := range 3 {
+			v := s.ask(i, token, receipt.Revision)
+			if v.Outcome == validate.Allow || v.Outcome == validate.Unknown && v.Code != validate.BehindMinRevision {
+				t.Fatalf("node %s, round %d: %+v after %+v", dev.ID(i), round, v, receipt)
+			}
+		}
+		if len(receipt.EnforcedOn) == 0 || receipt.EnforcedOn[0] != dev.ID(round%3) {
+			t.Errorf("enforced on %v, not on the node that says so", receipt.EnforcedOn)
+		}
+	}
+	receipt, err := s.at(1).Revoke(s.ctx, client.RevokeRequest{Target: "issuer", Issuer: s.cluster.Issuer().URL()}, true, 10*time.Second)
+	if err != nil || len(receipt.EnforcedOn) != 3 || len(receipt.PendingOn) != 0 {
+		t.Errorf("%+v %v", receipt, err)
+	}
+}
+
+// P10: a node that starts and finds no leader answers nothing as allowed.
+func TestRestartedNodeIsNotReadyWithoutALeader(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	token := s.token()
+	s.eventually(0, token, validate.OK)
+	for i := range 3 {
+		if err := s.cluster.StopNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.cluster.StartNode(0); err != nil {
+		t.Fatal(err)
+	}
+	if v := s.ask(0, token, 0); v.Outcome != validate.Unknown || v.Code != validate.NotReady {
+		t.Errorf("%+v", v)
+	}
+	response, err := http.Get(s.cluster.Data(0) + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answers %s", response.Status)
+	}
+	if err := s.cluster.StartNode(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.AwaitReady(s.ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(0, token, validate.OK)
+}
+
+// P9: who knows the gossip key and the addresses, and has another authority's certificate,
+// stays outside.
+func TestStrangerCannotJoin(t *testing.T) {
+	s := tell(t, 1)
+	dir := t.TempDir()
+	authority, err := certs.NewAuthority(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := authority.Issue(dir, "x1", []string{"127.0.0.1"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	ours := s.cluster.NodeConfig(0)
+	key, err := os.ReadFile(filepath.Join(ours.CertsDir, certs.GossipKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, certs.GossipKeyFile), key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log lines
+	c := ours
+	c.NodeID, c.DataDir, c.CertsDir, c.Port = "x1", t.TempDir(), dir, freePorts(t, 1)
+	c.Role, c.Join = string(record.NodeReplica), []string{fmt.Sprintf("127.0.0.1:%d", ours.Port+3)}
+	stranger, err := node.Start(c, node.Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), AdminToken: func(string) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	// The leader tries to add it and is refused by the handshake: the stranger logs that.
+	log.await(t, s.ctx, "refused a connection to the port for other nodes")
+	status, err := s.at(0).Cluster(s.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range status.Nodes {
+		if n.ID == "x1" && (n.Role == record.NodeVoter || n.Applied > 0) {
+			t.Errorf("%+v", n)
+		}
+	}
+	if stranger.Ready() {
+		t.Error("the stranger is ready")
+	}
+}
+
+// lines keeps what was logged.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lines) await(t *testing.T, ctx context.Context, text string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(l.String(), text) {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not logged: %s\n%s", text, l.String())
+		case <-tick.C:
+		}
+	}
+}
+
+// N1
+func TestBadConfig(t *testing.T) {
+	for want, change := range map[string]func(*node.Config){
+		"node_id":                   func(c *node.Config) { c.NodeID = "Not One" },
+		"role":                      func(c *node.Config) { c.Role = "king" },
+		"bootstrap_expect":          func(c *node.Config) { c.BootstrapExpect = 99 },
+		"give --join":               func(c *node.Config) { c.Role = "replica" },
+		"can only meet":             func(c *node.Config) { c.BootstrapExpect = 3 },
+		"veto certs":                func(c *node.Config) { c.BootstrapExpect, c.Join = 3, []string{"127.0.0.1"} },
+		"is not an IP address":      func(c *node.Config) { c.Bind = "host" },
+		"give --advertise":          func(c *node.Config) { c.Bind = "0.0.0.0" },
+		"would travel in the clear": func(c *node.Config) { c.Bind = "10.0.0.1" },
+		"leaves no room":            func(c *node.Config) { c.Port = 65535 },
+		"go together":               func(c *node.Config) { c.HTTPCertFile = "x" },
+		"max_staleness":             func(c *node.Config) { c.MaxStaleness = 0 },
+	} {
+		c := node.DefaultConfig()
+		c.NodeID, c.DataDir = "n1", filepath.Join(t.TempDir(), "data")
+		change(&c)
+		_, err := node.Start(c, node.Surroundings{Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want something with %q", err, want)
+		}
+		if _, err := os.Stat(c.DataDir); err == nil {
+			t.Errorf("%s: the data directory was made", want)
+		}
+	}
+}
+
+// N1
+func TestDataDirectoryOfAnotherNode(t *testing.T) {
+	s := tell(t, 1)
+	c := s.cluster.NodeConfig(0)
+	around := node.Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) {}}
+	start := func(change func(*node.Config)) error {
+		changed := c
+		change(&changed)
+		n, err := node.Start(changed, around)
+		if err == nil {
+			err = fmt.Errorf("started, and closed with %w", n.Close())
+		}
+		return err
+	}
+	if err := start(func(c *node.Config) { c.Port = freePorts(t, 1) }); !strings.Contains(err.Error(), "in use by another veto process") {
+		t.Error(err)
+	}
+	if err := start(func(c *node.Config) { c.NodeID = "n2" }); !strings.Contains(err.Error(), "belongs to node n1") {
+		t.Error(err)
+	}
+	if err := start(func(c *node.Config) { c.DataDir = t.TempDir() }); !strings.Contains(err.Error(), "in use") {
+		t.Error(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := start(func(c *node.Config) { c.DataDir, c.Port = t.TempDir(), port }); !strings.Contains(err.Error(), "give another --port") {
+		t.Error(err)
+	}
+}
+
+// Everything that was written, and every answer, is searched for the secrets.
+func TestSecretsStayInside(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	var log lines
+	c, err := dev.Start(ctx, dev.Config{
+		Dir: dir, Nodes: 1, Port: freePorts(t, 1), Version: "test", Now: time.Now, Ready: func(string) {},
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &story{T: t, ctx: ctx, cluster: c, nodes: 1}
+	s.trustDemoIssuer(0)
+	token := s.token()
+	s.eventually(0, token, validate.OK)
+	if _, err := s.at(0).PutConsumer(ctx, "shop", client.ConsumerFields{}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := s.at(0).CreateKey(ctx, client.KeyFields{Consumer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(0, key.Secret, validate.OK)
+	s.revoke(0, client.RevokeRequest{Token: token})
+	var seen strings.Builder
+	for _, bad := range []string{"/v1/validate", "/v1/keys", "/v1/audit", "/metrics", "/v1/revocations", "/nothing"} {
+		for _, base := range []string{c.Data(0), c.Control(0)} {
+			for _, bearer := range []string{token, key.Secret, c.AdminToken() + "x", c.AdminToken()} {
+				request, _ := http.NewRequestWithContext(ctx, http.MethodGet, base+bad, nil)
+				request.Header.Set("Authorization", "Bearer "+bearer)
+				response, err := http.DefaultClient.Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(&seen, response.Body)
+				_ = response.Body.Close()
+			}
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]string{"token": token, "signature": token[strings.LastIndex(token, ".")+1:], "key": key.Secret, "admin": c.AdminToken(), "client secret": c.Demo().ClientSecret}
+	for name, secret := range secrets {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the %s was logged", name)
+		}
+		if strings.Contains(seen.String(), secret) {
+			t.Errorf("the %s was answered", name)
+		}
+	}
+	searchFiles(t, filepath.Join(dir, dev.ID(0)), secrets)
+}
+
+func searchFiles(t *testing.T, dir string, secrets map[string]string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for name, secret := range secrets {
+			if bytes.Contains(b, []byte(secret)) {
+				t.Errorf("%s holds the %s", path, name)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Keys are made, used on another node, switched off and on, and deleted; only a hash is kept.
+func TestAPIKeysOnEveryNode(t *testing.T) {
+	s := tell(t, 3)
+	admin := s.at(0)
+	if _, err := admin.PutConsumer(s.ctx, "shop", client.ConsumerFields{Metadata: []byte(`{"plan":"gold"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := admin.CreateKey(s.ctx, client.KeyFields{Consumer: "shop", Scopes: []string{"read"}})
+	if err != nil || key.Secret == "" {
+		t.Fatal(err)
+	}
+	v := s.eventually(1, key.Secret, validate.OK)
+	if v.KeyID != key.ID || v.Consumer != "shop" || string(v.Metadata) != `{"plan":"gold"}` || v.Kind != validate.APIKey {
+		t.Errorf("%+v", v)
+	}
+	yes, no := true, false
+	if _, err := s.at(2).UpdateKey(s.ctx, key.ID, client.KeyChange{Disabled: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(1, key.Secret, validate.KeyDisabled)
+	if _, err := s.at(1).UpdateKey(s.ctx, key.ID, client.KeyChange{Disabled: &no}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(2, key.Secret, validate.OK)
+	s.revoke(1, client.RevokeRequest{Target: "consumer", Value: "shop"})
+	s.eventually(0, key.Secret, validate.Revoked)
+	if _, err := s.at(0).DeleteKey(s.ctx, key.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(2, key.Secret, validate.KeyNotFound)
+}
