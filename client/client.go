@@ -87,7 +87,7 @@ func (c *Client) do(ctx context.Context, addresses []string, r request, out any)
 		}
 	}
 	key := rand.Text()
-	var last error = errors.New("no address of the cluster was given")
+	last := errors.New("no address of the cluster was given")
 	for _, base := range addresses {
 		response, err := c.send(ctx, base, r, body, key)
 		if err != nil {

@@ -55,7 +55,8 @@ func (s *story) start(dir string, port int) {
 }
 
 func logger(t *testing.T) *slog.Logger {
-	var w io.Writer = io.Discard
+	t.Helper()
+	w := io.Discard
 	if os.Getenv("VETO_TEST_LOG") != "" {
 		w = t.Output()
 	}

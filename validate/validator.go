@@ -1,7 +1,6 @@
 package validate
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -173,7 +172,7 @@ func (d *Verdict) describe(c *Claims, view View) {
 		return
 	}
 	if owner, ok := view.Consumer(d.Consumer); ok {
-		d.Metadata = json.RawMessage(owner.Metadata)
+		d.Metadata = owner.Metadata
 	}
 }
 

@@ -26,8 +26,11 @@ func ReadIdentity(dir string) (Identity, bool, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &id)
 	}
-	if err != nil || id.NodeID == "" {
-		return id, false, fmt.Errorf("%s cannot be read (%v); restore it from a backup, or empty the data directory and let the node join again", path, err)
+	if err == nil && id.NodeID == "" {
+		err = errors.New("it names no node")
+	}
+	if err != nil {
+		return id, false, fmt.Errorf("%s cannot be read (%w); restore it from a backup, or empty the data directory and let the node join again", path, err)
 	}
 	return id, true, nil
 }
