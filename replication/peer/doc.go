@@ -10,14 +10,14 @@
 //	P9  Who has no certificate of the cluster's authority is not heard, and who dials a
 //	    node by its id reaches that node or nobody.
 //	    TestStrangersAreRefused, TestWrongIDIsRefused, TestNamelessIsRefused,
-//	    TestAnotherPortIsRefused
+//	    TestStrangerIsNotCalled, TestAnotherPortIsRefused
 //	E1  A call's failure says whether the other node may have acted on it, and no call is
 //	    sent twice.
-//	    TestCallTellsWhetherItWasSent, TestCallIsSentAtMostOnce
+//	    TestCallTellsWhetherItWasSent, TestCallIsSentAtMostOnce, TestRedirectIsNotFollowed
 //	E2  A call is bounded in size both ways, in time, and by the caller's context.
 //	    TestTooLargeIsRefused, TestLongAnswerIsRefused, TestMuteNodeIsGivenUp
 //	E3  After Close nothing of the room runs: no handler, no handshake, no dial.
-//	    TestCloseWaitsForHandlers, TestCloseEndsSilentHandshakes, TestMain
+//	    TestCloseWaitsForHandlers, TestCloseEndsOwnCalls, TestCloseEndsSilentHandshakes, TestMain
 //	E4  An error of the operating system does not end the listening.
 //	    TestAcceptingSurvivesErrors
 package peer

@@ -100,6 +100,31 @@ func TestNamelessIsRefused(t *testing.T) {
 	}
 }
 
+// P9: the one who calls verifies too, and does not rely on being refused.
+func TestStrangerIsNotCalled(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	one := listen(t, ours.identity(t, "n1"))
+	stranger := theirs.identity(t, "n2")
+	stranger.Authorities = ours.pool // it takes us for one of its own
+	var heard atomic.Bool
+	addr := node(t, stranger, []string{"veto-rpc/1", "veto-raft/1"}, func(c net.Conn) {
+		if n, _ := c.Read(make([]byte, 1)); n > 0 {
+			heard.Store(true)
+		}
+	})
+	for _, id := range []string{"n2", ""} {
+		_, err := one.Call(t.Context(), addr, id, "/echo", []byte("secret"))
+		wantSent(t, err, false)
+		if c, err := one.DialRaft(addr, id, 5*time.Second); err == nil {
+			_ = c.Close()
+			t.Errorf("connected to a stranger as %q", id)
+		}
+	}
+	if heard.Load() {
+		t.Error("a stranger was told something")
+	}
+}
+
 // P9: other ports of the cluster show the same certificates.
 func TestAnotherPortIsRefused(t *testing.T) {
 	a := newAuthority(t)
@@ -140,7 +165,8 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	a := newAuthority(t)
 	var calls atomic.Int32
 	addr := node(t, a.identity(t, "n2"), []string{"veto-rpc/1"}, func(c net.Conn) {
-		for r := bufio.NewReader(c); readCall(r) == nil; calls.Add(1) {
+		for r := bufio.NewReader(c); readCall(r) == nil; {
+			calls.Add(1)
 			_, _ = io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n")
 		}
 	})
@@ -245,6 +271,9 @@ func TestMuteNodeIsGivenUp(t *testing.T) {
 	}
 	_, err = m.Call(t.Context(), addr, "n2", "/echo", nil)
 	wantSent(t, err, false)
+	if !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a call after Close: %v", err)
+	}
 }
 
 // E3

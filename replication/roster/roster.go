@@ -136,8 +136,12 @@ func (r *Roster) Self() Member {
 // Changed has something in it after a member came, went or changed.
 func (r *Roster) Changed() <-chan struct{} { return r.changed }
 
-// Update changes what this node says of itself; the others hear of it in a moment.
-func (r *Roster) Update(self Member) error {
+// Update changes what this node says of itself; the others hear of it in a moment, for which
+// it does not wait.
+func (r *Roster) Update(self Member) error { return r.update(self, 0) }
+
+// update waits for up to the limit until the others were told; zero does not wait.
+func (r *Roster) update(self Member, limit time.Duration) error {
 	meta, err := self.encode()
 	if err != nil {
 		return err
@@ -146,15 +150,16 @@ func (r *Roster) Update(self Member) error {
 	r.self, r.meta = self, meta
 	r.mu.Unlock()
 	r.tell()
-	return r.list.UpdateNode(time.Second)
+	return r.list.UpdateNode(limit)
 }
 
-// Leave tells the others that this node goes for good. It says so in its own words first:
+// Leave tells the others that this node goes for good, and waits for up to twice the limit
+// until they have heard. It says so in its own words first:
 // memberlist tells those who listen that a member is gone, but not whether it meant to go.
 func (r *Roster) Leave(limit time.Duration) error {
 	self := r.Self()
 	self.Leaving = true
-	if err := r.Update(self); err != nil {
+	if err := r.update(self, limit); err != nil {
 		return err
 	}
 	return r.list.Leave(limit)

@@ -61,7 +61,7 @@ func TestMembersMeet(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, c, "a:alive:eu b:alive:us c:alive:")
-	if err := b.Leave(5 * time.Second); err != nil {
+	if err := b.Leave(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	await(t, a, "a:alive:eu b:left:us c:alive:")

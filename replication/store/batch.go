@@ -40,6 +40,8 @@ func (b *Batch) DeleteRange(from, to []byte) error { return b.batch.DeleteRange(
 // Commit makes the batch visible, and with it that the log is applied up to a. It is not
 // durable before the next Sync.
 func (b *Batch) Commit(a Applied) error {
+	b.store.write.Lock()
+	defer b.store.write.Unlock()
 	value, err := record.Encode(a)
 	if err == nil {
 		err = b.batch.Set(appliedKey, value, nil)

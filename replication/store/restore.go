@@ -53,6 +53,8 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 }
 
 func (s *Store) swap(d *database, a Applied) error {
+	s.write.Lock()
+	defer s.write.Unlock()
 	s.mu.Lock()
 	old := s.live
 	s.live, s.applied = d, a

@@ -29,16 +29,20 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Store is the state on disk. Reading methods may be called from anywhere; Begin, Sync and
+// Store is the state on disk. Reading methods and Sync may be called from anywhere; Begin and
 // Restore by one goroutine at a time.
 type Store struct {
 	dir     string
 	options Options
 	lock    *os.File
 
+	// write is held while the applied index is written, so that it only grows: Sync comes
+	// from another goroutine than the commits. It is taken before mu.
+	write sync.Mutex
+
 	mu   sync.Mutex // guards live and the counts of users
 	live *database
-	// applied is what live holds; written by the one writer with mu held.
+	// applied is what live holds; written with both locks held.
 	applied Applied
 }
 
@@ -207,6 +211,8 @@ func (s *Store) discard(d *database) error {
 // Sync makes all that was committed durable, and the applied index as well. What is given may
 // be further than the last commit, for entries that change no record; it is never lowered.
 func (s *Store) Sync(a Applied) error {
+	s.write.Lock()
+	defer s.write.Unlock()
 	merged := s.applied.merge(a)
 	b, err := record.Encode(merged)
 	if err != nil {

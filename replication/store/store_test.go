@@ -314,3 +314,35 @@ func TestDamageIsTold(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// P3: the log's snapshots sync from another goroutine than the one that commits.
+func TestSyncBesideCommits(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if err := s.Sync(store.Applied{}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for i := uint64(1); i <= 300; i++ {
+		commit(t, s, i, "xa")
+	}
+	close(done)
+	wg.Wait()
+	closed(t, s)
+	s = open(t, dir)
+	defer closed(t, s)
+	if got := agreed(t, s, "xa"); got != 300 {
+		t.Errorf("applied %d", got)
+	}
+}

@@ -12,7 +12,7 @@
 //	    TestSecretIsShownOnce
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
 //	    log line.
-//	    TestPresentedSecretsStayInside
+//	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
 //	L4  A request that is not understood entirely changes nothing.
 //	    TestBadRequests
 //	L5  What is proposed is within the bounds of a command, so that every node can read it.

@@ -240,3 +240,28 @@ func TestPresentedSecretsStayInside(t *testing.T) {
 		}
 	}
 }
+
+// The reason of a lift is kept in the audit trail, where it would be shown for good.
+func TestNoSecretAsReasonOfALift(t *testing.T) {
+	p := open(t)
+	r := ok[record.Receipt](p, p.admin("POST", "/v1/revocations", `{"target": "key", "value": "key_revoker"}`), 201)
+	before := p.cluster.changes()
+	w := p.admin("DELETE", "/v1/revocations/"+r.ID+"?reason=not+"+p.secrets[record.RoleAuditor], "")
+	p.problem(w, 422, "invalid")
+	if p.cluster.changes() != before || strings.Contains(w.Body.String(), p.secrets[record.RoleAuditor]) {
+		t.Errorf("it was lifted, or the secret came back: %s", w.Body)
+	}
+}
+
+// The same Idempotency-Key with another reason is another request.
+func TestIdempotencyCoversTheWholeRequest(t *testing.T) {
+	p := open(t)
+	r := ok[record.Receipt](p, p.admin("POST", "/v1/revocations", `{"target": "key", "value": "key_revoker"}`), 201)
+	path := "/v1/revocations/" + r.ID + "?reason="
+	ok[struct{}](p, p.admin("DELETE", path+"mistake", "", "Idempotency-Key", "k"), 200)
+	ok[struct{}](p, p.admin("DELETE", path+"mistake", "", "Idempotency-Key", "k"), 200)
+	p.problem(p.admin("DELETE", path+"other", "", "Idempotency-Key", "k"), 409, "conflict")
+	ok[record.Consumer](p, p.admin("PUT", "/v1/consumers/a", "{}"), 200)
+	ok[struct{}](p, p.admin("DELETE", "/v1/consumers/a", "", "Idempotency-Key", "k2"), 200)
+	p.problem(p.admin("DELETE", "/v1/issuers/a", "", "Idempotency-Key", "k2"), 409, "conflict")
+}

@@ -3,10 +3,10 @@ package data
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -30,29 +30,30 @@ const (
 )
 
 // readBody reads the JSON strictly: one object, exact names, none twice, no null. Errors name
-// the member, never its value.
+// the member, never its value. The standard library says whether it is JSON; what it would let
+// pass or guess at is why the members are walked here.
 func readBody(raw []byte) (body, *httpapi.Problem) {
 	var b body
 	if !utf8.Valid(raw) || !json.Valid(raw) {
 		return body{}, bad("the body is not JSON")
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+	m := members{rest: bytes.TrimLeft(raw, space)}
+	if m.rest[0] != '{' {
 		return body{}, bad("the body must be a JSON object")
 	}
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return body{}, bad("the body is not JSON")
+	var seen [len(fields)]bool
+	for m.next() {
+		name, _ := text(m.name)
+		i := slices.Index(fields[:], name)
+		if i < 0 {
+			return body{}, bad("there is no field " + called(name) + "; the fields are " + strings.Join(fields[:], ", "))
 		}
-		if seen[name] {
+		if seen[i] {
 			return body{}, bad(called(name) + " is there twice")
 		}
-		seen[name] = true
-		if problem := b.read(name, d); problem != nil {
-			return body{}, problem
+		seen[i] = true
+		if kind, ok := b.read(name, m.value); !ok {
+			return body{}, bad(name + " must be " + kind)
 		}
 	}
 	if len(b.Scopes) > maxScopes {
@@ -61,44 +62,54 @@ func readBody(raw []byte) (body, *httpapi.Problem) {
 	return b, nil
 }
 
-// read reads the value of one member.
-func (b *body) read(name string, d *json.Decoder) *httpapi.Problem {
+var fields = [...]string{"credential", "audience", "scopes", "min_revision"}
+
+// read reads the value of a member, and says what it must be. Null is none of that: that no
+// audience is wanted must not come of a variable that was never set.
+func (b *body) read(name string, value []byte) (kind string, ok bool) {
 	switch name {
 	case "credential":
-		return member(d, name, "a string", &b.Credential)
+		b.Credential, ok = text(value)
+		return "a string", ok
 	case "audience":
-		return member(d, name, "a string", &b.Audience)
-	case "min_revision":
-		return member(d, name, "a whole number", &b.MinRevision)
+		b.Audience, ok = text(value)
+		return "a string", ok
 	case "scopes":
-		const kind = "a list of strings"
-		var scopes []*string
-		if problem := member(d, name, kind, &scopes); problem != nil {
-			return problem
-		}
-		for _, s := range scopes {
-			if s == nil {
-				return bad(name + " must be " + kind)
-			}
-			b.Scopes = append(b.Scopes, *s)
-		}
-		return nil
+		b.Scopes, ok = texts(value)
+		return "a list of strings", ok
 	}
-	return bad("there is no field " + called(name) + "; the fields are credential, audience, scopes and min_revision")
+	v, err := strconv.ParseUint(string(value), 10, 64)
+	b.MinRevision = record.Revision(v)
+	return "a whole number", err == nil
 }
 
-// member reads a value. Null is refused: that no audience is wanted must not come of a
-// variable that was never set.
-func member[T any](d *json.Decoder, name, kind string, into *T) *httpapi.Problem {
-	var v *T
-	if err := d.Decode(&v); err != nil || v == nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return bad("the body is not JSON")
-		}
-		return bad(name + " must be " + kind)
+// text reads a JSON string.
+func text(value []byte) (string, bool) {
+	if value[0] != '"' {
+		return "", false
 	}
-	*into = *v
-	return nil
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), true
+	}
+	var s string
+	err := json.Unmarshal(value, &s)
+	return s, err == nil
+}
+
+// texts reads a JSON array of strings.
+func texts(value []byte) ([]string, bool) {
+	var items []*string // a null is nil, and not an empty string
+	if value[0] != '[' || json.Unmarshal(value, &items) != nil {
+		return nil, false
+	}
+	out := make([]string, 0, len(items))
+	for _, s := range items {
+		if s == nil {
+			return nil, false
+		}
+		out = append(out, *s)
+	}
+	return out, true
 }
 
 // called repeats a name only if it looks like one.

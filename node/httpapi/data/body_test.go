@@ -19,7 +19,8 @@ func FuzzReadBody(f *testing.F) {
 	for _, seed := range []string{
 		`{"credential": "x", "audience": "a", "scopes": ["r", "w"], "min_revision": 9}`,
 		`{"credential": "x", "credential": "y"}`, `{"scopes": [null]}`, `{"a": {"b": [1]}}`, `{`, `null`, `[]`,
-		`{"min_revision": 1e3}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``,
+		`{"min_revision": 1e3}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``, `{}`, " {\n\"scopes\" :\t[ ] ,\"audience\": \"\\\"}\" } ",
+		`{"\u0063redential": "a\\\"b", "min_revision":18446744073709551615}`, `{"min_revision": -0}`, `{"scopes": ["a", "]", "}"]}`,
 	} {
 		f.Add([]byte(seed))
 	}

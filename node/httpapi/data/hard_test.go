@@ -100,7 +100,7 @@ func TestCredentialStaysInside(t *testing.T) {
 }
 
 func TestCloseBeforeServe(t *testing.T) {
-	s := data.New(data.Config{})
+	s := data.New(data.Config{Log: slog.New(slog.DiscardHandler)})
 	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +108,16 @@ func TestCloseBeforeServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Serve(l); err != nil {
-		t.Error(err)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		_ = l.Close() // so that it ends at last
+		t.Fatal("it serves though it is closed")
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is open still: %v", err)

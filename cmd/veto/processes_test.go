@@ -1,0 +1,373 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// buildOnce builds the program that the tests run, once.
+var buildOnce = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "veto-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "veto")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return path, err
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := buildOnce(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+func program(t *testing.T) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// execute runs the program to its end and gives its output and exit code.
+func execute(t *testing.T, env []string, stdin string, args ...string) (string, int) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), program(t), args...)
+	c.Env, c.Stdin = append(os.Environ(), env...), strings.NewReader(stdin)
+	out, err := c.CombinedOutput()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	return string(out), c.ProcessState.ExitCode()
+}
+
+// process is one `veto serve`.
+type process struct {
+	cmd  *exec.Cmd
+	out  *output
+	port int
+}
+
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// cluster is three processes.
+type cluster struct {
+	t     *testing.T
+	dir   string
+	nodes []*process
+	env   []string
+}
+
+func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), nodes: make([]*process, 3)}
+	certs := filepath.Join(c.dir, "certs")
+	if out, code := execute(t, nil, "", "certs", "authority", "--dir", certs); code != exitOK {
+		t.Fatal(out)
+	}
+	first := freePorts(t)
+	for i := range c.nodes {
+		if out, code := execute(t, nil, "", "certs", "node", fmt.Sprintf("n%d", i+1), "--host", "127.0.0.1", "--dir", certs); code != exitOK {
+			t.Fatal(out)
+		}
+		c.nodes[i] = &process{port: first + 10*i, out: &output{}}
+	}
+	for i := range c.nodes {
+		c.start(i)
+	}
+	token := c.await(regexp.MustCompile(`veto_op_\w+`))
+	c.env = []string{"VETO_TOKEN=" + token}
+	for i := range c.nodes {
+		c.ready(i)
+	}
+	return c
+}
+
+// start starts a node with the line of its first start.
+func (c *cluster) start(i int) {
+	c.t.Helper()
+	p := c.nodes[i]
+	var join []string
+	for _, n := range c.nodes {
+		join = append(join, fmt.Sprintf("127.0.0.1:%d", n.port+3))
+	}
+	p.cmd = exec.Command(program(c.t), "serve", "--node-id", fmt.Sprintf("n%d", i+1), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("n%d", i+1)),
+		"--certs-dir", filepath.Join(c.dir, "certs"), "--port", fmt.Sprint(p.port), "--bootstrap-expect", "3", "--join", strings.Join(join, ","), "--fetch-private")
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	if err := p.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { c.kill(i, syscall.SIGKILL) })
+}
+
+// kill ends a node and waits until it has.
+func (c *cluster) kill(i int, s os.Signal) {
+	_ = c.nodes[i].cmd.Process.Signal(s)
+	_ = c.nodes[i].cmd.Wait()
+}
+
+// await waits until a node has written what matches.
+func (c *cluster) await(what *regexp.Regexp) string {
+	c.t.Helper()
+	var found string
+	c.until(what.String(), func() bool {
+		for _, p := range c.nodes {
+			if found = what.FindString(p.out.String()); found != "" {
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func (c *cluster) until(what string, ok func() bool) {
+	c.t.Helper()
+	limit := time.After(60 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-limit:
+			for i, p := range c.nodes {
+				c.t.Logf("n%d wrote:\n%s", i+1, p.out)
+			}
+			c.t.Fatalf("never: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *cluster) ready(i int) {
+	c.t.Helper()
+	c.until(fmt.Sprintf("n%d is ready", i+1), func() bool {
+		r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", c.nodes[i].port))
+		if err != nil {
+			return false
+		}
+		_ = r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	})
+}
+
+// veto runs a command against a node's control plane; it must succeed.
+func (c *cluster) veto(i int, stdin string, args ...string) string {
+	c.t.Helper()
+	args = append(args, "--address", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[i].port+1), "--output", "json")
+	out, code := execute(c.t, c.env, stdin, args...)
+	if code != exitOK {
+		c.t.Fatalf("veto %s: %s", args[0], out)
+	}
+	return out
+}
+
+// says waits until the node says the code of the credential, with the exit code that fits.
+func (c *cluster) says(i int, credential, code string, exits int) {
+	c.t.Helper()
+	var out string
+	var got int
+	c.until(fmt.Sprintf("n%d says %s, it says %s", i+1, code, out), func() bool {
+		out, got = execute(c.t, nil, credential, "validate", "-", "--output", "json", "--data-address", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[i].port))
+		var v struct {
+			Code string `json:"code"`
+		}
+		return json.Unmarshal([]byte(out), &v) == nil && v.Code == code && got == exits
+	})
+}
+
+func freePorts(t *testing.T) int {
+	t.Helper()
+	for port := 41000 + os.Getpid()%150*100; port < 60000; port += 100 {
+		free := true
+		for p := port; p < port+30 && free; p++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
+			if free = err == nil; free {
+				_ = l.Close()
+			}
+		}
+		if free {
+			return port
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func claim(t *testing.T, token, name string) string {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	var claims map[string]any
+	if err == nil {
+		err = json.Unmarshal(b, &claims)
+	}
+	text, ok := claims[name].(string)
+	if err != nil || !ok {
+		t.Fatalf("%s of %s: %v", name, b, err)
+	}
+	return text
+}
+
+// Three processes, tokens of a real OAuth 2.0 server with three algorithms; revoked on one in
+// four ways and denied on all; with the issuer gone and after kill -9.
+func TestRealTokensOnThreeProcesses(t *testing.T) {
+	c := startCluster(t)
+	tokens := map[jose.SignatureAlgorithm][]string{}
+	var servers []*oauthServer
+	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.EdDSA} {
+		s := newOAuthServer(t, alg)
+		servers = append(servers, s)
+		id := strings.ToLower(string(alg))
+		source := []string{"--discovery", s.URL + "/.well-known/openid-configuration"}
+		if alg == jose.EdDSA {
+			source = []string{"--jwks-uri", s.URL + "/keys"}
+		}
+		c.veto(0, "", append([]string{"issuers", "put", id, "--issuer", s.URL}, source...)...)
+		for range 5 {
+			tokens[alg] = append(tokens[alg], s.token(t))
+		}
+		for i := range c.nodes {
+			c.says(i, tokens[alg][0], "ok", exitOK)
+		}
+	}
+	for _, s := range servers {
+		s.Close() // the keys are in the log now; no node can fetch them
+	}
+	c.kill(2, syscall.SIGKILL)
+	c.start(2)
+	c.ready(2)
+	for n, all := range tokens {
+		c.says(2, all[0], "ok", exitOK)
+		c.veto(1, all[0], "revoke", "token", "-", "--reason", "leaked")
+		c.veto(0, "", "revoke", "jti", claim(t, all[1], "jti"), "--issuer", claim(t, all[1], "iss"))
+		for i := range c.nodes {
+			c.says(i, all[0], "revoked", exitDeny)
+			c.says(i, all[1], "revoked", exitDeny)
+			c.says(i, all[2], "ok", exitOK)
+		}
+		target := []string{"subject", claim(t, all[2], "sub")}
+		if n == jose.ES256 {
+			target = []string{"client", claim(t, all[2], "client_id")}
+		}
+		c.veto(2, "", append(append([]string{"revoke"}, target...), "--issuer", claim(t, all[2], "iss"), "--wait", "enforced")...)
+		for i := range c.nodes {
+			c.says(i, all[2], "revoked", exitDeny)
+			c.says(i, all[3], "revoked", exitDeny)
+		}
+	}
+	// Whoever leads now is killed; the rest go on, and the dead come back with the same line.
+	leader := 0
+	for i := range c.nodes {
+		if strings.Contains(c.veto(1, "", "cluster"), fmt.Sprintf(`"leader": "n%d"`, i+1)) {
+			leader = i
+		}
+	}
+	c.kill(leader, syscall.SIGKILL)
+	other := (leader + 1) % 3
+	c.until("a change without the dead node", func() bool {
+		_, code := execute(t, c.env, "", "consumers", "put", "shop", "--address", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[other].port+1))
+		return code == exitOK
+	})
+	c.start(leader)
+	c.ready(leader)
+	c.says(leader, tokens[jose.RS256][0], "revoked", exitDeny)
+	if !strings.Contains(c.veto(leader, "", "consumers", "get", "shop"), `"id": "shop"`) {
+		t.Error("a change was lost")
+	}
+	for i, p := range c.nodes {
+		for _, all := range tokens {
+			for _, token := range all {
+				if strings.Contains(p.out.String(), token[strings.LastIndex(token, ".")+1:]) {
+					t.Errorf("n%d wrote a token", i+1)
+				}
+			}
+		}
+	}
+	c.kill(other, syscall.SIGTERM)
+	if code := c.nodes[other].cmd.ProcessState.ExitCode(); code != exitOK {
+		t.Errorf("stopped by SIGTERM with %d:\n%s", code, c.nodes[other].out)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.toml")
+	if err := os.WriteFile(bad, []byte("max_stalenes = \"5s\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := filepath.Join(dir, "good.yaml")
+	if err := os.WriteFile(good, []byte("node_id: from-file\nregion: from-file\nrole: voter\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		env  []string
+		args []string
+		code int
+		want string
+	}{
+		"unknown command":     {nil, []string{"validat"}, exitError, "validate"},
+		"unknown flag":        {nil, []string{"serve", "--nope"}, exitUsage, "--nope"},
+		"no argument":         {nil, []string{"validate"}, exitUsage, "--help"},
+		"unknown setting":     {nil, []string{"serve", "--config", bad}, exitUsage, `did you mean "max_staleness"`},
+		"unknown variable":    {[]string{"VETO_DATA_DIRR=x"}, []string{"serve"}, exitUsage, `did you mean "data_dir"`},
+		"no such file":        {nil, []string{"serve", "--config", filepath.Join(dir, "none.toml")}, exitUsage, "none.toml"},
+		"wrong kind":          {nil, []string{"config", "validate", "--node-id", "a"}, exitOK, "good"},
+		"three without certs": {nil, []string{"serve", "--node-id", "a", "--bootstrap-expect", "3", "--join", "127.0.0.1"}, exitUsage, "veto certs"},
+		"nobody there":        {nil, []string{"validate", "x.y.z", "--data-address", "http://127.0.0.1:1"}, exitAsk, "cannot be reached"},
+		"empty input":         {nil, []string{"validate", "-"}, exitAsk, "standard input is empty"},
+		"bad output":          {nil, []string{"issuers", "list", "--output", "xml"}, exitUsage, "neither table nor json"},
+		"bad time":            {nil, []string{"revoke", "subject", "a", "--issued-before", "soon"}, exitUsage, "neither now nor a time"},
+		"version":             {nil, []string{"version"}, exitOK, "veto dev"},
+		"completion":          {nil, []string{"completion", "bash"}, exitOK, "__start_veto"},
+		"help":                {nil, []string{"--help"}, exitOK, "veto dev"},
+	} {
+		out, code := execute(t, c.env, "", c.args...)
+		if code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit %d, want %d with %q:\n%s", name, code, c.code, c.want, out)
+		}
+	}
+	out, code := execute(t, []string{"VETO_REGION=from-env", "VETO_CONFIG=" + good}, "", "config", "show", "--role", "voter")
+	for _, want := range []string{`node_id\s+from-file\s+\S*good.yaml`, `region\s+from-env\s+environment`, `role\s+voter\s+flag`, `port\s+7770\s+default`} {
+		if code != exitOK || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%d, no %s in\n%s", code, want, out)
+		}
+	}
+}
