@@ -89,7 +89,7 @@ func (c *Client) do(ctx context.Context, addresses []string, r request, out any)
 	key := rand.Text()
 	last := errors.New("no address of the cluster was given")
 	for _, base := range addresses {
-		response, err := c.send(ctx, base, r, body, key)
+		response, err := c.send(ctx, base, r, body, key) //nolint:bodyclose // read closes it
 		if err != nil {
 			last = err
 			continue

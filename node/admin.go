@@ -7,11 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/oklog/ulid/v2"
-
 	"veto/record"
 	"veto/validate/apikey"
+
+	"github.com/oklog/ulid/v2"
 )
 
 // firstAdmin makes the first admin's key. It is kept in a file from before the cluster is

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 	"veto/client"
 	"veto/node/dev"
 	"veto/record"

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"time"
-
 	"veto/record"
 )
 

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"time"
-
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/node/httpapi/data"

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
 	"veto/node/certs"
 	"veto/node/discovery"
 	"veto/record"

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
 	"veto/client"
 	"veto/node"
 	"veto/node/certs"

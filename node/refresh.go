@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"time"
-
 	"veto/record"
 	"veto/replication"
 	"veto/validate/keyset"

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/index"

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"testing"
 	"time"
-
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/index"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
 	"veto/record"
 	"veto/replication/peer"
 )

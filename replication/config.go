@@ -3,7 +3,6 @@ package replication
 import (
 	"log/slog"
 	"time"
-
 	"veto/record"
 	"veto/replication/broadcast"
 	"veto/replication/consensus"

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
 	"veto/record"
 	"veto/replication/index"
 )

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
 	"veto/record"
 	"veto/replication/consensus"
 )

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/roster"

@@ -3,7 +3,6 @@ package replication
 import (
 	"context"
 	"sync"
-
 	"veto/record"
 	"veto/replication/broadcast"
 	"veto/replication/consensus"

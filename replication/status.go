@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
 	"veto/record"
 	"veto/replication/consensus"
 )

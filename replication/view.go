@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"sync/atomic"
-
 	"veto/record"
 	"veto/replication/index"
 	"veto/replication/store"

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 	"veto/record"
 	"veto/validate"
 )
@@ -70,10 +69,15 @@ func ask(v *view, claims *validate.Claims, code validate.Code, r validate.Reques
 // V1
 func TestRevokedByEveryTarget(t *testing.T) {
 	for _, n := range []record.Name{
-		{Target: record.TargetJTI, Issuer: "i", Value: "jti"}, {Target: record.TargetToken, Issuer: "i", Value: "hash"},
-		{Target: record.TargetSubject, Issuer: "i", Value: "sub"}, {Target: record.TargetClient, Issuer: "i", Value: "app"},
-		{Target: record.TargetSession, Issuer: "i", Value: "sid"}, {Target: record.TargetSigningKey, Issuer: "i", Value: "kid"},
-		{Target: record.TargetIssuer, Issuer: "i"}, {Target: record.TargetKey, Value: "k"}, {Target: record.TargetConsumer, Value: "c"},
+		{Target: record.TargetJTI, Issuer: "i", Value: "jti"},
+		{Target: record.TargetToken, Issuer: "i", Value: "hash"},
+		{Target: record.TargetSubject, Issuer: "i", Value: "sub"},
+		{Target: record.TargetClient, Issuer: "i", Value: "app"},
+		{Target: record.TargetSession, Issuer: "i", Value: "sid"},
+		{Target: record.TargetSigningKey, Issuer: "i", Value: "kid"},
+		{Target: record.TargetIssuer, Issuer: "i"},
+		{Target: record.TargetKey, Value: "k"},
+		{Target: record.TargetConsumer, Value: "c"},
 	} {
 		claims := jwtClaims()
 		if !n.Target.OfIssuer() {

@@ -3,7 +3,6 @@ package validate
 import (
 	"encoding/json"
 	"time"
-
 	"veto/record"
 )
 

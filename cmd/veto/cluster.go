@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"github.com/spf13/cobra"
-
 	"veto/client"
 	"veto/record"
+
+	"github.com/spf13/cobra"
 )
 
 func newCluster(r *remote) *cobra.Command {

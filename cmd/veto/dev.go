@@ -9,12 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"time"
-
-	"github.com/spf13/cobra"
-
 	"veto/client"
 	"veto/node/dev"
 	"veto/validate"
+
+	"github.com/spf13/cobra"
 )
 
 // devLimit is how long a cluster on one machine may take to begin.

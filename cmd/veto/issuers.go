@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-
-	"github.com/spf13/cobra"
-
 	"veto/client"
 	"veto/record"
+
+	"github.com/spf13/cobra"
 )
 
 func newIssuers(r *remote) *cobra.Command {

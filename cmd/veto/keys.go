@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/spf13/cobra"
-
 	"veto/client"
 	"veto/record"
+
+	"github.com/spf13/cobra"
 )
 
 func newKeys(r *remote) *cobra.Command {

@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/spf13/cobra"
-
 	"veto/client"
 	"veto/record"
+
+	"github.com/spf13/cobra"
 )
 
 func newRevoke(r *remote) *cobra.Command {

@@ -2,18 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
 	"time"
-
-	"crypto/tls"
-	"crypto/x509"
+	"veto/client"
 
 	"github.com/spf13/cobra"
-
-	"veto/client"
 )
 
 // remote are the flags of the commands that talk to a cluster.

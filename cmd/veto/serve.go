@@ -6,10 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"time"
+	"veto/node"
 
 	"github.com/spf13/cobra"
-
-	"veto/node"
 )
 
 func newServe() *cobra.Command {

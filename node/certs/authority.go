@@ -8,13 +8,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"time"
 )
 
@@ -43,7 +42,8 @@ type Authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority and writes its files, and a gossip key, into the directory.
+// NewAuthority makes an authority and writes its files, and a gossip key, into the directory,
+// which it makes if need be. If one of the files is there already, it writes none.
 func NewAuthority(dir string, now time.Time) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -63,20 +63,23 @@ func NewAuthority(dir string, now time.Time) (*Authority, error) {
 	if a.certificate, err = x509.ParseCertificate(der); err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
-	secret := make([]byte, 32)
+	secret := make([]byte, gossipKeyLength)
 	if _, err := rand.Read(secret); err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("certs: %w", err)
-	}
-	if err := writePair(filepath.Join(dir, AuthorityFile), filepath.Join(dir, authorityKeyFile), der, key); err != nil {
+	files, err := pair(AuthorityFile, authorityKeyFile, der, key)
+	if err != nil {
 		return nil, err
 	}
-	return a, writeNew(filepath.Join(dir, GossipKeyFile), []byte(base64.StdEncoding.EncodeToString(secret)+"\n"), 0o600)
+	gossipKey := []byte(base64.StdEncoding.EncodeToString(secret) + "\n")
+	if err := writeNew(dir, append(files, file{GossipKeyFile, gossipKey, private})); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
-// LoadAuthority reads the authority in the directory.
+// LoadAuthority reads the authority in the directory. The error is os.ErrNotExist if a file is
+// not there.
 func LoadAuthority(dir string) (*Authority, error) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, AuthorityFile), filepath.Join(dir, authorityKeyFile))
 	if err != nil {
@@ -89,9 +92,18 @@ func LoadAuthority(dir string) (*Authority, error) {
 	return &Authority{certificate: pair.Leaf, key: key}, nil
 }
 
+var validNodeID = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+
 // Issue makes a node's certificate and key and writes them into the directory. Hosts are its
-// names and addresses; the node's id is always its first name.
+// names and addresses; the node's id is always its first name. The certificate does not
+// outlive the authority. If one of the files is there already, it writes none.
 func (a *Authority) Issue(dir, nodeID string, hosts []string, now time.Time) error {
+	if !validNodeID.MatchString(nodeID) || nodeID == "ca" {
+		return fmt.Errorf("%q cannot be a node's id; 1 to 63 of a-z, 0-9 and dash, and not ca", nodeID)
+	}
+	if !now.Before(a.certificate.NotAfter) {
+		return fmt.Errorf("the authority ended on %s; make a new one with `veto certs authority`", a.certificate.NotAfter.Format(time.DateOnly))
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("certs: %w", err)
@@ -102,19 +114,41 @@ func (a *Authority) Issue(dir, nodeID string, hosts []string, now time.Time) err
 		DNSNames: []string{nodeID}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	for _, h := range hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else if h != nodeID {
-			template.DNSNames = append(template.DNSNames, h)
-		}
+	if template.NotAfter.After(a.certificate.NotAfter) {
+		template.NotAfter = a.certificate.NotAfter
+	}
+	if err := addHosts(template, hosts); err != nil {
+		return err
 	}
 	der, err := a.sign(template, &key.PublicKey)
 	if err != nil {
 		return err
 	}
-	certificate, private := NodeFiles(nodeID)
-	return writePair(filepath.Join(dir, certificate), filepath.Join(dir, private), der, key)
+	certificateFile, keyFile := NodeFiles(nodeID)
+	files, err := pair(certificateFile, keyFile, der, key)
+	if err != nil {
+		return err
+	}
+	return writeNew(dir, files)
+}
+
+// validHost is a DNS name as in RFC 1123, or with a star for its first label.
+var validHost = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$`)
+
+func addHosts(c *x509.Certificate, hosts []string) error {
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+			continue
+		}
+		if len(h) > 253 || !validHost.MatchString(h) {
+			return fmt.Errorf("%q is neither a name nor an address of a node; give it without scheme and port", h)
+		}
+		if !slices.Contains(c.DNSNames, h) {
+			c.DNSNames = append(c.DNSNames, h)
+		}
+	}
+	return nil
 }
 
 func (a *Authority) sign(template *x509.Certificate, public *ecdsa.PublicKey) ([]byte, error) {
@@ -128,28 +162,4 @@ func (a *Authority) sign(template *x509.Certificate, public *ecdsa.PublicKey) ([
 		return nil, fmt.Errorf("certs: %w", err)
 	}
 	return der, nil
-}
-
-func writePair(certificatePath, keyPath string, der []byte, key *ecdsa.PrivateKey) error {
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return fmt.Errorf("certs: %w", err)
-	}
-	block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	if err := writeNew(keyPath, block, 0o600); err != nil {
-		return err
-	}
-	return writeNew(certificatePath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
-}
-
-func writeNew(path string, b []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode) //nolint:gosec // the operator's own directory
-	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s is there already and is not overwritten; name another directory, or move it away", path)
-	}
-	if err != nil {
-		return fmt.Errorf("certs: %w", err)
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Close())
 }

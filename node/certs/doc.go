@@ -3,10 +3,20 @@
 // authority of their own; certificates from another one do as well, if their first DNS name
 // is the node's id.
 //
+// It does not renew certificates, and does not revoke them.
+//
 // Promises:
 //
-//	T1  An existing file is never overwritten.
-//	    TestNothingIsOverwritten
+//	T1  An existing file is never overwritten, and what fails leaves nothing behind.
+//	    TestNothingIsOverwritten, TestHalfADirectoryIsLeftAlone
 //	T2  Private files can be read by their owner only.
 //	    TestPrivateFiles
+//	T3  What is issued connects two nodes with each other, and what could not is refused
+//	    when it is read.
+//	    TestIssuedCertificatesConnect, TestBadMaterialIsTold, TestWrongPurposeIsTold,
+//	    TestChainIsRead
+//	T4  A node's certificate does not outlive its authority.
+//	    TestNoNodeOutlivesItsAuthority
+//	T5  What cannot be a node's id or host is not put into a certificate or a path.
+//	    TestBadNamesAreRefused
 package certs

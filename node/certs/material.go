@@ -3,7 +3,9 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 )
@@ -18,7 +20,14 @@ type Material struct {
 	NotAfter time.Time
 }
 
-// Read reads the files and checks that they fit each other at the given time.
+// DaysLeft is how many whole days the certificate still lasts; negative once it has ended.
+func (m Material) DaysLeft(now time.Time) int {
+	return int(math.Floor(m.NotAfter.Sub(now).Hours() / 24))
+}
+
+// Read reads the files and checks that they fit each other, and do for both sides of a
+// connection, at the given time. The certificate's file may hold intermediate ones after it.
+// Errors name the file and say what to do.
 func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Material, error) {
 	roots, err := os.ReadFile(authorityFile) //nolint:gosec // the operator's own file
 	if err != nil {
@@ -30,7 +39,7 @@ func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Materi
 	}
 	pair, err := tls.LoadX509KeyPair(certificateFile, keyFile)
 	if err != nil {
-		return Material{}, fmt.Errorf("the node's certificate: %w", err)
+		return Material{}, fmt.Errorf("the node's certificate in %s and its key in %s: %w", certificateFile, keyFile, err)
 	}
 	leaf := pair.Leaf
 	if len(leaf.DNSNames) == 0 {
@@ -39,8 +48,45 @@ func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Materi
 	if now.After(leaf.NotAfter) {
 		return Material{}, fmt.Errorf("%s ended on %s; make a new one with `veto certs node`", certificateFile, leaf.NotAfter.Format(time.DateOnly))
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return Material{}, fmt.Errorf("%s was not signed by %s: %w", certificateFile, authorityFile, err)
+	if now.Before(leaf.NotBefore) {
+		return Material{}, fmt.Errorf("%s begins on %s; is this machine's clock right?", certificateFile, leaf.NotBefore.Format(time.RFC3339))
+	}
+	err = verify(pair, pool, now)
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return Material{}, fmt.Errorf("%s was not signed by %s", certificateFile, authorityFile)
+	}
+	if err != nil {
+		return Material{}, fmt.Errorf("%s, checked against %s: %w", certificateFile, authorityFile, err)
 	}
 	return Material{NodeID: leaf.DNSNames[0], Certificate: pair, Authorities: pool, NotAfter: leaf.NotAfter}, nil
+}
+
+// verify does what other nodes will do.
+func verify(pair tls.Certificate, authorities *x509.CertPool, now time.Time) error {
+	chain := x509.VerifyOptions{Roots: authorities, Intermediates: x509.NewCertPool(), CurrentTime: now}
+	for _, der := range pair.Certificate[1:] {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		chain.Intermediates.AddCert(c)
+	}
+	// Nodes both listen and connect.
+	for purpose, usage := range map[string]x509.ExtKeyUsage{
+		"servers": x509.ExtKeyUsageServerAuth, "clients": x509.ExtKeyUsageClientAuth,
+	} {
+		chain.KeyUsages = []x509.ExtKeyUsage{usage}
+		_, err := pair.Leaf.Verify(chain)
+		var invalid x509.CertificateInvalidError
+		switch {
+		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+			return fmt.Errorf("it is not for %s; nodes need both purposes, serverAuth and clientAuth", purpose)
+		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+			return errors.New("the authority, or one between, has ended; make a new one")
+		case err != nil:
+			return err
+		}
+	}
+	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 	"veto/node/httpapi"
 	"veto/record"
 )

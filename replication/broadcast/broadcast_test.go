@@ -13,11 +13,10 @@ import (
 	"math/big"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
-
 	"veto/record"
 	"veto/replication/broadcast"
+
+	"github.com/nats-io/nats.go"
 )
 
 // authority gives TLS for routes of one cluster.

@@ -5,11 +5,10 @@ import (
 	"log/slog"
 	"net"
 	"time"
-
-	"github.com/hashicorp/raft"
-
 	"veto/record"
 	"veto/replication/store"
+
+	"github.com/hashicorp/raft"
 )
 
 // Entry is one committed entry of the log.

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"veto/record"
 
 	"github.com/hashicorp/raft"
-
-	"veto/record"
 )
 
 // errFailed is what proposals get once the state machine has failed.

@@ -7,10 +7,9 @@ import (
 	"io"
 	"path/filepath"
 	"time"
+	"veto/record"
 
 	"github.com/hashicorp/raft"
-
-	"veto/record"
 )
 
 // Node is this node's part in the consensus.

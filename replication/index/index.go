@@ -6,10 +6,9 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"veto/record"
 
 	"github.com/puzpuzpuz/xsync/v4"
-
-	"veto/record"
 )
 
 // Index is what this node answers from.

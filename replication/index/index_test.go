@@ -10,11 +10,10 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
-
 	"veto/record"
 	"veto/replication/index"
+
+	"pgregory.net/rapid"
 )
 
 var digestKey = record.DigestKey{5}

@@ -3,7 +3,6 @@ package index
 import (
 	"encoding/binary"
 	"sync/atomic"
-
 	"veto/record"
 )
 

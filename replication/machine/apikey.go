@@ -2,7 +2,6 @@ package machine
 
 import (
 	"slices"
-
 	"veto/record"
 )
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"time"
-
 	"veto/record"
 )
 

@@ -3,7 +3,6 @@ package machine
 import (
 	"crypto/sha256"
 	"time"
-
 	"veto/record"
 )
 

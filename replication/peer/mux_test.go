@@ -22,10 +22,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"veto/replication/peer"
 
 	"go.uber.org/goleak"
-
-	"veto/replication/peer"
 )
 
 // E3

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/big"
 	"time"
-
 	"veto/record"
 	"veto/validate"
 )

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
 	"veto/record"
 	"veto/validate"
 	"veto/validate/keyset"

@@ -13,7 +13,6 @@ import (
 	"math/big"
 	"strings"
 	"testing"
-
 	"veto/record"
 	"veto/validate/keyset"
 )

@@ -3,7 +3,6 @@ package keyset
 import (
 	"crypto"
 	"sync/atomic"
-
 	"veto/record"
 )
 

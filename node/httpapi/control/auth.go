@@ -7,13 +7,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
 	"veto/node/httpapi"
 	"veto/record"
 	"veto/validate"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
 const (

@@ -5,11 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-
-	"github.com/danielgtaylor/huma/v2"
-
 	"veto/node/httpapi"
 	"veto/record"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 type clusterAnswer struct{ Body record.ClusterStatus }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/record"

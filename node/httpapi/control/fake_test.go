@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
 	"veto/record"
 	"veto/validate/keyset"
 )

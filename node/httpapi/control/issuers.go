@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-
 	"veto/node/httpapi"
 	"veto/record"
 )

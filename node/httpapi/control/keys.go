@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
-
 	"veto/record"
 	"veto/validate/apikey"
 )

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 	"veto/node/httpapi/control"
 	"veto/record"
 )

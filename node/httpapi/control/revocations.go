@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"regexp"
 	"time"
-
 	"veto/node/httpapi"
 	"veto/record"
 	"veto/validate"

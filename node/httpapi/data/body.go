@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
 	"veto/node/httpapi"
 	"veto/record"
 )

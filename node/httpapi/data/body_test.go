@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"veto/validate"
 
 	"github.com/valyala/fasthttp"
-
-	"veto/validate"
 )
 
 // What is read strictly must mean the same to the standard library, and a problem must not
@@ -19,7 +19,7 @@ func FuzzReadBody(f *testing.F) {
 	for _, seed := range []string{
 		`{"credential": "x", "audience": "a", "scopes": ["r", "w"], "min_revision": 9}`,
 		`{"credential": "x", "credential": "y"}`, `{"scopes": [null]}`, `{"a": {"b": [1]}}`, `{`, `null`, `[]`,
-		`{"min_revision": 1e3}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``, `{}`, " {\n\"scopes\" :\t[ ] ,\"audience\": \"\\\"}\" } ",
+		`{"min_revision": 1e3}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``, `{}`, `{"credential":"a\"b","audience":"\\","scopes":["]\""],"min_revision":7}`, " {\n\"scopes\" :\t[ ] ,\"audience\": \"\\\"}\" } ",
 		`{"\u0063redential": "a\\\"b", "min_revision":18446744073709551615}`, `{"min_revision": -0}`, `{"scopes": ["a", "]", "}"]}`,
 	} {
 		f.Add([]byte(seed))
@@ -29,6 +29,9 @@ func FuzzReadBody(f *testing.F) {
 		if problem != nil {
 			if problem.Status != 400 || problem.Detail == "" || len(problem.Detail) > 200 {
 				t.Fatalf("%q: %+v", raw, problem)
+			}
+			if plainlyGood(raw) {
+				t.Fatalf("%q was refused: %s", raw, problem.Detail)
 			}
 			return
 		}
@@ -48,6 +51,39 @@ func FuzzReadBody(f *testing.F) {
 			t.Fatalf("%q: %+v, encoding/json has %+v", raw, b, reference)
 		}
 	})
+}
+
+// plainlyGood tells of some questions that there is nothing to refuse in them: what the
+// standard library reads, written again, is the same bytes.
+func plainlyGood(raw []byte) bool {
+	var q struct {
+		Credential  string   `json:"credential"`
+		Audience    string   `json:"audience"`
+		Scopes      []string `json:"scopes"`
+		MinRevision uint64   `json:"min_revision"`
+	}
+	if json.Unmarshal(raw, &q) != nil || q.Scopes == nil || len(q.Scopes) > maxScopes {
+		return false
+	}
+	again, err := json.Marshal(q)
+	return err == nil && bytes.Equal(again, raw)
+}
+
+// What is unusual and right is read as it is meant.
+func TestReadBody(t *testing.T) {
+	for raw, want := range map[string]body{
+		`{}`: {},
+		" {\n\"scopes\" :\t[ ] ,\"audience\": \"a\\\"}\" }\r\n":                  {Audience: `a"}`},
+		`{"audience":"\\","credential":"c"}`:                                     {Audience: `\`, Credential: "c"},
+		`{"\u0063redential": "\u00e9\n", "min_revision" : 18446744073709551615}`: {Credential: "é\n", MinRevision: 1<<64 - 1},
+		`{"scopes":["a","]","}",",","\""],"min_revision":0}`:                     {Scopes: []string{"a", "]", "}", ",", `"`}},
+	} {
+		got, problem := readBody([]byte(raw))
+		if problem != nil || got.Credential != want.Credential || got.Audience != want.Audience ||
+			got.MinRevision != want.MinRevision || !slices.Equal(got.Scopes, want.Scopes) {
+			t.Errorf("%s: %+v, %v", raw, got, problem)
+		}
+	}
 }
 
 type fixed struct{ v validate.Verdict }

@@ -7,7 +7,7 @@
 //
 //	Q1  A question that cannot be read strictly gets a problem that names what is wrong, and
 //	    is not guessed at.
-//	    TestBadRequests, FuzzReadBody
+//	    TestBadRequests, TestReadBody, FuzzReadBody
 //	Q2  Whatever is asked, no credential comes back or is logged.
 //	    TestCredentialStaysInside
 //	Q3  Of two revisions that an answer must be based on, the later one counts.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 	"veto/node/httpapi/data"
 )
 
@@ -19,11 +18,11 @@ func TestLimits(t *testing.T) {
 	p := start(t)
 	p.problem(p.send("POST", "/v1/validate", `{"credential": "`+strings.Repeat("x", data.MaxBody)+`"}`), 413, "too_large")
 	p.problem(p.send("POST", "/v1/validate", `{}`, "X-Long", strings.Repeat("x", 33<<10)), 431, "too_large")
-	if a := p.send("POST", "/v1/validate", `{"credential": "`+strings.Repeat("x", 20<<10)+`"}`); !strings.Contains(a.body, `"code":"too_large"`) || a.StatusCode != 200 {
+	if a := p.send("POST", "/v1/validate", `{"credential": "`+strings.Repeat("x", 20<<10)+`"}`); !strings.Contains(a.body, `"code":"too_large"`) || a.StatusCode != http.StatusOK {
 		t.Errorf("a credential over its bound: %d %s", a.StatusCode, a.body)
 	}
 	p.problem(p.raw("no http at all\r\n\r\n"), 400, "bad_request")
-	if a := p.send("GET", "/livez", ""); a.StatusCode != 200 {
+	if a := p.send("GET", "/livez", ""); a.StatusCode != http.StatusOK {
 		t.Errorf("afterwards: %d", a.StatusCode)
 	}
 }

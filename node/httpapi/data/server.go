@@ -15,11 +15,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/valyala/fasthttp"
-
 	"veto/node/httpapi"
 	"veto/validate"
+
+	"github.com/valyala/fasthttp"
 )
 
 // Validator decides.

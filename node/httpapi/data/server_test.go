@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
 	"veto/node/httpapi"
 	"veto/node/httpapi/data"
 	"veto/record"
@@ -186,7 +185,7 @@ func TestValidate(t *testing.T) {
 		"another scheme": p.send("POST", "/v1/validate", "", "Authorization", "Basic eDp5", "X-API-Key", p.secret),
 	} {
 		var v validate.Verdict
-		if err := json.Unmarshal([]byte(a.body), &v); err != nil || a.StatusCode != 200 || v.Outcome != validate.Allow || v.KeyID != "key_1" {
+		if err := json.Unmarshal([]byte(a.body), &v); err != nil || a.StatusCode != http.StatusOK || v.Outcome != validate.Allow || v.KeyID != "key_1" {
 			t.Errorf("%s: %d %s (%v)", name, a.StatusCode, a.body, err)
 		}
 		if a.Header.Get("Veto-Revision") != "7" || a.Header.Get("Cache-Control") != "no-store" {
@@ -197,7 +196,7 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	// A deny is an answer.
-	if a := p.send("POST", "/v1/validate", `{"credential": "x"}`); a.StatusCode != 200 || !strings.Contains(a.body, `"outcome":"deny"`) {
+	if a := p.send("POST", "/v1/validate", `{"credential": "x"}`); a.StatusCode != http.StatusOK || !strings.Contains(a.body, `"outcome":"deny"`) {
 		t.Errorf("a deny: %d %s", a.StatusCode, a.body)
 	}
 }
@@ -272,25 +271,25 @@ func TestRoutes(t *testing.T) {
 		t.Errorf("Allow %q", a.Header.Get("Allow"))
 	}
 	p.problem(p.send("POST", "/livez", ""), 405, "method_not_allowed")
-	if a := p.send("HEAD", "/livez", ""); a.StatusCode != 200 || a.body != "" {
+	if a := p.send("HEAD", "/livez", ""); a.StatusCode != http.StatusOK || a.body != "" {
 		t.Errorf("HEAD /livez: %d %q", a.StatusCode, a.body)
 	}
 }
 
 func TestReadiness(t *testing.T) {
 	p := start(t)
-	if a := p.send("GET", "/readyz", ""); a.StatusCode != 200 || a.body != `{"ready":true}` {
+	if a := p.send("GET", "/readyz", ""); a.StatusCode != http.StatusOK || a.body != `{"ready":true}` {
 		t.Errorf("ready: %d %s", a.StatusCode, a.body)
 	}
 	p.checks = []httpapi.Check{{Name: "caught_up", OK: true}, {Name: "fresh", Detail: "no leader"}}
-	if a := p.send("GET", "/readyz", ""); a.StatusCode != 503 || strings.Contains(a.body, "checks") {
+	if a := p.send("GET", "/readyz", ""); a.StatusCode != http.StatusServiceUnavailable || strings.Contains(a.body, "checks") {
 		t.Errorf("not ready: %d %s", a.StatusCode, a.body)
 	}
-	if a := p.send("GET", "/readyz?verbose", ""); a.StatusCode != 503 || !strings.Contains(a.body, `"name":"fresh","ok":false,"detail":"no leader"`) {
+	if a := p.send("GET", "/readyz?verbose", ""); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, `"name":"fresh","ok":false,"detail":"no leader"`) {
 		t.Errorf("not ready, verbose: %d %s", a.StatusCode, a.body)
 	}
 	p.problem(p.send("GET", "/readyz?verbos", ""), 400, "bad_request")
-	if a := p.send("GET", "/livez", ""); a.StatusCode != 200 {
+	if a := p.send("GET", "/livez", ""); a.StatusCode != http.StatusOK {
 		t.Errorf("alive though not ready: %d", a.StatusCode)
 	}
 }
