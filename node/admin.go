@@ -7,10 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"veto/record"
-	"veto/validate/apikey"
 
 	"github.com/oklog/ulid/v2"
+
+	"veto/record"
+	"veto/validate/apikey"
 )
 
 // firstAdmin makes the first admin's key. It is kept in a file from before the cluster is

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"veto/client"
 	"veto/node/dev"
 	"veto/record"

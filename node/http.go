@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"time"
+
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/node/httpapi/data"

@@ -3,11 +3,12 @@ package node
 import (
 	"net/http"
 	"time"
-	"veto/validate"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"veto/validate"
 )
 
 // metrics are the node's numbers for Prometheus. None has a label that a caller can choose.

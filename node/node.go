@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
 	"veto/node/certs"
 	"veto/node/discovery"
 	"veto/record"

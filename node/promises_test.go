@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 	"veto/client"
 	"veto/node"
 	"veto/node/certs"

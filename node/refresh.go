@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"time"
+
 	"veto/record"
 	"veto/replication"
 	"veto/validate/keyset"

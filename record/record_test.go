@@ -5,10 +5,11 @@ import (
 	"errors"
 	"testing"
 	"time"
-	"veto/record"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"veto/record"
 )
 
 func revoke() record.Command {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/index"

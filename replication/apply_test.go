@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"testing"
 	"time"
+
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/index"

@@ -3,6 +3,7 @@ package replication
 import (
 	"log/slog"
 	"time"
+
 	"veto/record"
 	"veto/replication/broadcast"
 	"veto/replication/consensus"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"time"
+
 	"veto/record"
 	"veto/replication/consensus"
 )

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/roster"

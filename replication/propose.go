@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/peer"

@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"sync"
+
 	"veto/record"
 	"veto/replication/broadcast"
 	"veto/replication/consensus"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"sync/atomic"
+
 	"veto/record"
 	"veto/replication/index"
 	"veto/replication/store"

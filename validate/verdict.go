@@ -3,6 +3,7 @@ package validate
 import (
 	"encoding/json"
 	"time"
+
 	"veto/record"
 )
 

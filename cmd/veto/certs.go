@@ -3,9 +3,10 @@ package main
 import (
 	"path/filepath"
 	"time"
-	"veto/node/certs"
 
 	"github.com/spf13/cobra"
+
+	"veto/node/certs"
 )
 
 func newCerts() *cobra.Command {

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"veto/client"
-	"veto/record"
 
 	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
 )
 
 func newCluster(r *remote) *cobra.Command {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"veto/node"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/knadh/koanf/parsers/toml/v2"
@@ -19,6 +18,8 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"veto/node"
 )
 
 const configFlag = "config"

@@ -9,11 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/spf13/cobra"
+
 	"veto/client"
 	"veto/node/dev"
 	"veto/validate"
-
-	"github.com/spf13/cobra"
 )
 
 // devLimit is how long a cluster on one machine may take to begin.

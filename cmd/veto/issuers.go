@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"veto/client"
-	"veto/record"
 
 	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
 )
 
 func newIssuers(r *remote) *cobra.Command {

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-	"veto/client"
-	"veto/record"
 
 	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
 )
 
 func newKeys(r *remote) *cobra.Command {

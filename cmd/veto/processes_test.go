@@ -246,6 +246,31 @@ func claim(t *testing.T, token, name string) string {
 	return text
 }
 
+// loseTheLeader kills whoever leads: the rest go on, and the dead node comes back with the
+// same line and has everything.
+func (c *cluster) loseTheLeader(revoked string) (other int) {
+	c.t.Helper()
+	leader := 0
+	for i := range c.nodes {
+		if strings.Contains(c.veto(1, "", "cluster"), fmt.Sprintf(`"leader": "n%d"`, i+1)) {
+			leader = i
+		}
+	}
+	c.kill(leader, syscall.SIGKILL)
+	other = (leader + 1) % 3
+	c.until("a change without the dead node", func() bool {
+		_, code := execute(c.t, c.env, "", "consumers", "put", "shop", "--address", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[other].port+1))
+		return code == exitOK
+	})
+	c.start(leader)
+	c.ready(leader)
+	c.says(leader, revoked, "revoked", exitDeny)
+	if !strings.Contains(c.veto(leader, "", "consumers", "get", "shop"), `"id": "shop"`) {
+		c.t.Error("a change was lost")
+	}
+	return other
+}
+
 // Three processes, tokens of a real OAuth 2.0 server with three algorithms; revoked on one in
 // four ways and denied on all; with the issuer gone and after kill -9.
 func TestRealTokensOnThreeProcesses(t *testing.T) {
@@ -293,25 +318,7 @@ func TestRealTokensOnThreeProcesses(t *testing.T) {
 			c.says(i, all[3], "revoked", exitDeny)
 		}
 	}
-	// Whoever leads now is killed; the rest go on, and the dead come back with the same line.
-	leader := 0
-	for i := range c.nodes {
-		if strings.Contains(c.veto(1, "", "cluster"), fmt.Sprintf(`"leader": "n%d"`, i+1)) {
-			leader = i
-		}
-	}
-	c.kill(leader, syscall.SIGKILL)
-	other := (leader + 1) % 3
-	c.until("a change without the dead node", func() bool {
-		_, code := execute(t, c.env, "", "consumers", "put", "shop", "--address", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[other].port+1))
-		return code == exitOK
-	})
-	c.start(leader)
-	c.ready(leader)
-	c.says(leader, tokens[jose.RS256][0], "revoked", exitDeny)
-	if !strings.Contains(c.veto(leader, "", "consumers", "get", "shop"), `"id": "shop"`) {
-		t.Error("a change was lost")
-	}
+	other := c.loseTheLeader(tokens[jose.RS256][0])
 	for i, p := range c.nodes {
 		for _, all := range tokens {
 			for _, token := range all {

@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"time"
-	"veto/client"
-	"veto/record"
 
 	"github.com/spf13/cobra"
+
+	"veto/client"
+	"veto/record"
 )
 
 func newRevoke(r *remote) *cobra.Command {

@@ -9,9 +9,10 @@ import (
 	"os"
 	"strings"
 	"time"
-	"veto/client"
 
 	"github.com/spf13/cobra"
+
+	"veto/client"
 )
 
 // remote are the flags of the commands that talk to a cluster.

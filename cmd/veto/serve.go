@@ -6,9 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"time"
-	"veto/node"
 
 	"github.com/spf13/cobra"
+
+	"veto/node"
 )
 
 func newServe() *cobra.Command {

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/spf13/cobra"
+
 	"veto/client"
 	"veto/record"
 	"veto/validate"
-
-	"github.com/spf13/cobra"
 )
 
 func newValidate(r *remote) *cobra.Command {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 const (
 	maxDocument  = 64 << 10
 	maxJWKS      = 256 << 10
+	maxURL       = 2048
 	maxRedirects = 3
 	fetchLimit   = 10 * time.Second
 
@@ -34,14 +36,14 @@ const (
 type Fetcher struct {
 	client       *http.Client
 	allowPrivate bool
+	limit        time.Duration // for one fetch, metadata and keys together
 }
 
 // New makes a fetcher. With allowPrivate it also reaches private addresses, and speaks http.
 func New(allowPrivate bool) *Fetcher {
-	f := &Fetcher{allowPrivate: allowPrivate}
+	f := &Fetcher{allowPrivate: allowPrivate, limit: fetchLimit}
 	dialer := &net.Dialer{Timeout: fetchLimit, Control: f.control}
 	f.client = &http.Client{
-		Timeout:       fetchLimit,
 		CheckRedirect: f.redirect,
 		Transport: &http.Transport{
 			// No proxy: it would be asked to connect where this node may not.
@@ -59,17 +61,24 @@ func (f *Fetcher) control(_, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return err
 	}
-	if ip := at.Addr().Unmap(); !f.allowPrivate && !public(ip) {
+	// A prefix contains no address with a zone.
+	if ip := at.Addr().Unmap().WithZone(""); !f.allowPrivate && !public(ip) {
 		return fmt.Errorf("%s is a private address; start the node with --fetch-private if issuers are there on purpose", ip)
 	}
 	return nil
 }
 
+// notPublic is what netip does not know of: this network, carrier-grade NAT, protocol
+// assignments, benchmarks, reserved; and IPv6 ranges that are local or carry an IPv4 address
+// within, where a gateway would take it out again.
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"),
 	netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("::ffff:0:0:0/96"),
+	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/32"),
+	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
 }
 
 func public(ip netip.Addr) bool {
@@ -88,90 +97,128 @@ func (f *Fetcher) redirect(to *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
 	}
-	return f.scheme(to.URL)
+	return f.check(to.URL, via[len(via)-1].URL.Scheme)
 }
 
-func (f *Fetcher) scheme(u *url.URL) error {
-	if u.Scheme == "https" || u.Scheme == "http" && f.allowPrivate {
-		return nil
+// check refuses what must not be asked for. From is the scheme of what led there, if anything
+// did: https does not lead to http, even where http is allowed.
+func (f *Fetcher) check(u *url.URL, from string) error {
+	switch {
+	case u.Scheme == "http" && from == "https":
+		return errors.New("https leads to http, which is not followed")
+	case u.Scheme != "https" && (u.Scheme != "http" || !f.allowPrivate):
+		return errors.New("only https is allowed; start the node with --fetch-private to allow http")
+	case u.Host == "" || u.User != nil:
+		return errors.New("its URL must have a host, and no user")
 	}
-	return errors.New("only https is allowed; start the node with --fetch-private to allow http")
+	return nil
 }
 
 // Fetch gets the issuer's JWK set, through its metadata document if it is trusted by that,
-// and how long it may be taken for fresh. It blocks for up to 10 seconds. Errors name the
-// issuer and are safe to show to operators.
+// and how long it may be taken for fresh: 5 minutes to a day. It blocks for up to 10 seconds.
+// Errors name the issuer and the host, never more of a URL, and are safe to show to operators.
 func (f *Fetcher) Fetch(ctx context.Context, i record.Issuer) (jwks []byte, freshFor time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
-	from := i.JWKSURI
+	from, scheme := i.JWKSURI, ""
 	if i.Discovery != "" {
-		if from, err = f.discover(ctx, i); err != nil {
+		if from, scheme, err = f.discover(ctx, i); err != nil {
 			return nil, 0, fmt.Errorf("issuer %s: its metadata: %w", i.ID, err)
 		}
 	}
-	body, header, err := f.get(ctx, from, maxJWKS)
+	body, response, err := f.get(ctx, from, scheme, maxJWKS)
 	if err != nil {
 		return nil, 0, fmt.Errorf("issuer %s: its keys: %w", i.ID, err)
 	}
-	return body, freshness(header), nil
+	return body, freshness(response.Header), nil
 }
 
-func (f *Fetcher) discover(ctx context.Context, i record.Issuer) (string, error) {
-	body, _, err := f.get(ctx, i.Discovery, maxDocument)
+// discover returns the jwks_uri, and the scheme over which it was learned.
+func (f *Fetcher) discover(ctx context.Context, i record.Issuer) (uri, scheme string, err error) {
+	body, response, err := f.get(ctx, i.Discovery, "", maxDocument)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	var document struct {
-		Issuer  string `json:"issuer"`
-		JWKSURI string `json:"jwks_uri"`
+	host := response.Request.URL.Host
+	// Not into a struct: its members would be found in any case.
+	var document map[string]json.RawMessage
+	if err := json.Unmarshal(body, &document); err != nil || document == nil {
+		return "", "", fmt.Errorf("what %s answers is not a JSON object", host)
 	}
-	if err := json.Unmarshal(body, &document); err != nil {
-		return "", errors.New("is not a JSON object")
+	issuer, ok := member(document, "issuer")
+	if !ok || issuer != i.Issuer {
+		return "", "", fmt.Errorf("it says that its issuer is %.200q, not %q", issuer, i.Issuer)
 	}
-	if document.Issuer != i.Issuer {
-		return "", fmt.Errorf("it says that its issuer is %.200q, not %q", document.Issuer, i.Issuer)
+	uri, ok = member(document, "jwks_uri")
+	if !ok || uri == "" {
+		return "", "", fmt.Errorf("what %s answers names no jwks_uri", host)
 	}
-	if document.JWKSURI == "" {
-		return "", errors.New("it names no jwks_uri")
-	}
-	return document.JWKSURI, nil
+	return uri, response.Request.URL.Scheme, nil
 }
 
-func (f *Fetcher) get(ctx context.Context, from string, limit int64) ([]byte, http.Header, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
-	if err != nil {
-		return nil, nil, errors.New("its URL cannot be read")
+func member(document map[string]json.RawMessage, name string) (string, bool) {
+	var s *string
+	err := json.Unmarshal(document[name], &s)
+	if err != nil || s == nil {
+		return "", false
 	}
-	if err := f.scheme(request.URL); err != nil {
+	return *s, true
+}
+
+// get returns what is at the URL, and the answer that brought it, whose body is read.
+func (f *Fetcher) get(ctx context.Context, at, from string, limit int64) ([]byte, *http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil || len(at) > maxURL {
+		return nil, nil, errors.New("its URL cannot be read, or is too long")
+	}
+	if err := f.check(request.URL, from); err != nil {
 		return nil, nil, err
 	}
 	request.Header.Set("Accept", "application/json")
 	response, err := f.client.Do(request)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, plain(err, request.URL.Host)
 	}
 	defer func() { _ = response.Body.Close() }()
+	host := response.Request.URL.Host // where redirects led
 	if response.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%s answers %s", request.URL.Host, response.Status)
+		return nil, nil, fmt.Errorf("%s answers %.100s", host, response.Status)
+	}
+	if response.ContentLength > limit {
+		return nil, nil, fmt.Errorf("%s answers with more than %d bytes", host, limit)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
-	if err == nil && int64(len(body)) > limit {
-		err = fmt.Errorf("%s answers with more than %d bytes", request.URL.Host, limit)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", host, err)
 	}
-	return body, response.Header, err
+	if int64(len(body)) > limit {
+		return nil, nil, fmt.Errorf("%s answers with more than %d bytes", host, limit)
+	}
+	return body, response, nil
 }
 
-var maxAge = regexp.MustCompile(`(?:^|[\s,])max-age=(\d{1,9})(?:$|[\s,])`)
+// plain leaves of the URL in net/http's error its host: paths and queries can hold secrets.
+func plain(err error, host string) error {
+	var wrapped *url.Error
+	if !errors.As(err, &wrapped) {
+		return fmt.Errorf("%s: %w", host, err)
+	}
+	if u, e := url.Parse(wrapped.URL); e == nil && u.Host != "" {
+		host = u.Host
+	}
+	return fmt.Errorf("%s: %w", host, wrapped.Err)
+}
+
+var maxAge = regexp.MustCompile(`(?i)(?:^|[\s,])max-age="?(\d+)`)
 
 func freshness(h http.Header) time.Duration {
-	found := maxAge.FindStringSubmatch(h.Get("Cache-Control"))
+	found := maxAge.FindStringSubmatch(strings.Join(h.Values("Cache-Control"), ","))
 	if found == nil {
 		return usualFresh
 	}
-	seconds, err := strconv.Atoi(found[1])
-	if err != nil {
-		return usualFresh
+	seconds, err := strconv.ParseInt(found[1], 10, 64)
+	if err != nil || seconds > int64(longestFresh/time.Second) { // or beyond what can be counted
+		return longestFresh
 	}
-	return min(max(time.Duration(seconds)*time.Second, shortestFresh), longestFresh)
+	return max(time.Duration(seconds)*time.Second, shortestFresh)
 }

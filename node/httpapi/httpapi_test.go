@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"veto/node/httpapi"
 	"veto/record"
 )

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"time"
+
 	"veto/record"
 )
 

@@ -12,10 +12,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"veto/record"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"veto/record"
 )
 
 // Handlers take what other nodes send. They must not block.

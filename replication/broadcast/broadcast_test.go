@@ -13,10 +13,11 @@ import (
 	"math/big"
 	"testing"
 	"time"
-	"veto/record"
-	"veto/replication/broadcast"
 
 	"github.com/nats-io/nats.go"
+
+	"veto/record"
+	"veto/replication/broadcast"
 )
 
 // authority gives TLS for routes of one cluster.

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
-	"veto/record"
 
 	"github.com/nats-io/nats.go"
+
+	"veto/record"
 )
 
 // revoked is a message of the feed veto.revoked.<target>.

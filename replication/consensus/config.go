@@ -5,10 +5,11 @@ import (
 	"log/slog"
 	"net"
 	"time"
-	"veto/record"
-	"veto/replication/store"
 
 	"github.com/hashicorp/raft"
+
+	"veto/record"
+	"veto/replication/store"
 )
 
 // Entry is one committed entry of the log.

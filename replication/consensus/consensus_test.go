@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 	"veto/record"
 	"veto/replication/store"
 )

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
-	"veto/record"
 
 	"github.com/hashicorp/raft"
+
+	"veto/record"
 )
 
 // errFailed is what proposals get once the state machine has failed.

@@ -7,9 +7,10 @@ import (
 	"io"
 	"path/filepath"
 	"time"
-	"veto/record"
 
 	"github.com/hashicorp/raft"
+
+	"veto/record"
 )
 
 // Node is this node's part in the consensus.

@@ -7,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"veto/replication/store"
 
 	"github.com/hashicorp/raft"
+
+	"veto/replication/store"
 )
 
 // snapshots is Raft's snapshot store. What it lists is the live store itself.

@@ -6,9 +6,10 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
-	"veto/record"
 
 	"github.com/puzpuzpuz/xsync/v4"
+
+	"veto/record"
 )
 
 // Index is what this node answers from.

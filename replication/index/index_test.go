@@ -10,10 +10,11 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"veto/record"
-	"veto/replication/index"
 
 	"pgregory.net/rapid"
+
+	"veto/record"
+	"veto/replication/index"
 )
 
 var digestKey = record.DigestKey{5}

@@ -3,9 +3,10 @@ package index
 import (
 	"sync"
 	"sync/atomic"
-	"veto/record"
 
 	"github.com/puzpuzpuz/xsync/v4"
+
+	"veto/record"
 )
 
 // MaxNotices bounds the revocations in the overlay.

@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"sync/atomic"
+
 	"veto/record"
 )
 

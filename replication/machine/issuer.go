@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"time"
+
 	"veto/record"
 )
 

@@ -11,11 +11,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"veto/record"
-	"veto/replication/machine"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"veto/record"
+	"veto/replication/machine"
 )
 
 // state is a sorted map.

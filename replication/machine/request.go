@@ -3,6 +3,7 @@ package machine
 import (
 	"crypto/sha256"
 	"time"
+
 	"veto/record"
 )
 

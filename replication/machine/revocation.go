@@ -2,6 +2,7 @@ package machine
 
 import (
 	"time"
+
 	"veto/record"
 )
 

@@ -22,9 +22,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"veto/replication/peer"
 
 	"go.uber.org/goleak"
+
+	"veto/replication/peer"
 )
 
 // E3

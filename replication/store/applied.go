@@ -3,9 +3,10 @@ package store
 import (
 	"errors"
 	"fmt"
-	"veto/record"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"veto/record"
 )
 
 // Applied says which entries of the log the state holds, and the configuration of the

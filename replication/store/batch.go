@@ -3,9 +3,10 @@ package store
 import (
 	"errors"
 	"fmt"
-	"veto/record"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"veto/record"
 )
 
 // Batch is a change in the making: it reads its own writes, and nobody else sees them before

@@ -11,10 +11,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"veto/record"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/klauspost/compress/zstd"
+
+	"veto/record"
 )
 
 // ErrBrokenStream says that a stream is not the whole of a state as it was written.

@@ -8,10 +8,11 @@ import (
 	"hash"
 	"hash/crc64"
 	"io"
-	"veto/record"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/klauspost/compress/zstd"
+
+	"veto/record"
 )
 
 // The stream of a state: magic, then within one zstd frame the applied header and the keys

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"veto/record"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"veto/record"
 )
 
 // DefaultCacheBytes is the block cache's size if Options names none.

@@ -11,10 +11,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"veto/replication/store"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
+
+	"veto/replication/store"
 )
 
 func options() store.Options {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/big"
 	"time"
+
 	"veto/record"
 	"veto/validate"
 )

@@ -5,11 +5,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
+
 	"veto/record"
 	"veto/validate"
 	"veto/validate/apikey"
-
-	"pgregory.net/rapid"
 )
 
 type keys map[record.KeyHash]*record.APIKey

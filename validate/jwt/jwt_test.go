@@ -16,12 +16,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
+
 	"veto/record"
 	"veto/validate"
 	"veto/validate/jwt"
 	"veto/validate/keyset"
-
-	"pgregory.net/rapid"
 )
 
 var now = time.Unix(1_800_000_000, 0)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+
 	"veto/record"
 	"veto/validate"
 	"veto/validate/keyset"

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+
 	"veto/record"
 	"veto/validate/keyset"
 )

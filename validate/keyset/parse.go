@@ -9,9 +9,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"veto/record"
 
 	"github.com/lestrrat-go/jwx/v2/jwk"
+
+	"veto/record"
 )
 
 // Bounds of a JWK set.

@@ -3,6 +3,7 @@ package keyset
 import (
 	"crypto"
 	"sync/atomic"
+
 	"veto/record"
 )
 

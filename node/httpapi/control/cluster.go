@@ -5,10 +5,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"veto/node/httpapi"
-	"veto/record"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"veto/node/httpapi"
+	"veto/record"
 )
 
 type clusterAnswer struct{ Body record.ClusterStatus }

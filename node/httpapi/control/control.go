@@ -7,12 +7,13 @@ import (
 	"net/http/pprof"
 	"strings"
 	"time"
-	"veto/node/httpapi"
-	"veto/record"
-	"veto/validate"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"veto/node/httpapi"
+	"veto/record"
+	"veto/validate"
 )
 
 // Proposer changes the state.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/record"

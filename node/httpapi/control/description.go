@@ -3,11 +3,12 @@ package control
 import (
 	"net/http"
 	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
 	"veto/node/httpapi"
 	"veto/record"
 	"veto/validate"
-
-	"github.com/danielgtaylor/huma/v2"
 )
 
 // question is the body of POST /v1/validate, which the data plane answers.

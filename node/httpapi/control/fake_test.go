@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 	"veto/record"
 	"veto/validate/keyset"
 )

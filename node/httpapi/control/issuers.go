@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+
 	"veto/node/httpapi"
 	"veto/record"
 )

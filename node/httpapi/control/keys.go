@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
 	"veto/record"
 	"veto/validate/apikey"
 )

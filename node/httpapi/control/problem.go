@@ -6,9 +6,10 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"veto/node/httpapi"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"veto/node/httpapi"
 )
 
 type requestIDInContext struct{}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"veto/node/httpapi/control"
 	"veto/record"
 )

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"time"
+
 	"veto/node/httpapi"
 	"veto/record"
 	"veto/validate"

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
 	"veto/node/httpapi"
 	"veto/record"
 )

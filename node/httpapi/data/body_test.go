@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"veto/validate"
 
 	"github.com/valyala/fasthttp"
+
+	"veto/validate"
 )
 
 // What is read strictly must mean the same to the standard library, and a problem must not

@@ -5,11 +5,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/valyala/fasthttp"
+
 	"veto/node/httpapi"
 	"veto/record"
 	"veto/validate"
-
-	"github.com/valyala/fasthttp"
 )
 
 // MaxBody bounds the body of a question, in bytes.

@@ -15,10 +15,11 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"veto/node/httpapi"
-	"veto/validate"
 
 	"github.com/valyala/fasthttp"
+
+	"veto/node/httpapi"
+	"veto/validate"
 )
 
 // Validator decides.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 	"veto/node/httpapi"
 	"veto/node/httpapi/data"
 	"veto/record"
