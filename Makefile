@@ -21,7 +21,7 @@ lint: ## golangci-lint, built as a Go tool (the first build takes minutes)
 fuzz: ## fuzz every decoder for FUZZTIME each (10s)
 	@set -e; for p in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -parallel 2 $$p; \
+	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel 2 $$p; \
 	  done; done
 
 check: test vet lint ## what CI runs, with fuzzing for 5s each

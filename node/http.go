@@ -23,6 +23,7 @@ const (
 	headerLimit = 10 * time.Second
 	idleLimit   = 2 * time.Minute
 	closeLimit  = 5 * time.Second
+	writeLimit  = time.Minute // longer than anyone may wait for a receipt
 	maxHeaders  = 32 << 10
 )
 
@@ -89,7 +90,7 @@ func (n *Node) serveControl(l net.Listener, config *tls.Config) {
 			NewID: newID, Metrics: n.metrics.handler(), Ready: n.checks,
 			Now: n.around.Now, Version: n.around.Version, Log: n.around.Log,
 		}),
-		ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeaders,
+		ReadHeaderTimeout: headerLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeaders,
 		ErrorLog: slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug),
 	}
 	n.opened(func() error {

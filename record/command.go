@@ -201,6 +201,9 @@ var errShortCommand = errors.New("command: shorter than its header")
 
 // Encode returns the byte form of the command.
 func (c *Command) Encode() ([]byte, error) {
+	if len(c.By) > commandByMaxLen || len(c.Request.Key) > maxRequestKey {
+		return nil, Invalid("Idempotency-Key: at most %d bytes", maxRequestKey)
+	}
 	body, err := Encode(c.Body)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package record_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +115,23 @@ func FuzzDecodeCommand(f *testing.F) {
 			t.Fatalf("encoded, yet cannot be decoded: %v", err)
 		}
 	})
+}
+
+// What is encoded can be decoded: a command that could not would stop every node.
+func TestEncodeRefusesWhatDecodeDoes(t *testing.T) {
+	for _, n := range []int{255, 256} {
+		c := revoke()
+		c.Request.Key = strings.Repeat("k", n)
+		b, err := c.Encode()
+		if (err == nil) != (n <= 255) {
+			t.Errorf("a key of %d bytes: %v", n, err)
+		}
+		if err == nil {
+			if _, err := record.DecodeCommand(b); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // R3

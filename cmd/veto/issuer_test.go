@@ -88,15 +88,18 @@ func newOAuthServer(t *testing.T, alg jose.SignatureAlgorithm) *oauthServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &oauthServer{Server: httptest.NewServer(nil)}
-	t.Cleanup(s.Close)
-	s.storage = &keyedStorage{storage.NewStorage(storage.NewUserStore(s.URL)), k}
-	provider, err := op.NewProvider(&op.Config{CryptoKey: [32]byte{1}}, s.storage, op.StaticIssuer(s.URL),
+	// Its handler needs its address, and must be there before it is asked.
+	s := &oauthServer{Server: httptest.NewUnstartedServer(nil)}
+	iss := "http://" + s.Listener.Addr().String()
+	s.storage = &keyedStorage{storage.NewStorage(storage.NewUserStore(iss)), k}
+	provider, err := op.NewProvider(&op.Config{CryptoKey: [32]byte{1}}, s.storage, op.StaticIssuer(iss),
 		op.WithAllowInsecure(), op.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Config.Handler = provider
+	s.Start()
+	t.Cleanup(s.Close)
 	return s
 }
 

@@ -6,7 +6,11 @@
 //
 //	D1  Nothing private is reached, unless the node's operator allowed it, whatever names
 //	    resolve to and wherever redirects lead.
-//	    TestPrivateAddressesAreRefused
+//	    TestPrivateAddressesAreRefused, TestWhatIsPublic, TestZonesDoNotHide,
+//	    TestNoProxyIsAsked, TestJWKSURIInsideIsRefused, TestNothingLeadsFromHTTPSToHTTP
 //	D2  A document is bounded in size and time, and an issuer speaks for itself only.
-//	    TestBadIssuers
+//	    TestBadIssuers, TestWrongMetadata, FuzzMetadata, TestRedirectsAreCounted,
+//	    TestSlowIssuerIsGivenUp, TestClaimedLengthIsBounded, TestCompressedGiantIsRefused
+//	D3  Errors name the issuer and a host, and never a path or a query.
+//	    TestErrorsNameOnlyTheHost
 package discovery

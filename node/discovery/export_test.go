@@ -20,3 +20,6 @@ func (f *Fetcher) Trust(c *x509.Certificate) {
 
 // Limit shortens the time that a fetch may take.
 func (f *Fetcher) Limit(d time.Duration) { f.limit = d }
+
+// KeysOf reads a metadata document.
+func KeysOf(document []byte, issuer string) (string, error) { return keysOf(document, issuer) }

@@ -139,21 +139,27 @@ func (f *Fetcher) discover(ctx context.Context, i record.Issuer) (uri, scheme st
 	if err != nil {
 		return "", "", err
 	}
-	host := response.Request.URL.Host
-	// Not into a struct: its members would be found in any case.
-	var document map[string]json.RawMessage
-	if err := json.Unmarshal(body, &document); err != nil || document == nil {
-		return "", "", fmt.Errorf("what %s answers is not a JSON object", host)
-	}
-	issuer, ok := member(document, "issuer")
-	if !ok || issuer != i.Issuer {
-		return "", "", fmt.Errorf("it says that its issuer is %.200q, not %q", issuer, i.Issuer)
-	}
-	uri, ok = member(document, "jwks_uri")
-	if !ok || uri == "" {
-		return "", "", fmt.Errorf("what %s answers names no jwks_uri", host)
+	if uri, err = keysOf(body, i.Issuer); err != nil {
+		return "", "", fmt.Errorf("what %s answers %w", response.Request.URL.Host, err)
 	}
 	return uri, response.Request.URL.Scheme, nil
+}
+
+// keysOf reads the jwks_uri out of the metadata document of the issuer, and of no other.
+func keysOf(document []byte, issuer string) (string, error) {
+	// Not into a struct: its members would be found in any case.
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(document, &members); err != nil || members == nil {
+		return "", errors.New("is not a JSON object")
+	}
+	if says, ok := member(members, "issuer"); !ok || says != issuer {
+		return "", fmt.Errorf("is not about this issuer: it says that its issuer is %.200q, not %q", says, issuer)
+	}
+	uri, ok := member(members, "jwks_uri")
+	if !ok || uri == "" {
+		return "", errors.New("names no jwks_uri")
+	}
+	return uri, nil
 }
 
 func member(document map[string]json.RawMessage, name string) (string, bool) {

@@ -18,9 +18,10 @@ func newLogger(log *slog.Logger) hclog.Logger {
 
 type lineWriter struct{ log *slog.Logger }
 
+// To Raft it is an error when a node cannot be reached; to us it is a reason to look.
 var levels = map[string]slog.Level{
 	"[TRACE]": slog.LevelDebug, "[DEBUG]": slog.LevelDebug, "[INFO]": slog.LevelInfo,
-	"[WARN]": slog.LevelWarn, "[ERROR]": slog.LevelError,
+	"[WARN]": slog.LevelWarn, "[ERROR]": slog.LevelWarn,
 }
 
 func (w lineWriter) Write(line []byte) (int, error) {
