@@ -61,8 +61,7 @@ func (f *Fetcher) control(_, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return err
 	}
-	// A prefix contains no address with a zone.
-	if ip := at.Addr().Unmap().WithZone(""); !f.allowPrivate && !public(ip) {
+	if ip := at.Addr(); !f.allowPrivate && !public(ip) {
 		return fmt.Errorf("%s is a private address; start the node with --fetch-private if issuers are there on purpose", ip)
 	}
 	return nil
@@ -82,6 +81,7 @@ var notPublic = []netip.Prefix{
 }
 
 func public(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("") // a prefix contains neither the mapped form nor one with a zone
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
 		return false
 	}
@@ -126,7 +126,7 @@ func (f *Fetcher) Fetch(ctx context.Context, i record.Issuer) (jwks []byte, fres
 			return nil, 0, fmt.Errorf("issuer %s: its metadata: %w", i.ID, err)
 		}
 	}
-	body, response, err := f.get(ctx, from, scheme, maxJWKS)
+	body, response, err := f.get(ctx, from, scheme, maxJWKS) //nolint:bodyclose // get has read and closed it
 	if err != nil {
 		return nil, 0, fmt.Errorf("issuer %s: its keys: %w", i.ID, err)
 	}
@@ -135,7 +135,7 @@ func (f *Fetcher) Fetch(ctx context.Context, i record.Issuer) (jwks []byte, fres
 
 // discover returns the jwks_uri, and the scheme over which it was learned.
 func (f *Fetcher) discover(ctx context.Context, i record.Issuer) (uri, scheme string, err error) {
-	body, response, err := f.get(ctx, i.Discovery, "", maxDocument)
+	body, response, err := f.get(ctx, i.Discovery, "", maxDocument) //nolint:bodyclose // get has read and closed it
 	if err != nil {
 		return "", "", err
 	}

@@ -38,12 +38,15 @@ func closed(t testing.TB, s *store.Store) {
 	}
 }
 
+// padding makes a commit longer than a block of the disk, so that a crash can cut it.
+var padding = make([]byte, 6<<10)
+
 // commit writes the index under the key of every record, so that they must agree.
 func commit(t testing.TB, s *store.Store, index uint64, keys ...string) {
 	t.Helper()
 	b := s.Begin()
 	for _, k := range keys {
-		if err := b.Put([]byte(k), binary.BigEndian.AppendUint64(nil, index)); err != nil {
+		if err := b.Put([]byte(k), append(binary.BigEndian.AppendUint64(nil, index), padding...)); err != nil {
 			t.Fatal(err)
 		}
 	}
