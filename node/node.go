@@ -148,7 +148,7 @@ func (n *Node) openPeers(ctx context.Context) error {
 	identity := peer.Identity{ID: material.NodeID, Certificate: material.Certificate, Authorities: material.Authorities}
 	n.peers, err = peer.Listen(n.config.address(peerPort), identity, n.around.Log)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; stop what uses it, or give another --port", err)
 	}
 	n.opened(n.peers.Close)
 	n.roster, err = roster.Start(roster.Config{

@@ -209,7 +209,7 @@ func TestDataDirectoryOfAnotherNode(t *testing.T) {
 	if err := start(func(c *node.Config) { c.NodeID = "n2" }); !strings.Contains(err.Error(), "belongs to node n1") {
 		t.Error(err)
 	}
-	if err := start(func(c *node.Config) { c.DataDir = t.TempDir() }); !strings.Contains(err.Error(), "in use") {
+	if err := start(func(c *node.Config) { c.DataDir = t.TempDir() }); !strings.Contains(err.Error(), "give another --port") {
 		t.Error(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ const (
 	kid         = "demo-1"
 	maxForm     = 16 << 10
 	headerLimit = 5 * time.Second
+	readLimit   = 10 * time.Second
+	idleLimit   = time.Minute
+	closeLimit  = time.Second // for answers under way
 )
 
 // Secrets are what the issuer must keep to be the same after a restart.
@@ -69,15 +73,28 @@ type Issuer struct {
 	wg      sync.WaitGroup
 }
 
-// Start serves on the listener, whose address is the issuer's name. The caller closes it.
-func Start(l net.Listener, s Secrets, now func() time.Time, log *slog.Logger) (*Issuer, error) {
+// signingKey checks the secrets and returns the key among them. An empty one would be matched
+// by a client that sends none.
+func (s Secrets) signingKey() (*ecdsa.PrivateKey, error) {
+	if s.ClientID == "" || s.ClientSecret == "" || s.Audience == "" {
+		return nil, errors.New("demo issuer: its client, secret or audience is missing")
+	}
 	parsed, err := x509.ParsePKCS8PrivateKey(s.Key)
 	if err != nil {
 		return nil, fmt.Errorf("demo issuer: its key: %w", err)
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("demo issuer: its key is not an ECDSA key")
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("demo issuer: its key is not an ECDSA key on P-256")
+	}
+	return key, nil
+}
+
+// Start serves on the listener, whose address is the issuer's name. The caller closes it.
+func Start(l net.Listener, s Secrets, now func() time.Time, log *slog.Logger) (*Issuer, error) {
+	key, err := s.signingKey()
+	if err != nil {
+		return nil, err
 	}
 	jwks, err := keyset.PublicJWKS(map[string]crypto.PublicKey{kid: &key.PublicKey})
 	if err != nil {
@@ -89,7 +106,10 @@ func Start(l net.Listener, s Secrets, now func() time.Time, log *slog.Logger) (*
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", i.metadata)
 	mux.HandleFunc("GET /jwks", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, json.RawMessage(i.jwks)) })
 	mux.HandleFunc("POST /token", i.token)
-	i.server = &http.Server{Handler: mux, ReadHeaderTimeout: headerLimit, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	i.server = &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerLimit, ReadTimeout: readLimit, WriteTimeout: readLimit, IdleTimeout: idleLimit,
+		MaxHeaderBytes: maxForm, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
 	i.wg.Go(func() {
 		if err := i.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the demo issuer stopped", "error", err)
@@ -107,11 +127,15 @@ func (i *Issuer) TokenURL() string { return i.url + "/token" }
 // Discovery is its metadata document.
 func (i *Issuer) Discovery() string { return i.url + "/.well-known/openid-configuration" }
 
-// Close stops it and waits.
+// Close stops it and waits, a second at most for clients: one that opened a connection and
+// says nothing is no reason to wait longer, nor an error.
 func (i *Issuer) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), headerLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	err := i.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = i.server.Close()
+	}
 	i.wg.Wait()
 	return err
 }
@@ -128,16 +152,25 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 
 // token is the token endpoint (RFC 6749 section 4.4.2).
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		refuse(w, http.StatusBadRequest, "invalid_request")
 		return
 	}
-	id, secret, ok := r.BasicAuth()
-	if !ok {
-		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	for _, values := range r.PostForm {
+		if len(values) > 1 { // RFC 6749 section 3.2
+			refuse(w, http.StatusBadRequest, "invalid_request")
+			return
+		}
 	}
-	if !same(id, i.secrets.ClientID) || !same(secret, i.secrets.ClientSecret) {
+	id, secret, ok := credentials(r)
+	if !ok {
+		refuse(w, http.StatusBadRequest, "invalid_request")
+		return
+	}
+	rightID, rightSecret := same(id, i.secrets.ClientID), same(secret, i.secrets.ClientSecret)
+	if !rightID || !rightSecret {
 		w.Header().Set("WWW-Authenticate", `Basic realm="demo"`)
 		refuse(w, http.StatusUnauthorized, "invalid_client")
 		return
@@ -161,13 +194,28 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusInternalServerError, "server_error")
 		return
 	}
-	w.Header().Set("Cache-Control", "no-store")
 	write(w, http.StatusOK, map[string]any{
 		"access_token": token, "token_type": "Bearer", "expires_in": int(Life.Seconds()), "scope": strings.Join(scopes, " "),
 	})
 }
 
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+// credentials reads the client's id and secret from the header, where they are encoded as in a
+// form (RFC 6749 section 2.3.1), or from the form; false if they are in both or unreadable.
+func credentials(r *http.Request) (id, secret string, ok bool) {
+	id, secret, ok = r.BasicAuth()
+	if !ok {
+		return r.PostForm.Get("client_id"), r.PostForm.Get("client_secret"), true
+	}
+	id, idErr := url.QueryUnescape(id)
+	secret, secretErr := url.QueryUnescape(secret)
+	return id, secret, idErr == nil && secretErr == nil && !r.PostForm.Has("client_secret")
+}
+
+// same takes the same time whatever the strings are, and however long.
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
 
 // Token makes an access token for its client (RFC 9068).
 func (i *Issuer) Token(scopes []string) (string, error) {
