@@ -203,3 +203,15 @@ func TestLifetimeOfTokensFromBeforeARaise(t *testing.T) {
 		t.Errorf("issued after the raise: %s, want 24h", got)
 	}
 }
+
+func TestKeyAfter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		small := rapid.SampledFrom([]byte{0, 1, 0xfe, 0xff})
+		prefix, key := rapid.SliceOfN(small, 1, 3).Draw(t, "prefix"), rapid.SliceOfN(small, 0, 4).Draw(t, "key")
+		end := record.KeyAfter(prefix)
+		within := bytes.Compare(key, prefix) >= 0 && (end == nil || bytes.Compare(key, end) < 0)
+		if within != bytes.HasPrefix(key, prefix) {
+			t.Fatalf("%x in [%x, %x): %v", key, prefix, end, within)
+		}
+	})
+}

@@ -34,6 +34,17 @@ func (t Table) Key(parts ...[]byte) []byte {
 	return k
 }
 
+// KeyAfter is the first key after all that begin with the prefix; nil if there is none.
+func KeyAfter(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
 // Bytes is the sortable form of the bucket.
 func (b Bucket) Bytes() []byte { return binary.BigEndian.AppendUint32(nil, uint32(b)) }
 

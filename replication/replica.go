@@ -56,9 +56,6 @@ func Open(c Config, p Parts) (*Replica, error) {
 	return r, nil
 }
 
-// Leader is the id of the node that this one believes to lead; empty if it knows none.
-func (r *Replica) Leader() string { return r.consensus.Leader() }
-
 // Leads tells whether this node believes that it leads.
 func (r *Replica) Leads() bool { return r.consensus.IsLeader() }
 

@@ -80,7 +80,7 @@ func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) 
 // stored reads the revocation with the greatest cut-off of the digest in the bucket.
 func (v *View) stored(b record.Bucket, d record.Digest, issuedAt int64) (r record.Revocation, found bool, err error) {
 	from := record.TableRevocations.Key(b.Bytes(), d[:])
-	err = v.store.Scan(from, after(from), func(_, value []byte) (bool, error) {
+	err = v.store.Scan(from, record.KeyAfter(from), func(_, value []byte) (bool, error) {
 		var candidate record.Revocation
 		if err := record.Decode(value, &candidate); err != nil {
 			return false, err
@@ -202,15 +202,4 @@ func list[T any](s *store.Store, t record.Table, above string, limit int, keep f
 		return true, nil
 	})
 	return items, err
-}
-
-// after is the first key that does not begin with the prefix.
-func after(prefix []byte) []byte {
-	end := append([]byte(nil), prefix...)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return end[:i+1]
-		}
-	}
-	return nil
 }

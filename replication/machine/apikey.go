@@ -130,7 +130,7 @@ func (x *change) isAdmin(k *record.APIKey) bool {
 func (x *change) anotherAdmin(than string) error {
 	found := false
 	from := []byte{byte(record.TableKeys)}
-	err := x.state.Scan(from, following(from), func(_, value []byte) (bool, error) {
+	err := x.state.Scan(from, record.KeyAfter(from), func(_, value []byte) (bool, error) {
 		var k record.APIKey
 		if err := record.Decode(value, &k); err != nil {
 			return false, err

@@ -37,7 +37,7 @@ func (x *change) deleteConsumer(b record.DeleteConsumer) error {
 	}
 	var keys []string
 	prefix := memberKey(c.ID, "")
-	err = x.state.Scan(prefix, following(prefix), func(key, _ []byte) (bool, error) {
+	err = x.state.Scan(prefix, record.KeyAfter(prefix), func(key, _ []byte) (bool, error) {
 		keys = append(keys, string(key[len(prefix):]))
 		return true, nil
 	})

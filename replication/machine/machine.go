@@ -173,14 +173,3 @@ func put(s State, key []byte, v any) error {
 	}
 	return s.Put(key, b)
 }
-
-// following is the first key after all that begin with the prefix.
-func following(prefix []byte) []byte {
-	end := append([]byte(nil), prefix...)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return end[:i+1]
-		}
-	}
-	return nil
-}

@@ -156,7 +156,7 @@ func (x *change) nextBucket(from record.Bucket) (next record.Bucket, ok bool, er
 
 func (x *change) collect(into []liftedRevocation, b record.Bucket, d record.Digest) ([]liftedRevocation, error) {
 	prefix := record.TableRevocations.Key(b.Bytes(), d[:])
-	err := x.state.Scan(prefix, following(prefix), func(key, value []byte) (bool, error) {
+	err := x.state.Scan(prefix, record.KeyAfter(prefix), func(key, value []byte) (bool, error) {
 		l := liftedRevocation{key: append([]byte(nil), key...)}
 		if err := record.Decode(value, &l.revocation); err != nil {
 			return false, err
