@@ -14,11 +14,14 @@ import (
 	"time"
 )
 
-// DefaultTimeout of a request, if Options names none.
-const DefaultTimeout = 15 * time.Second
+// What Options mean that name none.
+const (
+	DefaultTimeout   = 15 * time.Second // of a request to one address
+	DefaultUserAgent = "veto-client"
+)
 
 const (
-	maxAnswer = 64 << 20
+	maxAnswer = 64 << 20 // bytes
 	maxText   = 300
 )
 
@@ -29,8 +32,11 @@ type Options struct {
 	Control, Data []string
 	// Token is an operator's API key; needed for the control plane only.
 	Token string
-	// HTTP is used for requests; one with DefaultTimeout if nil.
+	// HTTP is used for requests; one with DefaultTimeout if nil. It is copied, and redirects
+	// are not followed whatever it says: see read.
 	HTTP *http.Client
+	// UserAgent names the program that asks; DefaultUserAgent if empty.
+	UserAgent string
 }
 
 // Client may be used from anywhere at once.
@@ -41,6 +47,12 @@ func New(o Options) *Client {
 	if o.HTTP == nil {
 		o.HTTP = &http.Client{Timeout: DefaultTimeout}
 	}
+	if o.UserAgent == "" {
+		o.UserAgent = DefaultUserAgent
+	}
+	own := *o.HTTP
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	o.HTTP = &own
 	return &Client{o}
 }
 
@@ -51,6 +63,8 @@ type Error struct {
 	Code   string `json:"code"`
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
+	// RequestID names the request in the node's log; empty if the node gave none.
+	RequestID string `json:"request_id"`
 	// Errors are the members of a request that were wrong, if there are several.
 	Errors []struct {
 		Message  string `json:"message"`
@@ -65,6 +79,9 @@ func (e *Error) Error() string {
 	}
 	if text == "" {
 		text = e.Title
+	}
+	if e.RequestID != "" {
+		return fmt.Sprintf("%s (%d, %s)", text, e.Status, e.RequestID)
 	}
 	return fmt.Sprintf("%s (%d)", text, e.Status)
 }
@@ -86,17 +103,22 @@ func (c *Client) do(ctx context.Context, addresses []string, r request, out any)
 			return err
 		}
 	}
+	if len(addresses) == 0 {
+		return errors.New("no address of the cluster was given")
+	}
 	key := rand.Text()
-	last := errors.New("no address of the cluster was given")
+	var failed []error
 	for _, base := range addresses {
 		response, err := c.send(ctx, base, r, body, key) //nolint:bodyclose // read closes it
-		if err != nil {
-			last = err
-			continue
+		if err == nil {
+			return read(response, out)
 		}
-		return read(response, out)
+		failed = append(failed, err)
+		if ctx.Err() != nil {
+			break // nobody waits for the answer of the next
+		}
 	}
-	return last
+	return errors.Join(failed...)
 }
 
 func (c *Client) send(ctx context.Context, base string, r request, body []byte, key string) (*http.Response, error) {
@@ -108,6 +130,7 @@ func (c *Client) send(ctx context.Context, base string, r request, body []byte, 
 	if err != nil {
 		return nil, fmt.Errorf("%s is not the address of a cluster", base)
 	}
+	req.Header.Set("User-Agent", c.options.UserAgent)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -125,11 +148,18 @@ func (c *Client) send(ctx context.Context, base string, r request, body []byte, 
 	return response, nil
 }
 
+// read takes the answer. A redirect is none: to follow it would hand the credential to whom it
+// names, and believe the verdict that comes back.
 func read(response *http.Response, out any) error {
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	switch {
+	case err != nil:
 		return fmt.Errorf("the answer was cut off: %w", err)
+	case len(body) > maxAnswer:
+		return fmt.Errorf("the answer is longer than %d MiB; ask for less at a time", maxAnswer>>20)
+	case response.StatusCode >= http.StatusMultipleChoices && response.StatusCode < http.StatusBadRequest:
+		return &Error{Status: response.StatusCode, Title: "this address sends elsewhere, and credentials are not sent after it; give the address of a node"}
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		problem := &Error{}

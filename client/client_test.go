@@ -2,14 +2,17 @@ package client_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"veto/client"
+	"veto/validate"
 )
 
 // U1
@@ -77,5 +80,80 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 	_, err = client.New(client.Options{Control: []string{refused.URL}}).Issuers(t.Context())
 	if !errors.As(err, &problem) || problem.Status != http.StatusForbidden || problem.Code != "forbidden" {
 		t.Errorf("%v", err)
+	}
+}
+
+// U3
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	var reached atomic.Bool
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reached.Store(true)
+		_, _ = w.Write([]byte(`{"outcome":"allow","code":"ok"}`))
+	}))
+	defer stranger.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		node := httptest.NewServer(http.RedirectHandler(stranger.URL, status))
+		follows := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}
+		for _, h := range []*http.Client{nil, follows} {
+			c := client.New(client.Options{Control: []string{node.URL}, Data: []string{node.URL}, Token: "veto_op_secret", HTTP: h})
+			v, errData := c.Validate(t.Context(), client.Question{Credential: "secret"})
+			_, errControl := c.Issuers(t.Context())
+			if errData == nil || errControl == nil || v.Outcome == validate.Allow || reached.Load() {
+				t.Errorf("%d: %s %v %v, the other server was asked: %v", status, v.Outcome, errData, errControl, reached.Load())
+			}
+		}
+		node.Close()
+	}
+}
+
+// U4
+func TestPartOfAnAnswerIsNone(t *testing.T) {
+	long := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"items":[]}`))
+		// JSON allows spaces at the end: the part that fits would be an answer.
+		spaces := []byte(strings.Repeat(" ", 1<<20))
+		for range 65 {
+			if _, err := w.Write(spaces); err != nil {
+				return
+			}
+		}
+	}))
+	defer long.Close()
+	short := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write([]byte(`{"items":[]}`))
+	}))
+	defer short.Close()
+	for at, want := range map[string]string{long.URL: "longer than 64 MiB", short.URL: "cut off"} {
+		_, err := client.New(client.Options{Control: []string{at}}).Issuers(t.Context())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestEveryAddressThatFailedIsNamed(t *testing.T) {
+	c := client.New(client.Options{Control: []string{"http://127.0.0.1:1", "http://127.0.0.2:1"}})
+	_, err := c.Issuers(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") || !strings.Contains(err.Error(), "127.0.0.2:1") {
+		t.Errorf("%v", err)
+	}
+	if _, err := client.New(client.Options{}).Issuers(t.Context()); err == nil {
+		t.Error("no address, and no error")
+	}
+}
+
+func TestProblemNamesTheRequest(t *testing.T) {
+	var agent atomic.Value
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent.Store(r.UserAgent())
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, `{"status":503,"code":"unavailable","detail":"no leader","request_id":"req_1"}`)
+	}))
+	defer node.Close()
+	_, err := client.New(client.Options{Control: []string{node.URL}, UserAgent: "tool/1"}).Issuers(t.Context())
+	var problem *client.Error
+	if !errors.As(err, &problem) || problem.RequestID != "req_1" || !strings.Contains(err.Error(), "req_1") || agent.Load() != "tool/1" {
+		t.Errorf("%v, asked by %v", err, agent.Load())
 	}
 }

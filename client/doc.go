@@ -10,4 +10,9 @@
 //	    TestChangeIsSentAgainWithTheSameKey
 //	U2  A secret is never part of an error.
 //	    TestErrorsHoldNoSecret
+//	U3  A credential goes to the addresses that were given and nowhere else: no redirect is
+//	    followed, and none is an answer.
+//	    TestRedirectsAreNotFollowed
+//	U4  An answer that is too long or cut off is an error, never a shorter answer.
+//	    TestPartOfAnAnswerIsNone
 package client
