@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -74,7 +75,7 @@ func (d *delegate) KnownServers() map[raft.ServerID]*autopilot.Server {
 	for _, k := range d.survey.Known() {
 		servers[raft.ServerID(k.ID)] = &autopilot.Server{
 			ID: raft.ServerID(k.ID), Name: k.ID, Address: raft.ServerAddress(k.Address),
-			NodeStatus: statusOf(k), Version: k.Version, RaftVersion: 3,
+			NodeStatus: statusOf(k), NodeType: typeOf(k.Replica), Version: k.Version, RaftVersion: 3,
 			IsLeader: k.ID == leader, Ext: k.Replica,
 		}
 	}
@@ -115,18 +116,36 @@ func (d *delegate) RemoveFailedServer(s *autopilot.Server) {
 
 const nodeReplica autopilot.NodeType = "replica"
 
-// promoter promotes what autopilot's stable promoter does, except replicas.
+func typeOf(replica bool) autopilot.NodeType {
+	if replica {
+		return nodeReplica
+	}
+	return autopilot.NodeVoter
+}
+
+// promoter promotes what autopilot's stable promoter does, except replicas, and lets nobody be
+// removed who may yet come back.
 type promoter struct{ *autopilot.StablePromoter }
 
 func (promoter) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.ServerID]autopilot.NodeType {
 	types := map[raft.ServerID]autopilot.NodeType{}
 	for id, server := range s.Servers {
-		types[id] = autopilot.NodeVoter
-		if replica, _ := server.Server.Ext.(bool); replica {
-			types[id] = nodeReplica
-		}
+		replica, _ := server.Server.Ext.(bool)
+		types[id] = typeOf(replica)
 	}
 	return types
+}
+
+// FilterFailedServerRemovals leaves those that failed or left. Autopilot takes everyone who is
+// not alive for failed, and for stale whom the survey did not name this time.
+func (promoter) FilterFailedServerRemovals(_ *autopilot.Config, _ *autopilot.State, f *autopilot.FailedServers) *autopilot.FailedServers {
+	mayComeBack := func(s *autopilot.Server) bool {
+		return s.NodeStatus != autopilot.NodeFailed && s.NodeStatus != autopilot.NodeLeft
+	}
+	return &autopilot.FailedServers{
+		FailedVoters:    slices.DeleteFunc(f.FailedVoters, mayComeBack),
+		FailedNonVoters: slices.DeleteFunc(f.FailedNonVoters, mayComeBack),
+	}
 }
 
 func (promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {

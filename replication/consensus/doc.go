@@ -20,4 +20,7 @@
 //	    TestFarBehindNodeGetsTheState
 //	C4  After the state machine failed, nothing more is applied and the log is not cut.
 //	    TestFailedStateMachineStops
+//	C5  Only a node that has been dead for long enough is removed, and none while fewer voters
+//	    than wanted would be left.
+//	    TestPilotRemovesTheDeadOnly
 package consensus
