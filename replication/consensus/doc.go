@@ -23,4 +23,6 @@
 //	C5  Only a node that has been dead for long enough is removed, and none while fewer voters
 //	    than wanted would be left.
 //	    TestPilotRemovesTheDeadOnly
+//	C6  A log that was damaged, other than by a last write that was torn, is refused.
+//	    TestDamagedLogIsRefused, FuzzDamage
 package consensus
