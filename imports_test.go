@@ -59,6 +59,7 @@ var owners = map[string][]string{
 	"github.com/fxamacker/cbor":           {"record"},
 	"github.com/valyala/fasthttp":         {"node/httpapi/data"},
 	"github.com/danielgtaylor/huma":       {"node/httpapi/control"},
+	"github.com/go-json-experiment/json":  {"node/httpapi/control"},
 	"github.com/prometheus":               {"node"},
 	"github.com/spf13":                    {"cmd/veto"},
 	"github.com/knadh/koanf":              {"cmd/veto"},

@@ -51,6 +51,8 @@ type Config struct {
 	ServeStale   bool          `koanf:"serve_stale"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
+	// Pprof shows the process's profiles to admins on the control plane.
+	Pprof bool `koanf:"pprof"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel  string `koanf:"log_level"`
 	LogFormat string `koanf:"log_format"`

@@ -82,12 +82,12 @@ func (n *Node) serveControl(l net.Listener, config *tls.Config) {
 	}
 	server := &http.Server{
 		Handler: control.New(control.Config{
-			Proposer: n.replica, Validator: n.validator, Issuers: n.view, Keys: n.view, Revocations: n.view,
-			Cluster: n.replica, Trail: n.view, ParseJWKS: keyset.Parse, Refresh: n.refreshOne,
+			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: n.replica,
+			ParseJWKS: keyset.Parse, Refresh: n.refreshOne,
 			NewKey: func(prefix string) (string, record.KeyHash, string, error) {
 				return apikey.Generate(rand.Reader, prefix)
 			},
-			NewID: newID, Metrics: n.metrics.handler(), Ready: n.checks,
+			NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
 			Now: n.around.Now, Version: n.around.Version, Log: n.around.Log,
 		}),
 		ReadHeaderTimeout: headerLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeaders,

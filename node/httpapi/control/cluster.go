@@ -51,7 +51,7 @@ func (x *control) listAudit(_ context.Context, in *Page) (*list[record.Audit], e
 			return nil, record.Invalid("cursor: is not one that this list gave")
 		}
 	}
-	items, err := x.Trail.Audit(record.Revision(above), in.Limit+1)
+	items, err := x.Records.Audit(record.Revision(above), in.Limit+1)
 	return pageOf(items, in.Limit, func(a record.Audit) string { return headerOf(a.Revision) }), err
 }
 

@@ -26,12 +26,12 @@ func (x *control) consumers() {
 }
 
 func (x *control) listConsumers(_ context.Context, in *Page) (*list[record.Consumer], error) {
-	items, err := x.Keys.Consumers(in.Cursor, in.Limit+1)
+	items, err := x.Records.Consumers(in.Cursor, in.Limit+1)
 	return pageOf(items, in.Limit, func(c record.Consumer) string { return c.ID }), err
 }
 
 func (x *control) getConsumer(_ context.Context, in *ConsumerID) (*consumerAnswer, error) {
-	c, ok := x.Keys.Consumer(in.ID)
+	c, ok := x.Records.Consumer(in.ID)
 	if !ok {
 		return nil, record.NotFound("there is no consumer %s", in.ID)
 	}
@@ -57,7 +57,7 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 		return nil, err
 	}
 	c.Revision = result.Revision // unless this node knows more
-	if stored, ok := x.Keys.Consumer(c.ID); ok {
+	if stored, ok := x.Records.Consumer(c.ID); ok {
 		c = *stored
 	}
 	return &consumerAnswer{Revision: headerOf(result.Revision), Body: c}, nil

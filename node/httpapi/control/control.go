@@ -2,6 +2,8 @@ package control
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"veto/node/httpapi"
 	"veto/record"
@@ -60,15 +63,20 @@ type Trail interface {
 	Audit(above record.Revision, limit int) ([]record.Audit, error)
 }
 
+// Records reads all that the cluster has agreed on.
+type Records interface {
+	Issuers
+	Keys
+	Revocations
+	Trail
+}
+
 // Config is what the control plane is made of.
 type Config struct {
-	Proposer    Proposer
-	Validator   Validator
-	Issuers     Issuers
-	Keys        Keys
-	Revocations Revocations
-	Cluster     Cluster
-	Trail       Trail
+	Proposer  Proposer
+	Validator Validator
+	Records   Records
+	Cluster   Cluster
 	// ParseJWKS reads an inline JWK set.
 	ParseJWKS func([]byte) ([]record.SigningKey, error)
 	// Refresh fetches an issuer's keys and has the cluster agree on them. It blocks.
@@ -106,6 +114,8 @@ func New(c Config) http.Handler {
 	settings.Transformers = []huma.Transformer{problems}
 	settings.DocsPath, settings.SchemasPath = "", ""
 	settings.RejectUnknownQueryParameters = true
+	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: strictly}
+	settings.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	settings.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles."},
 	}
@@ -122,6 +132,15 @@ func New(c Config) http.Handler {
 		x.pprof(mux)
 	}
 	return x.around(mux)
+}
+
+// strictly refuses a body that two readers could understand differently: with a member that is
+// there twice, or text that is not UTF-8.
+func strictly(body []byte, into any) error {
+	if !jsontext.Value(body).IsValid() {
+		return errors.New("not strict JSON")
+	}
+	return json.Unmarshal(body, into)
 }
 
 // pprof shows the process from inside. A profile may hold any secret that is in memory, so it

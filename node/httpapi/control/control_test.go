@@ -52,7 +52,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	}
 	c := p.cluster
 	config := control.Config{
-		Proposer: c, Issuers: c, Keys: c, Revocations: c, Cluster: c, Trail: c,
+		Proposer: c, Records: c, Cluster: c,
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust), apikey.New(c)),
 		ParseJWKS: keyset.Parse,
 		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },

@@ -45,12 +45,12 @@ func (x *control) issuers() {
 }
 
 func (x *control) listIssuers(_ context.Context, _ *struct{}) (*list[record.Issuer], error) {
-	all := x.Issuers.Issuers()
+	all := x.Records.Issuers()
 	return pageOf(all, len(all), func(i record.Issuer) string { return i.ID }), nil
 }
 
 func (x *control) issuer(id string) (record.Issuer, error) {
-	for _, i := range x.Issuers.Issuers() {
+	for _, i := range x.Records.Issuers() {
 		if i.ID == id {
 			return i, nil
 		}
@@ -112,7 +112,7 @@ func (x *control) listSigningKeys(_ context.Context, in *IssuerID) (*list[record
 	if _, err := x.issuer(in.ID); err != nil {
 		return nil, err
 	}
-	keys, _ := x.Issuers.SigningKeys(in.ID)
+	keys, _ := x.Records.SigningKeys(in.ID)
 	return pageOf(keys.Keys, len(keys.Keys), func(k record.SigningKey) string { return k.KID }), nil
 }
 

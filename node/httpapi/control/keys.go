@@ -80,7 +80,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	if result.Repeated {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
-	stored, ok, err := x.Keys.Key(result.Ref)
+	stored, ok, err := x.Records.Key(result.Ref)
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +101,12 @@ func (x *control) listKeys(_ context.Context, in *struct {
 	Consumer string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 },
 ) (*list[record.APIKey], error) {
-	items, err := x.Keys.Keys(in.Consumer, in.Cursor, in.Limit+1)
+	items, err := x.Records.Keys(in.Consumer, in.Cursor, in.Limit+1)
 	return pageOf(items, in.Limit, func(k record.APIKey) string { return k.ID }), err
 }
 
 func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
-	k, ok, err := x.Keys.Key(in.ID)
+	k, ok, err := x.Records.Key(in.ID)
 	if err == nil && !ok {
 		err = record.NotFound("there is no API key %s", in.ID)
 	}
@@ -135,7 +135,7 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	k, ok, err := x.Keys.Key(in.ID)
+	k, ok, err := x.Records.Key(in.ID)
 	if err == nil && !ok {
 		err = record.NotFound("the API key was changed, and is not there any more")
 	}

@@ -116,7 +116,7 @@ func fieldError(d *huma.ErrorDetail) httpapi.FieldError {
 	if !named {
 		message := d.Message
 		if part == "body" && d.Value != nil {
-			message = "cannot be read: it is not JSON, or a value in it is not of its form"
+			message = "cannot be read: it is not JSON, a member is there twice, or a value is not of its form"
 		}
 		return httpapi.FieldError{Location: part, Message: message}
 	}

@@ -124,10 +124,10 @@ func (x *control) receipt(ctx context.Context, n record.Name, at record.Revision
 	on, pending := x.Cluster.EnforcedOn(ctx, at, all)
 	out := &receiptAnswer{Revision: headerOf(at)}
 	out.Body = record.Receipt{
-		ID: x.Revocations.RevocationID(n), Revision: at, State: "committed", EnforcedOn: on, PendingOn: pending,
+		ID: x.Records.RevocationID(n), Revision: at, State: "committed", EnforcedOn: on, PendingOn: pending,
 	}
 	if d, err := record.ParseRevocationID(out.Body.ID); err == nil {
-		if stored, ok, err := x.Revocations.Revocation(d); err == nil && ok {
+		if stored, ok, err := x.Records.Revocation(d); err == nil && ok {
 			out.Body.KeptUntil = stored.KeptUntil
 		}
 	}
@@ -135,11 +135,11 @@ func (x *control) receipt(ctx context.Context, n record.Name, at record.Revision
 }
 
 func (x *control) show(r record.Revocation) revocation {
-	return revocation{ID: x.Revocations.RevocationID(r.Name), Revocation: r}
+	return revocation{ID: x.Records.RevocationID(r.Name), Revocation: r}
 }
 
 func (x *control) listRevocations(_ context.Context, in *Page) (*list[revocation], error) {
-	items, next, err := x.Revocations.Revocations(in.Cursor, in.Limit)
+	items, next, err := x.Records.Revocations(in.Cursor, in.Limit)
 	out := &list[revocation]{}
 	out.Body.Items, out.Body.NextCursor = []revocation{}, next
 	for _, r := range items {
@@ -153,7 +153,7 @@ func (x *control) getRevocation(_ context.Context, in *RevocationID) (*revocatio
 	if err != nil {
 		return nil, err
 	}
-	r, ok, err := x.Revocations.Revocation(d)
+	r, ok, err := x.Records.Revocation(d)
 	if err == nil && !ok {
 		err = record.NotFound("there is no revocation %s", in.ID)
 	}
