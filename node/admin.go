@@ -2,7 +2,6 @@ package node
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"veto/record"
+	"veto/replication/store"
 	"veto/validate/apikey"
 )
 
@@ -19,6 +19,8 @@ import (
 type firstAdmin struct {
 	dir  string
 	show func(secret string)
+	// find finds a key of the cluster.
+	find func(record.KeyHash) (*record.APIKey, bool)
 }
 
 func (a *firstAdmin) path() string { return filepath.Join(a.dir, "admin-token.pending") }
@@ -31,7 +33,7 @@ func (a *firstAdmin) found() (record.Found, error) {
 	if err != nil {
 		return record.Found{}, err
 	}
-	if err := os.WriteFile(a.path(), []byte(secret), 0o600); err != nil {
+	if err := store.ReplaceFile(a.path(), []byte(secret)); err != nil {
 		return record.Found{}, fmt.Errorf("the admin's key: %w", err)
 	}
 	f := record.Found{
@@ -42,27 +44,15 @@ func (a *firstAdmin) found() (record.Found, error) {
 	return f, err
 }
 
-// founded shows the key once the cluster has it.
+// founded is called once the cluster is there. It shows the key if the cluster has it, and
+// drops one that came to nothing, as another node was first.
 func (a *firstAdmin) founded() {
 	secret, err := os.ReadFile(a.path())
 	if err != nil {
-		return // it was shown
+		return // it was shown, or made on another node
 	}
-	a.show(string(secret))
+	if _, ok := a.find(apikey.Hash(string(secret))); ok {
+		a.show(string(secret))
+	}
 	_ = os.Remove(a.path()) // shown twice does no harm
-}
-
-// recover shows a key that a crash kept from being shown, and drops one that came to nothing.
-func (a *firstAdmin) recover(find func(record.KeyHash) (*record.APIKey, bool)) error {
-	secret, err := os.ReadFile(a.path())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("the admin's key: %w", err)
-	}
-	if _, ok := find(apikey.Hash(string(secret))); ok {
-		a.founded()
-	}
-	return nil
 }

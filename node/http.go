@@ -119,7 +119,7 @@ func (n *Node) checks() []httpapi.Check {
 	if f.AsOf.IsZero() {
 		fresh.Detail = "the node has not heard of the leader"
 	} else {
-		age := n.around.Now().Sub(f.AsOf).Round(time.Millisecond)
+		age := f.Age(n.around.Now()).Round(time.Millisecond)
 		fresh.OK = fresh.OK || age <= n.config.MaxStaleness
 		fresh.Detail = fmt.Sprintf("as of %s ago; at most %s", age, n.config.MaxStaleness)
 	}

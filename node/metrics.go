@@ -57,8 +57,8 @@ func (n *Node) gauges() []gauge {
 		{"veto_revision", "Last revision in force on this node.", func() float64 { return float64(n.view.Freshness().Revision) }},
 		{"veto_ready", "1 once the node has caught up.", func() float64 { return yes(n.view.Freshness().Ready) }},
 		{"veto_staleness_seconds", "Age of the state's as-of time; -1 when unknown.", func() float64 {
-			if at := n.view.Freshness().AsOf; !at.IsZero() {
-				return max(n.around.Now().Sub(at).Seconds(), 0)
+			if f := n.view.Freshness(); !f.AsOf.IsZero() {
+				return max(f.Age(n.around.Now()).Seconds(), 0)
 			}
 			return -1
 		}},

@@ -232,7 +232,7 @@ func (n *Node) join(ctx context.Context) {
 		pause := joinAgain
 		if !n.met() {
 			if _, err := n.roster.Join(addresses); err != nil {
-				n.around.Log.Info("no other node answers yet; trying again", "join", addresses)
+				n.around.Log.Info("no other node answers yet; trying again", "join", addresses, "error", err)
 			}
 			if !n.met() {
 				pause = joinRetry
@@ -257,14 +257,14 @@ func (n *Node) met() bool {
 
 // openReplica takes part in the cluster.
 func (n *Node) openReplica(context.Context) error {
-	admin := &firstAdmin{dir: n.config.DataDir, show: n.around.AdminToken}
+	admin := &firstAdmin{dir: n.config.DataDir, show: n.around.AdminToken, find: n.view.APIKey}
 	var err error
 	n.replica, err = replication.Open(replication.Config{
 		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.config.Role),
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
 		Found: admin.found, Founded: admin.founded,
-		WhileLeading: []func(replication.Leadership){n.refreshKeys},
+		WhileLeading: []func(context.Context){n.refreshKeys},
 		Failed:       n.fail, Now: n.around.Now, Log: n.around.Log,
 	}, replication.Parts{
 		Store: n.store, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,
@@ -273,7 +273,7 @@ func (n *Node) openReplica(context.Context) error {
 		return err
 	}
 	n.opened(n.replica.Close)
-	return admin.recover(n.view.APIKey)
+	return nil
 }
 
 func (n *Node) listen(port int) (net.Listener, error) {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"veto/record"
-	"veto/replication"
 	"veto/validate/keyset"
 )
 
@@ -24,12 +23,12 @@ type schedule struct {
 
 // refreshKeys fetches the issuers' keys when they are due, while this node leads: one node
 // fetches, and the log brings the keys to all.
-func (n *Node) refreshKeys(l replication.Leadership) {
+func (n *Node) refreshKeys(ctx context.Context) {
 	plan := map[string]*schedule{}
 	for {
 		next := n.around.Now().Add(lookEvery)
-		for _, i := range l.View.Issuers() {
-			if len(i.JWKS) > 0 {
+		for _, i := range n.view.Issuers() {
+			if i.Inline() {
 				continue
 			}
 			s := plan[i.ID]
@@ -38,14 +37,14 @@ func (n *Node) refreshKeys(l replication.Leadership) {
 				plan[i.ID] = s
 			}
 			if now := n.around.Now(); !now.Before(s.due) {
-				n.refreshDue(l.Context, i, s)
+				n.refreshDue(ctx, i, s)
 			}
 			if s.due.Before(next) {
 				next = s.due
 			}
 		}
 		select {
-		case <-l.Context.Done():
+		case <-ctx.Done():
 			return
 		case <-n.issuersChanged:
 		case <-time.After(max(next.Sub(n.around.Now()), 0)):

@@ -81,8 +81,11 @@ func (k *APIKey) Check() error {
 			return Invalid("roles: %q is not one of admin, revoker, validator, auditor", r)
 		}
 	}
+	if !storable(k.ExpiresAt) {
+		return Invalid("expires_at: out of range")
+	}
 	if err := checkMetadata(k.Metadata); err != nil {
 		return err
 	}
-	return checkLists(map[string][]string{"scopes": k.Scopes})
+	return checkList("scopes", k.Scopes)
 }

@@ -56,6 +56,8 @@ type Audit struct {
 	Action string `json:"action" cbor:"4,keyasint"`
 	// Refs are the ids of the records that it changed; at most the first ten.
 	Refs []string `json:"refs" cbor:"5,keyasint"`
+	// Reason that was given for lifting a revocation.
+	Reason string `json:"reason,omitempty" cbor:"6,keyasint,omitempty"`
 }
 
 // Remembered is what is kept of a request with an Idempotency-Key, for at least a day.
@@ -79,7 +81,8 @@ type Beacon struct {
 	Cluster string `cbor:"1,keyasint"`
 	Leader  string `cbor:"2,keyasint"`
 	Term    uint64 `cbor:"3,keyasint"`
-	// Commit is the commit index at At or later.
+	// Commit is the revision that the leader had applied at At or later: all that it had
+	// answered for before At is in it.
 	Commit Revision  `cbor:"4,keyasint"`
 	At     time.Time `cbor:"5,keyasint"`
 }

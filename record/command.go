@@ -201,8 +201,11 @@ var errShortCommand = errors.New("command: shorter than its header")
 
 // Encode returns the byte form of the command.
 func (c *Command) Encode() ([]byte, error) {
-	if len(c.By) > commandByMaxLen || len(c.Request.Key) > maxRequestKey {
+	if len(c.Request.Key) > maxRequestKey {
 		return nil, Invalid("Idempotency-Key: at most %d bytes", maxRequestKey)
+	}
+	if len(c.By) > commandByMaxLen {
+		return nil, fmt.Errorf("command: who asked for it has a name of %d bytes", len(c.By))
 	}
 	body, err := Encode(c.Body)
 	if err != nil {

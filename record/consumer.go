@@ -36,7 +36,7 @@ func (c *Consumer) Check() error {
 	if err := checkMetadata(c.Metadata); err != nil {
 		return err
 	}
-	return checkLists(map[string][]string{"managers": c.Managers})
+	return checkList("managers", c.Managers)
 }
 
 func checkMetadata(m json.RawMessage) error {

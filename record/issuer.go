@@ -18,25 +18,38 @@ const (
 	maxListItems       = 100
 	maxURL             = 2048
 	maxInlineJWKS      = 256 << 10
+	maxClaimNames      = 8
 )
 
-// Algorithms are the JWS algorithms that an issuer may use (RFC 7518 section 3.1, RFC 8037).
-var Algorithms = []string{
-	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-	"ES256", "ES384", "ES512", "EdDSA",
-}
+// DiscoverByIssuer, as Issuer.Discovery, says that the metadata document is where the issuer's
+// own name says: at the well-known places of OpenID Connect Discovery and of RFC 8414.
+const DiscoverByIssuer = "auto"
 
-// DefaultAlgorithms are those of an issuer that names none.
-var DefaultAlgorithms = []string{"RS256", "ES256", "EdDSA"}
+// Algorithms are the JWS algorithms that an issuer with public keys may use (RFC 7518 section
+// 3.1, RFC 8037); SecretAlgorithms those of one with a shared secret. None is in both.
+var (
+	Algorithms = []string{
+		"RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+		"ES256", "ES384", "ES512", "EdDSA",
+	}
+	SecretAlgorithms = []string{"HS256", "HS384", "HS512"}
+)
+
+// The algorithms of an issuer that names none.
+var (
+	DefaultAlgorithms       = []string{"RS256", "ES256", "EdDSA"}
+	DefaultSecretAlgorithms = []string{"HS256"}
+)
 
 // Issuer is a trusted token issuer: its iss, where its keys come from, and what its tokens
-// must look like. Exactly one of Discovery, JWKSURI and JWKS is set.
+// must look like. Exactly one of Discovery, JWKSURI, JWKS and SharedSecret is set.
 type Issuer struct {
 	// ID names the issuer in paths and logs: 1 to 63 of a-z, 0-9, dash.
 	ID string `json:"id" cbor:"1,keyasint"`
 	// Issuer is the exact value of the tokens' iss claim (RFC 7519 section 4.1.1).
 	Issuer string `json:"issuer" cbor:"2,keyasint"`
-	// Discovery is the URL of the issuer's metadata document, which names its jwks_uri.
+	// Discovery is the URL of the issuer's metadata document, which names its jwks_uri; or
+	// DiscoverByIssuer.
 	Discovery string `json:"discovery,omitempty" cbor:"3,keyasint,omitempty"`
 	// JWKSURI is the URL of the issuer's JWK set (RFC 7517 section 5).
 	JWKSURI string `json:"jwks_uri,omitempty" cbor:"4,keyasint,omitempty"`
@@ -54,13 +67,28 @@ type Issuer struct {
 	MaxLifetime Duration `json:"max_lifetime,omitempty" cbor:"9,keyasint,omitempty"`
 	// Leeway is the clock difference that is forgiven. 30s when zero, at most 5m.
 	Leeway Duration `json:"leeway,omitempty" cbor:"10,keyasint,omitempty"`
-	// AllowNoExpiry admits tokens without exp; their revocations are then kept for good.
-	AllowNoExpiry bool `json:"allow_no_expiry,omitempty" cbor:"11,keyasint,omitempty"`
+	// AllowNoExpiry admits tokens without exp, AllowNoIssuedAt tokens without iat, of which
+	// nobody can tell how long they live. Revocations of the issuer are then kept for good.
+	AllowNoExpiry   bool `json:"allow_no_expiry,omitempty" cbor:"11,keyasint,omitempty"`
+	AllowNoIssuedAt bool `json:"allow_no_issued_at,omitempty" cbor:"18,keyasint,omitempty"`
 	// Revision of the last change. Set when the command is applied.
 	Revision Revision `json:"revision" cbor:"12,keyasint,omitempty"`
 	// ShorterBefore holds, for tokens that were issued before MaxLifetime was raised, the
 	// limit that they are held to still: their revocations were kept no longer than that.
 	ShorterBefore []LifetimeLimit `json:"shorter_before,omitempty" cbor:"13,keyasint,omitempty"`
+	// Preset names a well-known issuer whose ways are filled in where nothing else is said.
+	Preset string `json:"preset,omitempty" cbor:"14,keyasint,omitempty"`
+	// Claims say in which claims its tokens have what Veto looks for.
+	Claims ClaimNames `json:"claims,omitzero" cbor:"15,keyasint,omitzero"`
+	// Required are claims that its tokens must have: with the value as a string, or with any
+	// if it is empty.
+	Required map[string]string `json:"required,omitempty" cbor:"16,keyasint,omitempty"`
+	// SharedSecret says that its tokens are signed with a secret that it shares with the
+	// cluster (HMAC). The secret is its one signing key, and shown to nobody.
+	SharedSecret bool `json:"shared_secret,omitempty" cbor:"17,keyasint,omitempty"`
+	// NoExpiryFrom, if set, is when AllowNoExpiry was turned on: tokens without exp that were
+	// issued before are denied, as their revocations were not kept for good.
+	NoExpiryFrom time.Time `json:"no_expiry_from,omitzero" cbor:"19,keyasint,omitzero"`
 }
 
 // LifetimeLimit holds tokens issued before a time to a lifetime.
@@ -79,9 +107,18 @@ func (i Issuer) WithDefaults() Issuer {
 	}
 	if len(i.Algorithms) == 0 {
 		i.Algorithms = slices.Clone(DefaultAlgorithms)
+		if i.SharedSecret {
+			i.Algorithms = slices.Clone(DefaultSecretAlgorithms)
+		}
 	}
-	return i
+	if i.Discovery == "" && i.JWKSURI == "" && !i.Inline() {
+		i.Discovery = DiscoverByIssuer
+	}
+	return i.withPreset()
 }
+
+// Inline tells whether the issuer's keys are given by an operator, and not fetched.
+func (i *Issuer) Inline() bool { return len(i.JWKS) > 0 || i.SharedSecret }
 
 // LifetimeFor returns the longest lifetime that a token issued at the given time may claim.
 func (i *Issuer) LifetimeFor(issuedAt time.Time) time.Duration {
@@ -112,26 +149,44 @@ func (i *Issuer) Check() error {
 	if d := time.Duration(i.Leeway); d < 0 || d > LongestLeeway {
 		return Invalid("leeway: must be between 0s and %s", Duration(LongestLeeway))
 	}
+	if err := i.checkClaims(); err != nil {
+		return err
+	}
+	may, why := Algorithms, ""
+	if i.SharedSecret {
+		may, why = SecretAlgorithms, " with a shared secret"
+	}
 	for _, a := range i.Algorithms {
-		if !slices.Contains(Algorithms, a) {
-			return Invalid("algorithms: %q is not one of %s", a, strings.Join(Algorithms, ", "))
+		if !slices.Contains(may, a) {
+			return Invalid("algorithms: %q is not one of %s, which an issuer%s may use", a, strings.Join(may, ", "), why)
 		}
 	}
-	return checkLists(map[string][]string{
-		"algorithms": i.Algorithms, "audiences": i.Audiences, "types": i.Types,
-	})
+	if err := checkList("algorithms", i.Algorithms); err != nil {
+		return err
+	}
+	if err := checkList("audiences", i.Audiences); err != nil {
+		return err
+	}
+	return checkList("types", i.Types)
 }
 
 func (i *Issuer) checkSource() error {
 	given := 0
-	for name, raw := range map[string]string{"discovery": i.Discovery, "jwks_uri": i.JWKSURI} {
-		if raw == "" {
-			continue
-		}
+	if i.Discovery == DiscoverByIssuer {
 		given++
-		u, err := url.Parse(raw)
-		if err != nil || len(raw) > maxURL || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil {
-			return Invalid("%s: must be an http or https URL without a user in it", name)
+		if !isURL(i.Issuer) || strings.ContainsAny(i.Issuer, "?#") {
+			return Invalid("the issuer is no URL that tells where its keys are; give exactly one of discovery, jwks_uri, jwks and shared_secret")
+		}
+	} else if i.Discovery != "" {
+		given++
+		if !isURL(i.Discovery) {
+			return Invalid("discovery: must be an http or https URL without a user in it")
+		}
+	}
+	if i.JWKSURI != "" {
+		given++
+		if !isURL(i.JWKSURI) {
+			return Invalid("jwks_uri: must be an http or https URL without a user in it")
 		}
 	}
 	if len(i.JWKS) > 0 {
@@ -140,10 +195,18 @@ func (i *Issuer) checkSource() error {
 			return Invalid("jwks: at most %d bytes", maxInlineJWKS)
 		}
 	}
+	if i.SharedSecret {
+		given++
+	}
 	if given != 1 {
-		return Invalid("give exactly one of discovery, jwks_uri and jwks")
+		return Invalid("give exactly one of discovery, jwks_uri, jwks and shared_secret")
 	}
 	return nil
+}
+
+func isURL(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && len(raw) <= maxURL && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil
 }
 
 // SigningKeyStatus says what a signing key is good for.
@@ -156,18 +219,39 @@ const (
 	SigningKeyRetired SigningKeyStatus = "retired"
 )
 
-// SigningKey is one public verification key of an issuer.
+// SigningKey is one verification key of an issuer.
 type SigningKey struct {
 	// KID is the key's id within its issuer; may be empty (RFC 7517 section 4.5).
 	KID string `json:"kid" cbor:"1,keyasint,omitempty"`
 	// Alg is the only algorithm that the key may be used with.
 	Alg string `json:"alg" cbor:"2,keyasint"`
 	// JWK is the public key as a JWK in JSON. It never holds private members.
-	JWK json.RawMessage `json:"jwk" cbor:"3,keyasint"`
+	JWK json.RawMessage `json:"jwk,omitempty" cbor:"3,keyasint"`
 	// Status is active or retired.
 	Status SigningKeyStatus `json:"status" cbor:"4,keyasint"`
 	// RetiredAt is when the issuer was first seen without the key; zero while active.
 	RetiredAt time.Time `json:"retired_at,omitzero" cbor:"5,keyasint,omitzero"`
+	// Secret is a shared secret, in place of JWK. It is shown to nobody.
+	Secret []byte `json:"-" cbor:"6,keyasint,omitempty"`
+}
+
+// Bounds of a shared secret, in bytes. It must be as long as the hash of its algorithm at
+// least (RFC 7518 section 3.2), of which the shortest has 32.
+const (
+	MinSecret = 32
+	MaxSecret = 1024
+)
+
+// Check reports what is wrong with the key, or nil.
+func (k *SigningKey) Check() error {
+	if len(k.Secret) == 0 {
+		return nil
+	}
+	need := map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[k.Alg]
+	if need == 0 || len(k.Secret) < need || len(k.Secret) > MaxSecret {
+		return Invalid("shared_secret: must have %d to %d bytes for %s", max(need, MinSecret), MaxSecret, k.Alg)
+	}
+	return nil
 }
 
 // SigningKeys are all keys of one issuer as of one fetch.
@@ -190,15 +274,13 @@ func checkID(what, id string) error {
 	return nil
 }
 
-func checkLists(lists map[string][]string) error {
-	for name, list := range lists {
-		if len(list) > maxListItems {
-			return Invalid("%s: at most %d", name, maxListItems)
-		}
-		for _, s := range list {
-			if s == "" || len(s) > maxURL {
-				return Invalid("%s: each must have 1 to %d characters", name, maxURL)
-			}
+func checkList(name string, list []string) error {
+	if len(list) > maxListItems {
+		return Invalid("%s: at most %d", name, maxListItems)
+	}
+	for _, s := range list {
+		if s == "" || len(s) > maxURL {
+			return Invalid("%s: each must have 1 to %d characters", name, maxURL)
 		}
 	}
 	return nil

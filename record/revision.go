@@ -17,3 +17,10 @@ type Freshness struct {
 	// reported after this node's start (P10). Nothing may be allowed before.
 	Ready bool
 }
+
+// Age is how old the as-of time is by the clock on the wall or by the one that runs in this
+// process, whichever says more: the one can be set back, the other stands still while the
+// machine sleeps.
+func (f Freshness) Age(now time.Time) time.Duration {
+	return max(now.Sub(f.AsOf), now.Round(0).Sub(f.AsOf.Round(0)))
+}

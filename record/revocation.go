@@ -60,10 +60,9 @@ func (t *Target) UnmarshalText(b []byte) error {
 func (t Target) OfIssuer() bool { return t >= TargetJTI && t <= TargetIssuer }
 
 // OneToken tells whether the target names something that no token issued later will have,
-// so that its revocation may end when the tokens issued by now have ended.
-func (t Target) OneToken() bool {
-	return t == TargetJTI || t == TargetToken || t == TargetSession
-}
+// so that its revocation may end when the tokens issued by now have ended. A session is none:
+// it gets new tokens whenever they are refreshed.
+func (t Target) OneToken() bool { return t == TargetJTI || t == TargetToken }
 
 // Dated tells whether a revocation of the target may carry a not-before time.
 func (t Target) Dated() bool {
@@ -184,7 +183,8 @@ type Revocation struct {
 	Revision  Revision  `json:"revision" cbor:"10,keyasint,omitempty"`
 }
 
-const maxReason = 500
+// MaxReason bounds the reason of a revocation, or of lifting one, in bytes.
+const MaxReason = 500
 
 // Check reports what is wrong with the revocation as it was given, or nil.
 func (r *Revocation) Check() error {
@@ -194,13 +194,20 @@ func (r *Revocation) Check() error {
 	if !r.NotBefore.IsZero() && !r.Target.Dated() {
 		return Invalid("not_before: a %s cannot be revoked in part", r.Target)
 	}
-	if y := r.NotBefore.Year(); !r.NotBefore.IsZero() && (y < 1970 || y > 9999) {
+	if !storable(r.NotBefore) {
 		return Invalid("not_before: out of range")
 	}
-	if len(r.Reason) > maxReason {
-		return Invalid("reason: at most %d bytes", maxReason)
+	if len(r.Reason) > MaxReason {
+		return Invalid("reason: at most %d bytes", MaxReason)
 	}
 	return nil
+}
+
+// storable tells whether the time is unset, or one that can be written down, also after the
+// longest that anything is kept was added to it.
+func storable(t time.Time) bool {
+	y := t.UTC().Year()
+	return t.IsZero() || y >= 1970 && y < 9000
 }
 
 // Cutoff is NotBefore as a comparable number: a token is denied when its iat, in seconds

@@ -22,6 +22,8 @@ type applier struct {
 	view    *View
 	// announce is given what each committed command changed, after it is in force here.
 	announce func(changes []record.Change, feeds feeds, r record.Revision)
+	// founded is called when the cluster is founded or is known to be. It must not block.
+	founded func()
 }
 
 // feeds are the revisions of the last message on each public feed. They are part of the
@@ -44,10 +46,7 @@ type applied struct {
 // Apply commits the entries' effects in one batch with the applied index (P3), then raises
 // the index (P5), then announces.
 func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
-	at, err := a.store.Applied()
-	if err != nil {
-		return nil, err
-	}
+	at := a.store.Applied()
 	batch := a.store.Begin()
 	results := make([]record.Result, len(entries))
 	var done []applied
@@ -136,6 +135,9 @@ func (a *applier) show(done []applied, last record.Revision) error {
 			}
 		}
 		a.index.Apply(d.changes, d.revision)
+		if d.found != nil {
+			a.founded()
+		}
 		a.announce(d.changes, d.before, d.revision)
 	}
 	a.index.Apply(nil, last)
@@ -146,7 +148,7 @@ func (a *applier) show(done []applied, last record.Revision) error {
 func (a *applier) found(f record.Found, r record.Revision) error {
 	a.view.cluster.Store(&f)
 	a.horizon.Founded(f.ClusterID)
-	return a.index.Load(func(func(record.Change) bool) {}, f.ClusterID, f.DigestKey, r-1)
+	return a.index.Load(func(func(record.Change, error) bool) {}, f.ClusterID, f.DigestKey, r-1)
 }
 
 // Restore takes in the whole state of another node.
@@ -159,40 +161,38 @@ func (a *applier) Restore(r io.Reader) error {
 
 // load builds the index from the store.
 func (a *applier) load() error {
-	at, err := a.store.Applied()
-	if err != nil {
-		return err
-	}
+	at := a.store.Applied()
 	found, ok, err := machine.Cluster(a.store)
 	if err != nil || !ok {
 		return err
 	}
-	var failed error
-	if err := a.index.Load(a.changes(&failed), found.ClusterID, found.DigestKey, record.Revision(at.Index)); err != nil {
+	if err := a.index.Load(a.changes(), found.ClusterID, found.DigestKey, record.Revision(at.Index)); err != nil {
 		return err
-	}
-	if failed != nil {
-		return failed
 	}
 	a.view.cluster.Store(&found)
 	a.horizon.Founded(found.ClusterID)
 	a.horizon.Reached(record.Revision(at.Index))
+	a.founded()
 	return nil
 }
 
 // changes goes through all records of the store that the index holds.
-func (a *applier) changes(failed *error) iter.Seq[record.Change] {
-	return func(yield func(record.Change) bool) {
+func (a *applier) changes() iter.Seq2[record.Change, error] {
+	return func(yield func(record.Change, error) bool) {
 		for _, t := range []record.Table{
 			record.TableIssuers, record.TableSigningKeys, record.TableConsumers,
 			record.TableKeys, record.TableRevocations,
 		} {
-			err := a.store.Scan([]byte{byte(t)}, []byte{byte(t) + 1}, func(_, value []byte) (bool, error) {
+			more := true
+			err := a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
 				r, err := decodeRecord(t, value)
-				return err == nil && yield(record.Change{Record: r}), err
+				more = err == nil && yield(record.Change{Record: r}, nil)
+				return more, err
 			})
 			if err != nil {
-				*failed = fmt.Errorf("table %c: %w", t, err)
+				yield(record.Change{}, fmt.Errorf("table %c: %w", t, err))
+			}
+			if !more {
 				return
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func newParts(t *testing.T) *parts {
 		if len(c) > 0 {
 			p.announced = append(p.announced, r)
 		}
-	}}
+	}, founded: func() {}}
 	return p
 }
 
@@ -56,7 +57,8 @@ func entry(t *testing.T, at uint64, b record.Body) consensus.Entry {
 func founding(t *testing.T, at uint64) consensus.Entry {
 	t.Helper()
 	return entry(t, at, record.Found{ClusterID: "c", DigestKey: record.DigestKey{1}, Admin: record.APIKey{
-		ID: "key_a", Hash: record.KeyHash{1}, Roles: []record.Role{record.RoleAdmin},
+		// Not for good, so that it may be revoked though it is the last admin's.
+		ID: "key_a", Hash: record.KeyHash{1}, Roles: []record.Role{record.RoleAdmin}, ExpiresAt: now.Add(time.Hour),
 	}})
 }
 
@@ -107,14 +109,33 @@ func TestNotReadyBeforeTheFirstBeaconIsReached(t *testing.T) {
 	}
 }
 
+// The time of a beacon ages by this process's clock, which nobody can set back.
+func TestAsOfIsMonotonic(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1))
+	p.horizon.now = time.Now
+	p.horizon.Beacon(record.Beacon{Cluster: "c", Commit: 1, At: time.Now().Round(0).Add(-time.Minute)})
+	first := p.view.Freshness()
+	if !strings.Contains(first.AsOf.String(), "m=") {
+		t.Errorf("without a monotonic reading: %s", first.AsOf)
+	}
+	if age := first.Age(time.Now()); age < time.Minute || age > time.Minute+time.Minute {
+		t.Errorf("%s old", age)
+	}
+	// The machine slept: the wall clock went on, the other did not.
+	if age := first.Age(time.Now().Round(0).Add(time.Hour)); age < time.Hour {
+		t.Errorf("%s old after an hour of sleep", age)
+	}
+}
+
 // P3
 func TestAppliedEntriesAreSkipped(t *testing.T) {
 	p := newParts(t)
 	batch := []consensus.Entry{founding(t, 1), revokeKey(t, 2)}
 	p.must(t, batch...)
-	before, _ := p.store.Applied()
+	before := p.store.Applied()
 	p.must(t, batch...) // as after a restart
-	after, _ := p.store.Applied()
+	after := p.store.Applied()
 	trail, err := p.view.Audit(0, 10)
 	if err != nil || len(trail) != 2 || after.Index != before.Index || len(p.announced) != 2 {
 		t.Errorf("%+v %v, applied %d then %d, announced %v", trail, err, before.Index, after.Index, p.announced)
@@ -130,7 +151,7 @@ func TestReadersSeeRecordsBeforeTheRevision(t *testing.T) {
 	p.must(t, founding(t, 1))
 	seen := make(chan bool)
 	go func() {
-		err := p.view.Await(t.Context(), 2)
+		err := p.index.Await(t.Context(), 2)
 		_, revoked := p.view.Revoked(revokedKey, 0)
 		r, ok, readErr := p.view.Revocation(p.view.Digest(revokedKey))
 		seen <- err == nil && revoked && ok && readErr == nil && r.Revision == 2
@@ -187,7 +208,7 @@ func TestNoticeComesFromACommittedEntry(t *testing.T) {
 	p := newParts(t)
 	p.must(t, founding(t, 1))
 	p.announce = func(c []record.Change, _ feeds, r record.Revision) {
-		if at, _ := p.store.Applied(); at.Index < uint64(r) {
+		if at := p.store.Applied(); at.Index < uint64(r) {
 			t.Errorf("revision %d is announced and %d committed", r, at.Index)
 		}
 		if len(c) > 0 {
@@ -204,6 +225,25 @@ func TestNoticeComesFromACommittedEntry(t *testing.T) {
 	}
 }
 
+// P5: what cannot be read is not left out in silence.
+func TestUnreadableRecordIsNoState(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1), revokeKey(t, 2))
+	batch := p.store.Begin()
+	if err := batch.Put(record.TableKeys.Key([]byte("key_z")), []byte("garbage")); err != nil {
+		t.Fatal(err)
+	}
+	if err := batch.Commit(store.Applied{Index: 3, Term: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.load(); err == nil {
+		t.Error("loaded")
+	}
+	if _, revoked := p.view.Revoked(revokedKey, 0); !revoked || p.view.Freshness().Revision != 2 {
+		t.Errorf("revoked: %v, at %d", revoked, p.view.Freshness().Revision)
+	}
+}
+
 // P11
 func TestUnknownCommandStopsTheNode(t *testing.T) {
 	p := newParts(t)
@@ -215,7 +255,7 @@ func TestUnknownCommandStopsTheNode(t *testing.T) {
 	if !errors.As(err, &want) {
 		t.Fatalf("%v", err)
 	}
-	if at, _ := p.store.Applied(); at.Index != 1 || p.view.Freshness().Revision != 1 {
+	if at := p.store.Applied(); at.Index != 1 || p.view.Freshness().Revision != 1 {
 		t.Errorf("applied %d: half a batch is there", at.Index)
 	}
 }

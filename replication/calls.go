@@ -41,11 +41,12 @@ type awaitCall struct {
 }
 
 // leaderClaim is the question whether a voter takes a node for the leader of a term; the
-// answer repeats it with Yes.
+// answer repeats it with Yes, and the voter's time.
 type leaderClaim struct {
-	Leader string `cbor:"1,keyasint"`
-	Term   uint64 `cbor:"2,keyasint"`
-	Yes    bool   `cbor:"3,keyasint,omitempty"`
+	Leader string    `cbor:"1,keyasint"`
+	Term   uint64    `cbor:"2,keyasint"`
+	Yes    bool      `cbor:"3,keyasint,omitempty"`
+	Now    time.Time `cbor:"4,keyasint,omitzero"`
 }
 
 // callError is an error that crosses the wire with a code.
@@ -112,18 +113,27 @@ func (r *Replica) answerAwait(ctx context.Context, in awaitCall) (record.Revisio
 
 // answerConfirm is true only while this voter knows of no later term and no other leader.
 func (r *Replica) answerConfirm(_ context.Context, in leaderClaim) (leaderClaim, error) {
-	in.Yes = r.consensus.Term() == in.Term && r.consensus.Leader() == in.Leader
+	in.Yes = r.node().Term() == in.Term && r.node().Leader() == in.Leader
+	in.Now = r.config.Now()
 	return in, nil
+}
+
+// stateOf is what a node says of itself.
+func (r *Replica) stateOf(ctx context.Context, id, addr string) (nodeState, error) {
+	if id == r.config.ID {
+		return r.state(), nil
+	}
+	return call[struct{}, nodeState](ctx, r.peers, addr, id, pathState, struct{}{})
 }
 
 // state is what this node says of itself.
 func (r *Replica) state() nodeState {
 	f := r.view.Freshness()
-	contact := r.consensus.LastContact().Milliseconds()
+	contact := r.node().LastContact().Milliseconds()
 	return nodeState{
 		ID: r.config.ID, ClusterID: r.view.ClusterID(), Role: r.config.Role, Region: r.config.Region,
-		Version: r.config.Version, Founded: r.consensus.Founded(), Expect: r.config.Expect,
+		Version: r.config.Version, Founded: r.node().Founded(), Expect: r.config.Expect,
 		Revision: f.Revision, AsOf: f.AsOf,
-		Term: r.consensus.Term(), LastIndex: r.consensus.LastIndex(), ContactMillis: contact,
+		Term: r.node().Term(), LastIndex: r.node().LastIndex(), ContactMillis: contact,
 	}
 }

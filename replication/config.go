@@ -1,12 +1,12 @@
 package replication
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
 	"veto/record"
 	"veto/replication/broadcast"
-	"veto/replication/consensus"
 	"veto/replication/peer"
 	"veto/replication/roster"
 	"veto/replication/store"
@@ -37,14 +37,14 @@ type Config struct {
 	Joins bool
 	// Found makes the first command of a new cluster; called on the node that first leads.
 	Found func() (record.Found, error)
-	// Founded is called on the node whose Found command was accepted. It must not block.
+	// Founded is called on every node when the cluster was founded, and at the start of a node
+	// of one that was. It must not block.
 	Founded func()
 	// WhileLeading run while this node leads: each is started with a context that ends
 	// when the node no longer does, and must then return.
-	WhileLeading []func(l Leadership)
+	WhileLeading []func(ctx context.Context)
 	// Failed is called once, with why, when the node cannot go on. It must not block.
 	Failed func(error)
 	Now    func() time.Time
 	Log    *slog.Logger
-	Timing consensus.Timing
 }

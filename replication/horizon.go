@@ -19,7 +19,7 @@ type Horizon struct {
 	index *index.Index
 	now   func() time.Time
 
-	asOf  atomic.Int64 // nanoseconds since 1970; zero when unknown
+	asOf  atomic.Pointer[time.Time] // nil when unknown
 	ready atomic.Bool
 
 	mu      sync.Mutex
@@ -40,25 +40,24 @@ func NewHorizon(x *index.Index, now func() time.Time) *Horizon {
 // Freshness is how far the state reaches now.
 func (h *Horizon) Freshness() record.Freshness {
 	f := record.Freshness{Ready: h.ready.Load(), Revision: h.index.Revision()}
-	if at := h.asOf.Load(); at != 0 {
-		f.AsOf = time.Unix(0, at).UTC()
+	if at := h.asOf.Load(); at != nil {
+		f.AsOf = *at
 	}
 	return f
 }
 
 // Beacon takes the leader's word. The state is complete as of the beacon's time once the
-// beacon's revision is applied here. Of the leader's clock and ours the earlier is believed,
-// so that a wrong clock makes the node look staler, not fresher.
+// beacon's revision is applied here. Of the leader's clock and ours the earlier is believed.
+// The time is kept as one of this process, with its monotonic reading: so it ages, and beacons
+// are ordered, by a clock that nobody sets.
 func (h *Horizon) Beacon(b record.Beacon) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if b.Cluster == "" || b.Cluster != h.cluster {
 		return
 	}
-	m := mark{revision: b.Commit, asOf: b.At}
-	if now := h.now(); now.Before(m.asOf) {
-		m.asOf = now
-	}
+	now := h.now()
+	m := mark{revision: b.Commit, asOf: now.Add(-max(now.Round(0).Sub(b.At), 0))}
 	if len(h.pending) < maxPendingBeacons {
 		h.pending = append(h.pending, m)
 	}
@@ -87,8 +86,8 @@ func (h *Horizon) settle(applied record.Revision) {
 			kept = append(kept, m)
 			continue
 		}
-		if at := m.asOf.UnixNano(); at > h.asOf.Load() {
-			h.asOf.Store(at)
+		if at := h.asOf.Load(); at == nil || m.asOf.After(*at) {
+			h.asOf.Store(&m.asOf)
 		}
 		h.ready.Store(true)
 	}

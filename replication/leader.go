@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,14 +20,6 @@ const (
 	reconcileEvery = 5 * time.Second
 )
 
-// Leadership is what runs while a node leads.
-type Leadership struct {
-	// Context ends when the node no longer leads.
-	Context context.Context
-	Propose func(context.Context, record.Command) (record.Result, error)
-	View    *View
-}
-
 // lead follows the changes of leadership until ctx ends. All that runs while leading has
 // ended before the next begins.
 func (r *Replica) lead(ctx context.Context) {
@@ -40,7 +33,7 @@ func (r *Replica) lead(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case leads := <-r.consensus.Leading():
+		case leads := <-r.node().Leading():
 			if stop != nil {
 				stop()
 				stop = nil
@@ -58,13 +51,14 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := r.establish(ctx); err != nil {
-			if ctx.Err() == nil {
-				r.config.Log.Error("this node leads but cannot begin to work; it will be replaced or try again", "error", err)
+		for !r.established(ctx) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pauseBetweenTries):
 			}
-			return
 		}
-		pilot := r.consensus.NewPilot(&survey{replica: r}, r.config.Expect, r.config.Log)
+		pilot := r.node().NewPilot(&survey{replica: r}, r.config.Expect, r.config.Log)
 		pilot.Start(ctx)
 		defer pilot.Stop()
 		var tasks sync.WaitGroup
@@ -72,23 +66,25 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 		tasks.Go(func() { every(ctx, reconcileEvery, r.roster.Changed(), r.reconcile) })
 		tasks.Go(func() { every(ctx, expireEvery, nil, r.expire) })
 		for _, f := range r.config.WhileLeading {
-			tasks.Go(func() { f(Leadership{Context: ctx, Propose: r.Propose, View: r.view}) })
+			tasks.Go(func() { f(ctx) })
 		}
 		tasks.Wait()
 	})
 	return func() { cancel(); wg.Wait() }
 }
 
+func (r *Replica) established(ctx context.Context) bool {
+	err := r.establish(ctx)
+	if err != nil && ctx.Err() == nil && r.node().IsLeader() {
+		r.config.Log.Error("this node leads but cannot begin to work; it tries again", "error", err)
+	}
+	return err == nil
+}
+
 // establish applies all that earlier leaders committed, and founds the cluster if it is new.
 func (r *Replica) establish(ctx context.Context) error {
-	for {
-		err := r.consensus.Barrier(barrierLimit)
-		if err == nil {
-			break
-		}
-		if !r.consensus.IsLeader() || ctx.Err() != nil {
-			return err
-		}
+	if err := r.node().Barrier(barrierLimit); err != nil {
+		return err
 	}
 	if r.view.ClusterID() != "" {
 		return nil
@@ -102,11 +98,7 @@ func (r *Replica) establish(ctx context.Context) error {
 	if errors.As(err, &rejected) {
 		return nil // another leader has founded it
 	}
-	if err != nil {
-		return err
-	}
-	r.config.Founded()
-	return nil
+	return err
 }
 
 // sendBeacon tells how far the log reaches, if a majority of the voters confirms that this
@@ -114,8 +106,8 @@ func (r *Replica) establish(ctx context.Context) error {
 // before that time is covered. Replicas have no say, or a leader cut off from the voters
 // would pass for one.
 func (r *Replica) sendBeacon(ctx context.Context) {
-	at, term := r.config.Now(), r.consensus.Term()
-	if !r.confirmed(ctx, term) {
+	at, term := r.config.Now(), r.node().Term()
+	if _, ok := r.confirmed(ctx, term); !ok {
 		return
 	}
 	b := record.Beacon{
@@ -125,42 +117,54 @@ func (r *Replica) sendBeacon(ctx context.Context) {
 	r.broadcast.Beacon(b)
 }
 
-func (r *Replica) confirmed(ctx context.Context, term uint64) bool {
-	if !r.consensus.IsLeader() {
-		return false
-	}
-	servers, _, err := r.consensus.Servers()
-	if err != nil {
-		return false
-	}
-	voters := servers[:0]
-	for _, s := range servers {
-		if s.Voter {
-			voters = append(voters, s)
-		}
-	}
+// confirmed asks the voters whether they take this node for the leader of the term. If a
+// majority does, it returns a time that a majority's clocks have reached.
+func (r *Replica) confirmed(ctx context.Context, term uint64) (majority time.Time, ok bool) {
+	servers, _ := r.node().Servers()
+	voters := slices.DeleteFunc(servers, func(s consensus.Server) bool { return !s.Voter })
 	ctx, cancel := context.WithTimeout(ctx, confirmLimit)
 	defer cancel()
 	claim := leaderClaim{Leader: r.config.ID, Term: term}
-	answers := r.ask(voters, func(s consensus.Server, addr string) bool {
-		if s.ID == r.config.ID {
-			return true
+	var mu sync.Mutex
+	var clocks []time.Time
+	r.ask(voters, func(s consensus.Server, addr string) bool {
+		got := leaderClaim{Yes: true, Now: r.config.Now()}
+		if s.ID != r.config.ID {
+			var err error
+			if got, err = call[leaderClaim, leaderClaim](ctx, r.peers, addr, s.ID, pathConfirm, claim); err != nil || !got.Yes {
+				return false
+			}
 		}
-		got, err := call[leaderClaim, leaderClaim](ctx, r.peers, addr, s.ID, pathConfirm, claim)
-		return err == nil && got.Yes
+		mu.Lock()
+		defer mu.Unlock()
+		clocks = append(clocks, got.Now)
+		return true
 	})
-	yes := 0
-	for _, a := range answers {
-		if a {
-			yes++
-		}
+	if len(clocks) <= len(voters)/2 || !r.node().IsLeader() || r.node().Term() != term {
+		return majority, false
 	}
-	return yes > len(voters)/2 && r.consensus.IsLeader() && r.consensus.Term() == term
+	slices.SortFunc(clocks, func(a, b time.Time) int { return b.Compare(a) })
+	r.compareClocks(clocks[0].Sub(clocks[len(clocks)-1]))
+	return clocks[len(voters)/2], true
 }
 
-// expire drops what no longer denies anything.
+// compareClocks warns while the clocks of the voters differ by more than is allowed for, once
+// each time that they begin to.
+func (r *Replica) compareClocks(apart time.Duration) {
+	wrong := apart > expireMargin/2
+	if r.clocksDiffer.Swap(wrong) != wrong && wrong {
+		r.config.Log.Error("the clocks of the voters differ; set them right: expiry, staleness and how long revocations are kept follow them", "by", apart.Round(time.Second))
+	}
+}
+
+// expire drops what no longer denies anything, by clocks that a majority of the voters agrees
+// on: one that is ahead must not take revocations away.
 func (r *Replica) expire(ctx context.Context) {
-	before := record.Bucket(r.config.Now().Add(-expireMargin).Unix() / 3600)
+	now, ok := r.confirmed(ctx, r.node().Term())
+	if !ok {
+		return
+	}
+	before := record.Bucket(now.Add(-expireMargin).Unix() / 3600)
 	_, err := r.Propose(ctx, record.Command{Body: record.Expire{Before: before}})
 	if err != nil && ctx.Err() == nil {
 		r.config.Log.Warn("expired revocations were not dropped; the leader tries again later", "error", err)

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -31,10 +32,7 @@ func (r *Replica) reconcile(ctx context.Context) {
 		if m.ID == r.config.ID || ctx.Err() != nil {
 			continue
 		}
-		servers, basedOn, err := r.consensus.Servers()
-		if err != nil {
-			return
-		}
+		servers, basedOn := r.node().Servers()
 		if err := r.reconcileOne(ctx, m, servers, basedOn); err != nil && ctx.Err() == nil {
 			r.config.Log.Warn("membership was not brought in step; the leader tries again", "node", m.ID, "error", err)
 		}
@@ -46,7 +44,7 @@ func (r *Replica) reconcileOne(ctx context.Context, m roster.Member, servers []c
 	switch {
 	case m.State == stateLeft && at >= 0:
 		r.config.Log.Info("removing a node that left", "node", m.ID)
-		return r.consensus.Remove(m.ID, basedOn)
+		return r.node().Remove(m.ID, basedOn)
 	case m.State != stateAlive, at >= 0 && servers[at].Address == m.PeerAddr:
 		return nil
 	}
@@ -56,11 +54,11 @@ func (r *Replica) reconcileOne(ctx context.Context, m roster.Member, servers []c
 	for _, s := range servers {
 		if s.Address == m.PeerAddr && s.ID != m.ID {
 			r.config.Log.Info("removing a node whose address another has now", "node", s.ID, "by", m.ID)
-			return r.consensus.Remove(s.ID, basedOn)
+			return r.node().Remove(s.ID, basedOn)
 		}
 	}
 	r.config.Log.Info("adding a node", "node", m.ID, "address", m.PeerAddr, "role", m.Role)
-	return r.consensus.AddReplica(m.ID, m.PeerAddr, basedOn)
+	return r.node().AddReplica(m.ID, m.PeerAddr, basedOn)
 }
 
 // belongs asks the node itself, over a connection that proves its id with the cluster's
@@ -86,7 +84,7 @@ func (r *Replica) meet(ctx context.Context) {
 	every(ctx, time.Second, nil, func(ctx context.Context) {
 		r.tellRoster()
 		r.routes()
-		if !r.consensus.Founded() {
+		if !r.node().Founded() {
 			r.bootstrap(ctx)
 		}
 	})
@@ -94,7 +92,7 @@ func (r *Replica) meet(ctx context.Context) {
 
 func (r *Replica) tellRoster() {
 	me := r.roster.Self()
-	founded, cluster := r.consensus.Founded(), r.view.ClusterID()
+	founded, cluster := r.node().Founded(), r.view.ClusterID()
 	if me.Founded == founded && me.ClusterID == cluster {
 		return
 	}
@@ -160,13 +158,8 @@ func (r *Replica) bootstrap(ctx context.Context) {
 }
 
 func (r *Replica) bootstrapWith(voters []consensus.Server) {
-	slices.SortFunc(voters, func(a, b consensus.Server) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
-	if err := r.consensus.Bootstrap(voters); err != nil {
+	slices.SortFunc(voters, func(a, b consensus.Server) int { return cmp.Compare(a.ID, b.ID) })
+	if err := r.node().Bootstrap(voters); err != nil {
 		r.config.Log.Warn("the cluster was not founded; this node tries again", "error", err)
 	}
 }
@@ -230,13 +223,9 @@ func (s *survey) Health(ctx context.Context, servers []consensus.Known) map[stri
 	var mu sync.Mutex
 	health := map[string]consensus.Health{}
 	s.replica.ask(list, func(srv consensus.Server, addr string) bool {
-		state := s.replica.state()
-		if srv.ID != s.replica.config.ID {
-			got, err := call[struct{}, nodeState](ctx, s.replica.peers, addr, srv.ID, pathState, struct{}{})
-			if err != nil {
-				return false
-			}
-			state = got
+		state, err := s.replica.stateOf(ctx, srv.ID, addr)
+		if err != nil {
+			return false
 		}
 		mu.Lock()
 		defer mu.Unlock()

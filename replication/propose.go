@@ -62,10 +62,10 @@ func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.
 }
 
 func (r *Replica) tryOnce(ctx context.Context, c record.Command) (record.Result, error) {
-	if r.consensus.IsLeader() {
+	if r.node().IsLeader() {
 		return r.proposeHere(ctx, c)
 	}
-	leader := r.consensus.Leader()
+	leader := r.node().Leader()
 	addr, ok := r.addressOf(leader)
 	if leader == "" || leader == r.config.ID || !ok {
 		return record.Result{}, consensus.ErrNotLeader
@@ -108,7 +108,7 @@ func (r *Replica) proposeHere(ctx context.Context, c record.Command) (record.Res
 	if err != nil {
 		return record.Result{}, err
 	}
-	return r.consensus.Propose(ctx, b)
+	return r.node().Propose(ctx, b)
 }
 
 // answerPropose takes a command that another node forwards.

@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"veto/record"
 	"veto/replication/broadcast"
@@ -22,11 +23,15 @@ type Replica struct {
 	roster    *roster.Roster
 	broadcast *broadcast.Broadcast
 	applier   *applier
-	consensus *consensus.Node
+	// consensus is nil until it is open: it calls back before it has returned.
+	consensus    atomic.Pointer[consensus.Node]
+	clocksDiffer atomic.Bool
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 }
+
+func (r *Replica) node() *consensus.Node { return r.consensus.Load() }
 
 // Open loads the index from the store, answers other nodes' calls, and takes part in the
 // cluster. It returns before the node has caught up: see View.Freshness. The caller closes it.
@@ -35,18 +40,20 @@ func Open(c Config, p Parts) (*Replica, error) {
 		config: c, index: p.View.index, horizon: p.View.horizon, view: p.View,
 		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast,
 	}
-	r.applier = &applier{store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce}
+	r.applier = &applier{
+		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: c.Founded,
+	}
 	if err := r.applier.load(); err != nil {
 		return nil, err
 	}
-	var err error
-	r.consensus, err = consensus.Open(consensus.Config{
+	n, err := consensus.Open(consensus.Config{
 		ID: c.ID, Dir: c.Dir, Address: c.Address, Store: p.Store, Machine: r.applier, Peers: p.Peers,
-		Resolve: r.addressOf, Failed: c.Failed, Log: c.Log, Timing: c.Timing,
+		Resolve: r.addressOf, Failed: c.Failed, Log: c.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	r.consensus.Store(n)
 	r.serve()
 	p.Peers.Serve()
 	ctx, stop := context.WithCancel(context.Background())
@@ -57,7 +64,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 }
 
 // Leads tells whether this node believes that it leads.
-func (r *Replica) Leads() bool { return r.consensus.IsLeader() }
+func (r *Replica) Leads() bool { return r.node().IsLeader() }
 
 // addressOf is where gossip says that a node is reached; for a node that gossip does not
 // know, where the log says.
@@ -67,13 +74,11 @@ func (r *Replica) addressOf(id string) (string, bool) {
 			return m.PeerAddr, true
 		}
 	}
-	if r.consensus == nil {
+	n := r.node()
+	if n == nil {
 		return "", false
 	}
-	servers, _, err := r.consensus.Servers()
-	if err != nil {
-		return "", false
-	}
+	servers, _ := n.Servers()
 	for _, s := range servers {
 		if s.ID == id {
 			return s.Address, true
@@ -85,7 +90,7 @@ func (r *Replica) addressOf(id string) (string, bool) {
 // announce tells the other nodes and the other systems of what was committed. Only the leader
 // does: it applies first. What is lost of it is harmless, as the log brings it too.
 func (r *Replica) announce(changes []record.Change, before feeds, rev record.Revision) {
-	if r.consensus == nil || !r.consensus.IsLeader() {
+	if n := r.node(); n == nil || !n.IsLeader() {
 		return
 	}
 	var revoked []record.Revocation
@@ -121,11 +126,11 @@ func keyAction(c record.Change, k *record.APIKey, rev record.Revision) string {
 // Close hands the leadership over, if this node has it, and stops. The node stays a member:
 // started again it goes on.
 func (r *Replica) Close() error {
-	handed := r.consensus.Handover()
+	handed := r.node().Handover()
 	if handed != nil {
 		r.config.Log.Warn("the leadership could not be handed over; the others will elect a leader", "error", handed)
 	}
 	r.stop()
 	r.wg.Wait()
-	return r.consensus.Close()
+	return r.node().Close()
 }

@@ -17,10 +17,7 @@ const statusLimit = time.Second
 // so. With all, it asks the other nodes and waits for them until the context ends; without,
 // it answers for this node alone and does not block.
 func (r *Replica) EnforcedOn(ctx context.Context, rev record.Revision, all bool) (on, pending []string) {
-	servers, _, err := r.consensus.Servers()
-	if err != nil {
-		servers = []consensus.Server{{ID: r.config.ID}}
-	}
+	servers, _ := r.node().Servers()
 	reached := r.ask(servers, func(s consensus.Server, addr string) bool {
 		if s.ID == r.config.ID {
 			return r.index.Revision() >= rev
@@ -74,12 +71,8 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 	states := make([]nodeState, len(nodes))
 	answered := r.ask(servers, func(s consensus.Server, addr string) bool {
 		i := slices.IndexFunc(nodes, func(n record.NodeStatus) bool { return n.ID == s.ID })
-		if s.ID == r.config.ID {
-			states[i] = r.state()
-			return true
-		}
-		got, err := call[struct{}, nodeState](ctx, r.peers, addr, s.ID, pathState, struct{}{})
-		states[i] = got
+		var err error
+		states[i], err = r.stateOf(ctx, s.ID, addr)
 		return err == nil
 	})
 	for i := range nodes {
@@ -93,16 +86,13 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 		}
 	}
 	return record.ClusterStatus{
-		ID: r.view.ClusterID(), Leader: r.consensus.Leader(), Revision: r.index.Revision(), Nodes: nodes,
+		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Nodes: nodes,
 	}
 }
 
 // nodes joins what the log says of the nodes with what gossip says.
 func (r *Replica) nodes() []record.NodeStatus {
-	servers, _, err := r.consensus.Servers()
-	if err != nil {
-		servers = nil
-	}
+	servers, _ := r.node().Servers()
 	byID := map[string]record.NodeStatus{}
 	for _, s := range servers {
 		role := record.NodeReplica

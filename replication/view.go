@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"context"
 	"encoding/hex"
 	"sync/atomic"
 
@@ -43,9 +42,6 @@ func (v *View) ClusterID() string {
 	}
 	return ""
 }
-
-// Await blocks until the revision is in force here, or the context ends.
-func (v *View) Await(ctx context.Context, r record.Revision) error { return v.index.Await(ctx, r) }
 
 // Digest is what stands for the name in this cluster; zero before it is founded.
 func (v *View) Digest(n record.Name) record.Digest {
@@ -157,7 +153,7 @@ func (v *View) Revocation(d record.Digest) (record.Revocation, bool, error) {
 // Revocations lists revocations by the time until which they are kept. Next is the cursor of
 // the following page; empty on the last.
 func (v *View) Revocations(cursor string, limit int) (items []record.Revocation, next string, err error) {
-	from := []byte{byte(record.TableRevocations)}
+	from := record.TableRevocations.Key()
 	if cursor != "" {
 		key, err := hex.DecodeString(cursor)
 		if _, _, _, ok := record.ParseRevocationKey(key); err != nil || !ok {
@@ -166,7 +162,7 @@ func (v *View) Revocations(cursor string, limit int) (items []record.Revocation,
 		from = append(key, 0)
 	}
 	var last []byte
-	err = v.store.Scan(from, []byte{byte(record.TableRevocations) + 1}, func(key, value []byte) (bool, error) {
+	err = v.store.Scan(from, record.KeyAfter(record.TableRevocations.Key()), func(key, value []byte) (bool, error) {
 		if len(items) == limit {
 			next = hex.EncodeToString(last)
 			return false, nil
@@ -188,7 +184,7 @@ func list[T any](s *store.Store, t record.Table, above string, limit int, keep f
 		from = append(from, 0)
 	}
 	var items []T
-	err := s.Scan(from, []byte{byte(t) + 1}, func(_, value []byte) (bool, error) {
+	err := s.Scan(from, record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
 		if len(items) == limit {
 			return false, nil
 		}

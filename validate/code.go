@@ -81,7 +81,8 @@ func (c Code) Outcome() Outcome {
 // mayBeNews tells whether the code may come only of not having heard of something yet.
 func (c Code) mayBeNews() bool {
 	switch c {
-	case UnknownIssuer, UnknownSigningKey, KeyNotFound, KeyDisabled, KeyExpired:
+	case UnknownIssuer, UnknownSigningKey, KeyNotFound, KeyDisabled, KeyExpired,
+		UnsupportedAlg, TooLongLived, WrongAudience, WrongType, MissingClaim:
 		return true
 	}
 	return false

@@ -54,7 +54,7 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 	// Before any look-up, so that the verdict is never older than it says.
 	fresh := v.view.Freshness()
 	claims, code := v.verify(r.Credential, now)
-	verdict := Verdict{Code: code, Revision: fresh.Revision, AsOf: fresh.AsOf, Kind: kindOf(r.Credential)}
+	verdict := Verdict{Code: code, Revision: fresh.Revision, AsOf: fresh.AsOf.UTC(), Kind: kindOf(r.Credential)}
 	doubt := v.doubt(fresh, r.MinRevision, now)
 	switch {
 	case claims == nil && doubt != "" && code.mayBeNews():
@@ -105,7 +105,7 @@ func (v *Validator) doubt(f record.Freshness, min record.Revision, now time.Time
 		return NotReady
 	case f.Revision < min:
 		return BehindMinRevision
-	case !v.policy.ServeStale && now.Sub(f.AsOf) > v.policy.MaxStaleness:
+	case !v.policy.ServeStale && (f.AsOf.IsZero() || f.Age(now) > v.policy.MaxStaleness):
 		return Stale
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"veto/record"
+	"veto/replication/store"
 )
 
 // errFailed is what proposals get once the state machine has failed.
@@ -76,13 +77,17 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	return durable{}, nil
 }
 
-// Restore takes a whole state that another node sent.
+// Restore takes a whole state that another node sent. A stream that was refused has changed
+// nothing; after any other error nobody knows what readers see, and the node must stop.
 func (f *fsm) Restore(r io.ReadCloser) error {
-	err := f.machine.Restore(r)
-	if closeErr := r.Close(); err == nil {
-		err = closeErr
+	if f.failed.Load() {
+		return errors.Join(errFailed, r.Close())
 	}
-	return err
+	err := f.machine.Restore(r)
+	if err != nil && !errors.Is(err, store.ErrBrokenStream) {
+		f.fail(err)
+	}
+	return errors.Join(err, r.Close())
 }
 
 // durable is a snapshot of which every byte is in the store already.

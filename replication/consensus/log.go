@@ -32,7 +32,7 @@ func openLog(dir string, bytes int) (*logStore, error) {
 }
 
 func unreadable(dir string, err error) error {
-	return fmt.Errorf("the log in %s cannot be read: %w; if the disk is damaged, empty the data directory and let the node join again", dir, err)
+	return fmt.Errorf("the log in %s cannot be read: %w; if the disk is damaged, empty the data directory and let the node join again under another --node-id", dir, err)
 }
 
 func (l *logStore) Close() error { return errors.Join(l.WAL.Close(), l.segments.Close()) }

@@ -73,10 +73,7 @@ func open(c Config, w *logStore) (*Node, error) {
 
 // agree mends or refuses a log that does not continue the store.
 func agree(c Config, w *logStore) error {
-	a, err := c.Store.Applied()
-	if err != nil {
-		return err
-	}
+	a := c.Store.Applied()
 	first, err := w.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("raft log: %w", err)
@@ -95,7 +92,7 @@ func agree(c Config, w *logStore) error {
 			return fmt.Errorf("raft log: %w", err)
 		}
 	case first > a.Index+1:
-		return fmt.Errorf("the log in %s begins at %d but the state ends at %d: entries are missing; empty the data directory and let the node join again", c.Dir, first, a.Index)
+		return fmt.Errorf("the log in %s begins at %d but the state ends at %d: entries are missing; empty the data directory and let the node join again under another --node-id", c.Dir, first, a.Index)
 	}
 	return nil
 }
@@ -157,15 +154,15 @@ func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
 // LastIndex is the index of the last entry in this node's log.
 func (n *Node) LastIndex() uint64 { return n.raft.LastIndex() }
 
-// LastContact is how long ago this node heard of its leader; zero on the leader, negative if
-// it never did.
+// LastContact is how long ago this node heard of its leader; zero on the leader, minus
+// one second if it never did.
 func (n *Node) LastContact() time.Duration {
 	if n.IsLeader() {
 		return 0
 	}
 	at := n.raft.LastContact()
 	if at.IsZero() {
-		return -1
+		return -time.Second
 	}
 	return time.Since(at)
 }
@@ -177,10 +174,7 @@ func (n *Node) Handover() error {
 	if !n.IsLeader() {
 		return nil
 	}
-	servers, _, err := n.Servers()
-	if err != nil {
-		return err
-	}
+	servers, _ := n.Servers()
 	voters := 0
 	for _, s := range servers {
 		if s.Voter {

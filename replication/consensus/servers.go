@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,17 +18,13 @@ const membershipTimeout = 10 * time.Second
 
 // Servers is the latest configuration that this node knows, sorted by id, and its index.
 // Membership changes name that index, so that one based on an older configuration fails.
-func (n *Node) Servers() ([]Server, uint64, error) {
-	f := n.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return nil, 0, fmt.Errorf("raft configuration: %w", err)
-	}
-	var list []Server
+func (n *Node) Servers() (list []Server, index uint64) {
+	f := n.raft.GetConfiguration() // its error is always nil
 	for _, s := range f.Configuration().Servers {
 		list = append(list, Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
 	}
 	slices.SortFunc(list, func(a, b Server) int { return strings.Compare(a.ID, b.ID) })
-	return list, f.Index(), nil
+	return list, f.Index()
 }
 
 // Founded tells whether the node has ever been part of a cluster.

@@ -54,9 +54,9 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, ser
 
 // List has the live store, if it has applied anything.
 func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
-	a, err := s.store.Applied()
-	if err != nil || a.Index == 0 {
-		return nil, err
+	a := s.store.Applied()
+	if a.Index == 0 {
+		return nil, nil
 	}
 	meta, err := metaOf(a)
 	if err != nil {

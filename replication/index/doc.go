@@ -18,7 +18,7 @@
 //	P2  Notices only add denials. Lost, doubled, late, reordered: harmless.
 //	    TestNoticesAreHarmless
 //	P5  Who sees a revision sees all that it changed; the revision never goes back.
-//	    TestRevisionIsRaisedLast, TestLoadNeverGoesBack
+//	    TestRevisionIsRaisedLast, TestLoadNeverGoesBack, TestBrokenLoadChangesNothing
 //	X1  What was applied is denied, what was not is not.
 //	    TestAgainstModel
 //	X2  A look-up of a name that is not revoked does not allocate.

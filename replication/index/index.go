@@ -60,14 +60,18 @@ func New(onIssuers func([]record.Issuer, []record.SigningKeys)) *Index {
 	return x
 }
 
-// Load replaces everything by the records of the changes, built aside and swapped. It fails if
-// the revision is lower than the one that readers have seen.
-func (x *Index) Load(changes iter.Seq[record.Change], cluster string, key record.DigestKey, rev record.Revision) error {
+// Load replaces everything by the records of the changes, built aside and swapped. It fails,
+// and changes nothing, if the revision is lower than the one that readers have seen, or if the
+// changes end with an error.
+func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, key record.DigestKey, rev record.Revision) error {
 	if now := x.Revision(); rev < now {
 		return fmt.Errorf("index: the state to load ends at revision %d, below %d, which readers have seen", rev, now)
 	}
 	t := newTables(cluster, key)
-	for c := range changes {
+	for c, err := range changes {
+		if err != nil {
+			return err
+		}
 		t.apply(c)
 	}
 	t.publish()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -21,7 +22,21 @@ var digestKey = record.DigestKey{5}
 
 func ignore([]record.Issuer, []record.SigningKeys) {}
 
-func none(func(record.Change) bool) {}
+func none(func(record.Change, error) bool) {}
+
+// of are changes that end with an error, if it is not nil.
+func of(failed error, changes ...record.Change) iter.Seq2[record.Change, error] {
+	return func(yield func(record.Change, error) bool) {
+		for _, c := range changes {
+			if !yield(c, nil) {
+				return
+			}
+		}
+		if failed != nil {
+			yield(record.Change{}, failed)
+		}
+	}
+}
 
 func empty(t testing.TB) *index.Index {
 	t.Helper()
@@ -188,9 +203,23 @@ func TestLoadNeverGoesBack(t *testing.T) {
 		t.Error("it went back")
 	}
 	r := revocation("a", 0, 0)
-	err := x.Load(slices.Values([]record.Change{{Record: &r}}), "c", digestKey, 10)
+	err := x.Load(of(nil, record.Change{Record: &r}), "c", digestKey, 10)
 	if _, ok := x.Revoked(digest("a"), 1); err != nil || !ok || x.Revision() != 10 {
 		t.Errorf("%v %v %d", err, ok, x.Revision())
+	}
+}
+
+// P5
+func TestBrokenLoadChangesNothing(t *testing.T) {
+	x := empty(t)
+	r := revocation("a", 0, 0)
+	x.Apply([]record.Change{{Record: &r}}, 3)
+	broken := errors.New("a record cannot be read")
+	if err := x.Load(of(broken), "c", digestKey, 9); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	if _, ok := x.Revoked(digest("a"), 1); !ok || x.Revision() != 3 {
+		t.Errorf("half a state is shown: %v at %d", ok, x.Revision())
 	}
 }
 

@@ -72,18 +72,16 @@ func (t *table) find(d record.Digest) (cutoff int64, bucket record.Bucket, ok bo
 }
 
 // add makes sure that the digest has at least the cut-off and the bucket.
-func (t *table) add(d record.Digest, cutoff int64, bucket record.Bucket) (isNew bool) {
+func (t *table) add(d record.Digest, cutoff int64, bucket record.Bucket) {
 	sh := t.of(d)
 	if slots := *sh.slots.Load(); sh.used*10 >= len(slots)*fullNumerator {
 		sh.rebuild(len(slots)*2, func(*slot) bool { return true })
 	}
 	a, b := words(d)
-	isNew = place(*sh.slots.Load(), a, b, cutoff, bucket)
-	if isNew {
+	if place(*sh.slots.Load(), a, b, cutoff, bucket) {
 		sh.used++
 		t.count.Add(1)
 	}
-	return isNew
 }
 
 func place(slots []slot, a, b uint64, cutoff int64, bucket record.Bucket) (isNew bool) {

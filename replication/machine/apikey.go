@@ -75,7 +75,7 @@ func (x *change) updateKey(b record.UpdateKey) error {
 	if err := k.Check(); err != nil {
 		return err
 	}
-	if x.isAdmin(&was) && !x.isAdmin(&k) {
+	if isAdmin(&was) && !isAdmin(&k) {
 		if err := x.anotherAdmin(k.ID); err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (x *change) deleteKey(b record.DeleteKey) error {
 	if err != nil {
 		return err
 	}
-	if x.isAdmin(&k) {
+	if isAdmin(&k) {
 		if err := x.anotherAdmin(k.ID); err != nil {
 			return err
 		}
@@ -108,6 +108,7 @@ func (x *change) removeKey(id string) error {
 			return err
 		}
 	}
+	k.Revision = x.revision
 	x.changed(&k, true, k.ID)
 	return nil
 }
@@ -120,9 +121,9 @@ func (x *change) key(id string) (record.APIKey, error) {
 	return k, err
 }
 
-// isAdmin tells whether the key can be used as an admin's at the time of the command, and
+// isAdmin tells whether the key has the state of one that can be used as an admin's, and that
 // will not stop by itself.
-func (x *change) isAdmin(k *record.APIKey) bool {
+func isAdmin(k *record.APIKey) bool {
 	return slices.Contains(k.Roles, record.RoleAdmin) && !k.Disabled && k.ExpiresAt.IsZero()
 }
 
@@ -135,11 +136,30 @@ func (x *change) anotherAdmin(than string) error {
 		if err := record.Decode(value, &k); err != nil {
 			return false, err
 		}
-		found = k.ID != than && x.isAdmin(&k)
-		return !found, nil
+		if k.ID == than || !isAdmin(&k) || slices.Contains(x.taken, k.ID) {
+			return true, nil
+		}
+		revoked, err := x.isRevoked(k.ID)
+		found = !revoked
+		return !found, err
 	})
 	if err == nil && !found {
 		return record.Conflict("this is the last admin's key; make another before you take it away")
 	}
 	return err
+}
+
+// isRevoked tells whether a revocation denies the key. Those of keys are kept until lifted.
+func (x *change) isRevoked(keyID string) (revoked bool, err error) {
+	cluster, _, err := Cluster(x.state)
+	if err != nil {
+		return false, err
+	}
+	digest := cluster.DigestKey.Digest(record.Name{Target: record.TargetKey, Value: keyID})
+	prefix := record.TableRevocations.Key(record.Forever.Bytes(), digest[:])
+	err = x.state.Scan(prefix, record.KeyAfter(prefix), func(_, _ []byte) (bool, error) {
+		revoked = true
+		return false, nil
+	})
+	return revoked, err
 }

@@ -19,29 +19,24 @@ func issuerKey(id string) []byte { return record.TableIssuers.Key([]byte(id)) }
 func issKey(iss string) []byte   { return record.TableIss.Key([]byte(iss)) }
 func keysKey(id string) []byte   { return record.TableSigningKeys.Key([]byte(id)) }
 
+// formerKey is where the rules of an iss that is trusted no more are kept.
+func formerKey(iss string) []byte { return record.TableMeta.Key([]byte("former/" + iss)) }
+
 func (x *change) putIssuer(b record.PutIssuer) error {
 	i := b.Issuer.WithDefaults()
 	if err := i.Check(); err != nil {
 		return err
 	}
-	if err := checkKeys(b.Keys); err != nil {
+	if err := checkKeys(&i, b.Keys); err != nil {
 		return err
 	}
-	old, exists, err := get[record.Issuer](x.state, issuerKey(i.ID))
+	old, err := x.before(i)
 	if err != nil {
 		return err
 	}
-	if exists && old.Issuer != i.Issuer {
-		return record.Conflict("issuer %s stands for %s; delete it before it can stand for another", i.ID, old.Issuer)
-	}
-	owner, taken, err := x.state.Get(issKey(i.Issuer))
-	if err != nil {
+	if i, err = holdToBefore(i, old, x.stamp); err != nil {
 		return err
 	}
-	if taken && string(owner) != i.ID {
-		return record.Conflict("%s is trusted already, as issuer %s", i.Issuer, owner)
-	}
-	i.ShorterBefore = shorterBefore(old, i, x.stamp)
 	i.Revision = x.revision
 	if err := x.state.Put(issKey(i.Issuer), []byte(i.ID)); err != nil {
 		return err
@@ -51,10 +46,52 @@ func (x *change) putIssuer(b record.PutIssuer) error {
 	}
 	x.ref = i.ID
 	x.changed(&i, false, i.ID)
-	if len(i.JWKS) == 0 {
+	if !i.Inline() {
 		return nil
 	}
 	return x.replaceKeys(i, record.SigningKeys{IssuerID: i.ID, FetchedAt: x.stamp, Keys: b.Keys})
+}
+
+// before is what was known of the issuer until now: as it is, or as it was when it was trusted
+// before; without an ID if it never was.
+func (x *change) before(i record.Issuer) (record.Issuer, error) {
+	old, exists, err := get[record.Issuer](x.state, issuerKey(i.ID))
+	if err != nil {
+		return old, err
+	}
+	if exists && old.Issuer != i.Issuer {
+		return old, record.Conflict("issuer %s stands for %s; delete it before it can stand for another", i.ID, old.Issuer)
+	}
+	owner, taken, err := x.state.Get(issKey(i.Issuer))
+	if err != nil {
+		return old, err
+	}
+	if taken && string(owner) != i.ID {
+		return old, record.Conflict("%s is trusted already, as issuer %s", i.Issuer, owner)
+	}
+	if !exists {
+		old, _, err = get[record.Issuer](x.state, formerKey(i.Issuer))
+	}
+	return old, err
+}
+
+// holdToBefore keeps tokens from before a change from outliving their revocations, which were
+// kept by the rules of their time (P12).
+func holdToBefore(i, old record.Issuer, stamp time.Time) (record.Issuer, error) {
+	i.ShorterBefore, i.NoExpiryFrom = shorterBefore(old, i, stamp), time.Time{}
+	if old.ID == "" {
+		return i, nil
+	}
+	if i.AllowNoIssuedAt && !old.AllowNoIssuedAt {
+		return i, record.Conflict("allow_no_issued_at: can be said only when an iss is trusted for the first time: revocations of %s were not kept for good until now", i.Issuer)
+	}
+	if i.AllowNoExpiry {
+		i.NoExpiryFrom = old.NoExpiryFrom
+		if !old.AllowNoExpiry {
+			i.NoExpiryFrom = stamp
+		}
+	}
+	return i, nil
 }
 
 // shorterBefore holds tokens from before a raise of the longest lifetime to what it was:
@@ -73,6 +110,7 @@ func shorterBefore(old, now record.Issuer, stamp time.Time) []record.LifetimeLim
 	return limits
 }
 
+// deleteIssuer keeps the rules, without keys, for the day on which the iss is trusted again.
 func (x *change) deleteIssuer(b record.DeleteIssuer) error {
 	i, ok, err := get[record.Issuer](x.state, issuerKey(b.ID))
 	if err != nil {
@@ -86,22 +124,35 @@ func (x *change) deleteIssuer(b record.DeleteIssuer) error {
 			return err
 		}
 	}
+	former := i
+	former.JWKS = nil
+	if err := put(x.state, formerKey(i.Issuer), former); err != nil {
+		return err
+	}
 	x.ref = i.ID
 	x.changed(&i, true, i.ID)
 	return nil
 }
 
-func checkKeys(keys []record.SigningKey) error {
+func checkKeys(i *record.Issuer, keys []record.SigningKey) error {
 	if len(keys) > maxActiveKeys {
 		return record.Invalid("the issuer has %d signing keys; at most %d", len(keys), maxActiveKeys)
+	}
+	if i.SharedSecret && len(keys) == 0 {
+		return record.Invalid("shared_secret: give the secret")
+	}
+	for n := range keys {
+		if err := keys[n].Check(); err != nil {
+			return err
+		}
+		if i.SharedSecret != (len(keys[n].Secret) > 0) {
+			return record.Invalid("an issuer has a shared secret or public keys, not both")
+		}
 	}
 	return nil
 }
 
 func (x *change) putSigningKeys(b record.PutSigningKeys) error {
-	if err := checkKeys(b.Keys.Keys); err != nil {
-		return err
-	}
 	i, ok, err := get[record.Issuer](x.state, issuerKey(b.Keys.IssuerID))
 	if err != nil {
 		return err
@@ -109,12 +160,18 @@ func (x *change) putSigningKeys(b record.PutSigningKeys) error {
 	if !ok {
 		return record.NotFound("there is no issuer %s", b.Keys.IssuerID)
 	}
+	if i.Inline() {
+		return record.Conflict("the keys of issuer %s were given, and are not fetched", i.ID)
+	}
+	if err := checkKeys(&i, b.Keys.Keys); err != nil {
+		return err
+	}
 	x.ref = i.ID
 	return x.replaceKeys(i, b.Keys)
 }
 
-// replaceKeys keeps those that the new set no longer has as retired, for as long as a token
-// that they signed may live.
+// replaceKeys keeps those that a fetched set no longer has as retired, for as long as a token
+// that they signed may live. What an operator gave is replaced outright, as are secrets.
 func (x *change) replaceKeys(i record.Issuer, keys record.SigningKeys) error {
 	old, _, err := get[record.SigningKeys](x.state, keysKey(i.ID))
 	if err != nil {
@@ -133,7 +190,7 @@ func (x *change) replaceKeys(i record.Issuer, keys record.SigningKeys) error {
 		again := slices.ContainsFunc(keys.Keys, func(n record.SigningKey) bool {
 			return n.KID == k.KID && (n.KID != "" || bytes.Equal(n.JWK, k.JWK))
 		})
-		if !again && x.stamp.Before(k.RetiredAt.Add(keep)) && len(all) < len(keys.Keys)+maxRetiredKeys {
+		if !again && !i.Inline() && len(k.Secret) == 0 && x.stamp.Before(k.RetiredAt.Add(keep)) && len(all) < len(keys.Keys)+maxRetiredKeys {
 			all = append(all, k)
 		}
 	}
@@ -147,7 +204,7 @@ func (x *change) replaceKeys(i record.Issuer, keys record.SigningKeys) error {
 
 func sameKeys(a, b []record.SigningKey) bool {
 	return slices.EqualFunc(a, b, func(a, b record.SigningKey) bool {
-		return a.KID == b.KID && a.Alg == b.Alg && a.Status == b.Status && bytes.Equal(a.JWK, b.JWK)
+		return a.KID == b.KID && a.Alg == b.Alg && a.Status == b.Status && bytes.Equal(a.JWK, b.JWK) && bytes.Equal(a.Secret, b.Secret)
 	})
 }
 

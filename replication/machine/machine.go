@@ -37,6 +37,7 @@ type change struct {
 	revision record.Revision
 	changes  []record.Change
 	ref      string   // id of the record that the command is about
+	taken    []string // ids of API keys that the command itself revokes
 	refs     []string // of all records that it changed, for the audit trail
 }
 
@@ -149,9 +150,11 @@ func (x *change) changed(r record.Record, gone bool, id string) {
 }
 
 func (x *change) audit(c record.Command) error {
-	return put(x.state, record.TableAudit.Key(x.revision.Bytes()), record.Audit{
-		Revision: x.revision, At: x.stamp, By: c.By, Action: c.Body.Kind().String(), Refs: x.refs,
-	})
+	a := record.Audit{Revision: x.revision, At: x.stamp, By: c.By, Action: c.Body.Kind().String(), Refs: x.refs}
+	if lift, ok := c.Body.(record.Lift); ok {
+		a.Reason = lift.Reason
+	}
+	return put(x.state, record.TableAudit.Key(x.revision.Bytes()), a)
 }
 
 func get[T any](s Reader, key []byte) (T, bool, error) {
@@ -166,10 +169,12 @@ func get[T any](s Reader, key []byte) (T, bool, error) {
 	return v, true, nil
 }
 
+// put refuses what has no byte form: the checks let none pass, and if one did, it must not stop
+// every node for good.
 func put(s State, key []byte, v any) error {
 	b, err := record.Encode(v)
 	if err != nil {
-		return err
+		return record.Invalid("a value in it cannot be stored")
 	}
 	return s.Put(key, b)
 }

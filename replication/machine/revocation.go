@@ -65,7 +65,7 @@ func (x *change) keptUntil(r *record.Revocation) (time.Time, error) {
 	switch {
 	case r.Target.OneToken() && !r.Expiry.IsZero():
 		return r.Expiry.Add(leeway), nil
-	case i.AllowNoExpiry:
+	case i.AllowNoExpiry || i.AllowNoIssuedAt:
 		return time.Time{}, nil
 	case r.Target.OneToken() && r.NotBefore.Before(x.stamp):
 		// A clock of the issuer may be ahead by the leeway, and the token be used that
@@ -90,13 +90,20 @@ func longestLifetime(i record.Issuer) time.Duration {
 	return time.Duration(longest)
 }
 
-// checkOwned refuses to revoke a key or consumer that was never there.
+// checkOwned refuses to revoke a key or consumer that is not there, and the last admin's key.
 func (x *change) checkOwned(n record.Name) error {
-	key := consumerKey(n.Value)
 	if n.Target == record.TargetKey {
-		key = keyKey(n.Value)
+		k, err := x.key(n.Value)
+		if err != nil {
+			return err
+		}
+		x.taken = append(x.taken, k.ID)
+		if !isAdmin(&k) {
+			return nil
+		}
+		return x.anotherAdmin(k.ID)
 	}
-	_, ok, err := x.state.Get(key)
+	_, ok, err := x.state.Get(consumerKey(n.Value))
 	if err == nil && !ok {
 		return record.NotFound("there is no %s %s", n.Target, n.Value)
 	}
@@ -106,8 +113,8 @@ func (x *change) checkOwned(n record.Name) error {
 // lift takes back all revocations of one name. Their keys begin with the bucket, so it goes
 // from bucket to bucket, each found by a short scan.
 func (x *change) lift(b record.Lift) error {
-	if b.Reason == "" || len(b.Reason) > 500 {
-		return record.Invalid("reason: say in 1 to 500 bytes why the revocation is lifted")
+	if b.Reason == "" || len(b.Reason) > record.MaxReason {
+		return record.Invalid("reason: say in 1 to %d bytes why the revocation is lifted", record.MaxReason)
 	}
 	var gone []liftedRevocation
 	for bucket, ok := record.Bucket(0), true; ok; {
@@ -146,8 +153,7 @@ type liftedRevocation struct {
 
 // nextBucket finds the first bucket, from the given one on, that holds anything.
 func (x *change) nextBucket(from record.Bucket) (next record.Bucket, ok bool, err error) {
-	end := []byte{byte(record.TableRevocations) + 1}
-	err = x.state.Scan(record.TableRevocations.Key(from.Bytes()), end, func(key, _ []byte) (bool, error) {
+	err = x.state.Scan(record.TableRevocations.Key(from.Bytes()), record.KeyAfter(record.TableRevocations.Key()), func(key, _ []byte) (bool, error) {
 		next, _, _, ok = record.ParseRevocationKey(key)
 		return false, nil
 	})

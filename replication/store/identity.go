@@ -30,7 +30,7 @@ func ReadIdentity(dir string) (Identity, bool, error) {
 		err = errors.New("it names no node")
 	}
 	if err != nil {
-		return id, false, fmt.Errorf("%s cannot be read (%w); restore it from a backup, or empty the data directory and let the node join again", path, err)
+		return id, false, fmt.Errorf("%s cannot be read (%w); restore it from a backup, or empty the data directory and let the node join again under another --node-id", path, err)
 	}
 	return id, true, nil
 }
@@ -41,12 +41,12 @@ func WriteIdentity(dir string, id Identity) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, identityFile), b)
+	return ReplaceFile(filepath.Join(dir, identityFile), b)
 }
 
-// replaceFile makes the file hold the bytes durably: whenever the machine stops, it holds
+// ReplaceFile makes the file hold the bytes durably: whenever the machine stops, it holds
 // all of the old or all of the new.
-func replaceFile(path string, b []byte) error {
+func ReplaceFile(path string, b []byte) error {
 	temporary := path + ".new"
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator's own directory
 	if err != nil {

@@ -35,7 +35,7 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 		return Applied{}, fmt.Errorf("store: %w", err)
 	}
-	d, err := s.openDatabase(name)
+	d, err := s.openDatabase(name, false)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -43,11 +43,12 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 	if err == nil && applied.Index < s.applied.Index {
 		err = fmt.Errorf("store: the stream ends at entry %d and this state at %d: a state never goes back", applied.Index, s.applied.Index)
 	}
-	if err == nil {
-		err = replaceFile(filepath.Join(s.dir, currentFile), []byte(name))
-	}
 	if err != nil {
 		return Applied{}, errors.Join(err, s.discard(d))
+	}
+	if err := ReplaceFile(filepath.Join(s.dir, currentFile), []byte(name)); err != nil {
+		// Which of the two the directory names is not known, so neither is removed.
+		return Applied{}, errors.Join(err, d.db.Close())
 	}
 	return applied, s.swap(d, applied)
 }

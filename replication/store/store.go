@@ -52,7 +52,6 @@ type database struct {
 	db      *pebble.DB
 	users   int
 	retired bool // closed and removed once nobody uses it
-	done    chan struct{}
 }
 
 const (
@@ -99,14 +98,11 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 func (s *Store) open() error {
-	name, err := s.currentName()
+	name, isNew, err := s.currentName()
 	if err != nil {
 		return err
 	}
-	if err := s.removeOthers(name); err != nil {
-		return err
-	}
-	d, err := s.openDatabase(name)
+	d, err := s.openDatabase(name, !isNew)
 	if err != nil {
 		return err
 	}
@@ -114,23 +110,29 @@ func (s *Store) open() error {
 	if err != nil {
 		return errors.Join(s.corrupt(err), d.db.Close())
 	}
+	if err := s.removeOthers(name); err != nil {
+		return errors.Join(err, d.db.Close())
+	}
 	s.live, s.applied = d, applied
-	return replaceFile(filepath.Join(s.dir, currentFile), []byte(name))
+	return ReplaceFile(filepath.Join(s.dir, currentFile), []byte(name))
 }
 
-func (s *Store) currentName() (string, error) {
+func (s *Store) currentName() (name string, isNew bool, err error) {
 	b, err := os.ReadFile(filepath.Join(s.dir, currentFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return "db-1", nil
+		if left, err := filepath.Glob(filepath.Join(s.dir, "db-*")); err != nil || len(left) > 1 {
+			return "", false, s.corrupt(fmt.Errorf("%s is missing", currentFile))
+		}
+		return "db-1", true, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("data directory: %w", err)
+		return "", false, fmt.Errorf("data directory: %w", err)
 	}
-	name := strings.TrimSpace(string(b))
+	name = strings.TrimSpace(string(b))
 	if !strings.HasPrefix(name, "db-") || strings.ContainsAny(name, "/\\") {
-		return "", s.corrupt(fmt.Errorf("%s says %q", currentFile, name))
+		return "", false, s.corrupt(fmt.Errorf("%s says %q", currentFile, name))
 	}
-	return name, nil
+	return name, false, nil
 }
 
 // removeOthers removes what a Restore that was cut short left behind.
@@ -150,20 +152,21 @@ func (s *Store) removeOthers(live string) error {
 }
 
 func (s *Store) corrupt(err error) error {
-	return fmt.Errorf("the state in %s is damaged (%w); restore it from a backup, or empty the data directory and let the node join again", s.dir, err)
+	return fmt.Errorf("the state in %s is damaged (%w); restore it from a backup, or empty the data directory and let the node join again under another --node-id", s.dir, err)
 }
 
 // formatVersion is pinned: a newer one cannot be opened by an older veto.
 const formatVersion = pebble.FormatValueSeparation
 
-func (s *Store) openDatabase(name string) (*database, error) {
+// openDatabase opens one that must be there, or makes it if need be.
+func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 	cache := pebble.NewCache(s.options.CacheBytes)
 	defer cache.Unref()
 	o := &pebble.Options{
 		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion,
 		MemTableSize: 32 << 20, MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: 2, L0StopWritesThreshold: 20, LBaseMaxBytes: 64 << 20,
-		BytesPerSync: 512 << 10, Logger: logger{s.options.Log},
+		BytesPerSync: 512 << 10, Logger: logger{s.options.Log}, ErrorIfNotExists: mustExist,
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -173,14 +176,14 @@ func (s *Store) openDatabase(name string) (*database, error) {
 	if err != nil {
 		return nil, s.corrupt(err)
 	}
-	return &database{name: name, db: db, done: make(chan struct{})}, nil
+	return &database{name: name, db: db}, nil
 }
 
 // Applied is what the state holds.
-func (s *Store) Applied() (Applied, error) {
+func (s *Store) Applied() Applied {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.applied, nil
+	return s.applied
 }
 
 // use gives the live database; it stays open until release.
@@ -203,7 +206,6 @@ func (s *Store) release(d *database) error {
 }
 
 func (s *Store) discard(d *database) error {
-	defer close(d.done)
 	err := d.db.Close()
 	return errors.Join(err, os.RemoveAll(filepath.Join(s.dir, d.name)))
 }

@@ -1,0 +1,133 @@
+package machine_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"veto/record"
+)
+
+func issuerNow(t *testing.T, s state) record.Issuer {
+	t.Helper()
+	var i record.Issuer
+	if err := record.Decode([]byte(s[string(record.TableIssuers.Key([]byte("one")))]), &i); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func one(life time.Duration) record.Issuer {
+	return record.Issuer{ID: "one", Issuer: iss, JWKSURI: "https://x.example", MaxLifetime: record.Duration(life)}
+}
+
+// P12: what was held to a shorter life stays so, also when the trust ended in between.
+func TestTrustedAgainRemembersItsLimits(t *testing.T) {
+	s, rev := founded(t)
+	later := stamp.Add(time.Hour)
+	apply(t, s, rev, later, record.DeleteIssuer{ID: "one"})
+	apply(t, s, rev, later, record.PutIssuer{Issuer: one(24 * time.Hour)})
+	i := issuerNow(t, s)
+	if i.LifetimeFor(stamp) != time.Hour || i.LifetimeFor(later) != 24*time.Hour {
+		t.Errorf("%s before, %s after", i.LifetimeFor(stamp), i.LifetimeFor(later))
+	}
+	other := one(24 * time.Hour)
+	other.ID = "two"
+	apply(t, s, rev, later, record.DeleteIssuer{ID: "one"})
+	if r := apply(t, s, rev, later, record.PutIssuer{Issuer: other}); r.Rejection != nil {
+		t.Fatal(r.Rejection)
+	}
+	var again record.Issuer
+	if err := record.Decode([]byte(s[string(record.TableIssuers.Key([]byte("two")))]), &again); err != nil || again.LifetimeFor(stamp) != time.Hour {
+		t.Errorf("under another id: %s, %v", again.LifetimeFor(stamp), err)
+	}
+}
+
+// P12: tokens whose age nobody can tell are not admitted behind the back of revocations that
+// were kept for a lifetime only.
+func TestAllowancesHoldForWhatComes(t *testing.T) {
+	s, rev := founded(t)
+	later := stamp.Add(time.Hour)
+	loose := one(time.Hour)
+	loose.AllowNoExpiry = true
+	apply(t, s, rev, later, record.PutIssuer{Issuer: loose})
+	if i := issuerNow(t, s); !i.NoExpiryFrom.Equal(later) {
+		t.Errorf("without exp from %s on, want %s", i.NoExpiryFrom, later)
+	}
+	apply(t, s, rev, later.Add(time.Hour), record.PutIssuer{Issuer: loose})
+	if i := issuerNow(t, s); !i.NoExpiryFrom.Equal(later) {
+		t.Errorf("said again: from %s on, want %s", i.NoExpiryFrom, later)
+	}
+	loose.AllowNoIssuedAt = true
+	if r := apply(t, s, rev, later, record.PutIssuer{Issuer: loose}); r.Rejection == nil || r.Rejection.Reason != record.ReasonConflict {
+		t.Errorf("without iat, of an iss that was trusted before: %+v", r)
+	}
+	apply(t, s, rev, later, record.DeleteIssuer{ID: "one"})
+	if r := apply(t, s, rev, later, record.PutIssuer{Issuer: loose}); r.Rejection == nil {
+		t.Error("without iat, after the trust had ended")
+	}
+	loose.ID, loose.Issuer = "new", iss+"/new"
+	if r := apply(t, s, rev, later, record.PutIssuer{Issuer: loose}); r.Rejection != nil {
+		t.Error(r.Rejection)
+	}
+	jti := revocation(record.TargetJTI, "v")
+	jti.Issuer = loose.Issuer
+	apply(t, s, rev, later, record.Revoke{Revocations: []record.Revocation{jti}})
+	digest := record.DigestKey{1}.Digest(jti.Name)
+	if _, ok := s[string(record.RevocationKey(record.Forever, digest, record.DeniesAll))]; !ok {
+		t.Error("a revocation of an issuer without iat is not kept for good")
+	}
+}
+
+func TestSecretIsReplacedOutright(t *testing.T) {
+	s, rev := founded(t)
+	put := func(secret byte) record.Result {
+		i := record.Issuer{ID: "hmac", Issuer: iss + "/hmac", SharedSecret: true}
+		keys := []record.SigningKey{{Alg: "HS256", Secret: bytes.Repeat([]byte{secret}, 32)}}
+		return apply(t, s, rev, stamp, record.PutIssuer{Issuer: i, Keys: keys})
+	}
+	put(1)
+	put(2)
+	var stored record.SigningKeys
+	if err := record.Decode([]byte(s[string(record.TableSigningKeys.Key([]byte("hmac")))]), &stored); err != nil {
+		t.Fatal(err)
+	}
+	if len(stored.Keys) != 1 || stored.Keys[0].Secret[0] != 2 {
+		t.Errorf("%d keys", len(stored.Keys))
+	}
+	for what, b := range map[string]record.PutIssuer{
+		"no secret":         {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}},
+		"a short secret":    {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 31)}}},
+		"a public key":      {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "RS256", JWK: []byte("{}")}}},
+		"a secret for all":  {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}")}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}}},
+		"HS256 with a JWKS": {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}"), Algorithms: []string{"HS256"}}},
+		"RS256 with a secret": {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true, Algorithms: []string{"RS256"}},
+			Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}}},
+	} {
+		if r := apply(t, s, rev, stamp, b); r.Rejection == nil || r.Rejection.Reason != record.ReasonInvalid {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	fetched := record.PutSigningKeys{Keys: record.SigningKeys{IssuerID: "hmac", Keys: []record.SigningKey{{Alg: "RS256", JWK: []byte("{}")}}}}
+	if r := apply(t, s, rev, stamp, fetched); r.Rejection == nil {
+		t.Error("fetched keys for an issuer with a shared secret")
+	}
+}
+
+// A value that no clock has does not get into the log, nor does it stop a node.
+func TestTimesOutOfRange(t *testing.T) {
+	s, rev := founded(t)
+	far := revocation(record.TargetSubject, "v")
+	far.NotBefore = time.Date(9999, 12, 31, 23, 59, 0, 0, time.UTC)
+	zoned := revocation(record.TargetSubject, "v")
+	zoned.NotBefore = time.Date(1970, 1, 1, 0, 0, 0, 0, time.FixedZone("", 24*3600-1))
+	expires := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, b := range []record.Body{
+		record.Revoke{Revocations: []record.Revocation{far}}, record.Revoke{Revocations: []record.Revocation{zoned}},
+		record.UpdateKey{ID: "key_s", ExpiresAt: &expires},
+	} {
+		if r := apply(t, s, rev, stamp, b); r.Rejection == nil || r.Rejection.Reason != record.ReasonInvalid {
+			t.Errorf("%#v: %+v", b, r)
+		}
+	}
+}
