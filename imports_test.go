@@ -25,7 +25,8 @@ var rooms = map[string][]string{
 	"record":                {},
 	"validate":              {"record"},
 	"validate/keyset":       {"record"},
-	"validate/jwt":          {"record", "validate", "validate/keyset"},
+	"validate/remembered":   {"validate", "validate/keyset"},
+	"validate/jwt":          {"record", "validate", "validate/keyset", "validate/remembered"},
 	"validate/apikey":       {"record", "validate"},
 	"replication/machine":   {"record"},
 	"replication/store":     {"record"},
@@ -50,6 +51,7 @@ var rooms = map[string][]string{
 // owners says which rooms alone may import a library.
 var owners = map[string][]string{
 	"github.com/lestrrat-go/jwx":          {"validate/keyset"},
+	"github.com/maypok86/otter":           {"validate/remembered"},
 	"github.com/hashicorp/raft":           {"replication/consensus"},
 	"github.com/hashicorp/raft-wal":       {"replication/consensus"},
 	"github.com/hashicorp/raft-autopilot": {"replication/consensus"},

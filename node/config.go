@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,6 +50,8 @@ type Config struct {
 	// answers all the same, and says how old.
 	MaxStaleness time.Duration `koanf:"max_staleness"`
 	ServeStale   bool          `koanf:"serve_stale"`
+	// TokenCacheBytes is about how much memory verified tokens may take; 0 remembers none.
+	TokenCacheBytes int `koanf:"token_cache_bytes"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
 	// Pprof shows the process's profiles to admins on the control plane.
@@ -62,7 +65,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
-		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, LogLevel: "info", LogFormat: "text",
+		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, TokenCacheBytes: 64 << 20, LogLevel: "info", LogFormat: "text",
 	}
 }
 
@@ -152,6 +155,8 @@ func (c *Config) checkAddresses() error {
 	switch {
 	case ip == nil:
 		return fmt.Errorf("bind: %q is not an IP address", c.Bind)
+	case c.Advertise != "" && net.ParseIP(c.Advertise) == nil:
+		return fmt.Errorf("advertise: %q is not an IP address", c.Advertise)
 	case ip.IsUnspecified() && c.Advertise == "":
 		return fmt.Errorf("advertise: with --bind %s other nodes must be told an address; give --advertise", c.Bind)
 	case c.Port < 1 || c.Port+portsPerNode-1 > 65535:
@@ -170,6 +175,10 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("data_dir: give the directory that holds the node's data")
 	case c.MaxStaleness < time.Second:
 		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
+	case c.TokenCacheBytes < 0:
+		return fmt.Errorf("token_cache_bytes: %d is below 0; 0 remembers no tokens", c.TokenCacheBytes)
+	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
+		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return fmt.Errorf("log_format: %q is neither text nor json", c.LogFormat)
 	}

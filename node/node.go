@@ -25,6 +25,7 @@ import (
 	"veto/validate/apikey"
 	"veto/validate/jwt"
 	"veto/validate/keyset"
+	"veto/validate/remembered"
 )
 
 // Surroundings are what a node takes from the program that runs it.
@@ -51,7 +52,10 @@ type Node struct {
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
 	fetcher   *discovery.Fetcher
+	tokens    *remembered.Tokens // nil if none are remembered
 
+	missing        *wanted // keys that tokens here named in vain
+	wanted         *wanted // keys that this node is to fetch, if it leads
 	issuersChanged chan struct{}
 	failed         chan error
 	stop           context.CancelFunc
@@ -67,7 +71,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
-		config: c, around: around, stop: stop,
+		config: c, around: around, stop: stop, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), fetcher: discovery.New(c.FetchPrivate),
 	}
 	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.openReplica, n.openHTTP} {
@@ -124,17 +128,24 @@ func (n *Node) openStore(context.Context) error {
 	}
 	keys := keyset.NewHolder()
 	x := index.New(func(issuers []record.Issuer, signing []record.SigningKeys) {
-		keys.Swap(keyset.Build(issuers, signing))
+		keys.Swap(issuers, signing)
 		select {
 		case n.issuersChanged <- struct{}{}:
 		default: // the refresher has not looked yet, and will see this change, too
 		}
 	})
+	var tokens *remembered.Tokens
+	if n.config.TokenCacheBytes > 0 {
+		if tokens, err = remembered.New(uint64(n.config.TokenCacheBytes)); err != nil {
+			return err
+		}
+		n.tokens = tokens
+	}
 	horizon := replication.NewHorizon(x, n.around.Now)
 	n.view = replication.NewView(x, n.store, horizon)
 	n.validator = validate.New(n.view, validate.Policy{
 		MaxStaleness: n.config.MaxStaleness, ServeStale: n.config.ServeStale,
-	}, jwt.New(keys), apikey.New(n.view))
+	}, jwt.New(keys, tokens, func(id string) { n.missing.add(id) }), apikey.New(n.view))
 	n.metrics = newMetrics(n)
 	return nil
 }
@@ -256,7 +267,7 @@ func (n *Node) met() bool {
 }
 
 // openReplica takes part in the cluster.
-func (n *Node) openReplica(context.Context) error {
+func (n *Node) openReplica(ctx context.Context) error {
 	admin := &firstAdmin{dir: n.config.DataDir, show: n.around.AdminToken, find: n.view.APIKey}
 	var err error
 	n.replica, err = replication.Open(replication.Config{
@@ -264,8 +275,8 @@ func (n *Node) openReplica(context.Context) error {
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
 		Found: admin.found, Founded: admin.founded,
-		WhileLeading: []func(context.Context){n.refreshKeys},
-		Failed:       n.fail, Now: n.around.Now, Log: n.around.Log,
+		WhileLeading: []func(context.Context){n.refreshKeys}, WantKeys: n.wanted.add,
+		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,
 	}, replication.Parts{
 		Store: n.store, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,
 	})
@@ -273,6 +284,7 @@ func (n *Node) openReplica(context.Context) error {
 		return err
 	}
 	n.opened(n.replica.Close)
+	n.wg.Go(func() { n.tellLeader(ctx) })
 	return nil
 }
 

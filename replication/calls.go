@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/replication/consensus"
 	"veto/replication/peer"
 )
 
@@ -15,6 +16,7 @@ const (
 	pathState   = "/state"
 	pathAwait   = "/await"
 	pathConfirm = "/confirm"
+	pathKeys    = "/keys"
 )
 
 const longestAwait = 30 * time.Second
@@ -68,6 +70,10 @@ func (r *Replica) serve() {
 	r.peers.Handle(pathState, answer(func(context.Context, struct{}) (nodeState, error) { return r.state(), nil }))
 	r.peers.Handle(pathAwait, answer(r.answerAwait))
 	r.peers.Handle(pathConfirm, answer(r.answerConfirm))
+	r.peers.Handle(pathKeys, answer(func(_ context.Context, ids []string) (struct{}, error) {
+		r.config.WantKeys(ids...)
+		return struct{}{}, nil
+	}))
 }
 
 // answer turns a function on records into one on bytes.
@@ -116,6 +122,23 @@ func (r *Replica) answerConfirm(_ context.Context, in leaderClaim) (leaderClaim,
 	in.Yes = r.node().Term() == in.Term && r.node().Leader() == in.Leader
 	in.Now = r.config.Now()
 	return in, nil
+}
+
+// WantKeys tells the leader that tokens of the issuers name keys that are not here.
+func (r *Replica) WantKeys(ctx context.Context, issuerIDs []string) error {
+	leader := r.node().Leader()
+	if leader == r.config.ID {
+		r.config.WantKeys(issuerIDs...)
+		return nil
+	}
+	addr, ok := r.addressOf(leader)
+	if !ok {
+		return consensus.ErrNotLeader
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	_, err := call[[]string, struct{}](ctx, r.peers, addr, leader, pathKeys, issuerIDs)
+	return err
 }
 
 // stateOf is what a node says of itself.

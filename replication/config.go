@@ -43,6 +43,9 @@ type Config struct {
 	// WhileLeading run while this node leads: each is started with a context that ends
 	// when the node no longer does, and must then return.
 	WhileLeading []func(ctx context.Context)
+	// WantKeys is called on the leader with the ids of issuers whose keys a node misses. It
+	// must not block.
+	WantKeys func(issuerIDs ...string)
 	// Failed is called once, with why, when the node cannot go on. It must not block.
 	Failed func(error)
 	Now    func() time.Time

@@ -55,8 +55,15 @@ func (v *View) Digest(n record.Name) record.Digest {
 // RevocationID is the id that every revocation of the name has.
 func (v *View) RevocationID(n record.Name) string { return v.Digest(n).RevocationID() }
 
-// Revoked looks up whether a credential that bears the name, issued at the given second (or
-// record.NoIssuedAt), is denied. The common answer, no, costs no disk read.
+// Denied tells whether a credential that bears a name with the digest, issued at the given
+// second (or record.NoIssuedAt), is denied.
+func (v *View) Denied(d record.Digest, issuedAt int64) bool {
+	_, denied := v.index.Revoked(d, issuedAt)
+	return denied
+}
+
+// Revoked finds the revocation that denies a credential that bears the name. It may read the
+// disk.
 func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) {
 	hit, ok := v.index.Revoked(v.Digest(n), issuedAt)
 	if !ok {

@@ -4,8 +4,8 @@
 // a View. It does not check signatures itself: only verifiers (rooms jwt and apikey) make
 // Claims, and nothing that is not verified gets further.
 //
-// The order of a validation: bound the credential; verify it; read how fresh the node is;
-// look up every revocation that the claims could be under; then freshness, audience, scopes.
+// The order of a validation: read how fresh the node is; bound the credential; verify it; look
+// up every revocation that the claims could be under; then freshness, audience, scopes.
 //
 // Promises:
 //
@@ -21,4 +21,8 @@
 //	    TestOnlyVerifiersMakeClaims
 //	V5  The zero Verdict is unknown, and allows nothing.
 //	    TestZeroVerdict
+//	V6  Explain comes to the verdict of Validate, and tells of the check that decided it.
+//	    TestExplainSaysWhatValidateSays
+//	V7  A verdict reads as what encoding/json would write of it.
+//	    TestAppendJSON
 package validate

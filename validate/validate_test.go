@@ -34,7 +34,20 @@ func (v *view) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) 
 	return record.Revocation{Name: n, Reason: "why", Revision: 7}, ok && issuedAt <= cutoff
 }
 
-func (v *view) RevocationID(n record.Name) string           { return "rev_" + n.Target.String() }
+var digestKey record.DigestKey
+
+func (v *view) Digest(n record.Name) record.Digest { return digestKey.Digest(n) }
+
+func (v *view) Denied(d record.Digest, issuedAt int64) bool {
+	v.asked = append(v.asked, "denied")
+	for n, cutoff := range v.revoked {
+		if digestKey.Digest(n) == d && issuedAt <= cutoff {
+			return true
+		}
+	}
+	return false
+}
+
 func (v *view) Consumer(id string) (*record.Consumer, bool) { return &record.Consumer{ID: id}, true }
 
 type verifier struct {
@@ -42,13 +55,22 @@ type verifier struct {
 	code   validate.Code
 }
 
-func (v verifier) Verify(string, time.Time) (*validate.Claims, validate.Code) {
+func (v verifier) Verify(string, time.Time, *validate.Claims) (*validate.Claims, validate.Code) {
+	return v.claims, v.code
+}
+
+func (v verifier) Explain(_ string, _ time.Time, trail *validate.Trail) (*validate.Claims, validate.Code) {
+	trail.Tell("verifier", v.code, "")
+	return v.claims, v.code
+}
+
+func (v verifier) Inspect(string, time.Time) (*validate.Claims, validate.Code) {
 	return v.claims, v.code
 }
 
 func jwtClaims() *validate.Claims {
 	return &validate.Claims{
-		Kind: validate.JWT, Issuer: "i", Subject: "sub", Client: "app", Session: "sid", JTI: "jti", TokenHash: "hash", KID: "kid",
+		Kind: validate.JWT, Issuer: "i", Subject: "sub", Client: "app", Session: "sid", JTI: "jti", TokenHash: [32]byte{1}, KID: "kid",
 		Audience: []string{"a"}, Scopes: []string{"read"}, IssuedAt: 100,
 	}
 }
@@ -71,7 +93,7 @@ func ask(v *view, claims *validate.Claims, code validate.Code, r validate.Reques
 func TestRevokedByEveryTarget(t *testing.T) {
 	for _, n := range []record.Name{
 		{Target: record.TargetJTI, Issuer: "i", Value: "jti"},
-		{Target: record.TargetToken, Issuer: "i", Value: "hash"},
+		jwtClaims().TokenName(),
 		{Target: record.TargetSubject, Issuer: "i", Value: "sub"},
 		{Target: record.TargetClient, Issuer: "i", Value: "app"},
 		{Target: record.TargetSession, Issuer: "i", Value: "sid"},
@@ -116,6 +138,8 @@ func TestFreshness(t *testing.T) {
 		"unknown issuer while stale":    {stale, validate.UnknownIssuer, 0, validate.Stale},
 		"unknown issuer while behind":   {fresh, validate.UnknownIssuer, 11, validate.BehindMinRevision},
 		"key not found while not ready": {record.Freshness{}, validate.KeyNotFound, 0, validate.NotReady},
+		"other rules while stale":       {stale, validate.WrongAudience, 0, validate.Stale},
+		"expired while stale":           {stale, validate.Expired, 0, validate.Expired},
 		"bad signature while stale":     {stale, validate.BadSignature, 0, validate.BadSignature},
 	} {
 		claims := jwtClaims()
@@ -218,3 +242,40 @@ func TestOnlyVerifiersMakeClaims(t *testing.T) {
 }
 
 func fileSet() *token.FileSet { return token.NewFileSet() }
+
+// V6
+func TestExplainSaysWhatValidateSays(t *testing.T) {
+	key := key()
+	for name, c := range map[string]struct {
+		view    view
+		claims  *validate.Claims
+		code    validate.Code
+		request validate.Request
+		fails   string
+	}{
+		"good":       {view{fresh: fresh}, jwtClaims(), validate.OK, validate.Request{}, ""},
+		"key":        {view{fresh: fresh}, key, validate.OK, validate.Request{Credential: "veto_x"}, ""},
+		"refused":    {view{fresh: fresh}, nil, validate.Expired, validate.Request{}, "verifier"},
+		"revoked":    {view{fresh: fresh, revoked: map[record.Name]int64{{Target: record.TargetClient, Issuer: "i", Value: "app"}: 100}}, jwtClaims(), validate.OK, validate.Request{}, "revoked_client"},
+		"stale":      {view{fresh: record.Freshness{Ready: true}}, jwtClaims(), validate.OK, validate.Request{}, "freshness"},
+		"behind":     {view{fresh: fresh}, jwtClaims(), validate.OK, validate.Request{MinRevision: 11}, "freshness"},
+		"audience":   {view{fresh: fresh}, jwtClaims(), validate.OK, validate.Request{Audience: "x"}, "wanted_audience"},
+		"scopes":     {view{fresh: fresh}, jwtClaims(), validate.OK, validate.Request{Scopes: []string{"x"}}, "wanted_scopes"},
+		"over limit": {view{fresh: fresh}, nil, validate.OK, validate.Request{Credential: strings.Repeat("a", validate.MaxCredential+1)}, "size"},
+	} {
+		if c.request.Credential == "" {
+			c.request.Credential = "a.b.c"
+		}
+		x := validate.New(&c.view, validate.Policy{MaxStaleness: time.Second}, verifier{c.claims, c.code}, verifier{c.claims, c.code})
+		want, got := x.Validate(c.request, now), x.Explain(c.request, now)
+		failed := ""
+		for _, check := range got.Checks {
+			if check.Result == "fail" && failed == "" {
+				failed = check.Check
+			}
+		}
+		if failed != c.fails || got.Code != want.Code || got.Outcome != want.Outcome || got.Subject != want.Subject || want.Checks != nil {
+			t.Errorf("%s: %s at %q; Validate says %s", name, got.Code, failed, want.Code)
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package validate
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"veto/record"
@@ -13,18 +15,30 @@ type View interface {
 	// Freshness is how far the answers of the other methods reach at least, if they are
 	// asked later.
 	Freshness() record.Freshness
-	// Revoked finds a revocation that denies what bears the name and was issued at the
-	// second (or record.NoIssuedAt).
+	// Digest stands for the name in this cluster. It does not change once the node is ready.
+	Digest(n record.Name) record.Digest
+	// Denied tells whether a revocation denies what bears a name with the digest and was
+	// issued at the second (or record.NoIssuedAt).
+	Denied(d record.Digest, issuedAt int64) bool
+	// Revoked finds that revocation; it may read the disk.
 	Revoked(n record.Name, issuedAt int64) (record.Revocation, bool)
-	// RevocationID is the id of revocations of the name.
-	RevocationID(n record.Name) string
 	Consumer(id string) (*record.Consumer, bool)
 }
 
 // Verifier checks a credential by itself. It gives claims with code OK and nil with any
-// other. A credential that is good but for its time gives the code and no claims.
+// other.
 type Verifier interface {
-	Verify(credential string, now time.Time) (*Claims, Code)
+	// Verify does not block and does not keep the credential. The claims are shared, or those
+	// of room, which the caller may use again when it is done with them.
+	Verify(credential string, now time.Time, room *Claims) (*Claims, Code)
+	// Explain does the same, and tells of every check.
+	Explain(credential string, now time.Time, trail *Trail) (*Claims, Code)
+}
+
+// Inspector looks at a JWT that someone presents to have it revoked.
+type Inspector interface {
+	// Inspect gives claims whenever the signature is good, also with a code that refuses.
+	Inspect(token string, now time.Time) (*Claims, Code)
 }
 
 // Policy is what the node does about staleness.
@@ -35,36 +49,60 @@ type Policy struct {
 	ServeStale bool
 }
 
+// JWTs are what a Validator needs for tokens.
+type JWTs interface {
+	Verifier
+	Inspector
+}
+
 // Validator decides. It may be used from anywhere at once.
 type Validator struct {
 	view   View
 	policy Policy
-	jwt    Verifier
+	jwt    JWTs
 	apiKey Verifier
+	rooms  *sync.Pool // of *Claims
 }
 
 // New makes a Validator of its parts.
-func New(view View, policy Policy, jwt, apiKey Verifier) *Validator {
-	return &Validator{view: view, policy: policy, jwt: jwt, apiKey: apiKey}
+func New(view View, policy Policy, jwt JWTs, apiKey Verifier) *Validator {
+	return &Validator{
+		view: view, policy: policy, jwt: jwt, apiKey: apiKey,
+		rooms: &sync.Pool{New: func() any { return new(Claims) }},
+	}
 }
 
 // Validate answers whether the credential may still be used, at the given time. It does not
 // block, and keeps nothing of the request.
 func (v *Validator) Validate(r Request, now time.Time) Verdict {
+	room, _ := v.rooms.Get().(*Claims)
+	defer v.rooms.Put(room)
+	verdict, _ := v.decide(r, now, room, v.policy)
+	return verdict
+}
+
+// decide also gives the claims, if the credential itself is good.
+func (v *Validator) decide(r Request, now time.Time, room *Claims, p Policy) (Verdict, *Claims) {
 	// Before any look-up, so that the verdict is never older than it says.
 	fresh := v.view.Freshness()
-	claims, code := v.verify(r.Credential, now)
+	claims, code := v.verify(r.Credential, now, room)
+	return v.judge(r, now, p, fresh, claims, code, nil), claims
+}
+
+// judge comes to the verdict on what the verifier found. A known revocation denies whatever
+// else; then comes whether the node can be sure; then what the request wants.
+func (v *Validator) judge(r Request, now time.Time, p Policy, fresh record.Freshness, claims *Claims, code Code, trail *Trail) Verdict {
 	verdict := Verdict{Code: code, Revision: fresh.Revision, AsOf: fresh.AsOf.UTC(), Kind: kindOf(r.Credential)}
-	doubt := v.doubt(fresh, r.MinRevision, now)
+	doubt := p.doubt(fresh, r.MinRevision, now)
 	switch {
-	case claims == nil && doubt != "" && code.mayBeNews():
+	case claims == nil && doubt != OK && code.mayBeNews():
 		verdict.Code = doubt
 	case claims == nil:
 	default:
 		verdict.describe(claims, v.view)
-		if revocation := v.revoked(claims); revocation != nil {
+		if revocation := v.revoked(claims, fresh.Ready, trail); revocation != nil {
 			verdict.Code, verdict.Revocation = Revoked, revocation
-		} else if doubt != "" {
+		} else if doubt != OK {
 			verdict.Code = doubt
 		} else {
 			verdict.Code = wanted(claims, r)
@@ -78,19 +116,68 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 	return verdict
 }
 
-// verify picks the verifier by the credential's form. API keys have no dots, JWTs have.
-func (v *Validator) verify(credential string, now time.Time) (*Claims, Code) {
-	switch {
-	case len(credential) > MaxCredential:
-		return nil, TooLarge
-	case credential == "":
-		return nil, Malformed
-	case kindOf(credential) == JWT:
-		return v.jwt.Verify(credential, now)
+// Explain is Validate with every check told, for people who may know (the caller's to see to).
+func (v *Validator) Explain(r Request, now time.Time) Verdict {
+	trail := &Trail{}
+	fresh := v.view.Freshness()
+	var claims *Claims
+	code := sized(r.Credential)
+	trail.Tell("size", code, fmt.Sprintf("%d bytes; 1 to %d", len(r.Credential), MaxCredential))
+	if code == OK {
+		claims, code = v.verifier(r.Credential).Explain(r.Credential, now, trail)
 	}
-	return v.apiKey.Verify(credential, now)
+	verdict := v.judge(r, now, v.policy, fresh, claims, code, trail)
+	v.explainRest(r, now, fresh, claims, trail)
+	verdict.Checks = trail.Checks
+	return verdict
 }
 
+// explainRest tells of the checks that are not the verifier's.
+func (v *Validator) explainRest(r Request, now time.Time, fresh record.Freshness, claims *Claims, trail *Trail) {
+	if claims == nil {
+		trail.Skip("revocations")
+	}
+	state := "the node has not heard of the leader"
+	if !fresh.AsOf.IsZero() {
+		state = fmt.Sprintf("revision %d, complete as of %s ago", fresh.Revision, fresh.Age(now).Round(time.Millisecond))
+	}
+	trail.Tell("freshness", v.policy.doubt(fresh, r.MinRevision, now),
+		fmt.Sprintf("%s; wanted: revision %d, at most %s old (serve stale: %v)", state, r.MinRevision, v.policy.MaxStaleness, v.policy.ServeStale))
+	if claims == nil {
+		trail.Skip("wanted_audience")
+		trail.Skip("wanted_scopes")
+		return
+	}
+	trail.Tell("wanted_audience", wantedAudience(claims, r), fmt.Sprintf("asked for %.200q", r.Audience))
+	trail.Tell("wanted_scopes", wantedScopes(claims, r), fmt.Sprintf("asked for %.200q, the credential has %.500q", r.Scopes, claims.Scopes))
+}
+
+// verify picks the verifier by the credential's form.
+func (v *Validator) verify(credential string, now time.Time, room *Claims) (*Claims, Code) {
+	if code := sized(credential); code != OK {
+		return nil, code
+	}
+	return v.verifier(credential).Verify(credential, now, room)
+}
+
+func sized(credential string) Code {
+	switch {
+	case len(credential) > MaxCredential:
+		return TooLarge
+	case credential == "":
+		return Malformed
+	}
+	return OK
+}
+
+func (v *Validator) verifier(credential string) Verifier {
+	if kindOf(credential) == JWT {
+		return v.jwt
+	}
+	return v.apiKey
+}
+
+// kindOf tells what a credential is: API keys have no dots, JWTs have.
 func kindOf(credential string) Kind {
 	if strings.IndexByte(credential, '.') >= 0 {
 		return JWT
@@ -98,60 +185,99 @@ func kindOf(credential string) Kind {
 	return APIKey
 }
 
-// doubt says why the node cannot be sure of an answer; empty if it can.
-func (v *Validator) doubt(f record.Freshness, min record.Revision, now time.Time) Code {
+// doubt says why the node cannot be sure of an answer; OK if it can.
+func (p Policy) doubt(f record.Freshness, min record.Revision, now time.Time) Code {
 	switch {
 	case !f.Ready:
 		return NotReady
 	case f.Revision < min:
 		return BehindMinRevision
-	case !v.policy.ServeStale && (f.AsOf.IsZero() || f.Age(now) > v.policy.MaxStaleness):
+	case !p.ServeStale && (f.AsOf.IsZero() || f.Age(now) > p.MaxStaleness):
 		return Stale
 	}
-	return ""
+	return OK
 }
 
-// revoked looks up every name that the claims bear.
-func (v *Validator) revoked(c *Claims) *Denial {
-	if c.Key != nil {
-		if r := v.denied(record.Name{Target: record.TargetKey, Value: c.Key.ID}, c.IssuedAt); r != nil || c.Key.Consumer == "" {
-			return r
-		}
-		return v.denied(record.Name{Target: record.TargetConsumer, Value: c.Key.Consumer}, c.IssuedAt)
+// revoked looks up every name that the claims bear. Their digests are remembered with the
+// claims once they cannot change any more.
+func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
+	var own marks
+	m := c.marks.Load()
+	switch {
+	case m != nil:
+	case c.Key != nil || !ready:
+		v.mark(c, &own)
+		m = &own
+	default:
+		m = new(marks)
+		v.mark(c, m)
+		c.marks.Store(m)
 	}
-	names := [...]record.Name{
-		{Target: record.TargetToken, Issuer: c.Issuer, Value: c.TokenHash},
-		{Target: record.TargetJTI, Issuer: c.Issuer, Value: c.JTI},
-		{Target: record.TargetSubject, Issuer: c.Issuer, Value: c.Subject},
-		{Target: record.TargetClient, Issuer: c.Issuer, Value: c.Client},
-		{Target: record.TargetSession, Issuer: c.Issuer, Value: c.Session},
-		{Target: record.TargetSigningKey, Issuer: c.Issuer, Value: c.KID},
-		{Target: record.TargetIssuer, Issuer: c.Issuer},
-	}
-	for _, n := range names {
-		if n.Value == "" && n.Target != record.TargetIssuer {
-			continue
+	var denial *Denial
+	for i := range m.count {
+		denied := v.view.Denied(m.digests[i], c.IssuedAt)
+		if denied && denial == nil {
+			denial = v.denial(c, i)
 		}
-		if r := v.denied(n, c.IssuedAt); r != nil {
-			return r
+		if trail != nil {
+			trail.Tell(v.told(c, i, denied))
+		} else if denied {
+			return denial
 		}
 	}
-	return nil
+	return denial
 }
 
-func (v *Validator) denied(n record.Name, issuedAt int64) *Denial {
-	r, ok := v.view.Revoked(n, issuedAt)
-	if !ok {
-		return nil
+func (v *Validator) mark(c *Claims, m *marks) {
+	var room [maxNames]record.Name
+	for _, n := range c.names(&room) {
+		m.digests[m.count] = v.view.Digest(n)
+		m.count++
 	}
-	return &Denial{ID: v.view.RevocationID(n), Target: n.Target, Reason: r.Reason, Revision: r.Revision}
+}
+
+// denial describes the revocation of one of the names.
+func (v *Validator) denial(c *Claims, i int) *Denial {
+	var room [maxNames]record.Name
+	n := c.names(&room)[i]
+	d := &Denial{ID: v.view.Digest(n).RevocationID(), Target: n.Target}
+	if r, ok := v.view.Revoked(n, c.IssuedAt); ok {
+		d.Reason, d.Revision = r.Reason, r.Revision
+	}
+	return d
+}
+
+// told is what Explain says of one name.
+func (v *Validator) told(c *Claims, i int, denied bool) (check string, code Code, detail string) {
+	var room [maxNames]record.Name
+	n := c.names(&room)[i]
+	code, detail = OK, fmt.Sprintf("no revocation of %s %.200q", n.Target, n.Value)
+	if n.Target == record.TargetIssuer {
+		detail = "no revocation of the issuer"
+	}
+	if denied {
+		d := v.denial(c, i)
+		code, detail = Revoked, fmt.Sprintf("%s, made at revision %d: %s", d.ID, d.Revision, d.Reason)
+	}
+	return "revoked_" + n.Target.String(), code, detail
 }
 
 // wanted checks what the request wants of a good credential.
 func wanted(c *Claims, r Request) Code {
+	if code := wantedAudience(c, r); code != OK {
+		return code
+	}
+	return wantedScopes(c, r)
+}
+
+func wantedAudience(c *Claims, r Request) Code {
 	if r.Audience != "" && !slices.Contains(c.Audience, r.Audience) {
 		return WrongAudience
 	}
+	return OK
+}
+
+func wantedScopes(c *Claims, r Request) Code {
 	for _, s := range r.Scopes {
 		if !slices.Contains(c.Scopes, s) {
 			return InsufficientScope
@@ -180,25 +306,24 @@ func (d *Verdict) describe(c *Claims, view View) {
 // verdict allows; its roles are the caller's to check. Staleness does not matter here: that a
 // node is cut off must not keep its operators out. Revocations that it knows do.
 func (v *Validator) Operator(token string, now time.Time) (*record.APIKey, Verdict) {
-	operators := Validator{view: v.view, policy: Policy{ServeStale: true}, jwt: v.jwt, apiKey: v.apiKey}
-	verdict := operators.Validate(Request{Credential: token}, now)
+	verdict, claims := v.decide(Request{Credential: token}, now, new(Claims), Policy{ServeStale: true})
 	if verdict.Outcome != Allow {
 		return nil, verdict
 	}
-	claims, code := v.verify(token, now)
-	if code != OK || claims.Key == nil || len(claims.Key.Roles) == 0 {
+	if claims.Key == nil || len(claims.Key.Roles) == 0 {
 		return nil, Verdict{Outcome: Deny, Code: KeyNotFound, Revision: verdict.Revision, AsOf: verdict.AsOf}
 	}
 	return claims.Key, verdict
 }
 
-// Inspect verifies a JWT that someone presents to have it revoked.
+// Inspect verifies a JWT that someone presents to have it revoked. There are claims whenever its
+// signature is good, also with a code that says why it would not be allowed now.
 func (v *Validator) Inspect(token string, now time.Time) (*Claims, Code) {
-	if len(token) > MaxCredential {
+	switch {
+	case len(token) > MaxCredential:
 		return nil, TooLarge
-	}
-	if kindOf(token) != JWT {
+	case kindOf(token) != JWT:
 		return nil, Malformed
 	}
-	return v.jwt.Verify(token, now)
+	return v.jwt.Inspect(token, now)
 }

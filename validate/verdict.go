@@ -1,7 +1,9 @@
 package validate
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"sync/atomic"
 	"time"
 
 	"veto/record"
@@ -52,6 +54,8 @@ type Verdict struct {
 	AsOf     time.Time       `json:"as_of,omitzero"`
 	// Revocation is set with code revoked.
 	Revocation *Denial `json:"revocation,omitempty"`
+	// Checks are set by Explain only.
+	Checks []Finding `json:"checks,omitempty"`
 }
 
 // Denial is what a verdict tells of the revocation that denies.
@@ -62,7 +66,8 @@ type Denial struct {
 	Revision record.Revision `json:"revision,omitempty"`
 }
 
-// Claims are what a verifier found to be true of a credential. Nothing else makes them.
+// Claims are what a verifier found to be true of a credential. Nothing else makes them. They are
+// shared by all who present it, and not changed.
 type Claims struct {
 	Kind    Kind
 	Issuer  string
@@ -70,8 +75,8 @@ type Claims struct {
 	Client  string
 	Session string
 	JTI     string
-	// TokenHash is the base64url form of the SHA-256 of a JWT's signing input.
-	TokenHash string
+	// TokenHash is the SHA-256 of a JWT's signing input.
+	TokenHash [32]byte
 	KID       string
 	Audience  []string
 	Scopes    []string
@@ -83,4 +88,52 @@ type Claims struct {
 	Raw json.RawMessage
 	// Key is the API key's record, shared; nil for a JWT.
 	Key *record.APIKey
+
+	marks atomic.Pointer[marks]
+}
+
+// Reset makes the claims empty, to be filled again by whoever owns them.
+func (c *Claims) Reset() {
+	c.marks.Store(nil)
+	c.Kind, c.Issuer, c.Subject, c.Client, c.Session, c.JTI, c.KID = "", "", "", "", "", "", ""
+	c.TokenHash, c.Audience, c.Scopes, c.IssuedAt, c.ExpiresAt = [32]byte{}, nil, nil, 0, time.Time{}
+	c.Raw, c.Key = nil, nil
+}
+
+// TokenName is how a revocation names the JWT itself, which may have no jti.
+func (c *Claims) TokenName() record.Name {
+	return record.Name{Target: record.TargetToken, Issuer: c.Issuer, Value: base64.RawURLEncoding.EncodeToString(c.TokenHash[:])}
+}
+
+// maxNames is how many names a credential bears at most.
+const maxNames = 7
+
+// names are all names that a revocation of the credential could have.
+func (c *Claims) names(room *[maxNames]record.Name) []record.Name {
+	names := room[:0]
+	if c.Key != nil {
+		names = append(names, record.Name{Target: record.TargetKey, Value: c.Key.ID})
+		if c.Key.Consumer != "" {
+			names = append(names, record.Name{Target: record.TargetConsumer, Value: c.Key.Consumer})
+		}
+		return names
+	}
+	names = append(names, c.TokenName(), record.Name{Target: record.TargetIssuer, Issuer: c.Issuer})
+	for _, n := range [...]record.Name{
+		{Target: record.TargetJTI, Value: c.JTI}, {Target: record.TargetSubject, Value: c.Subject},
+		{Target: record.TargetClient, Value: c.Client}, {Target: record.TargetSession, Value: c.Session},
+		{Target: record.TargetSigningKey, Value: c.KID},
+	} {
+		if n.Value != "" {
+			n.Issuer = c.Issuer
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// marks are the digests of a credential's names, in their order.
+type marks struct {
+	digests [maxNames]record.Digest
+	count   int
 }

@@ -86,9 +86,9 @@ func TestTokenIsGivenToTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	holder := keyset.NewHolder()
-	holder.Swap(keyset.Build([]record.Issuer{record.Issuer{ID: "demo", Issuer: i.URL()}.WithDefaults()}, []record.SigningKeys{{IssuerID: "demo", Keys: keys}}))
+	holder.Swap([]record.Issuer{record.Issuer{ID: "demo", Issuer: i.URL()}.WithDefaults()}, []record.SigningKeys{{IssuerID: "demo", Keys: keys}})
 	_, answer := post(t, i, secrets.ClientID, secrets.ClientSecret, grant)
-	claims, code := jwt.New(holder).Verify(answer["access_token"].(string), time.Now())
+	claims, code := jwt.New(holder, nil, func(string) {}).Verify(answer["access_token"].(string), time.Now(), nil)
 	if code != validate.OK || claims.Client != secrets.ClientID || len(claims.Scopes) != 1 || claims.JTI == "" {
 		t.Errorf("%s %+v", code, claims)
 	}

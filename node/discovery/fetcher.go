@@ -133,9 +133,42 @@ func (f *Fetcher) Fetch(ctx context.Context, i record.Issuer) (jwks []byte, fres
 	return body, freshness(response.Header), nil
 }
 
-// discover returns the jwks_uri, and the scheme over which it was learned.
+// discover returns the jwks_uri, and the scheme over which it was learned. An issuer whose
+// document is to be found by its name may have it at several places; the first good one counts.
 func (f *Fetcher) discover(ctx context.Context, i record.Issuer) (uri, scheme string, err error) {
-	body, response, err := f.get(ctx, i.Discovery, "", maxDocument) //nolint:bodyclose // get has read and closed it
+	if i.Discovery != record.DiscoverByIssuer {
+		return f.discoverAt(ctx, i, i.Discovery)
+	}
+	var failed []error
+	for _, at := range wellKnown(i.Issuer) {
+		if uri, scheme, err = f.discoverAt(ctx, i, at); err == nil {
+			return uri, scheme, nil
+		}
+		failed = append(failed, err)
+	}
+	return "", "", errors.Join(failed...)
+}
+
+// wellKnown are the places of an issuer's document: with the well-known part appended to the
+// issuer (OpenID Connect Discovery 1.0 section 4), or put before its path (RFC 8414 section 3).
+func wellKnown(issuer string) []string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return nil
+	}
+	path := strings.TrimSuffix(u.Path, "/")
+	places := []string{path + "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server" + path}
+	if path != "" {
+		places = append(places, "/.well-known/openid-configuration"+path)
+	}
+	for n, p := range places {
+		places[n] = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: p}).String()
+	}
+	return places
+}
+
+func (f *Fetcher) discoverAt(ctx context.Context, i record.Issuer, at string) (uri, scheme string, err error) {
+	body, response, err := f.get(ctx, at, "", maxDocument) //nolint:bodyclose // get has read and closed it
 	if err != nil {
 		return "", "", err
 	}

@@ -55,13 +55,13 @@ func encode(n *big.Int, digits int) string {
 	return string(out)
 }
 
-// wellFormed tells whether the string is a key that Generate could have made.
-func wellFormed(s string) bool {
-	if len(s) < randomChars+checksumChars+1 || len(s) > maxKey {
+// wellFormed tells whether the bytes are a key that Generate could have made.
+func wellFormed(s []byte) bool {
+	if len(s) < randomChars+checksumChars+1 {
 		return false
 	}
 	body, sum := s[:len(s)-checksumChars], s[len(s)-checksumChars:]
-	want := crc32.ChecksumIEEE([]byte(body))
+	want := crc32.ChecksumIEEE(body)
 	for i := len(sum) - 1; i >= 0; i-- {
 		if sum[i] != alphabet[want%62] {
 			return false
@@ -82,21 +82,64 @@ type Verifier struct{ keys Keys }
 // New makes a verifier that looks keys up.
 func New(keys Keys) *Verifier { return &Verifier{keys} }
 
-// Verify finds the presented key's record. It does not block.
-func (v *Verifier) Verify(secret string, now time.Time) (*validate.Claims, validate.Code) {
-	if !wellFormed(secret) {
+// Verify finds the presented key's record. The claims are those of room. It does not block.
+func (v *Verifier) Verify(secret string, now time.Time, room *validate.Claims) (*validate.Claims, validate.Code) {
+	return v.find(secret, now, room, nil)
+}
+
+// Explain is Verify with every check told.
+func (v *Verifier) Explain(secret string, now time.Time, trail *validate.Trail) (*validate.Claims, validate.Code) {
+	return v.find(secret, now, new(validate.Claims), trail)
+}
+
+func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, trail *validate.Trail) (*validate.Claims, validate.Code) {
+	var b [maxKey]byte
+	n := copy(b[:], secret)
+	if len(secret) > maxKey || !wellFormed(b[:n]) {
+		trail.Tell("form", validate.Malformed, "not a key that Veto made: the checksum at its end does not fit")
 		return nil, validate.Malformed
 	}
-	k, ok := v.keys.APIKey(Hash(secret))
-	switch {
-	case !ok:
+	trail.Tell("form", validate.OK, "the checksum at its end fits")
+	k, ok := v.keys.APIKey(sha256.Sum256(b[:n]))
+	if !ok {
+		trail.Tell("known", validate.KeyNotFound, "no key has this hash: it was deleted, or is of another cluster")
 		return nil, validate.KeyNotFound
-	case k.Disabled:
-		return nil, validate.KeyDisabled
-	case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
-		return nil, validate.KeyExpired
 	}
-	return &validate.Claims{
-		Kind: validate.APIKey, Key: k, Scopes: k.Scopes, ExpiresAt: k.ExpiresAt, IssuedAt: k.CreatedAt.Unix(),
-	}, validate.OK
+	code := usable(k, now)
+	if trail != nil {
+		trail.Tell("known", validate.OK, k.ID+", "+k.Hint)
+		explain(k, now, trail)
+	}
+	if code != validate.OK {
+		return nil, code
+	}
+	room.Reset()
+	room.Kind, room.Key, room.Scopes = validate.APIKey, k, k.Scopes
+	room.ExpiresAt, room.IssuedAt = k.ExpiresAt, k.CreatedAt.Unix()
+	return room, validate.OK
+}
+
+func usable(k *record.APIKey, now time.Time) validate.Code {
+	switch {
+	case k.Disabled:
+		return validate.KeyDisabled
+	case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
+		return validate.KeyExpired
+	}
+	return validate.OK
+}
+
+func explain(k *record.APIKey, now time.Time, trail *validate.Trail) {
+	code := validate.OK
+	if k.Disabled {
+		code = validate.KeyDisabled
+	}
+	trail.Tell("enabled", code, "")
+	live := *k
+	live.Disabled = false
+	expiry := "it does not expire"
+	if !k.ExpiresAt.IsZero() {
+		expiry = "expires at " + k.ExpiresAt.Format(time.RFC3339)
+	}
+	trail.Tell("expiry", usable(&live, now), expiry)
 }

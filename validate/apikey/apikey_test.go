@@ -36,18 +36,18 @@ func generate(t testing.TB) (string, record.KeyHash) {
 func TestEveryChangeIsMalformed(t *testing.T) {
 	secret, hash := generate(t)
 	v := apikey.New(keys{hash: {ID: "k"}})
-	if _, code := v.Verify(secret, time.Now()); code != validate.OK {
+	if _, code := v.Verify(secret, time.Now(), new(validate.Claims)); code != validate.OK {
 		t.Fatal(code)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		b := []byte(secret)
 		b[rapid.IntRange(0, len(b)-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "change"))
-		if _, code := v.Verify(string(b), time.Now()); code != validate.Malformed {
+		if _, code := v.Verify(string(b), time.Now(), new(validate.Claims)); code != validate.Malformed {
 			t.Fatalf("%q: %s", b, code)
 		}
 	})
 	for _, bad := range []string{"", "veto_", secret[:len(secret)-1], secret + "0", strings.Repeat("a", 500)} {
-		if _, code := v.Verify(bad, time.Now()); code != validate.Malformed {
+		if _, code := v.Verify(bad, time.Now(), new(validate.Claims)); code != validate.Malformed {
 			t.Errorf("%q: %s", bad, code)
 		}
 	}
@@ -55,28 +55,28 @@ func TestEveryChangeIsMalformed(t *testing.T) {
 
 // K2
 func TestStates(t *testing.T) {
-	now := time.Now()
+	now, room := time.Now(), new(validate.Claims)
 	secret, hash := generate(t)
 	for want, k := range map[validate.Code]*record.APIKey{
 		validate.OK:          {ExpiresAt: now.Add(time.Second)},
 		validate.KeyDisabled: {Disabled: true},
 		validate.KeyExpired:  {ExpiresAt: now},
 	} {
-		if _, code := apikey.New(keys{hash: k}).Verify(secret, now); code != want {
+		if _, code := apikey.New(keys{hash: k}).Verify(secret, now, room); code != want {
 			t.Errorf("%+v: %s, want %s", k, code, want)
 		}
 	}
-	if _, code := apikey.New(keys{}).Verify(secret, now); code != validate.KeyNotFound {
+	if _, code := apikey.New(keys{}).Verify(secret, now, room); code != validate.KeyNotFound {
 		t.Errorf("unknown: %s", code)
 	}
 }
 
 func BenchmarkVerify(b *testing.B) {
 	secret, hash := generate(b)
-	v, now := apikey.New(keys{hash: {ID: "k"}}), time.Now()
+	v, now, room := apikey.New(keys{hash: {ID: "k"}}), time.Now(), new(validate.Claims)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, code := v.Verify(secret, now); code != validate.OK {
+		if _, code := v.Verify(secret, now, room); code != validate.OK {
 			b.Fatal(code)
 		}
 	}

@@ -15,120 +15,125 @@ import (
 // latest is the last second of the year 9999: no honest NumericDate is beyond it.
 const latest = 253402300799
 
-// claims are a verified token's claims, checked against its issuer's rules.
-type claims struct {
-	object
-	rules *record.Issuer
-	now   time.Time
-
-	audience  []string
-	issuedAt  int64
-	expiresAt time.Time
+// date is a NumericDate, if it is there.
+type date struct {
+	at    time.Time
+	there bool
 }
 
-// check applies the issuer's rules (RFC 7519 section 4.1, RFC 8725 section 3).
-func (c *claims) check(typ string) validate.Code {
-	for _, name := range []string{"sub", "jti", "sid", "client_id", "azp"} {
-		if raw := c.get(name); raw != nil {
-			if _, ok := text(raw); !ok {
-				return validate.Malformed
-			}
+// takeClaims reads what Veto looks for, from where the issuer's rules say that it is.
+func (t *token) takeClaims() validate.Code {
+	for _, name := range [...]string{"sub", "jti", "sid", "client_id", "azp"} {
+		if raw := t.claims.get(name); raw != "" && raw[0] != '"' {
+			return validate.Malformed
 		}
 	}
-	if code := c.checkTime(); code != validate.OK {
-		return code
+	names := &t.trust.Rules.Claims
+	for _, c := range [...]struct {
+		names []string
+		into  *string
+	}{
+		{names.Subject, &t.out.Subject},
+		{names.JTI, &t.out.JTI},
+		{names.Client, &t.out.Client},
+		{names.Session, &t.out.Session},
+	} {
+		var ok bool
+		if *c.into, ok = t.first(c.names); !ok {
+			return validate.Malformed
+		}
 	}
-	audience, ok := c.texts("aud")
-	if !ok {
+	var ok1, ok2, ok3, ok4 bool
+	t.expiry, ok1 = t.date("exp")
+	t.notBefore, ok2 = t.date("nbf")
+	t.issuedAt, ok3 = t.date("iat")
+	t.out.Audience, ok4 = texts(t.claims.get("aud"))
+	if !ok1 || !ok2 || !ok3 || !ok4 {
 		return validate.Malformed
 	}
-	c.audience = audience
-	if len(c.rules.Audiences) > 0 && !slices.ContainsFunc(audience, func(a string) bool {
-		return slices.Contains(c.rules.Audiences, a)
-	}) {
-		return validate.WrongAudience
+	t.out.Scopes = t.scopes(names.Scopes)
+	t.out.IssuedAt = record.NoIssuedAt
+	if t.issuedAt.there {
+		t.out.IssuedAt = t.issuedAt.at.Unix()
 	}
-	if len(c.rules.Types) > 0 && !slices.ContainsFunc(c.rules.Types, func(want string) bool {
-		return mediaType(want) == mediaType(typ)
-	}) {
-		return validate.WrongType
+	if t.expiry.there {
+		t.out.ExpiresAt = t.expiry.at
 	}
 	return validate.OK
 }
 
-// mediaType is a typ without "application/" and without case (RFC 7515 section 4.1.9).
-func mediaType(typ string) string {
-	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+// first is the first of the claims that is there and not empty; false if it is no text.
+func (t *token) first(names []string) (string, bool) {
+	for _, name := range names {
+		raw := t.claims.get(name)
+		if raw == "" {
+			continue
+		}
+		if s, ok := text(raw); !ok || s != "" {
+			return s, ok
+		}
+	}
+	return "", true
 }
 
-func (c *claims) checkTime() validate.Code {
-	exp, hasExp, ok1 := c.date("exp")
-	nbf, hasNbf, ok2 := c.date("nbf")
-	iat, hasIat, ok3 := c.date("iat")
-	if !ok1 || !ok2 || !ok3 {
-		return validate.Malformed
+// scopes are those of the first claim that is there: a text, separated by spaces (RFC 8693
+// section 4.2), or a list. What is neither grants nothing.
+func (t *token) scopes(names []string) []string {
+	for _, name := range names {
+		raw := t.claims.get(name)
+		if raw == "" {
+			continue
+		}
+		if s, ok := text(raw); ok {
+			return strings.Fields(s)
+		}
+		list, _ := texts(raw)
+		return list
 	}
-	leeway := time.Duration(c.rules.Leeway)
-	c.issuedAt = record.NoIssuedAt
-	if hasIat {
-		c.issuedAt = iat.Unix()
-	}
-	switch {
-	case !hasExp && !c.rules.AllowNoExpiry:
-		return validate.MissingClaim
-	case hasExp && !c.now.Before(exp.Add(leeway)):
-		return validate.Expired
-	case hasNbf && c.now.Add(leeway).Before(nbf):
-		return validate.NotYetValid
-	case hasIat && c.now.Add(leeway).Before(iat):
-		return validate.IssuedInFuture
-	}
-	if !hasExp {
-		return validate.OK
-	}
-	c.expiresAt = exp
-	// Without an iat the token was issued by now at the latest.
-	from := c.now
-	if hasIat {
-		from = iat
-	}
-	if exp.Sub(from) > c.rules.LifetimeFor(from) {
-		return validate.TooLongLived
-	}
-	return validate.OK
+	return nil
 }
 
 // date reads a NumericDate (RFC 7519 section 2): an integer or a decimal, in a sane range.
-func (c *claims) date(name string) (at time.Time, there, ok bool) {
-	raw := c.get(name)
-	if raw == nil {
-		return at, false, true
+func (t *token) date(name string) (date, bool) {
+	raw := t.claims.get(name)
+	if raw == "" {
+		return date{}, true
 	}
-	seconds, err := strconv.ParseFloat(string(raw), 64)
+	if n, ok := plainInteger(raw); ok {
+		return date{time.Unix(n, 0).UTC(), true}, true
+	}
+	seconds, err := strconv.ParseFloat(raw, 64)
 	if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > latest {
-		return at, false, false
+		return date{}, false
 	}
 	whole, part := math.Modf(seconds)
-	return time.Unix(int64(whole), int64(part*1e9)).UTC(), true, true
+	return date{time.Unix(int64(whole), int64(part*1e9)).UTC(), true}, true
 }
 
-// text is a string claim; empty if it is not there.
-func (c *claims) text(name string) string {
-	s, _ := text(c.get(name))
-	return s
+// plainInteger reads what nearly all dates are: digits, and few enough to be in range.
+func plainInteger(raw string) (n int64, ok bool) {
+	if len(raw) == 0 || len(raw) > 11 {
+		return 0, false
+	}
+	for i := range len(raw) {
+		if raw[i] < '0' || raw[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(raw[i]-'0')
+	}
+	return n, true
 }
 
-// texts is a claim that is a string or an array of strings; false if it is anything else.
-func (c *claims) texts(name string) ([]string, bool) {
-	raw := c.get(name)
-	if raw == nil {
+// texts reads a text or a list of texts; false if it is anything else.
+func texts(raw string) ([]string, bool) {
+	if raw == "" {
 		return nil, true
 	}
 	if s, ok := text(raw); ok {
 		return []string{s}, true
 	}
 	var list []*string
-	if raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
+	if raw[0] != '[' || json.Unmarshal([]byte(raw), &list) != nil {
 		return nil, false
 	}
 	all := make([]string, 0, len(list))
@@ -141,22 +146,106 @@ func (c *claims) texts(name string) ([]string, bool) {
 	return all, true
 }
 
-// client is client_id (RFC 9068 section 2.2) or, without it, azp.
-func (c *claims) client() string {
-	if id := c.text("client_id"); id != "" {
-		return id
+// checkExpiry denies what has expired (RFC 7519 section 4.1.4), and what never does unless the
+// issuer may issue such tokens.
+func (t *token) checkExpiry() validate.Code {
+	rules := &t.trust.Rules
+	if t.expiry.there {
+		if !t.now.Before(t.expiry.at.Add(t.leeway())) {
+			return validate.Expired
+		}
+		return validate.OK
 	}
-	return c.text("azp")
+	if !rules.AllowNoExpiry || !rules.NoExpiryFrom.IsZero() && (!t.issuedAt.there || t.issuedAt.at.Before(rules.NoExpiryFrom)) {
+		return validate.MissingClaim
+	}
+	return validate.OK
 }
 
-// scopes are those of scope, separated by spaces (RFC 8693 section 4.2), or of scp.
-func (c *claims) scopes() []string {
-	if s := c.text("scope"); s != "" {
-		return strings.Fields(s)
+func (t *token) checkNotBefore() validate.Code {
+	if t.notBefore.there && t.now.Add(t.leeway()).Before(t.notBefore.at) {
+		return validate.NotYetValid
 	}
-	list, _ := c.texts("scp")
-	if len(list) == 1 {
-		return strings.Fields(list[0])
+	return validate.OK
+}
+
+// checkIssuedAt also denies what a key signed after its issuer had taken it back.
+func (t *token) checkIssuedAt() validate.Code {
+	switch {
+	case !t.issuedAt.there && !t.trust.Rules.AllowNoIssuedAt:
+		return validate.MissingClaim
+	case !t.issuedAt.there:
+		return validate.OK
+	case t.now.Add(t.leeway()).Before(t.issuedAt.at):
+		return validate.IssuedInFuture
+	case t.key != nil && !t.key.RetiredAt.IsZero() && t.issuedAt.at.After(t.key.RetiredAt.Add(t.leeway())):
+		return validate.UnknownSigningKey
 	}
-	return list
+	return validate.OK
+}
+
+// age is when the token was issued; without an iat, now at the latest.
+func (t *token) age() time.Time {
+	if t.issuedAt.there {
+		return t.issuedAt.at
+	}
+	return t.now
+}
+
+// checkLifetime denies what could outlive its revocation (P12).
+func (t *token) checkLifetime() validate.Code {
+	from := t.age()
+	if t.expiry.there && t.expiry.at.Sub(from) > t.trust.Rules.LifetimeFor(from) {
+		return validate.TooLongLived
+	}
+	return validate.OK
+}
+
+func (t *token) checkAudience() validate.Code {
+	want := t.trust.Rules.Audiences
+	if len(want) == 0 {
+		return validate.OK
+	}
+	for _, a := range t.out.Audience {
+		if slices.Contains(want, a) {
+			return validate.OK
+		}
+	}
+	return validate.WrongAudience
+}
+
+// checkType compares media types without case and without "application/" (RFC 7515 section
+// 4.1.9, RFC 8725 section 3.11).
+func (t *token) checkType() validate.Code {
+	want := t.trust.Rules.Types
+	if len(want) == 0 {
+		return validate.OK
+	}
+	for _, w := range want {
+		if strings.EqualFold(subtype(w), subtype(t.typ)) {
+			return validate.OK
+		}
+	}
+	return validate.WrongType
+}
+
+func subtype(typ string) string {
+	const application = "application/"
+	if len(typ) > len(application) && strings.EqualFold(typ[:len(application)], application) {
+		return typ[len(application):]
+	}
+	return typ
+}
+
+func (t *token) checkRequired() validate.Code {
+	for name, want := range t.trust.Rules.Required {
+		raw := t.claims.get(name)
+		if raw == "" || raw == "null" {
+			return validate.MissingClaim
+		}
+		if s, ok := text(raw); want != "" && (!ok || s != want) {
+			return validate.MissingClaim
+		}
+	}
+	return validate.OK
 }

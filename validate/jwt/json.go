@@ -2,7 +2,6 @@ package jwt
 
 import (
 	"encoding/json"
-	"errors"
 	"unicode/utf8"
 )
 
@@ -12,53 +11,47 @@ const (
 	maxMembers = 256
 )
 
-var errJSON = errors.New("not a strict JSON object")
-
-// member is one member of an object; raw is its value's text, within the bytes that were read.
-type member struct {
-	name string
-	raw  []byte
-}
+// member is one member of an object; raw is its value's text, a part of what was read.
+type member struct{ name, raw string }
 
 // object is a JSON object's members in their order.
 type object []member
 
-// get gives the member's raw value; nil if it is not there.
-func (o object) get(name string) []byte {
-	for _, m := range o {
-		if m.name == name {
-			return m.raw
+// get gives the member's raw value; empty if it is not there.
+func (o object) get(name string) string {
+	for i := range o {
+		if o[i].name == name {
+			return o[i].raw
 		}
 	}
-	return nil
+	return ""
 }
 
-// readObject reads one JSON object and nothing after it. It refuses, at any depth, duplicate
-// members, invalid UTF-8, lone surrogates, and what goes over the bounds: two readers of such
-// a text could understand two things.
-func readObject(b []byte) (object, error) {
-	if !utf8.Valid(b) {
-		return nil, errJSON
+// readObject reads one JSON object and nothing after it, into room if it is long enough. It
+// refuses, at any depth, duplicate members, invalid UTF-8, lone surrogates, and what goes over
+// the bounds: two readers of such a text could understand two things.
+func readObject(s string, room object) (object, bool) {
+	if !utf8.ValidString(s) {
+		return nil, false
 	}
-	r := &reader{b: b}
+	r := reader{s: s, members: room[:0]}
 	r.space()
-	o, ok := r.object(0)
+	ok := r.object(0)
 	r.space()
-	if !ok || r.i != len(b) {
-		return nil, errJSON
-	}
-	return o, nil
+	return r.members, ok && r.i == len(s)
 }
 
+// reader walks the text. Members holds those of the objects that are open, the outermost first.
 type reader struct {
-	b       []byte
+	s       string
 	i       int
-	members int
+	count   int
+	members object
 }
 
 func (r *reader) space() {
-	for r.i < len(r.b) {
-		switch r.b[r.i] {
+	for r.i < len(r.s) {
+		switch r.s[r.i] {
 		case ' ', '\t', '\n', '\r':
 			r.i++
 		default:
@@ -69,80 +62,85 @@ func (r *reader) space() {
 
 // take consumes the byte if it is next.
 func (r *reader) take(c byte) bool {
-	if r.i < len(r.b) && r.b[r.i] == c {
+	if r.i < len(r.s) && r.s[r.i] == c {
 		r.i++
 		return true
 	}
 	return false
 }
 
-func (r *reader) object(depth int) (object, bool) {
+// object leaves the members of the outermost object behind, and of an inner one none.
+func (r *reader) object(depth int) bool {
 	if depth > maxDepth || !r.take('{') {
-		return nil, false
+		return false
 	}
-	o := object{}
+	first := len(r.members)
 	r.space()
 	if r.take('}') {
-		return o, true
+		return true
 	}
 	for {
-		m, ok := r.member(depth)
-		if !ok || o.get(m.name) != nil {
-			return nil, false
+		if !r.member(depth, first) {
+			return false
 		}
-		o = append(o, m)
 		r.space()
 		if r.take('}') {
-			return o, true
+			if depth > 0 {
+				r.members = r.members[:first]
+			}
+			return true
 		}
 		if !r.take(',') {
-			return nil, false
+			return false
 		}
 		r.space()
 	}
 }
 
-func (r *reader) member(depth int) (member, bool) {
-	if r.members++; r.members > maxMembers {
-		return member{}, false
+// member reads one, unless the object whose members begin at first has one of that name.
+func (r *reader) member(depth, first int) bool {
+	if r.count++; r.count > maxMembers {
+		return false
 	}
 	start := r.i
 	if !r.string() {
-		return member{}, false
+		return false
 	}
-	name, ok := text(r.b[start:r.i])
-	if !ok {
-		return member{}, false
+	name, ok := text(r.s[start:r.i])
+	if !ok || r.members[first:].get(name) != "" {
+		return false
 	}
 	r.space()
 	if !r.take(':') {
-		return member{}, false
+		return false
 	}
 	r.space()
+	at := len(r.members)
+	r.members = append(r.members, member{name: name, raw: "?"}) // so that it is seen within its value
 	start = r.i
 	if !r.value(depth + 1) {
-		return member{}, false
+		return false
 	}
-	return member{name, r.b[start:r.i]}, true
+	r.members[at].raw = r.s[start:r.i]
+	return true
 }
 
 func (r *reader) value(depth int) bool {
-	if r.i >= len(r.b) {
+	if r.i >= len(r.s) {
 		return false
 	}
-	switch c := r.b[r.i]; {
-	case c == '{':
-		_, ok := r.object(depth)
-		return ok
-	case c == '[':
+	switch r.s[r.i] {
+	case '{':
+		return r.object(depth)
+	case '[':
 		return r.array(depth)
-	case c == '"':
+	case '"':
 		return r.string()
-	case c == 't':
+	case 't':
 		return r.word("true")
-	case c == 'f':
+	case 'f':
 		return r.word("false")
-	case c == 'n':
+	case 'n':
 		return r.word("null")
 	}
 	return r.number()
@@ -157,7 +155,7 @@ func (r *reader) array(depth int) bool {
 		return true
 	}
 	for {
-		if r.members++; r.members > maxMembers || !r.value(depth+1) {
+		if r.count++; r.count > maxMembers || !r.value(depth+1) {
 			return false
 		}
 		r.space()
@@ -172,7 +170,7 @@ func (r *reader) array(depth int) bool {
 }
 
 func (r *reader) word(w string) bool {
-	if len(r.b)-r.i < len(w) || string(r.b[r.i:r.i+len(w)]) != w {
+	if len(r.s)-r.i < len(w) || r.s[r.i:r.i+len(w)] != w {
 		return false
 	}
 	r.i += len(w)
@@ -181,7 +179,7 @@ func (r *reader) word(w string) bool {
 
 func (r *reader) digits() bool {
 	start := r.i
-	for r.i < len(r.b) && r.b[r.i] >= '0' && r.b[r.i] <= '9' {
+	for r.i < len(r.s) && r.s[r.i] >= '0' && r.s[r.i] <= '9' {
 		r.i++
 	}
 	return r.i > start
@@ -208,26 +206,32 @@ func (r *reader) string() bool {
 	if !r.take('"') {
 		return false
 	}
-	for r.i < len(r.b) {
-		c := r.b[r.i]
-		r.i++
+	s, i := r.s, r.i
+	for i < len(s) {
+		c := s[i]
+		i++
 		switch {
 		case c == '"':
+			r.i = i
 			return true
 		case c < 0x20:
 			return false
-		case c == '\\' && !r.escape():
-			return false
+		case c == '\\':
+			r.i = i
+			if !r.escape() {
+				return false
+			}
+			i = r.i
 		}
 	}
 	return false
 }
 
 func (r *reader) escape() bool {
-	if r.i >= len(r.b) {
+	if r.i >= len(r.s) {
 		return false
 	}
-	c := r.b[r.i]
+	c := r.s[r.i]
 	r.i++
 	switch c {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -250,11 +254,11 @@ func (r *reader) escape() bool {
 }
 
 func (r *reader) hex() (v rune, ok bool) {
-	if len(r.b)-r.i < 4 {
+	if len(r.s)-r.i < 4 {
 		return 0, false
 	}
 	for range 4 {
-		c := r.b[r.i]
+		c := r.s[r.i]
 		r.i++
 		switch {
 		case c >= '0' && c <= '9':
@@ -271,16 +275,16 @@ func (r *reader) hex() (v rune, ok bool) {
 }
 
 // text reads a raw value as a string; false if it is none.
-func text(raw []byte) (string, bool) {
+func text(raw string) (string, bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
 	}
-	for _, c := range raw[1 : len(raw)-1] {
-		if c == '\\' {
+	for i := 1; i < len(raw)-1; i++ {
+		if raw[i] == '\\' {
 			var s string
-			err := json.Unmarshal(raw, &s)
+			err := json.Unmarshal([]byte(raw), &s)
 			return s, err == nil
 		}
 	}
-	return string(raw[1 : len(raw)-1]), true
+	return raw[1 : len(raw)-1], true
 }

@@ -57,13 +57,13 @@ func newSigner(t testing.TB, change ...func(*record.Issuer)) *signer {
 		c(&i)
 	}
 	i = i.WithDefaults()
-	s.holder.Swap(keyset.Build(
+	s.holder.Swap(
 		[]record.Issuer{i, record.Issuer{ID: "two", Issuer: "https://other.example"}.WithDefaults()},
 		[]record.SigningKeys{
 			{IssuerID: "one", Keys: parse(t, map[string]crypto.PublicKey{"r": s.rsa.Public(), "e": s.ec.Public(), "d": s.ed.Public()})},
 			{IssuerID: "two", Keys: parse(t, map[string]crypto.PublicKey{"e": s.other.Public(), "only-two": s.other.Public()})},
-		}))
-	s.verify = jwt.New(s.holder)
+		})
+	s.verify = jwt.New(s.holder, nil, func(string) {})
 	return s
 }
 
@@ -110,6 +110,14 @@ func good() object {
 	}
 }
 
+func text(o object) string {
+	b, err := json.Marshal(o)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
 func with(o object, pairs ...any) object {
 	o = maps.Clone(o)
 	for i := 0; i < len(pairs); i += 2 {
@@ -125,7 +133,7 @@ func with(o object, pairs ...any) object {
 var head = object{"alg": "ES256", "kid": "e", "typ": "at+jwt"}
 
 func (s *signer) code(token string) validate.Code {
-	claims, code := s.verify.Verify(token, now)
+	claims, code := s.verify.Verify(token, now, nil)
 	if (claims != nil) != (code == validate.OK) {
 		return validate.Code(fmt.Sprintf("claims %v with code %s", claims != nil, code))
 	}
@@ -144,13 +152,13 @@ func TestGoodTokens(t *testing.T) {
 		"RS256":       rs + "." + base64.RawURLEncoding.EncodeToString(rsSig),
 		"EdDSA":       ed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(s.ed, []byte(ed))),
 	} {
-		claims, code := s.verify.Verify(token, now)
+		claims, code := s.verify.Verify(token, now, nil)
 		if code != validate.OK {
 			t.Errorf("%s: %s", name, code)
 			continue
 		}
 		if claims.Subject != "alice" || claims.Client != "app" || claims.Session != "s1" || claims.JTI != "j1" ||
-			len(claims.Scopes) != 2 || len(claims.Audience) != 2 || claims.IssuedAt != now.Unix()-10 || claims.TokenHash == "" {
+			len(claims.Scopes) != 2 || len(claims.Audience) != 2 || claims.IssuedAt != now.Unix()-10 || claims.TokenHash == [32]byte{} {
 			t.Errorf("%s: %+v", name, claims)
 		}
 	}
@@ -233,7 +241,7 @@ func TestClaims(t *testing.T) {
 	})
 	at := now.Unix()
 	for name, c := range map[string]struct {
-		head, claims object
+		head, claims any
 		want         validate.Code
 	}{
 		"good":                      {head, good(), validate.OK},
@@ -249,7 +257,8 @@ func TestClaims(t *testing.T) {
 		"issued in future":          {head, with(good(), "iat", at+31), validate.IssuedInFuture},
 		"too long":                  {head, with(good(), "exp", at-10+3601), validate.TooLongLived},
 		"as long as allowed":        {head, with(good(), "exp", at-10+3600), validate.OK},
-		"too long, without iat":     {head, with(good(), "iat", nil, "exp", at+3601), validate.TooLongLived},
+		"without iat":               {head, with(good(), "iat", nil), validate.MissingClaim},
+		"iat is null":               {head, strings.Replace(text(good()), `"iat":1799999990`, `"iat":null`, 1), validate.Malformed},
 		"too long for its time":     {head, with(good(), "iat", at-120, "exp", at-120+601), validate.TooLongLived},
 		"not too long for its time": {head, with(good(), "iat", at-120, "exp", at-120+600), validate.OK},
 		"wrong audience":            {head, with(good(), "aud", "c"), validate.WrongAudience},
@@ -264,8 +273,8 @@ func TestClaims(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
-	free := newSigner(t, func(i *record.Issuer) { i.AllowNoExpiry = true })
-	claims, code := free.verify.Verify(free.token(head, with(good(), "exp", nil, "iat", nil)), now)
+	free := newSigner(t, func(i *record.Issuer) { i.AllowNoExpiry, i.AllowNoIssuedAt = true, true })
+	claims, code := free.verify.Verify(free.token(head, with(good(), "exp", nil, "iat", nil)), now, nil)
 	if code != validate.OK || claims.IssuedAt != record.NoIssuedAt || !claims.ExpiresAt.IsZero() {
 		t.Errorf("no expiry, allowed: %s %+v", code, claims)
 	}
@@ -286,7 +295,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("verify", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, code := s.verify.Verify(token, now); code != validate.OK {
+			if _, code := s.verify.Verify(token, now, nil); code != validate.OK {
 				b.Fatal(code)
 			}
 		}

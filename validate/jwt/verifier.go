@@ -2,152 +2,129 @@ package jwt
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
-	"slices"
-	"strings"
 	"time"
 
-	"veto/record"
 	"veto/validate"
 	"veto/validate/keyset"
+	"veto/validate/remembered"
 )
 
 // Verifier verifies JWTs with the keys in force. It may be used from anywhere at once.
-type Verifier struct{ keys *keyset.Holder }
+type Verifier struct {
+	keys   *keyset.Holder
+	tokens *remembered.Tokens
+	// missing is told of an issuer whose token names a key that is not there.
+	missing func(issuerID string)
+}
 
-// New makes a verifier on the holder's keys.
-func New(keys *keyset.Holder) *Verifier { return &Verifier{keys} }
+// New makes a verifier on the holder's keys. It remembers verified tokens, unless tokens is nil.
+// Missing is called with the id of an issuer whose token names a signing key that nobody here
+// knows; it must not block.
+func New(keys *keyset.Holder, tokens *remembered.Tokens, missing func(issuerID string)) *Verifier {
+	return &Verifier{keys, tokens, missing}
+}
 
 // Verify checks everything about the token that the token and its issuer's rules and keys can
-// tell. It does not block.
-func (v *Verifier) Verify(token string, now time.Time) (*validate.Claims, validate.Code) {
-	t, code := parse(token)
-	if code != validate.OK {
-		return nil, code
-	}
-	trust, ok := v.keys.Load().Issuer(t.issuer)
-	if !ok {
-		return nil, validate.UnknownIssuer
-	}
-	key, code := t.verifiedBy(trust)
-	if code != validate.OK {
-		return nil, code
-	}
-	c := claims{object: t.claims, rules: &trust.Rules, now: now}
-	if code := c.check(t.typ); code != validate.OK {
-		return nil, code
-	}
-	sum := sha256.Sum256([]byte(t.input))
-	return &validate.Claims{
-		Kind: validate.JWT, Issuer: t.issuer, KID: key.KID,
-		Subject: c.text("sub"), JTI: c.text("jti"), Client: c.client(), Session: c.text("sid"),
-		TokenHash: base64.RawURLEncoding.EncodeToString(sum[:]),
-		Audience:  c.audience, Scopes: c.scopes(), IssuedAt: c.issuedAt, ExpiresAt: c.expiresAt,
-		Raw: t.payload,
-	}, validate.OK
-}
-
-// token is a JWT taken apart; nothing of it is verified yet.
-type token struct {
-	alg, typ, kid string
-	issuer        string
-	input         string // what is signed
-	payload       []byte
-	claims        object
-	signature     []byte
-}
-
-// parse takes the token apart, strictly.
-func parse(raw string) (*token, validate.Code) {
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 {
-		return nil, validate.Malformed
-	}
-	t := &token{input: raw[:len(parts[0])+1+len(parts[1])]}
-	head, err := decode(parts[0])
-	if err != nil {
-		return nil, validate.Malformed
-	}
-	if code := t.readHeader(head); code != validate.OK {
-		return nil, code
-	}
-	if t.payload, err = decode(parts[1]); err != nil {
-		return nil, validate.Malformed
-	}
-	if t.claims, err = readObject(t.payload); err != nil {
-		return nil, validate.Malformed
-	}
-	if t.signature, err = decode(parts[2]); err != nil {
-		return nil, validate.Malformed
-	}
-	iss := t.claims.get("iss")
-	if iss == nil {
-		return nil, validate.MissingClaim
-	}
-	var ok bool
-	if t.issuer, ok = text(iss); !ok {
-		return nil, validate.Malformed
-	}
-	return t, validate.OK
-}
-
-// canonical refuses padding, line ends, and trailing bits that are not zero.
-var canonical = base64.RawURLEncoding.Strict()
-
-func decode(part string) ([]byte, error) {
-	// The decoder itself skips line ends.
-	if strings.ContainsAny(part, "\r\n") {
-		return nil, errJSON
-	}
-	return canonical.DecodeString(part)
-}
-
-// readHeader takes what is needed of the JOSE header (RFC 7515 section 4). An extension that
-// must be understood is not, so the token is refused (section 4.1.11); so is b64 (RFC 7797).
-func (t *token) readHeader(b []byte) validate.Code {
-	o, err := readObject(b)
-	if err != nil || o.get("crit") != nil || o.get("b64") != nil {
-		return validate.Malformed
-	}
-	for name, into := range map[string]*string{"alg": &t.alg, "typ": &t.typ, "kid": &t.kid} {
-		if raw := o.get(name); raw != nil {
-			var ok bool
-			if *into, ok = text(raw); !ok {
-				return validate.Malformed
-			}
+// tell. The claims are shared: they must not be changed. It does not block, and does not keep
+// the token, of which it remembers a copy.
+func (v *Verifier) Verify(credential string, now time.Time, _ *validate.Claims) (*validate.Claims, validate.Code) {
+	if v.tokens != nil {
+		if c, ok := v.tokens.Get(credential, now); ok {
+			return c, validate.OK
 		}
 	}
-	if t.alg == "" {
-		return validate.Malformed
+	t := &token{set: v.keys.Load(), now: now, raw: []byte(credential)}
+	for i := range steps {
+		if code := steps[i].check(t); code != validate.OK {
+			v.report(t, code)
+			return nil, code
+		}
 	}
-	if !slices.Contains(record.Algorithms, t.alg) {
-		return validate.UnsupportedAlg
+	c := t.verified()
+	if v.tokens != nil {
+		from, until := t.goodFor()
+		v.tokens.Put(credential, remembered.Token{Claims: c, Trust: t.trust, From: from, Until: until})
 	}
-	return validate.OK
+	return c, validate.OK
 }
 
-// verifiedBy finds the key that the token is signed with.
-func (t *token) verifiedBy(trust *keyset.Trust) (*keyset.Key, validate.Code) {
-	if !slices.Contains(trust.Rules.Algorithms, t.alg) {
-		return nil, validate.UnsupportedAlg
-	}
-	candidates := []*keyset.Key(nil)
-	if t.kid == "" {
-		candidates = trust.Candidates(t.alg)
-	} else if k, ok := trust.Key(t.kid); ok {
-		if k.Alg != t.alg {
-			return nil, validate.UnsupportedAlg
-		}
-		candidates = append(candidates, k)
-	}
-	if len(candidates) == 0 {
-		return nil, validate.UnknownSigningKey
-	}
-	input := []byte(t.input)
-	for _, k := range candidates {
-		if verify(t.alg, k.Public, input, t.signature) {
-			return k, validate.OK
+// Inspect verifies a token that someone presents to have it revoked. There are claims whenever
+// its signature is good, also of a token that its issuer's rules do not admit now.
+func (v *Verifier) Inspect(credential string, now time.Time) (*validate.Claims, validate.Code) {
+	t := &token{set: v.keys.Load(), now: now, raw: []byte(credential)}
+	refused := validate.OK
+	for i := range steps {
+		code := steps[i].check(t)
+		switch {
+		case code == validate.OK:
+		case steps[i].needed:
+			return nil, code
+		case refused == validate.OK:
+			refused = code
 		}
 	}
-	return nil, validate.BadSignature
+	return t.verified(), refused
 }
+
+// Explain does what Verify does, and goes on where Verify stops, for people who want to know
+// everything that is wrong. What is told of a token whose signature is bad is only its claim.
+func (v *Verifier) Explain(credential string, now time.Time, trail *validate.Trail) (*validate.Claims, validate.Code) {
+	t := &token{set: v.keys.Load(), now: now, raw: []byte(credential)}
+	refused, blind := validate.OK, false
+	for i := range steps {
+		if blind {
+			trail.Skip(steps[i].name)
+			continue
+		}
+		code := steps[i].check(t)
+		trail.Tell(steps[i].name, code, steps[i].detail(t))
+		if code != validate.OK && refused == validate.OK {
+			refused = code
+		}
+		blind = code != validate.OK && steps[i].readable
+	}
+	v.report(t, refused)
+	if refused != validate.OK {
+		return nil, refused
+	}
+	return t.verified(), validate.OK
+}
+
+func (v *Verifier) report(t *token, code validate.Code) {
+	if code == validate.UnknownSigningKey && t.key == nil && t.trust != nil {
+		v.missing(t.trust.Rules.ID)
+	}
+}
+
+// verified makes claims of a token that has passed.
+func (t *token) verified() *validate.Claims {
+	c := &t.out
+	c.Kind, c.Issuer, c.KID, c.Raw = validate.JWT, t.issuer, t.key.KID, t.payload
+	c.TokenHash = t.digest
+	if !t.digested {
+		c.TokenHash = sha256.Sum256(t.input())
+	}
+	return c
+}
+
+// goodFor is from when until when the token passes as it does now, if nothing changes.
+func (t *token) goodFor() (from, until time.Time) {
+	leeway := t.leeway()
+	if t.notBefore.there {
+		from = t.notBefore.at.Add(-leeway)
+	}
+	if t.issuedAt.there && t.issuedAt.at.Add(-leeway).After(from) {
+		from = t.issuedAt.at.Add(-leeway)
+	}
+	until = farFuture
+	if t.expiry.there {
+		until = t.expiry.at.Add(leeway)
+	}
+	if end := t.keyEnds(); !end.IsZero() && end.Before(until) {
+		until = end
+	}
+	return from, until
+}
+
+// farFuture is after every time that a token can name.
+var farFuture = time.Unix(latest+1, 0).Add(24 * time.Hour)

@@ -93,7 +93,7 @@ func TestIssuersDoNotMix(t *testing.T) {
 	a, b := parse(ecJWK(t, "same")), parse(ecJWK(t, "same"))
 	s := keyset.Build(
 		[]record.Issuer{{ID: "a", Issuer: "iss-a"}, {ID: "b", Issuer: "iss-b"}},
-		[]record.SigningKeys{{IssuerID: "a", Keys: a}, {IssuerID: "b", Keys: b}, {IssuerID: "gone", Keys: a}})
+		[]record.SigningKeys{{IssuerID: "a", Keys: a}, {IssuerID: "b", Keys: b}, {IssuerID: "gone", Keys: a}}, &keyset.Set{})
 	of := func(iss string) crypto.PublicKey {
 		trust, ok := s.Issuer(iss)
 		if !ok {
@@ -123,7 +123,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		built := keyset.Build([]record.Issuer{{ID: "a", Issuer: "a"}}, []record.SigningKeys{{IssuerID: "a", Keys: keys}})
+		built := keyset.Build([]record.Issuer{{ID: "a", Issuer: "a"}}, []record.SigningKeys{{IssuerID: "a", Keys: keys}}, &keyset.Set{})
 		trust, _ := built.Issuer("a")
 		for _, k := range keys {
 			if !json.Valid(k.JWK) {

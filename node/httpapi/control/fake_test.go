@@ -133,7 +133,7 @@ func (c *cluster) trustAll() {
 	for id, i := range c.issuers {
 		issuers, keys = append(issuers, i), append(keys, c.signing[id])
 	}
-	c.trust.Swap(keyset.Build(issuers, keys))
+	c.trust.Swap(issuers, keys)
 }
 
 func (c *cluster) last() record.Command {
@@ -157,6 +157,13 @@ func (c *cluster) Freshness() record.Freshness {
 func (c *cluster) Revoked(n record.Name, _ int64) (record.Revocation, bool) {
 	r, ok, _ := c.Revocation(digestKey.Digest(n))
 	return r, ok
+}
+
+func (c *cluster) Digest(n record.Name) record.Digest { return digestKey.Digest(n) }
+
+func (c *cluster) Denied(d record.Digest, _ int64) bool {
+	_, ok, _ := c.Revocation(d)
+	return ok
 }
 
 func (c *cluster) RevocationID(n record.Name) string { return digestKey.Digest(n).RevocationID() }

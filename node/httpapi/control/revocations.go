@@ -78,7 +78,9 @@ func (x *control) revoke(ctx context.Context, in *struct {
 }
 
 // named turns the request into a revocation. A presented token is verified first: so its
-// issuer, its jti and its expiry are known, not claimed.
+// issuer, its jti and its expiry are known, not claimed. One that is not admitted today may be
+// tomorrow, by the time or by its issuer's rules, so it is revoked as well; only one that has
+// expired cannot come back.
 func (x *control) named(b revokeRequest) (record.Revocation, error) {
 	r := record.Revocation{
 		Name:   record.Name{Target: b.Target, Issuer: b.Issuer, Value: b.Value},
@@ -94,12 +96,12 @@ func (x *control) named(b revokeRequest) (record.Revocation, error) {
 		return r, record.Invalid("give the token, or target and value, not both")
 	}
 	claims, code := x.Validator.Inspect(b.Token, x.Now())
-	if code != validate.OK {
+	if claims == nil || code == validate.Expired {
 		return r, httpapi.New(http.StatusUnprocessableEntity, string(code), tokenRefused(code))
 	}
 	r.Name = record.Name{Target: record.TargetJTI, Issuer: claims.Issuer, Value: claims.JTI}
-	if claims.JTI == "" {
-		r.Name = record.Name{Target: record.TargetToken, Issuer: claims.Issuer, Value: claims.TokenHash}
+	if claims.JTI == "" || len(claims.JTI) > record.MaxNameValue {
+		r.Name = claims.TokenName()
 	}
 	r.Expiry = claims.ExpiresAt
 	return r, r.Check()
@@ -115,7 +117,7 @@ func tokenRefused(code validate.Code) string {
 	if code == validate.Expired {
 		return "this token has expired: it is denied everywhere without a revocation"
 	}
-	return "this token is not one that would be allowed (" + string(code) + "), so there is nothing to revoke; to revoke by name, give target and value"
+	return "no trusted issuer signed this token (" + string(code) + "), so there is nothing to revoke; to revoke by name, give target and value"
 }
 
 func (x *control) receipt(ctx context.Context, n record.Name, at record.Revision, all bool, wait time.Duration) *receiptAnswer {

@@ -35,7 +35,8 @@ func (s *state) Freshness() record.Freshness {
 func (s *state) Revoked(record.Name, int64) (record.Revocation, bool) {
 	return record.Revocation{}, false
 }
-func (s *state) RevocationID(record.Name) string          { return "" }
+func (s *state) Digest(record.Name) record.Digest         { return record.Digest{} }
+func (s *state) Denied(record.Digest, int64) bool         { return false }
 func (s *state) Consumer(string) (*record.Consumer, bool) { return nil, false }
 func (s *state) APIKey(h record.KeyHash) (*record.APIKey, bool) {
 	return s.key, h == s.hash
@@ -110,7 +111,7 @@ func start(t *testing.T) *plane {
 	}
 	s := &state{hash, &record.APIKey{ID: "key_1", Consumer: "acme", Hash: hash, Hint: hint, Scopes: []string{"read"}}}
 	p := &plane{T: t, secret: secret, log: &lockedBuffer{}, seen: make(chan validate.Verdict, 100), served: make(chan error, 1)}
-	p.asked = &asked{Validator: validate.New(s, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keyset.NewHolder()), apikey.New(s))}
+	p.asked = &asked{Validator: validate.New(s, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keyset.NewHolder(), nil, func(string) {}), apikey.New(s))}
 	p.checks = []httpapi.Check{{Name: "caught_up", OK: true}}
 	p.server = data.New(data.Config{
 		Validator: p.asked, Ready: func() []httpapi.Check { return p.checks }, Now: time.Now,
