@@ -6,6 +6,23 @@ import (
 	"unicode/utf8"
 )
 
+// JSON is a JSON text that many share, and nobody changes.
+type JSON string
+
+// MarshalJSON gives the text.
+func (j JSON) MarshalJSON() ([]byte, error) {
+	if j == "" {
+		return []byte("null"), nil
+	}
+	return []byte(j), nil
+}
+
+// UnmarshalJSON takes a copy of the text.
+func (j *JSON) UnmarshalJSON(b []byte) error {
+	*j = JSON(b)
+	return nil
+}
+
 // AppendJSON appends the verdict as JSON. Claims and metadata are put in as they are: both were
 // read as JSON before.
 func (d *Verdict) AppendJSON(b []byte) []byte {
@@ -30,8 +47,12 @@ func (d *Verdict) AppendJSON(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	b = appendRaw(b, `,"claims":`, d.Claims)
-	b = appendRaw(b, `,"metadata":`, d.Metadata)
+	if d.Claims != "" {
+		b = append(append(b, `,"claims":`...), d.Claims...)
+	}
+	if len(d.Metadata) > 0 {
+		b = append(append(b, `,"metadata":`...), d.Metadata...)
+	}
 	b = appendTime(b, `,"expires_at":`, d.ExpiresAt)
 	b = append(b, `,"revision":`...)
 	b = strconv.AppendUint(b, uint64(d.Revision), 10)
@@ -67,13 +88,6 @@ func appendField(b []byte, name, value string) []byte {
 		return b
 	}
 	return appendText(append(b, name...), value)
-}
-
-func appendRaw(b []byte, name string, raw []byte) []byte {
-	if len(raw) == 0 {
-		return b
-	}
-	return append(append(b, name...), raw...)
 }
 
 func appendTime(b []byte, name string, t time.Time) []byte {

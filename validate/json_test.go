@@ -25,7 +25,7 @@ func TestAppendJSON(t *testing.T) {
 			Scopes: rapid.SliceOf(rapid.String()).Draw(t, "scopes"), Revision: record.Revision(rapid.Uint64().Draw(t, "revision")),
 		}
 		if rapid.Bool().Draw(t, "more") {
-			v.Claims, v.Metadata = json.RawMessage(`{"a":[1,"\u00e9"]}`), json.RawMessage(`{"plan":"gold"}`)
+			v.Claims, v.Metadata = validate.JSON(`{"a":[1,"\u00e9"]}`), json.RawMessage(`{"plan":"gold"}`)
 			v.ExpiresAt, v.AsOf = when.Draw(t, "expires"), when.Draw(t, "as of")
 			v.Revocation = &validate.Denial{ID: text("id"), Target: record.TargetSession, Reason: text("reason"), Revision: record.Revision(rapid.Uint64().Draw(t, "at"))}
 			if v.Revocation.ID == "" {

@@ -201,17 +201,15 @@ func (p Policy) doubt(f record.Freshness, min record.Revision, now time.Time) Co
 // revoked looks up every name that the claims bear. Their digests are remembered with the
 // claims once they cannot change any more.
 func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
-	var own marks
+	var own marks // not on the heap, and so never the one that is kept
 	m := c.marks.Load()
-	switch {
-	case m != nil:
-	case c.Key != nil || !ready:
+	if m == nil {
 		v.mark(c, &own)
 		m = &own
-	default:
-		m = new(marks)
-		v.mark(c, m)
-		c.marks.Store(m)
+		if c.Remembered && ready {
+			kept := own
+			c.marks.Store(&kept)
+		}
 	}
 	var denial *Denial
 	for i := range m.count {

@@ -45,7 +45,7 @@ type Verdict struct {
 	Consumer  string          `json:"consumer,omitempty"`
 	KeyID     string          `json:"key_id,omitempty"`
 	Scopes    []string        `json:"scopes,omitempty"`
-	Claims    json.RawMessage `json:"claims,omitempty"`
+	Claims    JSON            `json:"claims,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 
@@ -85,9 +85,11 @@ type Claims struct {
 	// ExpiresAt is zero for a credential that does not expire.
 	ExpiresAt time.Time
 	// Raw are a JWT's claims, as signed.
-	Raw json.RawMessage
+	Raw JSON
 	// Key is the API key's record, shared; nil for a JWT.
 	Key *record.APIKey
+	// Remembered says that they will be used again for the same credential.
+	Remembered bool
 
 	marks atomic.Pointer[marks]
 }
@@ -97,7 +99,7 @@ func (c *Claims) Reset() {
 	c.marks.Store(nil)
 	c.Kind, c.Issuer, c.Subject, c.Client, c.Session, c.JTI, c.KID = "", "", "", "", "", "", ""
 	c.TokenHash, c.Audience, c.Scopes, c.IssuedAt, c.ExpiresAt = [32]byte{}, nil, nil, 0, time.Time{}
-	c.Raw, c.Key = nil, nil
+	c.Raw, c.Key, c.Remembered = "", nil, false
 }
 
 // TokenName is how a revocation names the JWT itself, which may have no jti.

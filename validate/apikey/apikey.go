@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/big"
+	"sync"
 	"time"
 
 	"veto/record"
@@ -77,10 +78,15 @@ type Keys interface {
 }
 
 // Verifier finds keys. It may be used from anywhere at once.
-type Verifier struct{ keys Keys }
+type Verifier struct {
+	keys Keys
+	used *sync.Pool // of *[maxKey]byte, for secrets while they are looked at
+}
 
 // New makes a verifier that looks keys up.
-func New(keys Keys) *Verifier { return &Verifier{keys} }
+func New(keys Keys) *Verifier {
+	return &Verifier{keys, &sync.Pool{New: func() any { return new([maxKey]byte) }}}
+}
 
 // Verify finds the presented key's record. The claims are those of room. It does not block.
 func (v *Verifier) Verify(secret string, now time.Time, room *validate.Claims) (*validate.Claims, validate.Code) {
@@ -93,8 +99,12 @@ func (v *Verifier) Explain(secret string, now time.Time, trail *validate.Trail) 
 }
 
 func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, trail *validate.Trail) (*validate.Claims, validate.Code) {
-	var b [maxKey]byte
+	b, _ := v.used.Get().(*[maxKey]byte)
 	n := copy(b[:], secret)
+	defer func() {
+		clear(b[:n])
+		v.used.Put(b)
+	}()
 	if len(secret) > maxKey || !wellFormed(b[:n]) {
 		trail.Tell("form", validate.Malformed, "not a key that Veto made: the checksum at its end does not fit")
 		return nil, validate.Malformed

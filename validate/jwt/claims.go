@@ -1,7 +1,6 @@
 package jwt
 
 import (
-	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
@@ -23,9 +22,12 @@ type date struct {
 
 // takeClaims reads what Veto looks for, from where the issuer's rules say that it is.
 func (t *token) takeClaims() validate.Code {
-	for _, name := range [...]string{"sub", "jti", "sid", "client_id", "azp"} {
-		if raw := t.claims.get(name); raw != "" && raw[0] != '"' {
-			return validate.Malformed
+	for i := range t.claims {
+		switch t.claims[i].name {
+		case "sub", "jti", "sid", "client_id", "azp":
+			if t.claims[i].raw[0] != '"' {
+				return validate.Malformed
+			}
 		}
 	}
 	names := &t.trust.Rules.Claims
@@ -124,7 +126,8 @@ func plainInteger(raw string) (n int64, ok bool) {
 	return n, true
 }
 
-// texts reads a text or a list of texts; false if it is anything else.
+// texts reads a text or a list of texts; false if it is anything else. That raw is JSON was
+// seen to before.
 func texts(raw string) ([]string, bool) {
 	if raw == "" {
 		return nil, true
@@ -132,16 +135,23 @@ func texts(raw string) ([]string, bool) {
 	if s, ok := text(raw); ok {
 		return []string{s}, true
 	}
-	var list []*string
-	if raw[0] != '[' || json.Unmarshal([]byte(raw), &list) != nil {
+	if raw[0] != '[' {
 		return nil, false
 	}
-	all := make([]string, 0, len(list))
-	for _, s := range list {
-		if s == nil {
+	r := reader{s: raw, i: 1}
+	all := make([]string, 0, 1+strings.Count(raw, ","))
+	for r.space(); !r.take(']'); r.space() {
+		start := r.i
+		if !r.string() {
 			return nil, false
 		}
-		all = append(all, *s)
+		s, ok := text(raw[start:r.i])
+		if !ok {
+			return nil, false
+		}
+		all = append(all, s)
+		r.space()
+		r.take(',')
 	}
 	return all, true
 }

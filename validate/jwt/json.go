@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"encoding/json"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -25,6 +26,15 @@ func (o object) get(name string) string {
 		}
 	}
 	return ""
+}
+
+func (o object) has(name string) bool {
+	for i := range o {
+		if o[i].name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // readObject reads one JSON object and nothing after it, into room if it is long enough. It
@@ -74,13 +84,13 @@ func (r *reader) object(depth int) bool {
 	if depth > maxDepth || !r.take('{') {
 		return false
 	}
-	first := len(r.members)
+	first, seen := len(r.members), uint64(0)
 	r.space()
 	if r.take('}') {
 		return true
 	}
 	for {
-		if !r.member(depth, first) {
+		if !r.member(depth, first, &seen) {
 			return false
 		}
 		r.space()
@@ -97,8 +107,9 @@ func (r *reader) object(depth int) bool {
 	}
 }
 
-// member reads one, unless the object whose members begin at first has one of that name.
-func (r *reader) member(depth, first int) bool {
+// member reads one, unless the object whose members begin at first has one of that name. Seen has
+// a bit for each name so far, so that most names need not be compared.
+func (r *reader) member(depth, first int, seen *uint64) bool {
 	if r.count++; r.count > maxMembers {
 		return false
 	}
@@ -107,22 +118,34 @@ func (r *reader) member(depth, first int) bool {
 		return false
 	}
 	name, ok := text(r.s[start:r.i])
-	if !ok || r.members[first:].get(name) != "" {
+	if !ok {
 		return false
 	}
+	bit := mark(name)
+	if *seen&bit != 0 && r.members[first:].has(name) {
+		return false
+	}
+	*seen |= bit
 	r.space()
 	if !r.take(':') {
 		return false
 	}
 	r.space()
 	at := len(r.members)
-	r.members = append(r.members, member{name: name, raw: "?"}) // so that it is seen within its value
+	r.members = append(r.members, member{name: name})
 	start = r.i
 	if !r.value(depth + 1) {
 		return false
 	}
 	r.members[at].raw = r.s[start:r.i]
 	return true
+}
+
+func mark(name string) uint64 {
+	if name == "" {
+		return 1
+	}
+	return 1 << ((uint(len(name)) + uint(name[0])*5 + uint(name[len(name)-1])*11) & 63)
 }
 
 func (r *reader) value(depth int) bool {
@@ -208,6 +231,10 @@ func (r *reader) string() bool {
 	}
 	s, i := r.s, r.i
 	for i < len(s) {
+		if i+8 <= len(s) && ordinary(load(s, i)) {
+			i += 8
+			continue
+		}
 		c := s[i]
 		i++
 		switch {
@@ -225,6 +252,20 @@ func (r *reader) string() bool {
 		}
 	}
 	return false
+}
+
+func load(s string, i int) uint64 {
+	_ = s[i+7]
+	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+}
+
+// ordinary tells that none of the eight bytes ends a string, escapes or is a control character.
+// It may say no of eight that are: then they are looked at one by one.
+func ordinary(w uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	quote, slash := w^(ones*'"'), w^(ones*'\\')
+	return ((w-ones*0x20)&^w|(quote-ones)&^quote|(slash-ones)&^slash)&high == 0
 }
 
 func (r *reader) escape() bool {
@@ -279,12 +320,10 @@ func text(raw string) (string, bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
 	}
-	for i := 1; i < len(raw)-1; i++ {
-		if raw[i] == '\\' {
-			var s string
-			err := json.Unmarshal([]byte(raw), &s)
-			return s, err == nil
-		}
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], true
 	}
-	return raw[1 : len(raw)-1], true
+	var s string
+	err := json.Unmarshal([]byte(raw), &s)
+	return s, err == nil
 }

@@ -11,18 +11,19 @@ import (
 	"veto/validate/keyset"
 )
 
-// token is a JWT on its way through the steps.
+// token is a JWT on its way through the steps. It is used again for others: what outlives the
+// verification is in out, and in memory that is its own.
 type token struct {
 	set *keyset.Set
 	now time.Time
 	raw []byte
 
-	dots          [2]int
-	payload       []byte
-	signature     []byte
-	alg, typ, kid string
-	issuer        string
-	claims        object
+	dots      [2]int
+	*header   // shared
+	payload   string
+	signature []byte
+	issuer    string
+	claims    object
 
 	trust    *keyset.Trust
 	key      *keyset.Key // nil if there is none with the kid
@@ -30,9 +31,19 @@ type token struct {
 	digested bool
 
 	issuedAt, notBefore, expiry date
-	out                         validate.Claims
+	out                         *validate.Claims
 
-	room [24]member // for the claims of most tokens
+	headers *headers
+	room    []member // for the claims
+	scratch []byte   // for the parts as they are decoded
+}
+
+// reset makes it ready for another credential.
+func (t *token) reset(credential string, set *keyset.Set, now time.Time) {
+	*t = token{
+		set: set, now: now, raw: append(t.raw[:0], credential...), out: new(validate.Claims),
+		header: noHeader, headers: t.headers, room: t.room[:0], scratch: t.scratch[:0],
+	}
 }
 
 func (t *token) input() []byte { return t.raw[:t.dots[1]] }
@@ -57,44 +68,20 @@ func (t *token) form() validate.Code {
 	if bytes.IndexByte(t.raw, '\n') >= 0 || bytes.IndexByte(t.raw, '\r') >= 0 || bytes.IndexByte(t.raw[t.dots[1]+1:], '.') >= 0 {
 		return validate.Malformed
 	}
-	room := make([]byte, canonical.DecodedLen(len(t.raw)))
-	decode := func(part []byte) (out []byte, ok bool) {
-		n, err := canonical.Decode(room, part)
-		out, room = room[:n:n], room[n:]
-		return out, err == nil
-	}
-	header, ok1 := decode(t.raw[:t.dots[0]])
-	payload, ok2 := decode(t.raw[t.dots[0]+1 : t.dots[1]])
-	signature, ok3 := decode(t.raw[t.dots[1]+1:])
-	if !ok1 || !ok2 || !ok3 {
+	var ok bool
+	if t.header, ok = t.headers.read(t.raw[:t.dots[0]]); !ok {
+		t.header = noHeader
 		return validate.Malformed
 	}
-	t.payload, t.signature = payload, signature
-	return t.readHeader(string(header))
-}
-
-// readHeader takes what is needed of the JOSE header (RFC 7515 section 4). Keys, URLs and
-// certificates in it are not looked at. An extension that must be understood is not, so the
-// token is refused (section 4.1.11); so is b64 (RFC 7797).
-func (t *token) readHeader(header string) validate.Code {
-	var room [8]member
-	o, ok := readObject(header, room[:])
-	if !ok || o.get("crit") != "" || o.get("b64") != "" {
+	var err error
+	if t.scratch, err = canonical.AppendDecode(t.scratch, t.raw[t.dots[0]+1:t.dots[1]]); err != nil {
 		return validate.Malformed
 	}
-	for _, h := range [...]struct {
-		name string
-		into *string
-	}{{"alg", &t.alg}, {"typ", &t.typ}, {"kid", &t.kid}} {
-		if raw := o.get(h.name); raw != "" {
-			if *h.into, ok = text(raw); !ok {
-				return validate.Malformed
-			}
-		}
-	}
-	if t.alg == "" {
+	t.payload = string(t.scratch)
+	if t.scratch, err = canonical.AppendDecode(t.scratch[:0], t.raw[t.dots[1]+1:]); err != nil {
 		return validate.Malformed
 	}
+	t.signature = t.scratch
 	return validate.OK
 }
 
@@ -109,9 +96,10 @@ func (t *token) known() validate.Code {
 // readClaims reads the claims and whose they are (RFC 7519 section 4).
 func (t *token) readClaims() validate.Code {
 	var ok bool
-	if t.claims, ok = readObject(string(t.payload), t.room[:]); !ok {
+	if t.claims, ok = readObject(t.payload, t.room); !ok {
 		return validate.Malformed
 	}
+	t.room = t.claims
 	iss := t.claims.get("iss")
 	if iss == "" {
 		return validate.MissingClaim

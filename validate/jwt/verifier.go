@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"crypto/sha256"
+	"sync"
 	"time"
 
 	"veto/validate"
@@ -15,13 +16,21 @@ type Verifier struct {
 	tokens *remembered.Tokens
 	// missing is told of an issuer whose token names a key that is not there.
 	missing func(issuerID string)
+	used    *sync.Pool // of *token
 }
 
 // New makes a verifier on the holder's keys. It remembers verified tokens, unless tokens is nil.
 // Missing is called with the id of an issuer whose token names a signing key that nobody here
 // knows; it must not block.
 func New(keys *keyset.Holder, tokens *remembered.Tokens, missing func(issuerID string)) *Verifier {
-	return &Verifier{keys, tokens, missing}
+	seen := newHeaders()
+	return &Verifier{keys, tokens, missing, &sync.Pool{New: func() any { return &token{headers: seen} }}}
+}
+
+func (v *Verifier) begin(credential string, now time.Time) *token {
+	t, _ := v.used.Get().(*token)
+	t.reset(credential, v.keys.Load(), now)
+	return t
 }
 
 // Verify checks everything about the token that the token and its issuer's rules and keys can
@@ -33,7 +42,8 @@ func (v *Verifier) Verify(credential string, now time.Time, _ *validate.Claims) 
 			return c, validate.OK
 		}
 	}
-	t := &token{set: v.keys.Load(), now: now, raw: []byte(credential)}
+	t := v.begin(credential, now)
+	defer v.used.Put(t)
 	for i := range steps {
 		if code := steps[i].check(t); code != validate.OK {
 			v.report(t, code)
@@ -42,6 +52,7 @@ func (v *Verifier) Verify(credential string, now time.Time, _ *validate.Claims) 
 	}
 	c := t.verified()
 	if v.tokens != nil {
+		c.Remembered = true
 		from, until := t.goodFor()
 		v.tokens.Put(credential, remembered.Token{Claims: c, Trust: t.trust, From: from, Until: until})
 	}
@@ -51,7 +62,8 @@ func (v *Verifier) Verify(credential string, now time.Time, _ *validate.Claims) 
 // Inspect verifies a token that someone presents to have it revoked. There are claims whenever
 // its signature is good, also of a token that its issuer's rules do not admit now.
 func (v *Verifier) Inspect(credential string, now time.Time) (*validate.Claims, validate.Code) {
-	t := &token{set: v.keys.Load(), now: now, raw: []byte(credential)}
+	t := v.begin(credential, now)
+	defer v.used.Put(t)
 	refused := validate.OK
 	for i := range steps {
 		code := steps[i].check(t)
@@ -69,7 +81,8 @@ func (v *Verifier) Inspect(credential string, now time.Time) (*validate.Claims, 
 // Explain does what Verify does, and goes on where Verify stops, for people who want to know
 // everything that is wrong. What is told of a token whose signature is bad is only its claim.
 func (v *Verifier) Explain(credential string, now time.Time, trail *validate.Trail) (*validate.Claims, validate.Code) {
-	t := &token{set: v.keys.Load(), now: now, raw: []byte(credential)}
+	t := v.begin(credential, now)
+	defer v.used.Put(t)
 	refused, blind := validate.OK, false
 	for i := range steps {
 		if blind {
@@ -98,8 +111,8 @@ func (v *Verifier) report(t *token, code validate.Code) {
 
 // verified makes claims of a token that has passed.
 func (t *token) verified() *validate.Claims {
-	c := &t.out
-	c.Kind, c.Issuer, c.KID, c.Raw = validate.JWT, t.issuer, t.key.KID, t.payload
+	c := t.out
+	c.Kind, c.Issuer, c.KID, c.Raw = validate.JWT, t.issuer, t.key.KID, validate.JSON(t.payload)
 	c.TokenHash = t.digest
 	if !t.digested {
 		c.TokenHash = sha256.Sum256(t.input())

@@ -1,7 +1,6 @@
 package remembered_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -41,7 +40,7 @@ func open(t testing.TB, bytes uint64) (*remembered.Tokens, *keyset.Holder) {
 
 func entry(trust *keyset.Trust, subject string) remembered.Token {
 	return remembered.Token{
-		Claims: &validate.Claims{Subject: subject, Raw: json.RawMessage(strings.Repeat("x", 400))}, Trust: trust,
+		Claims: &validate.Claims{Subject: subject, Raw: validate.JSON(strings.Repeat("x", 400))}, Trust: trust,
 		From: now.Add(-time.Minute), Until: now.Add(time.Minute),
 	}
 }

@@ -96,7 +96,7 @@ func BenchmarkHandler(b *testing.B) {
 	s := New(Config{
 		Validator: fixed{validate.Verdict{
 			Outcome: validate.Allow, Code: validate.OK, Kind: validate.JWT, Issuer: "https://issuer.example", Subject: "sub",
-			Claims: json.RawMessage(`{"iss":"https://issuer.example","sub":"sub","exp":1}`), AsOf: time.Unix(1, 0),
+			Claims: validate.JSON(`{"iss":"https://issuer.example","sub":"sub","exp":1}`), AsOf: time.Unix(1, 0),
 		}},
 		Observe: func(validate.Verdict, time.Duration) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
