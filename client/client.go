@@ -111,7 +111,9 @@ func (c *Client) do(ctx context.Context, addresses []string, r request, out any)
 	for _, base := range addresses {
 		response, err := c.send(ctx, base, r, body, key) //nolint:bodyclose // read closes it
 		if err == nil {
-			return read(response, out)
+			if err = read(response, out); !another(err) {
+				return err
+			}
 		}
 		failed = append(failed, err)
 		if ctx.Err() != nil {
@@ -119,6 +121,13 @@ func (c *Client) do(ctx context.Context, addresses []string, r request, out any)
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// another tells whether another node may do what this one could not: it said that it is not
+// ready, or has no leader, and that it has done nothing.
+func another(err error) bool {
+	var problem *Error
+	return errors.As(err, &problem) && problem.Status == http.StatusServiceUnavailable
 }
 
 func (c *Client) send(ctx context.Context, base string, r request, body []byte, key string) (*http.Response, error) {
@@ -148,6 +157,10 @@ func (c *Client) send(ctx context.Context, base string, r request, body []byte, 
 	return response, nil
 }
 
+// complete is an answer that knows whether it says what it should: so that {} from who knows
+// whom is not taken for a receipt.
+type complete interface{ complete() bool }
+
 // read takes the answer. A redirect is none: to follow it would hand the credential to whom it
 // names, and believe the verdict that comes back.
 func read(response *http.Response, out any) error {
@@ -168,11 +181,14 @@ func read(response *http.Response, out any) error {
 		}
 		return problem
 	}
-	if out == nil || len(body) == 0 {
-		return nil
+	if kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); kind != "application/json" {
+		return fmt.Errorf("the answer is not one of Veto's but %.40q; is this the right address?", kind)
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return fmt.Errorf("the answer is not one of Veto's; is this the right address? %.*s", maxText, err.Error())
+	}
+	if c, ok := out.(complete); ok && !c.complete() {
+		return errors.New("the answer is not one of Veto's: it lacks what it should tell; is this the right address?")
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ func TestChangeIsSentAgainWithTheSameKey(t *testing.T) {
 	defer broken.Close()
 	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		note(r)
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = w.Write([]byte(`{"id":"shop"}`))
 	}))
 	defer good.Close()
@@ -155,5 +156,47 @@ func TestProblemNamesTheRequest(t *testing.T) {
 	var problem *client.Error
 	if !errors.As(err, &problem) || problem.RequestID != "req_1" || !strings.Contains(err.Error(), "req_1") || agent.Load() != "tool/1" {
 		t.Errorf("%v, asked by %v", err, agent.Load())
+	}
+}
+
+// U5
+func TestAnswersOfStrangersAreNone(t *testing.T) {
+	for _, answer := range []string{"", "{}", "null", `{"revision": 0}`} {
+		stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, answer)
+		}))
+		c := client.New(client.Options{Control: []string{stranger.URL}, Data: []string{stranger.URL}})
+		_, err1 := c.Validate(t.Context(), client.Question{Credential: "x"})
+		_, err2 := c.Revoke(t.Context(), client.RevokeRequest{Target: "key", Value: "x"}, false, 0)
+		_, err3 := c.CreateKey(t.Context(), client.KeyFields{})
+		_, err4 := c.DeleteKey(t.Context(), "key_1")
+		_, err5 := c.ValidateAll(t.Context(), []client.Question{{Credential: "x"}})
+		if err1 == nil || err2 == nil || err3 == nil || err4 == nil || err5 == nil {
+			t.Errorf("%q was taken for an answer: %v %v %v %v %v", answer, err1, err2, err3, err4, err5)
+		}
+		stranger.Close()
+	}
+}
+
+// A node that is not ready sends its callers to another; a refusal is final.
+func TestTheNextAddressIsAsked(t *testing.T) {
+	node := func(status int, body string) *httptest.Server {
+		return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}))
+	}
+	starting, good, strict := node(503, `{"status":503,"code":"not_ready"}`), node(200, `{"revision":7}`), node(403, `{"status":403,"code":"forbidden"}`)
+	defer starting.Close()
+	defer good.Close()
+	defer strict.Close()
+	if v, err := client.New(client.Options{Control: []string{starting.URL, good.URL}}).DeleteKey(t.Context(), "x"); err != nil || v.Revision != 7 {
+		t.Errorf("%+v %v", v, err)
+	}
+	var problem *client.Error
+	if _, err := client.New(client.Options{Control: []string{strict.URL, good.URL}}).DeleteKey(t.Context(), "x"); !errors.As(err, &problem) || problem.Status != 403 {
+		t.Errorf("%v", err)
 	}
 }

@@ -15,4 +15,6 @@
 //	    TestRedirectsAreNotFollowed
 //	U4  An answer that is too long or cut off is an error, never a shorter answer.
 //	    TestPartOfAnAnswerIsNone
+//	U5  What is no answer of Veto's is an error, never an empty receipt or verdict.
+//	    TestAnswersOfStrangersAreNone
 package client

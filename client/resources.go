@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -48,16 +49,51 @@ type Question struct {
 	MinRevision record.Revision `json:"min_revision,omitempty"`
 }
 
+// verdict, receipt and the like are answers that know when they are complete.
+type (
+	verdict struct{ validate.Verdict }
+	receipt struct{ record.Receipt }
+)
+
+func (v *verdict) complete() bool { return v.Code != "" }
+func (r *receipt) complete() bool { return r.ID != "" && r.Revision > 0 && r.State != "" }
+func (c *Changed) complete() bool { return c.Revision > 0 }
+func (k *NewKey) complete() bool  { return k.ID != "" && k.Revision > 0 }
+
 // Validate asks a data plane. A deny is a verdict, not an error.
 func (c *Client) Validate(ctx context.Context, q Question) (validate.Verdict, error) {
-	var v validate.Verdict
+	var v verdict
 	err := c.do(ctx, c.options.Data, request{method: http.MethodPost, path: "/v1/validate", body: q}, &v)
-	return v, err
+	return v.Verdict, err
+}
+
+// Explain asks a data plane, and has every check told. It needs an operator's key.
+func (c *Client) Explain(ctx context.Context, q Question) (validate.Verdict, error) {
+	var v verdict
+	explained := struct {
+		Question
+		Explain bool `json:"explain"`
+	}{q, true}
+	err := c.do(ctx, c.options.Data, request{method: http.MethodPost, path: "/v1/validate", body: explained, bearer: c.options.Token}, &v)
+	return v.Verdict, err
+}
+
+// ValidateAll asks a data plane many questions at once: up to 1,000. The verdicts are in the
+// order of the questions.
+func (c *Client) ValidateAll(ctx context.Context, questions []Question) ([]validate.Verdict, error) {
+	var out struct{ Verdicts []validate.Verdict }
+	body := map[string]any{"requests": questions}
+	err := c.do(ctx, c.options.Data, request{method: http.MethodPost, path: "/v1/validate/batch", body: body}, &out)
+	if err == nil && len(out.Verdicts) != len(questions) {
+		err = fmt.Errorf("%d verdicts for %d questions", len(out.Verdicts), len(questions))
+	}
+	return out.Verdicts, err
 }
 
 // Rules are an issuer as an operator gives it.
 type Rules struct {
 	Issuer        string          `json:"issuer"`
+	Preset        string          `json:"preset,omitempty"`
 	Discovery     string          `json:"discovery,omitempty"`
 	JWKSURI       string          `json:"jwks_uri,omitempty"`
 	JWKS          json.RawMessage `json:"jwks,omitempty"`
@@ -67,6 +103,11 @@ type Rules struct {
 	MaxLifetime   string          `json:"max_lifetime,omitempty"`
 	Leeway        string          `json:"leeway,omitempty"`
 	AllowNoExpiry bool            `json:"allow_no_expiry,omitempty"`
+	// SharedSecret is in base64url.
+	SharedSecret    string            `json:"shared_secret,omitempty"`
+	AllowNoIssuedAt bool              `json:"allow_no_issued_at,omitempty"`
+	Claims          record.ClaimNames `json:"claims,omitzero"`
+	Required        map[string]string `json:"required,omitempty"`
 }
 
 // Issuers lists the trusted issuers.
@@ -192,12 +233,12 @@ func (c *Client) DeleteKey(ctx context.Context, id string) (Changed, error) {
 
 // RevokeRequest names what to revoke, or presents the token itself.
 type RevokeRequest struct {
-	Target    string    `json:"target,omitempty"`
-	Issuer    string    `json:"issuer,omitempty"`
-	Value     string    `json:"value,omitempty"`
-	NotBefore time.Time `json:"not_before,omitzero"`
-	Reason    string    `json:"reason,omitempty"`
-	Token     string    `json:"token,omitempty"`
+	Target    string     `json:"target,omitempty"`
+	Issuer    string     `json:"issuer,omitempty"`
+	Value     string     `json:"value,omitempty"`
+	NotBefore *time.Time `json:"not_before,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+	Token     string     `json:"token,omitempty"`
 }
 
 // Revoke revokes. With enforced it answers when every node enforces it, or after the wait.
@@ -207,9 +248,9 @@ func (c *Client) Revoke(ctx context.Context, r RevokeRequest, enforced bool, wai
 		q.Set("wait", "enforced")
 		q.Set("timeout", wait.String())
 	}
-	var receipt record.Receipt
-	err := c.control(ctx, http.MethodPost, "/v1/revocations", q, r, &receipt)
-	return receipt, err
+	var got receipt
+	err := c.control(ctx, http.MethodPost, "/v1/revocations", q, r, &got)
+	return got.Receipt, err
 }
 
 // Revocation is a revocation with its id.

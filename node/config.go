@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -38,6 +39,8 @@ type Config struct {
 	// Port is the data plane's. Control plane, other nodes, gossip, NATS and its routes
 	// have the five after it.
 	Port int `koanf:"port"`
+	// Socket, if set, is the path of a Unix socket on which the data plane answers as well.
+	Socket string `koanf:"socket"`
 	// CertsDir holds ca.pem, <node id>.pem, <node id>-key.pem and gossip.key, as `veto
 	// certs` makes them. A node alone that has none makes its own.
 	CertsDir string `koanf:"certs_dir"`
@@ -170,6 +173,11 @@ func (c *Config) checkAddresses() error {
 }
 
 func (c *Config) checkRest() error {
+	if c.HTTPCertFile != "" {
+		if _, err := tls.LoadX509KeyPair(c.HTTPCertFile, c.HTTPKeyFile); err != nil {
+			return fmt.Errorf("http_cert_file and http_key_file: the listeners' certificate cannot be used: %w", err)
+		}
+	}
 	switch {
 	case c.DataDir == "":
 		return fmt.Errorf("data_dir: give the directory that holds the node's data")

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"veto/node/httpapi"
@@ -25,6 +26,8 @@ const (
 	closeLimit  = 5 * time.Second
 	writeLimit  = time.Minute // longer than anyone may wait for a receipt
 	maxHeaders  = 32 << 10
+	dialLimit   = time.Second
+	socketMode  = 0o660
 )
 
 // openHTTP opens both listeners before it serves on either, so that a port in use is told
@@ -42,9 +45,38 @@ func (n *Node) openHTTP(context.Context) error {
 	if err != nil {
 		return errors.Join(err, dataListener.Close())
 	}
-	n.serveData(dataListener, config)
+	listeners := []net.Listener{dataListener}
+	if n.config.Socket != "" {
+		local, err := listenLocal(n.config.Socket)
+		if err != nil {
+			return errors.Join(err, dataListener.Close(), controlListener.Close())
+		}
+		listeners = append(listeners, local)
+	}
+	n.serveData(listeners, config)
 	n.serveControl(controlListener, config)
 	return nil
+}
+
+// listenLocal takes the place of a socket on which nobody answers any more. Its mode lets the
+// node's user and group connect.
+func listenLocal(path string) (net.Listener, error) {
+	if c, err := net.DialTimeout("unix", path, dialLimit); err == nil {
+		return nil, errors.Join(fmt.Errorf("socket: another process answers on %s; give another --socket", path), c.Close())
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("socket: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w; give another --socket", err)
+	}
+	if err := os.Chmod(path, socketMode); err != nil {
+		return nil, errors.Join(fmt.Errorf("socket: %w", err), l.Close())
+	}
+	return l, nil
 }
 
 // httpTLS is nil if the listeners speak plain HTTP.
@@ -59,7 +91,7 @@ func (n *Node) httpTLS() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}, nil
 }
 
-func (n *Node) serveData(l net.Listener, config *tls.Config) {
+func (n *Node) serveData(listeners []net.Listener, config *tls.Config) {
 	server := data.New(data.Config{
 		Validator: n.validator, Ready: n.checks, Observe: n.metrics.observe,
 		Now: n.around.Now, TLS: config, Log: n.around.Log,
@@ -69,11 +101,13 @@ func (n *Node) serveData(l net.Listener, config *tls.Config) {
 		defer cancel()
 		return server.Close(ctx)
 	})
-	n.wg.Go(func() {
-		if err := server.Serve(l); err != nil {
-			n.fail(fmt.Errorf("data plane: %w", err))
-		}
-	})
+	for _, l := range listeners {
+		n.wg.Go(func() {
+			if err := server.Serve(l); err != nil {
+				n.fail(fmt.Errorf("data plane: %w", err))
+			}
+		})
+	}
 }
 
 func (n *Node) serveControl(l net.Listener, config *tls.Config) {

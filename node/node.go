@@ -58,6 +58,7 @@ type Node struct {
 	wanted         *wanted // keys that this node is to fetch, if it leads
 	issuersChanged chan struct{}
 	failed         chan error
+	closed         chan struct{}
 	stop           context.CancelFunc
 	wg             sync.WaitGroup
 	closers        []func() error // in the order of opening
@@ -72,9 +73,9 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
 		config: c, around: around, stop: stop, missing: newWanted(), wanted: newWanted(),
-		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), fetcher: discovery.New(c.FetchPrivate),
+		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.openReplica, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -95,9 +96,13 @@ func (n *Node) fail(err error) {
 // opened notes what Close has to close.
 func (n *Node) opened(closer func() error) { n.closers = append(n.closers, closer) }
 
+// Closed is closed when Close has begun.
+func (n *Node) Closed() <-chan struct{} { return n.closed }
+
 // Close stops everything in the reverse order of opening and waits for it.
 func (n *Node) Close() error {
 	n.stop()
+	close(n.closed)
 	var all []error
 	for i := len(n.closers) - 1; i >= 0; i-- {
 		all = append(all, n.closers[i]())
@@ -121,11 +126,6 @@ func (n *Node) openStore(context.Context) error {
 		return err
 	}
 	n.opened(n.store.Close)
-	if !known {
-		if err := store.WriteIdentity(n.config.DataDir, store.Identity{NodeID: n.config.NodeID}); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
-	}
 	keys := keyset.NewHolder()
 	x := index.New(func(issuers []record.Issuer, signing []record.SigningKeys) {
 		keys.Swap(issuers, signing)
@@ -264,6 +264,17 @@ func (n *Node) met() bool {
 		}
 	}
 	return false
+}
+
+// claim makes the data directory this node's, once its certificate has shown that it is.
+func (n *Node) claim(context.Context) error {
+	if _, known, err := store.ReadIdentity(n.config.DataDir); known || err != nil {
+		return err
+	}
+	if err := store.WriteIdentity(n.config.DataDir, store.Identity{NodeID: n.config.NodeID}); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	return nil
 }
 
 // openReplica takes part in the cluster.

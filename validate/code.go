@@ -67,6 +67,13 @@ const (
 	NotReady          Code = "not_ready"
 )
 
+// Codes are all codes there are.
+var Codes = []Code{
+	OK, Malformed, TooLarge, UnsupportedAlg, UnknownIssuer, UnknownSigningKey, BadSignature, Expired, NotYetValid,
+	IssuedInFuture, TooLongLived, WrongAudience, WrongType, MissingClaim, Revoked, KeyNotFound, KeyDisabled,
+	KeyExpired, InsufficientScope, Stale, BehindMinRevision, NotReady,
+}
+
 // Outcome is what a verdict with the code comes down to.
 func (c Code) Outcome() Outcome {
 	switch c {

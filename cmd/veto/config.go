@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -43,7 +44,7 @@ var help = map[string]string{
 	"data_dir": "directory for everything that the node must not lose", "node_id": "name of this node in its cluster, for good (the host's name if empty)",
 	"role": "voter or replica", "region": "where the node is", "bootstrap_expect": "how many voters found the cluster together",
 	"join": "gossip addresses of other nodes", "bind": "IP address to listen on", "advertise": "address that other nodes are told (bind if empty)",
-	"port": "the data plane's port; the node uses the five after it as well", "certs_dir": "directory with ca.pem, NODE.pem, NODE-key.pem and gossip.key",
+	"socket": "path of a Unix socket for the data plane, for sidecars", "port": "the data plane's port; the node uses the five after it as well", "certs_dir": "directory with ca.pem, NODE.pem, NODE-key.pem and gossip.key",
 	"http_cert_file": "certificate of the HTTP listeners", "http_key_file": "private key of the HTTP listeners",
 	"insecure_http": "allow the control plane without TLS beyond this machine", "max_staleness": "how old the state may be before answers are unknown",
 	"serve_stale": "answer beyond max_staleness, marked", "token_cache_bytes": "memory for verified tokens; 0 remembers none", "fetch_private": "allow issuers at private addresses and over http",
@@ -98,6 +99,9 @@ func loadConfig(flags *pflag.FlagSet) (node.Config, map[string]string, error) {
 		if err == nil {
 			err = merge(path, values)
 		}
+		if err == nil {
+			err = checkKinds(path, values, defaults)
+		}
 		if err != nil {
 			return c, nil, err
 		}
@@ -126,21 +130,65 @@ func readFile(path string) (map[string]any, error) {
 	return k.All(), nil
 }
 
+// checkKinds refuses values of a file that would have to be turned into another kind: that true
+// is a port, or 10 ten nanoseconds, is nobody's wish.
+func checkKinds(source string, values, defaults map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		is, want := reflect.ValueOf(values[name]), ""
+		switch defaults[name].(type) {
+		case bool:
+			want = "true or false"
+			if is.Kind() == reflect.Bool {
+				continue
+			}
+		case int:
+			want = "a whole number"
+			if is.CanInt() || is.CanUint() {
+				continue
+			}
+		case []string:
+			want = "a list"
+			if is.Kind() == reflect.Slice {
+				continue
+			}
+		case time.Duration:
+			want = `a duration in quotes, such as "30s"`
+			if is.Kind() == reflect.String {
+				continue
+			}
+		default:
+			want = "a text"
+			if is.Kind() == reflect.String {
+				continue
+			}
+		}
+		return fmt.Errorf("%s: %s: must be %s", source, name, want)
+	}
+	return nil
+}
+
+// environment are the settings in VETO_* variables. Empty ones count as not set. Kubernetes sets
+// variables of its own for a service that is called veto; they are left out.
 func environment() map[string]any {
 	values := map[string]any{}
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
 		setting, ok := strings.CutPrefix(name, "VETO_")
-		if !ok || slices.Contains(notConfig, name) {
+		if !ok || value == "" || slices.Contains(notConfig, name) || ofKubernetes(setting, value) {
 			continue
 		}
 		setting = strings.ToLower(setting)
 		values[setting] = value
 		if setting == "join" {
-			values[setting] = strings.Split(value, ",")
+			values[setting] = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
 		}
 	}
 	return values
+}
+
+func ofKubernetes(setting, value string) bool {
+	return strings.HasPrefix(setting, "SERVICE_") || strings.HasPrefix(setting, "PORT_") ||
+		setting == "PORT" && strings.Contains(value, "://")
 }
 
 // given are the flags that were set.
@@ -179,7 +227,15 @@ func newConfig() *cobra.Command {
 				name := v.Type().Field(i).Tag.Get("koanf")
 				rows = append(rows, []any{name, v.Field(i).Interface(), sources[name]})
 			}
-			return errors.Join((&printer{w: cmd.OutOrStdout()}).show(nil, []string{"setting", "value", "from"}, rows), err)
+			out, formatErr := outputOf(cmd)
+			if formatErr != nil {
+				return formatErr
+			}
+			all := map[string]any{}
+			for _, row := range rows {
+				all[fmt.Sprint(row[0])] = map[string]any{"value": row[1], "from": row[2]}
+			}
+			return errors.Join(out.show(all, []string{"setting", "value", "from"}, rows), err)
 		},
 	}
 	validate := &cobra.Command{

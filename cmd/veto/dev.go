@@ -87,9 +87,13 @@ func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
-	say("\nStopping")
-	return nil
+	select {
+	case <-ctx.Done():
+		say("\nStopping")
+		return nil
+	case err := <-cluster.Failed():
+		return err
+	}
 }
 
 // trust makes the cluster trust the demo issuer and gives a token that every node allows.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"os"
 
@@ -50,14 +53,23 @@ func newIssuers(r *remote) *cobra.Command {
 
 func newIssuersPut(r *remote) *cobra.Command {
 	var rules client.Rules
-	var jwksFile string
+	var jwksFile, secretFile string
 	c := r.command("put ID", "Trust an issuer, or change its rules", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 		if jwksFile != "" {
 			b, err := os.ReadFile(jwksFile)
 			if err != nil {
 				return fmt.Errorf("--jwks-file: %w", err)
 			}
-			rules.JWKS = b
+			if rules.JWKS = b; !json.Valid(b) {
+				return &exit{exitUsage, fmt.Errorf("--jwks-file: %s is not JSON", jwksFile)}
+			}
+		}
+		if secretFile != "" {
+			b, err := os.ReadFile(secretFile)
+			if err != nil {
+				return fmt.Errorf("--shared-secret-file: %w", err)
+			}
+			rules.SharedSecret = base64.RawURLEncoding.EncodeToString(bytes.TrimRight(b, "\r\n"))
 		}
 		i, err := c.PutIssuer(ctx, args[0], rules)
 		if err != nil {
@@ -70,6 +82,15 @@ func newIssuersPut(r *remote) *cobra.Command {
 	f.StringVar(&rules.Discovery, "discovery", "", "URL of its metadata document")
 	f.StringVar(&rules.JWKSURI, "jwks-uri", "", "URL of its JWK set")
 	f.StringVar(&jwksFile, "jwks-file", "", "file with its JWK set")
+	f.StringVar(&secretFile, "shared-secret-file", "", "file with the secret of its HMAC signatures, as it is")
+	f.StringVar(&rules.Preset, "preset", "", "fill in what such an issuer's tokens are like: "+words(record.Presets()))
+	f.StringToStringVar(&rules.Required, "require", nil, "claims that a token must have, such as token_use=access, or with any value: sub=")
+	f.StringSliceVar(&rules.Claims.Subject, "subject-claim", nil, "claim with the subject (sub)")
+	f.StringSliceVar(&rules.Claims.JTI, "jti-claim", nil, "claim with the token's id (jti)")
+	f.StringSliceVar(&rules.Claims.Client, "client-claim", nil, "claims with the client, of which the first counts (client_id, azp)")
+	f.StringSliceVar(&rules.Claims.Session, "session-claim", nil, "claims with the session (sid)")
+	f.StringSliceVar(&rules.Claims.Scopes, "scope-claim", nil, "claims with the scopes (scope, scp)")
+	f.BoolVar(&rules.AllowNoIssuedAt, "allow-no-issued-at", false, "admit tokens without iat")
 	f.StringSliceVar(&rules.Algorithms, "algorithm", nil, "algorithms that its tokens may use")
 	f.StringSliceVar(&rules.Audiences, "audience", nil, "audiences of which a token must name one")
 	f.StringSliceVar(&rules.Types, "type", nil, "accepted typ headers")
@@ -85,7 +106,12 @@ func issuerRows(items []record.Issuer) [][]any {
 	var rows [][]any
 	for _, i := range items {
 		from := i.Discovery + i.JWKSURI
-		if from == "" {
+		switch {
+		case i.SharedSecret:
+			from = "shared secret"
+		case i.Discovery == record.DiscoverByIssuer:
+			from = "the issuer's metadata"
+		case from == "":
 			from = "inline"
 		}
 		rows = append(rows, []any{i.ID, i.Issuer, from, words(i.Algorithms), words(i.Audiences), i.MaxLifetime, i.Revision})

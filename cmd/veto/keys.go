@@ -47,6 +47,9 @@ func newKeysCreate(r *remote) *cobra.Command {
 				return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
 			}
 		}
+		if life < 0 {
+			return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
+		}
 		if life > 0 {
 			fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
 		}
@@ -111,8 +114,10 @@ func newConsumers(r *remote) *cobra.Command {
 	})
 	listFlags(all, &l)
 	put := r.command("put ID", "Make a consumer, or change one", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
-		if fields.Metadata = json.RawMessage(metadata); metadata == "" {
-			fields.Metadata = nil
+		if metadata != "" {
+			if fields.Metadata = json.RawMessage(metadata); !json.Valid(fields.Metadata) {
+				return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
+			}
 		}
 		v, err := c.PutConsumer(ctx, args[0], fields)
 		return showConsumers(v, []record.Consumer{v}, err, out)

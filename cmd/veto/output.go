@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"veto/record"
 )
 
 // printer shows results: tables to people, the API's own JSON to programs.
@@ -35,7 +39,14 @@ func (p *printer) show(v any, head []string, rows [][]any) error {
 	}
 	t.AppendHeader(header)
 	for _, r := range rows {
-		t.AppendRow(r)
+		shown := make(table.Row, len(r))
+		for i, cell := range r {
+			shown[i] = cell
+			if _, ok := cell.(record.Revision); !ok { // numbers stay numbers, for the table to align
+				shown[i] = visible(fmt.Sprint(cell))
+			}
+		}
+		t.AppendRow(shown)
 	}
 	_, err := fmt.Fprintln(p.w, t.Render())
 	return err
@@ -47,7 +58,7 @@ func (p *printer) fields(v any, pairs ...any) error {
 		return p.show(v, nil, nil)
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		text := fmt.Sprint(pairs[i+1])
+		text := visible(fmt.Sprint(pairs[i+1]))
 		if text == "" || text == "[]" {
 			continue
 		}
@@ -65,6 +76,15 @@ func (p *printer) line(format string, args ...any) error {
 	}
 	_, err := fmt.Fprintf(p.w, format+"\n", args...)
 	return err
+}
+
+// visible shows what a terminal would obey: what others wrote is not to draw lines of its own.
+func visible(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return text
+	}
+	quoted := strconv.QuoteToGraphic(text)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
 func moment(t time.Time) string {

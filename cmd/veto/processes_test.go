@@ -340,6 +340,10 @@ func TestUsage(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("max_stalenes = \"5s\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	kinds := filepath.Join(dir, "kinds.toml")
+	if err := os.WriteFile(kinds, []byte("port = true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	good := filepath.Join(dir, "good.yaml")
 	if err := os.WriteFile(good, []byte("node_id: from-file\nregion: from-file\nrole: voter\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -350,9 +354,20 @@ func TestUsage(t *testing.T) {
 		code int
 		want string
 	}{
-		"unknown command":     {nil, []string{"validat"}, exitError, "validate"},
+		"unknown command":     {nil, []string{"validat"}, exitUsage, `did you mean "validate"`},
+		"unknown subcommand":  {nil, []string{"keys", "revoke", "x"}, exitUsage, "there is no command"},
 		"unknown flag":        {nil, []string{"serve", "--nope"}, exitUsage, "--nope"},
-		"no argument":         {nil, []string{"validate"}, exitUsage, "--help"},
+		"no argument":         {nil, []string{"validate"}, exitAsk, "--help"},
+		"no such flag":        {nil, []string{"validate", "--nope"}, exitAsk, "--nope"},
+		"lives never":         {nil, []string{"keys", "create", "--expires-in=-5s"}, exitUsage, "--expires-in"},
+		"lift without reason": {nil, []string{"revocations", "lift", "rev_1"}, exitUsage, "--reason"},
+		"two issuers":         {nil, []string{"revoke", "issuer", "a", "--issuer", "b"}, exitUsage, "twice"},
+		"part of a token":     {nil, []string{"revoke", "token", "-", "--issued-before", "now"}, exitUsage, "leave out"},
+		"kind in the file":    {nil, []string{"serve", "--config", kinds}, exitUsage, "port: must be a whole number"},
+		"bad level":           {nil, []string{"config", "validate", "--node-id", "a", "--log-level", "loud"}, exitError, "log_level"},
+		"no such certificate": {nil, []string{"config", "validate", "--node-id", "a", "--http-cert-file", "x", "--http-key-file", "y"}, exitError, "certificate"},
+		"a Kubernetes service": {[]string{"VETO_PORT=tcp://10.0.0.1:7770", "VETO_PORT_7770_TCP=x", "VETO_SERVICE_HOST=x", "VETO_SERVICE_PORT_DATA=1"},
+			[]string{"config", "validate", "--node-id", "a"}, exitOK, "good"},
 		"unknown setting":     {nil, []string{"serve", "--config", bad}, exitUsage, `did you mean "max_staleness"`},
 		"unknown variable":    {[]string{"VETO_DATA_DIRR=x"}, []string{"serve"}, exitUsage, `did you mean "data_dir"`},
 		"no such file":        {nil, []string{"serve", "--config", filepath.Join(dir, "none.toml")}, exitUsage, "none.toml"},

@@ -11,6 +11,9 @@ import (
 	"veto/record"
 )
 
+// longestWait is how long a node waits for others at most.
+const longestWait = 30 * time.Second
+
 func newRevoke(r *remote) *cobra.Command {
 	var request client.RevokeRequest
 	var until, wait string
@@ -35,7 +38,7 @@ func newRevoke(r *remote) *cobra.Command {
 			return err
 		}
 		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-			receipt, err := c.Revoke(ctx, request, wait == "enforced", r.timeout/2)
+			receipt, err := c.Revoke(ctx, request, wait == "enforced", min(r.timeout/2, longestWait))
 			if err != nil {
 				return err
 			}
@@ -57,27 +60,31 @@ func newRevoke(r *remote) *cobra.Command {
 // readTarget fills in what the arguments say. A token is presented itself, not named.
 func readTarget(cmd *cobra.Command, request *client.RevokeRequest, args []string, until string) error {
 	target, value := args[0], args[1]
-	switch target {
-	case "token":
+	switch {
+	case target == "token" && (until != "" || request.Issuer != ""):
+		return &exit{exitUsage, fmt.Errorf("a token says itself whose it is and when it was issued: leave out --issuer and --issued-before")}
+	case target == "token":
 		token, err := secretArg(cmd.InOrStdin(), value)
 		request.Token = token
 		return err
-	case "issuer":
+	case target == "issuer" && request.Issuer != "" && request.Issuer != value:
+		return &exit{exitUsage, fmt.Errorf("the issuer is given twice, and differently: leave out --issuer")}
+	case target == "issuer":
 		request.Target, request.Issuer = target, value
 	default:
 		request.Target, request.Value = target, value
 	}
-	switch until {
-	case "":
-	case "now":
-		request.NotBefore = time.Now().UTC()
-	default:
-		at, err := time.Parse(time.RFC3339, until)
-		if err != nil {
+	if until == "" {
+		return nil
+	}
+	at := time.Now().UTC()
+	if until != "now" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, until); err != nil {
 			return &exit{exitUsage, fmt.Errorf("--issued-before: %q is neither now nor a time such as 2026-01-31T12:00:00Z", until)}
 		}
-		request.NotBefore = at
 	}
+	request.NotBefore = &at
 	return nil
 }
 
@@ -100,6 +107,9 @@ func newRevocations(r *remote) *cobra.Command {
 		return out.show(v, revocationHead, revocationRows([]client.Revocation{v}))
 	})
 	lift := r.command("lift ID", "Take a revocation back", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		if reason == "" {
+			return &exit{exitUsage, fmt.Errorf("--reason: say why it is lifted")}
+		}
 		v, err := c.Lift(ctx, args[0], reason)
 		if err != nil {
 			return err
@@ -107,7 +117,6 @@ func newRevocations(r *remote) *cobra.Command {
 		return out.fields(v, "lifted", args[0], "revision", v.Revision)
 	})
 	lift.Flags().StringVar(&reason, "reason", "", "why; it is kept in the audit trail")
-	_ = lift.MarkFlagRequired("reason") // it is defined one line above
 	c := &cobra.Command{Use: "revocations", Short: "See revocations, and lift them"}
 	c.AddCommand(all, one, lift)
 	return c
@@ -120,7 +129,7 @@ func revocationRows(items []client.Revocation) [][]any {
 	for _, v := range items {
 		kept := moment(v.KeptUntil)
 		if kept == "" {
-			kept = "lifted"
+			kept = "until it is lifted"
 		}
 		rows = append(rows, []any{v.ID, v.Target, v.Issuer, v.Value, moment(v.NotBefore), kept, v.Revision, v.Reason})
 	}

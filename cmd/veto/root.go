@@ -41,19 +41,37 @@ func newRoot() *cobra.Command {
 	f.StringVar(&r.caFile, "ca-file", os.Getenv("VETO_CA_FILE"), "PEM file with the authority of the cluster's HTTPS certificates ($VETO_CA_FILE)")
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
 	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exit{exitUsage, err} })
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(),
 		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newKeys(r), newCluster(r), newAudit(r))
 	usageErrors(root)
 	return root
 }
 
-// usageErrors makes wrong arguments exit as wrong usage everywhere.
+// usageErrors makes wrong arguments exit as wrong usage everywhere: with the code of validate,
+// where that has a meaning of its own.
 func usageErrors(c *cobra.Command) {
+	code := exitUsage
+	if c.CommandPath() == "veto validate" {
+		code = exitAsk
+	}
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exit{code, err} })
+	if c.HasSubCommands() && !c.Runnable() {
+		c.Args, c.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			hint := ""
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf("; did you mean %q?", near[0])
+			}
+			return &exit{code, fmt.Errorf("there is no command %q%s; see `%s --help`", args[0], hint, c.CommandPath())}
+		}
+	}
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return &exit{exitUsage, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+				return &exit{code, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
 			}
 			return nil
 		}
@@ -70,10 +88,26 @@ func list(variable, standard string) []string {
 	return []string{standard}
 }
 
+// outputOf is where a command that talks to nobody prints, in the form that was asked for.
+func outputOf(cmd *cobra.Command) (*printer, error) {
+	format, err := cmd.Flags().GetString("output")
+	if err == nil {
+		err = (&remote{output: format}).checkOutput()
+	}
+	return &printer{w: cmd.OutOrStdout(), json: format == "json"}, err
+}
+
+func (r *remote) checkOutput() error {
+	if r.output != "table" && r.output != "json" {
+		return &exit{exitUsage, fmt.Errorf("--output: %q is neither table nor json", r.output)}
+	}
+	return nil
+}
+
 // client makes the client that the flags ask for.
 func (r *remote) client() (*client.Client, error) {
-	if r.output != "table" && r.output != "json" {
-		return nil, &exit{exitUsage, fmt.Errorf("--output: %q is neither table nor json", r.output)}
+	if err := r.checkOutput(); err != nil {
+		return nil, err
 	}
 	token := os.Getenv("VETO_TOKEN")
 	if r.tokenFile != "" {
@@ -95,7 +129,7 @@ func (r *remote) client() (*client.Client, error) {
 		}
 	}
 	return client.New(client.Options{
-		Control: r.control, Data: r.data, Token: strings.TrimSpace(token),
+		Control: r.control, Data: r.data, Token: strings.TrimSpace(token), UserAgent: "veto/" + version,
 		HTTP: &http.Client{Timeout: r.timeout, Transport: transport},
 	}), nil
 }

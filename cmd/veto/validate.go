@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,6 +17,7 @@ import (
 func newValidate(r *remote) *cobra.Command {
 	var q client.Question
 	var min uint64
+	var explain bool
 	c := &cobra.Command{
 		Use:   "validate TOKEN|-",
 		Short: "Ask whether a JWT or an API key may still be used",
@@ -23,7 +25,7 @@ func newValidate(r *remote) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.MinRevision = record.Revision(min)
-			v, err := ask(cmd, r, q, args[0])
+			v, err := ask(cmd, r, q, args[0], explain)
 			if err != nil {
 				return &exit{exitAsk, err}
 			}
@@ -35,11 +37,12 @@ func newValidate(r *remote) *cobra.Command {
 	}
 	c.Flags().StringVar(&q.Audience, "audience", "", "audience that the credential must have")
 	c.Flags().StringSliceVar(&q.Scopes, "scope", nil, "scopes that the credential must have")
+	c.Flags().BoolVar(&explain, "explain", false, "show every check; takes an operator's key with the role validator")
 	c.Flags().Uint64Var(&min, "min-revision", 0, "revision that the answer must at least be based on")
 	return c
 }
 
-func ask(cmd *cobra.Command, r *remote, q client.Question, arg string) (validate.Verdict, error) {
+func ask(cmd *cobra.Command, r *remote, q client.Question, arg string, explain bool) (validate.Verdict, error) {
 	api, err := r.client()
 	if err != nil {
 		return validate.Verdict{}, err
@@ -47,7 +50,11 @@ func ask(cmd *cobra.Command, r *remote, q client.Question, arg string) (validate
 	if q.Credential, err = secretArg(cmd.InOrStdin(), arg); err != nil {
 		return validate.Verdict{}, err
 	}
-	v, err := api.Validate(cmd.Context(), q)
+	decide := api.Validate
+	if explain {
+		decide = api.Explain
+	}
+	v, err := decide(cmd.Context(), q)
 	if err != nil {
 		return v, err
 	}
@@ -60,7 +67,14 @@ func ask(cmd *cobra.Command, r *remote, q client.Question, arg string) (validate
 	if v.Revocation != nil {
 		pairs = append(pairs, "revoked by", v.Revocation.ID, "target", v.Revocation.Target, "reason", v.Revocation.Reason)
 	}
-	return v, out.fields(v, pairs...)
+	if err := out.fields(v, pairs...); err != nil || !explain || out.json {
+		return v, err
+	}
+	var rows [][]any
+	for _, c := range v.Checks {
+		rows = append(rows, []any{c.Check, c.Result, c.Code, c.Detail})
+	}
+	return v, errors.Join(out.line(""), out.show(nil, []string{"check", "result", "code", "what was looked at"}, rows))
 }
 
 const maxSecret = 64 << 10

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -28,11 +26,14 @@ func newVersion() *cobra.Command {
 					}
 				}
 			}
-			if o, err := cmd.Flags().GetString("output"); err == nil && o == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+			out, err := outputOf(cmd)
+			if err != nil {
+				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "veto %s %s %s\n", v.Version, v.Revision, v.Go)
-			return err
+			if out.json {
+				return out.show(v, nil, nil)
+			}
+			return out.line("veto %s %s %s", v.Version, v.Revision, v.Go)
 		},
 	}
 }

@@ -49,6 +49,9 @@ type Cluster struct {
 	mu      sync.Mutex
 	secrets secrets
 	nodes   []*node.Node // nil where one was stopped
+
+	failed chan error
+	watch  sync.WaitGroup
 }
 
 // secrets are what the directory keeps for the next start.
@@ -63,7 +66,7 @@ func Start(ctx context.Context, c Config) (*Cluster, error) {
 	if c.Nodes < 1 || c.Nodes > maxNodes {
 		return nil, fmt.Errorf("a cluster on one machine has 1 to %d nodes", maxNodes)
 	}
-	x := &Cluster{config: c, nodes: make([]*node.Node, c.Nodes)}
+	x := &Cluster{config: c, nodes: make([]*node.Node, c.Nodes), failed: make(chan error, 1)}
 	if err := x.start(ctx); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
@@ -161,11 +164,6 @@ func (x *Cluster) Data(i int) string { return x.url(i, 0) }
 // Control is the base URL of a node's control plane.
 func (x *Cluster) Control(i int) string { return x.url(i, 1) }
 
-// NATS is where clients of a node's NATS server connect.
-func (x *Cluster) NATS(i int) string {
-	return "nats://" + net.JoinHostPort(host, strconv.Itoa(x.config.Port+i*Step+4))
-}
-
 func (x *Cluster) url(i, port int) string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(x.config.Port+i*Step+port))
 }
@@ -194,8 +192,21 @@ func (x *Cluster) StartNode(i int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.nodes[i] = n
+	x.watch.Go(func() {
+		select {
+		case err := <-n.Failed():
+			select {
+			case x.failed <- fmt.Errorf("node %s: %w", ID(i), err):
+			default: // the first reason is the one that counts
+			}
+		case <-n.Closed():
+		}
+	})
 	return nil
 }
+
+// Failed has why, once a node cannot go on.
+func (x *Cluster) Failed() <-chan error { return x.failed }
 
 func (x *Cluster) keepToken(secret string) {
 	x.mu.Lock()
@@ -234,8 +245,8 @@ func (x *Cluster) AwaitReady(ctx context.Context, i int) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("node %s did not become ready: %w", ID(i), ctx.Err())
-		case err := <-n.Failed():
-			return fmt.Errorf("node %s: %w", ID(i), err)
+		case err := <-x.failed:
+			return err
 		case <-tick.C:
 		}
 	}
@@ -263,6 +274,7 @@ func (x *Cluster) Close() error {
 		wg.Go(func() { errs[i] = x.StopNode(i) })
 	}
 	wg.Wait()
+	x.watch.Wait()
 	if x.issuer != nil {
 		errs[len(x.nodes)] = x.issuer.Close()
 	}

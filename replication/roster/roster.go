@@ -234,7 +234,7 @@ func (d delegate) NotifyAlive(n *memberlist.Node) error {
 }
 
 func (d delegate) NotifyConflict(existing, other *memberlist.Node) {
-	d.r.log.Error("two nodes have the same id; give one of them another --id and an empty data directory",
+	d.r.log.Error("two nodes have the same id; give one of them another --node-id and an empty data directory",
 		"node", existing.Name, "at", existing.Address(), "and_at", other.Address())
 }
 

@@ -17,6 +17,16 @@ type question struct {
 	Audience    string   `json:"audience,omitempty"`
 	Scopes      []string `json:"scopes,omitempty" maxItems:"100"`
 	MinRevision uint64   `json:"min_revision,omitempty" doc:"The revision that the answer must at least be based on; also as the header Veto-Min-Revision"`
+	Explain     bool     `json:"explain,omitempty" doc:"Tell of every check; the credential is then in the body, and Authorization has an operator's key with the role validator"`
+}
+
+// batch is the body of POST /v1/validate/batch, and batchVerdicts its answer.
+type batch struct {
+	Requests []question `json:"requests" minItems:"1" maxItems:"1000"`
+}
+
+type batchVerdicts struct {
+	Verdicts []validate.Verdict `json:"verdicts"`
 }
 
 // describe completes the API's description with what is not made by huma: the data plane,
@@ -41,6 +51,15 @@ func (x *control) describe() {
 			"431": {Description: "The headers are too long"},
 		},
 	})
+	many := *api.Paths["/v1/validate"].Post
+	many.OperationID, many.Path, many.Summary = "validate-batch", "/v1/validate/batch", "May these credentials still be used?"
+	many.Description = "On the data plane. Up to 1,000 questions and 4 MiB; the verdicts are in the order of the questions."
+	many.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[batch](), true, "Batch")}}}
+	many.Responses = map[string]*huma.Response{"200": {
+		Description: "The verdicts",
+		Content:     map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[batchVerdicts](), true, "BatchVerdicts")}},
+	}, "400": {Description: "It could not be asked"}, "413": {Description: "The body is too long"}, "415": {Description: "The body is not JSON"}}
+	api.AddOperation(&many)
 	metrics := operation("metrics", http.MethodGet, "/metrics", "Numbers for Prometheus", record.RoleAuditor)
 	metrics.Responses = map[string]*huma.Response{
 		"200": {Description: "Prometheus text format", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}},

@@ -25,7 +25,7 @@ type revokeRequest struct {
 	Target    record.Target `json:"target,omitempty" enum:"jti,token,subject,client,session,signing_key,issuer,key,consumer" doc:"What issuer and value name"`
 	Issuer    string        `json:"issuer,omitempty" doc:"The iss within which value has its meaning"`
 	Value     string        `json:"value,omitempty"`
-	NotBefore time.Time     `json:"not_before,omitzero" required:"false" doc:"Deny only what was issued until then"`
+	NotBefore *time.Time    `json:"not_before,omitempty" doc:"Deny only what was issued until then"`
 	Reason    string        `json:"reason,omitempty" maxLength:"500"`
 	Token     string        `json:"token,omitempty" maxLength:"16384" doc:"The JWT itself, instead of target and value"`
 }
@@ -84,7 +84,13 @@ func (x *control) revoke(ctx context.Context, in *struct {
 func (x *control) named(b revokeRequest) (record.Revocation, error) {
 	r := record.Revocation{
 		Name:   record.Name{Target: b.Target, Issuer: b.Issuer, Value: b.Value},
-		Reason: b.Reason, NotBefore: b.NotBefore.Truncate(time.Second),
+		Reason: b.Reason,
+	}
+	if b.NotBefore != nil {
+		// The zero time would read as none, and deny everything.
+		if r.NotBefore = b.NotBefore.Truncate(time.Second); r.NotBefore.IsZero() {
+			return r, record.Invalid("not_before: out of range")
+		}
 	}
 	if isCredential(b.Issuer) || isCredential(b.Value) || isCredential(b.Reason) {
 		return r, record.Invalid("a credential is where a name should be; send a JWT as token, and name an API key by its id")
@@ -92,7 +98,7 @@ func (x *control) named(b revokeRequest) (record.Revocation, error) {
 	if b.Token == "" {
 		return r, r.Check()
 	}
-	if b.Target != 0 || b.Issuer != "" || b.Value != "" || !b.NotBefore.IsZero() {
+	if b.Target != 0 || b.Issuer != "" || b.Value != "" || b.NotBefore != nil {
 		return r, record.Invalid("give the token, or target and value, not both")
 	}
 	claims, code := x.Validator.Inspect(b.Token, x.Now())

@@ -20,6 +20,7 @@ type body struct {
 	Audience    string
 	Scopes      []string
 	MinRevision record.Revision
+	Explain     bool
 }
 
 const (
@@ -33,13 +34,18 @@ const (
 // the member, never its value. The standard library says whether it is JSON; what it would let
 // pass or guess at is why the members are walked here.
 func readBody(raw []byte) (body, *httpapi.Problem) {
-	var b body
 	if !utf8.Valid(raw) || !json.Valid(raw) {
 		return body{}, bad("the body is not JSON")
 	}
-	m := members{rest: bytes.TrimLeft(raw, space)}
+	return readQuestion(bytes.TrimLeft(raw, space))
+}
+
+// readQuestion reads one question out of a value that is JSON.
+func readQuestion(raw []byte) (body, *httpapi.Problem) {
+	var b body
+	m := members{rest: raw}
 	if m.rest[0] != '{' {
-		return body{}, bad("the body must be a JSON object")
+		return body{}, bad("a question must be a JSON object")
 	}
 	var seen [len(fields)]bool
 	for m.next() {
@@ -62,7 +68,7 @@ func readBody(raw []byte) (body, *httpapi.Problem) {
 	return b, nil
 }
 
-var fields = [...]string{"credential", "audience", "scopes", "min_revision"}
+var fields = [...]string{"credential", "audience", "scopes", "min_revision", "explain"}
 
 // read reads the value of a member, and says what it must be. Null is none of that: that no
 // audience is wanted must not come of a variable that was never set.
@@ -77,6 +83,9 @@ func (b *body) read(name string, value []byte) (kind string, ok bool) {
 	case "scopes":
 		b.Scopes, ok = texts(value)
 		return "a list of strings", ok
+	case "explain":
+		b.Explain = string(value) == "true"
+		return "true or false", b.Explain || string(value) == "false"
 	}
 	v, err := strconv.ParseUint(string(value), 10, 64)
 	b.MinRevision = record.Revision(v)

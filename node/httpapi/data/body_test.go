@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"veto/record"
 	"veto/validate"
 )
 
@@ -20,7 +21,7 @@ func FuzzReadBody(f *testing.F) {
 	for _, seed := range []string{
 		`{"credential": "x", "audience": "a", "scopes": ["r", "w"], "min_revision": 9}`,
 		`{"credential": "x", "credential": "y"}`, `{"scopes": [null]}`, `{"a": {"b": [1]}}`, `{`, `null`, `[]`,
-		`{"min_revision": 1e3}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``, `{}`, `{"credential":"a\"b","audience":"\\","scopes":["]\""],"min_revision":7}`, " {\n\"scopes\" :\t[ ] ,\"audience\": \"\\\"}\" } ",
+		`{"min_revision": 1e3}`, `{"explain": true}`, `{"explain": "true"}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``, `{}`, `{"credential":"a\"b","audience":"\\","scopes":["]\""],"min_revision":7}`, " {\n\"scopes\" :\t[ ] ,\"audience\": \"\\\"}\" } ",
 		`{"\u0063redential": "a\\\"b", "min_revision":18446744073709551615}`, `{"min_revision": -0}`, `{"scopes": ["a", "]", "}"]}`,
 	} {
 		f.Add([]byte(seed))
@@ -41,6 +42,7 @@ func FuzzReadBody(f *testing.F) {
 			Audience    string   `json:"audience"`
 			Scopes      []string `json:"scopes"`
 			MinRevision uint64   `json:"min_revision"`
+			Explain     bool     `json:"explain"`
 		}
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.DisallowUnknownFields()
@@ -48,7 +50,7 @@ func FuzzReadBody(f *testing.F) {
 			t.Fatalf("%q was read, and is refused by encoding/json: %v", raw, err)
 		}
 		if b.Credential != reference.Credential || b.Audience != reference.Audience ||
-			uint64(b.MinRevision) != reference.MinRevision || strings.Join(b.Scopes, "\n") != strings.Join(reference.Scopes, "\n") {
+			uint64(b.MinRevision) != reference.MinRevision || b.Explain != reference.Explain || strings.Join(b.Scopes, "\n") != strings.Join(reference.Scopes, "\n") {
 			t.Fatalf("%q: %+v, encoding/json has %+v", raw, b, reference)
 		}
 	})
@@ -90,6 +92,10 @@ func TestReadBody(t *testing.T) {
 type fixed struct{ v validate.Verdict }
 
 func (f fixed) Validate(validate.Request, time.Time) validate.Verdict { return f.v }
+
+func (f fixed) Explain(validate.Request, time.Time) validate.Verdict { return f.v }
+
+func (f fixed) Operator(string, time.Time) (*record.APIKey, validate.Verdict) { return nil, f.v }
 
 // BenchmarkHandler shows what reading and writing cost, beside a handler that does nothing.
 func BenchmarkHandler(b *testing.B) {

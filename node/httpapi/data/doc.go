@@ -14,6 +14,10 @@
 //	    TestMinRevision
 //	Q4  What is over a limit, or breaks inside, gets its own status, and the server goes on.
 //	    TestLimits, TestPanic
+//	Q6  The verdicts of a batch are in the order of its questions, and all or none is decided.
+//	    TestBatchKeepsItsOrder, TestBadBatches
+//	Q7  Why a credential is refused is explained to operators with the role only.
+//	    TestOnlyOperatorsHaveItExplained
 //	Q5  After Close nothing is served, also when Close came before Serve.
 //	    TestCloseBeforeServe, TestClose
 package data

@@ -24,6 +24,21 @@ func (m *members) next() bool {
 	return true
 }
 
+// elements walks the elements of an array that is known to be well-formed JSON.
+type elements struct{ rest, value []byte }
+
+// next goes to the first or next element; false after the last.
+func (e *elements) next() bool {
+	e.rest = bytes.TrimLeft(e.rest[1:], space) // after the bracket or the comma
+	if len(e.rest) == 0 || e.rest[0] == ']' {
+		return false
+	}
+	n := endOfValue(e.rest)
+	e.value = e.rest[:n]
+	e.rest = bytes.TrimLeft(e.rest[n:], space)
+	return true
+}
+
 // take cuts off the first n bytes, and what space follows them.
 func (m *members) take(n int) []byte {
 	taken := m.rest[:n]

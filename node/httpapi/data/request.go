@@ -17,10 +17,11 @@ import (
 const MaxBody = 64 << 10
 
 // readRequest makes a question of an HTTP request: the credential is in the body, or, with an
-// empty body, in Authorization or X-API-Key.
-func readRequest(r *fasthttp.Request) (validate.Request, *httpapi.Problem) {
+// empty body, in Authorization or X-API-Key. To have it explained, it must be in the body: then
+// Authorization is the operator's who asks.
+func readRequest(r *fasthttp.Request) (q validate.Request, explain bool, problem *httpapi.Problem) {
 	if len(r.URI().QueryString()) > 0 {
-		return validate.Request{}, bad("this takes no query parameters; put audience, scopes and min_revision in the body")
+		return q, false, bad("this takes no query parameters; put audience, scopes and min_revision in the body")
 	}
 	var b body
 	if raw := r.Body(); len(raw) > 0 {
@@ -29,18 +30,23 @@ func readRequest(r *fasthttp.Request) (validate.Request, *httpapi.Problem) {
 			b, problem = readBody(raw)
 		}
 		if problem != nil {
-			return validate.Request{}, problem
+			return q, false, problem
 		}
 	}
-	if problem := b.fromHeaders(r); problem != nil {
-		return validate.Request{}, problem
+	if !b.Explain {
+		problem = b.fromHeaders(r)
 	}
-	if b.Credential == "" {
-		return validate.Request{}, bad(`there is no credential; send {"credential": "..."}, or the header Authorization: Bearer, or X-API-Key`)
+	if problem == nil {
+		problem = b.minRevision(r)
 	}
-	return validate.Request{
-		Credential: b.Credential, Audience: b.Audience, Scopes: b.Scopes, MinRevision: b.MinRevision,
-	}, nil
+	if problem == nil && b.Credential == "" {
+		problem = bad(`there is no credential; send {"credential": "..."}, or the header Authorization: Bearer, or X-API-Key`)
+	}
+	return b.question(), b.Explain, problem
+}
+
+func (b *body) question() validate.Request {
+	return validate.Request{Credential: b.Credential, Audience: b.Audience, Scopes: b.Scopes, MinRevision: b.MinRevision}
 }
 
 // checkType refuses a body that says that it is something other than JSON.
@@ -71,6 +77,10 @@ func (b *body) fromHeaders(r *fasthttp.Request) *httpapi.Problem {
 			return problem
 		}
 	}
+	return nil
+}
+
+func (b *body) minRevision(r *fasthttp.Request) *httpapi.Problem {
 	for _, raw := range r.Header.PeekAll("Veto-Min-Revision") {
 		v, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil {

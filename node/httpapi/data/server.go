@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"veto/node/httpapi"
+	"veto/record"
 	"veto/validate"
 )
 
@@ -26,6 +27,10 @@ import (
 type Validator interface {
 	// Validate does not block and keeps nothing of the request.
 	Validate(r validate.Request, now time.Time) validate.Verdict
+	// Explain does the same and tells of every check.
+	Explain(r validate.Request, now time.Time) validate.Verdict
+	// Operator finds whose key it is; nil if it may not be used.
+	Operator(token string, now time.Time) (*record.APIKey, validate.Verdict)
 }
 
 // Config is what a Server is made of.
@@ -45,6 +50,8 @@ const (
 	writeLimit = 10 * time.Second
 	idleLimit  = 2 * time.Minute
 	maxHeaders = 32 << 10
+
+	maxKeptBuffer = 64 << 10
 )
 
 // Server answers on the data plane.
@@ -52,6 +59,8 @@ type Server struct {
 	config Config
 	server *fasthttp.Server
 	open   connections
+	// buffers are *[]byte for answers in the making.
+	buffers *sync.Pool
 
 	mu struct {
 		sync.Mutex
@@ -62,11 +71,11 @@ type Server struct {
 
 // New makes a server that does not listen yet.
 func New(c Config) *Server {
-	s := &Server{config: c}
+	s := &Server{config: c, buffers: &sync.Pool{New: func() any { return new([]byte) }}}
 	s.server = &fasthttp.Server{
 		Handler: s.handle, ErrorHandler: s.unreadable, Name: "veto",
 		ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
-		MaxRequestBodySize: MaxBody, ReadBufferSize: maxHeaders,
+		MaxRequestBodySize: MaxBody, ReadBufferSize: maxHeaders, HeaderReceived: limits,
 		// A form is refused as any other body that is not JSON; parsed, it could be put on disk.
 		DisablePreParseMultipartForm: true,
 		NoDefaultDate:                true, Logger: quiet{c.Log}, CloseOnShutdown: true,
@@ -74,10 +83,12 @@ func New(c Config) *Server {
 	return s
 }
 
-// Serve answers on the listener, which it owns from now on, until Close; then it gives nil.
+// Serve answers on the listener, which it owns from now on, until Close; then it gives nil. It may
+// be called for several. On a Unix socket nobody speaks TLS.
 func (s *Server) Serve(l net.Listener) error {
+	local := l.Addr().Network() == "unix"
 	l = &listener{Listener: l, all: &s.open}
-	if s.config.TLS != nil {
+	if s.config.TLS != nil && !local {
 		l = tls.NewListener(l, s.config.TLS)
 	}
 	s.mu.Lock()
@@ -126,6 +137,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		if allowed(ctx, http.MethodPost) {
 			s.validate(ctx)
 		}
+	case batchPath:
+		if allowed(ctx, http.MethodPost) {
+			s.batch(ctx)
+		}
 	case "/readyz":
 		if allowed(ctx, http.MethodGet, http.MethodHead) {
 			s.ready(ctx)
@@ -135,7 +150,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			writeJSON(ctx, http.StatusOK, map[string]bool{"alive": true})
 		}
 	default:
-		writeProblem(ctx, http.StatusNotFound, "this listener answers POST /v1/validate, GET /readyz and GET /livez")
+		writeProblem(ctx, http.StatusNotFound, "this listener answers POST /v1/validate and /v1/validate/batch, GET /readyz and /livez")
 	}
 }
 
@@ -151,16 +166,54 @@ func allowed(ctx *fasthttp.RequestCtx, methods ...string) bool {
 }
 
 func (s *Server) validate(ctx *fasthttp.RequestCtx) {
-	request, problem := readRequest(&ctx.Request)
+	request, explain, problem := readRequest(&ctx.Request)
+	if problem == nil && explain {
+		problem = s.mayExplain(ctx)
+	}
 	if problem != nil {
 		writeNamed(ctx, problem.ForRequest(httpapi.NewRequestID()))
 		return
 	}
+	var verdict validate.Verdict
+	if explain {
+		verdict = s.config.Validator.Explain(request, s.config.Now())
+	} else {
+		verdict = s.decide(request)
+	}
+	s.write(ctx, func(b []byte) []byte { return verdict.AppendJSON(b) })
+	var room [20]byte
+	ctx.Response.Header.SetBytesV("Veto-Revision", strconv.AppendUint(room[:0], uint64(verdict.Revision), 10))
+}
+
+func (s *Server) decide(r validate.Request) validate.Verdict {
 	start := s.config.Now()
-	verdict := s.config.Validator.Validate(request, start)
+	verdict := s.config.Validator.Validate(r, start)
 	s.config.Observe(verdict, s.config.Now().Sub(start))
-	ctx.Response.Header.Set("Veto-Revision", strconv.FormatUint(uint64(verdict.Revision), 10))
-	writeJSON(ctx, http.StatusOK, verdict)
+	return verdict
+}
+
+// mayExplain lets only operators have a credential explained: why it is refused is of help to
+// whoever forges one.
+func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
+	token, _ := bearer(ctx.Request.Header.Peek("Authorization"))
+	key, verdict := s.config.Validator.Operator(token, s.config.Now())
+	switch {
+	case verdict.Outcome == validate.Unknown:
+		return httpapi.NotReady()
+	case key == nil:
+		return httpapi.New(http.StatusUnauthorized, "unauthorized", "to have a credential explained, put it in the body, and send an operator's API key: Authorization: Bearer ...")
+	case !key.HasRole(record.RoleValidator):
+		return httpapi.New(http.StatusForbidden, "forbidden", "explain needs an API key with the role "+string(record.RoleValidator))
+	}
+	return nil
+}
+
+// limits lets a batch be longer than a question.
+func limits(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if string(h.RequestURI()) == batchPath {
+		return fasthttp.RequestConfig{MaxRequestBodySize: MaxBatchBody}
+	}
+	return fasthttp.RequestConfig{}
 }
 
 func (s *Server) ready(ctx *fasthttp.RequestCtx) {
@@ -182,7 +235,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		writeProblem(ctx, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is over %d bytes", MaxBody))
+		writeProblem(ctx, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is over its limit: %d bytes for a question, %d for a batch", MaxBody, MaxBatchBody))
 	case errors.As(err, &small):
 		writeNamed(ctx, httpapi.New(http.StatusRequestHeaderFieldsTooLarge, "too_large", fmt.Sprintf("the headers are over %d bytes", maxHeaders)).ForRequest(httpapi.NewRequestID()))
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -207,16 +260,31 @@ func writeNamed(ctx *fasthttp.RequestCtx, p *httpapi.Problem) {
 	ctx.Response.Header.SetContentType(httpapi.ContentType)
 }
 
-// writeJSON writes any answer. None may be kept by anyone on the way: the next may differ.
+// writeJSON writes any answer.
 func writeJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		status, b = http.StatusInternalServerError, []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal"}`)
 	}
+	writeAnswer(ctx, status, b)
+}
+
+// writeAnswer writes JSON. None may be kept by anyone on the way: the next may differ.
+func writeAnswer(ctx *fasthttp.RequestCtx, status int, b []byte) {
 	ctx.Response.Header.SetContentType("application/json")
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetStatusCode(status)
 	ctx.SetBody(b)
+}
+
+// write writes what the function appends.
+func (s *Server) write(ctx *fasthttp.RequestCtx, with func(b []byte) []byte) {
+	buffer, _ := s.buffers.Get().(*[]byte)
+	*buffer = with((*buffer)[:0])
+	writeAnswer(ctx, http.StatusOK, *buffer)
+	if cap(*buffer) <= maxKeptBuffer {
+		s.buffers.Put(buffer)
+	}
 }
 
 // quiet keeps what the server says about broken connections out of the way. It may quote what

@@ -48,6 +48,15 @@ type asked struct {
 	mu    sync.Mutex
 	last  validate.Request
 	panic any
+	// operator, if set, is whose key every operator's key is.
+	operator *record.APIKey
+}
+
+func (a *asked) Operator(token string, now time.Time) (*record.APIKey, validate.Verdict) {
+	if a.operator != nil {
+		return a.operator, validate.Verdict{Outcome: validate.Allow, Code: validate.OK}
+	}
+	return a.Validator.Operator(token, now)
 }
 
 func (a *asked) Validate(r validate.Request, now time.Time) validate.Verdict {
@@ -236,6 +245,7 @@ func TestBadRequests(t *testing.T) {
 		{`{"credential": "x", "min_revision": -1}`, "min_revision must be a whole number", nil},
 		{`{"credential": "x", "min_revision": 1.5}`, "min_revision must be a whole number", nil},
 		{`{"credential": "x", "min_revision": "1"}`, "min_revision must be a whole number", nil},
+		{`{"credential": "x", "explain": 1}`, "explain must be true or false", nil},
 		{`{"credential": "x"} {}`, "not JSON", nil},
 		{`{"credential": "x"`, "not JSON", nil},
 		{`{"credential": "x",}`, "not JSON", nil},
