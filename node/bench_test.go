@@ -56,8 +56,8 @@ func newBench(b *testing.B, port int) *bench {
 	x := &bench{Node: n, keys: benchKeys(b)}
 	x.fill(b)
 	keys := keyset.NewHolder()
-	issuer, signing := n.view.Issuers()[0], record.SigningKeys{}
-	signing, _ = n.view.SigningKeys(issuer.ID)
+	issuer := n.view.Issuers()[0]
+	signing, _ := n.view.SigningKeys(issuer.ID)
 	keys.Swap([]record.Issuer{issuer}, []record.SigningKeys{signing})
 	x.cold = validate.New(n.view, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keys, nil, func(string) {}), apikey.New(n.view))
 	return x

@@ -61,7 +61,9 @@ func (n *Node) openHTTP(context.Context) error {
 // listenLocal takes the place of a socket on which nobody answers any more. Its mode lets the
 // node's user and group connect.
 func listenLocal(path string) (net.Listener, error) {
-	if c, err := net.DialTimeout("unix", path, dialLimit); err == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
+	defer cancel()
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		return nil, errors.Join(fmt.Errorf("socket: another process answers on %s; give another --socket", path), c.Close())
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
@@ -69,7 +71,7 @@ func listenLocal(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("socket: %w", err)
 		}
 	}
-	l, err := net.Listen("unix", path)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w; give another --socket", err)
 	}

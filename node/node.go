@@ -36,6 +36,9 @@ type Surroundings struct {
 	// AdminToken is given the first admin's key, once in the life of a cluster, on the node
 	// that founded it. It is shown nowhere else. It must not block.
 	AdminToken func(secret string)
+	// Fatal ends the process, when the disk failed in a way that nothing can be done about.
+	// Nil panics.
+	Fatal func(why string)
 }
 
 // Node is one running node.
@@ -121,7 +124,7 @@ func (n *Node) openStore(context.Context) error {
 		return fmt.Errorf("the data directory %s belongs to node %s, and this is node %s; give --node-id %s, or another --data-dir",
 			n.config.DataDir, id.NodeID, n.config.NodeID, id.NodeID)
 	}
-	n.store, err = store.Open(filepath.Join(n.config.DataDir, "state"), store.Options{Log: n.around.Log})
+	n.store, err = store.Open(filepath.Join(n.config.DataDir, "state"), store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
 	if err != nil {
 		return err
 	}
@@ -225,7 +228,7 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 	if key == nil {
 		return broadcast.Grant{}, false
 	}
-	return broadcast.Grant{Name: key.ID, Subscribe: []string{"veto.revoked.>", "veto.key.>"}}, true
+	return broadcast.Grant{Name: key.ID, Subscribe: []string{"veto.revoked.>", "veto.key.>"}, Until: key.ExpiresAt}, true
 }
 
 const (

@@ -90,6 +90,11 @@ func (r *Replica) addressOf(id string) (string, bool) {
 // announce tells the other nodes and the other systems of what was committed. Only the leader
 // does: it applies first. What is lost of it is harmless, as the log brings it too.
 func (r *Replica) announce(changes []record.Change, before feeds, rev record.Revision) {
+	for _, c := range changes {
+		if id, lost := lostKey(c); lost {
+			r.broadcast.Disconnect(id)
+		}
+	}
 	if n := r.node(); n == nil || !n.IsLeader() {
 		return
 	}
@@ -111,6 +116,17 @@ func (r *Replica) announce(changes []record.Change, before feeds, rev record.Rev
 	for _, one := range revoked {
 		r.broadcast.Revoked(r.view.RevocationID(one.Name), one, before.Revoked)
 	}
+}
+
+// lostKey tells whether the change takes an API key away from whoever is connected with it.
+func lostKey(c record.Change) (id string, lost bool) {
+	switch item := c.Record.(type) {
+	case *record.APIKey:
+		return item.ID, c.Gone || item.Disabled || !item.ExpiresAt.IsZero()
+	case *record.Revocation:
+		return item.Value, item.Target == record.TargetKey && !c.Gone
+	}
+	return "", false
 }
 
 func keyAction(c record.Change, k *record.APIKey, rev record.Revision) string {

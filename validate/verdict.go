@@ -122,8 +122,10 @@ func (c *Claims) names(room *[maxNames]record.Name) []record.Name {
 	}
 	names = append(names, c.TokenName(), record.Name{Target: record.TargetIssuer, Issuer: c.Issuer})
 	for _, n := range [...]record.Name{
-		{Target: record.TargetJTI, Value: c.JTI}, {Target: record.TargetSubject, Value: c.Subject},
-		{Target: record.TargetClient, Value: c.Client}, {Target: record.TargetSession, Value: c.Session},
+		{Target: record.TargetJTI, Value: c.JTI},
+		{Target: record.TargetSubject, Value: c.Subject},
+		{Target: record.TargetClient, Value: c.Client},
+		{Target: record.TargetSession, Value: c.Session},
 		{Target: record.TargetSigningKey, Value: c.KID},
 	} {
 		if n.Value != "" {

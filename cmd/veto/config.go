@@ -134,7 +134,8 @@ func readFile(path string) (map[string]any, error) {
 // is a port, or 10 ten nanoseconds, is nobody's wish.
 func checkKinds(source string, values, defaults map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		is, want := reflect.ValueOf(values[name]), ""
+		is := reflect.ValueOf(values[name])
+		var want string
 		switch defaults[name].(type) {
 		case bool:
 			want = "true or false"

@@ -366,8 +366,11 @@ func TestUsage(t *testing.T) {
 		"kind in the file":    {nil, []string{"serve", "--config", kinds}, exitUsage, "port: must be a whole number"},
 		"bad level":           {nil, []string{"config", "validate", "--node-id", "a", "--log-level", "loud"}, exitError, "log_level"},
 		"no such certificate": {nil, []string{"config", "validate", "--node-id", "a", "--http-cert-file", "x", "--http-key-file", "y"}, exitError, "certificate"},
-		"a Kubernetes service": {[]string{"VETO_PORT=tcp://10.0.0.1:7770", "VETO_PORT_7770_TCP=x", "VETO_SERVICE_HOST=x", "VETO_SERVICE_PORT_DATA=1"},
-			[]string{"config", "validate", "--node-id", "a"}, exitOK, "good"},
+		"a Kubernetes service": {
+			[]string{"VETO_PORT=tcp://10.0.0.1:7770", "VETO_PORT_7770_TCP=x", "VETO_SERVICE_HOST=x", "VETO_SERVICE_PORT_DATA=1"},
+			[]string{"config", "validate", "--node-id", "a"},
+			exitOK, "good",
+		},
 		"unknown setting":     {nil, []string{"serve", "--config", bad}, exitUsage, `did you mean "max_staleness"`},
 		"unknown variable":    {[]string{"VETO_DATA_DIRR=x"}, []string{"serve"}, exitUsage, `did you mean "data_dir"`},
 		"no such file":        {nil, []string{"serve", "--config", filepath.Join(dir, "none.toml")}, exitUsage, "none.toml"},

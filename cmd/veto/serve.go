@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +57,10 @@ func serve(ctx context.Context, c node.Config, log *slog.Logger, out io.Writer) 
 		AdminToken: func(secret string) {
 			// To the terminal of whoever founded the cluster, and to no log.
 			_, _ = fmt.Fprintf(out, "The cluster is founded. Its first admin's API key, shown once:\n\n  %s\n\n", secret)
+		},
+		Fatal: func(why string) {
+			_, _ = fmt.Fprintf(os.Stderr, "veto: the disk failed: %s; nothing that was answered is lost: make room or mend the disk, and start the node again\n", why)
+			os.Exit(exitError)
 		},
 	})
 	if err != nil {

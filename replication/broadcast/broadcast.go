@@ -55,7 +55,7 @@ type Broadcast struct {
 	nodes   *nats.Conn
 	public  *nats.Conn
 	log     *slog.Logger
-	id      string
+	gate    *gatekeeper
 	counts  counts
 
 	queue chan *nats.Msg
@@ -66,12 +66,12 @@ type Broadcast struct {
 	routes []string
 }
 
-type counts struct{ sent, received, dropped, refused, slow atomic.Uint64 }
+type counts struct{ received, dropped, refused, slow atomic.Uint64 }
 
 // Stats are numbers for people who watch.
 type Stats struct {
-	Sent, Received, Dropped, Refused, Slow uint64
-	Routes                                 int
+	Received, Dropped, Refused, Slow uint64
+	Routes                           int
 }
 
 // Start runs the server. The caller closes it.
@@ -80,13 +80,13 @@ func Start(c Config) (*Broadcast, error) {
 	if _, err := io.ReadFull(c.Random, secret); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	g := &gatekeeper{secret: hex.EncodeToString(secret), authorize: c.Authorize}
+	g := &gatekeeper{secret: hex.EncodeToString(secret), authorize: c.Authorize, connected: map[string][]uint64{}}
 	options, err := serverOptions(c, g)
 	if err != nil {
 		return nil, err
 	}
 	b := &Broadcast{
-		options: options, log: c.Log, id: c.NodeID,
+		options: options, log: c.Log, gate: g,
 		queue: make(chan *nats.Msg, queueLength), stop: make(chan struct{}),
 	}
 	if b.server, err = startServer(options.Clone(), g, c.Log); err != nil {
@@ -172,6 +172,9 @@ func (b *Broadcast) SetRoutes(routes []string) error {
 	return nil
 }
 
+// Disconnect cuts off the clients of the grant with the name: who may still come, comes again.
+func (b *Broadcast) Disconnect(grant string) { b.gate.disconnect(grant) }
+
 // Notice tells the other nodes. It does not block; see the package's words on queues.
 func (b *Broadcast) Notice(n record.Notice) { b.toNodes(subjectNotice, n) }
 
@@ -186,9 +189,7 @@ func (b *Broadcast) toNodes(subject string, v any) {
 	}
 	if err != nil {
 		b.counts.dropped.Add(1)
-		return
 	}
-	b.counts.sent.Add(1)
 }
 
 // ClientAddr and RouteAddr are where the server listens.
@@ -200,7 +201,7 @@ func (b *Broadcast) RouteAddr() string { return b.server.ClusterAddr().String() 
 // Stats may be called from anywhere.
 func (b *Broadcast) Stats() Stats {
 	return Stats{
-		Sent: b.counts.sent.Load(), Received: b.counts.received.Load(), Dropped: b.counts.dropped.Load(),
+		Received: b.counts.received.Load(), Dropped: b.counts.dropped.Load(),
 		Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(), Routes: b.server.NumRoutes(),
 	}
 }

@@ -237,6 +237,28 @@ func TestClientsStayOutside(t *testing.T) {
 	}
 }
 
+// P9
+func TestClientsAreCutOffWithTheirGrant(t *testing.T) {
+	n := start(t, "a", newAuthority(t).routes(t))
+	closed := make(chan struct{})
+	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token(goodToken), nats.NoReconnect(),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	n.Disconnect("another")
+	if err := c.Flush(); err != nil {
+		t.Fatalf("cut off with another's grant: %v", err)
+	}
+	n.Disconnect("reader")
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("still connected")
+	}
+}
+
 func TestFeed(t *testing.T) {
 	nodes := together(t, "a", "b")
 	c, err := connect(nodes[0], goodToken, nil)

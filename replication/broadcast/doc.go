@@ -16,5 +16,6 @@
 //	    TestNoticeReachesTheOthers
 //	P9  A node without the cluster's certificate is no part of it, and no client can send or
 //	    read what is between nodes.
-//	    TestStrangerIsNoRoute, TestClientsStayOutside
+//	    TestStrangerIsNoRoute, TestClientsStayOutside,
+//	    TestClientsAreCutOffWithTheirGrant
 package broadcast

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +18,12 @@ import (
 
 // Grant is what a client from outside may do.
 type Grant struct {
-	// Name is for logs.
+	// Name is whose the grant is: see Broadcast.Disconnect.
 	Name string
-	// Publish and Subscribe are subjects, which may have wildcards.
-	Publish, Subscribe []string
+	// Subscribe are subjects, which may have wildcards. Nobody from outside publishes.
+	Subscribe []string
+	// Until, if set, is when the client is cut off.
+	Until time.Time
 }
 
 const (
@@ -38,8 +42,37 @@ const (
 type gatekeeper struct {
 	secret    string
 	authorize func(token string) (Grant, bool)
-	// account finds an account by its name: the server makes new ones when its routes change.
-	account func(name string) (*server.Account, error)
+	// server is set before it lets anyone in. Accounts are found by name, as it makes new ones
+	// when its routes change.
+	server *server.Server
+
+	mu        sync.Mutex
+	connected map[string][]uint64 // the clients of each grant, by its name
+}
+
+// prunedAt is how many clients of one grant are remembered before those that have gone are
+// forgotten.
+const prunedAt = 64
+
+func (g *gatekeeper) remember(name string, client uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ids := append(g.connected[name], client)
+	if len(ids) > prunedAt {
+		ids = slices.DeleteFunc(ids, func(id uint64) bool { return id != client && g.server.GetClient(id) == nil })
+	}
+	g.connected[name] = ids
+}
+
+// disconnect cuts off all clients of the grant.
+func (g *gatekeeper) disconnect(name string) {
+	g.mu.Lock()
+	ids := g.connected[name]
+	delete(g.connected, name)
+	g.mu.Unlock()
+	for _, id := range ids {
+		_ = g.server.DisconnectClientByID(id) // it may have gone by itself
+	}
 }
 
 // The node's own two connections, one in each account.
@@ -67,27 +100,26 @@ func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 	if !ok {
 		return false
 	}
-	return g.admit(c, accountPublic, &server.User{Username: grant.Name, Permissions: &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: orNothing(grant.Publish)},
-		Subscribe: &server.SubjectPermission{Allow: append([]string{"_INBOX.>"}, grant.Subscribe...)},
-	}})
+	// Before it is in: a grant that ends from now on finds it.
+	g.remember(grant.Name, c.GetID())
+	if _, still := g.authorize(token); !still {
+		return false
+	}
+	return g.admit(c, accountPublic, &server.User{
+		Username: grant.Name, ConnectionDeadline: grant.Until, Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Deny: []string{">"}},
+			Subscribe: &server.SubjectPermission{Allow: grant.Subscribe},
+		},
+	})
 }
 
 func (g *gatekeeper) admit(c server.ClientAuthentication, account string, u *server.User) bool {
 	var err error
-	if u.Account, err = g.account(account); err != nil {
+	if u.Account, err = g.server.LookupAccount(account); err != nil {
 		return false
 	}
 	c.RegisterUser(u)
 	return true
-}
-
-// orNothing keeps an empty list from meaning everything.
-func orNothing(subjects []string) []string {
-	if len(subjects) == 0 {
-		return []string{"veto.none"}
-	}
-	return subjects
 }
 
 func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
@@ -130,7 +162,7 @@ func startServer(o *server.Options, g *gatekeeper, log *slog.Logger) (*server.Se
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	g.account = s.LookupAccount
+	g.server = s
 	failed := &fatal{}
 	s.SetLoggerV2(serverLog{log, failed}, false, false, false)
 	s.Start()

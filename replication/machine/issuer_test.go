@@ -101,8 +101,10 @@ func TestSecretIsReplacedOutright(t *testing.T) {
 		"a public key":      {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "RS256", JWK: []byte("{}")}}},
 		"a secret for all":  {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}")}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}}},
 		"HS256 with a JWKS": {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}"), Algorithms: []string{"HS256"}}},
-		"RS256 with a secret": {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true, Algorithms: []string{"RS256"}},
-			Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}}},
+		"RS256 with a secret": {
+			Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true, Algorithms: []string{"RS256"}},
+			Keys:   []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}},
+		},
 	} {
 		if r := apply(t, s, rev, stamp, b); r.Rejection == nil || r.Rejection.Reason != record.ReasonInvalid {
 			t.Errorf("%s: %+v", what, r)
@@ -123,7 +125,8 @@ func TestTimesOutOfRange(t *testing.T) {
 	zoned.NotBefore = time.Date(1970, 1, 1, 0, 0, 0, 0, time.FixedZone("", 24*3600-1))
 	expires := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, b := range []record.Body{
-		record.Revoke{Revocations: []record.Revocation{far}}, record.Revoke{Revocations: []record.Revocation{zoned}},
+		record.Revoke{Revocations: []record.Revocation{far}},
+		record.Revoke{Revocations: []record.Revocation{zoned}},
 		record.UpdateKey{ID: "key_s", ExpiresAt: &expires},
 	} {
 		if r := apply(t, s, rev, stamp, b); r.Rejection == nil || r.Rejection.Reason != record.ReasonInvalid {

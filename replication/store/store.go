@@ -27,6 +27,9 @@ type Options struct {
 	// FS is where the database lives; the machine's disk if nil.
 	FS  vfs.FS
 	Log *slog.Logger
+	// Fatal is called when the disk has failed under a write, and ends the process: a node
+	// that went on would tell of a state that it does not have. It panics if nil.
+	Fatal func(why string)
 }
 
 // Store is the state on disk. Reading methods and Sync may be called from anywhere; Begin and
@@ -166,7 +169,7 @@ func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion,
 		MemTableSize: 32 << 20, MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: 2, L0StopWritesThreshold: 20, LBaseMaxBytes: 64 << 20,
-		BytesPerSync: 512 << 10, Logger: logger{s.options.Log}, ErrorIfNotExists: mustExist,
+		BytesPerSync: 512 << 10, Logger: logger{s.options}, ErrorIfNotExists: mustExist,
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -236,16 +239,18 @@ func (s *Store) Close() error {
 }
 
 // logger forwards what Pebble has to say. It says nothing of values.
-type logger struct{ log *slog.Logger }
+type logger struct{ Options }
 
-func (l logger) Infof(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }
+func (l logger) Infof(format string, args ...any) { l.Log.Debug(fmt.Sprintf(format, args...)) }
 
-func (l logger) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
+func (l logger) Errorf(format string, args ...any) { l.Log.Error(fmt.Sprintf(format, args...)) }
 
-// Fatalf is called when the disk has failed under a write. It must not return: a node that
-// went on would tell of a state that it does not have.
+// Fatalf is called when the disk has failed under a write. It does not return.
 func (l logger) Fatalf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	l.log.Error("the disk failed; the node stops", "error", text)
+	l.Log.Error("the disk failed; the node stops", "error", text)
+	if l.Fatal != nil {
+		l.Fatal(text)
+	}
 	panic("store: the disk failed: " + text)
 }

@@ -23,7 +23,7 @@ func FuzzReadObject(f *testing.F) {
 			t.Fatalf("%q has %d members here and %d there", b, len(o), len(want))
 		}
 		for _, m := range o {
-			if string(want[m.name]) != string(m.raw) {
+			if string(want[m.name]) != m.raw {
 				t.Fatalf("%q: %q is %q here and %q there", b, m.name, m.raw, want[m.name])
 			}
 			if s, ok := text(m.raw); ok {
