@@ -43,15 +43,22 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 	return result, nil
 }
 
-// tryUntilLeader goes on while nobody leads and nothing has been proposed.
+// tryUntilLeader goes on while nobody leads, and, if the command may be proposed twice, while a
+// leader was lost with it.
 func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.Result, error) {
+	lost := false
 	for {
 		result, err := r.tryOnce(ctx, c)
-		if !errors.Is(err, consensus.ErrNotLeader) {
+		if errors.Is(err, record.ErrOutcomeUnknown) && repeatable(c) {
+			lost = true
+		} else if !errors.Is(err, consensus.ErrNotLeader) {
 			return result, err
 		}
 		select {
 		case <-ctx.Done():
+			if lost {
+				return record.Result{}, record.ErrOutcomeUnknown
+			}
 			return record.Result{}, &record.Unavailable{
 				Detail:     "the cluster has no leader just now, so nothing can be changed; `veto cluster` shows which nodes are missing",
 				RetryAfter: retryAfter,
@@ -59,6 +66,12 @@ func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.
 		case <-time.After(pauseBetweenTries):
 		}
 	}
+}
+
+// repeatable tells whether a command that is in the log twice is done once: by its key, or because
+// revocations are a set.
+func repeatable(c record.Command) bool {
+	return c.Request.Key != "" || c.Body.Kind() == record.KindRevoke
 }
 
 func (r *Replica) tryOnce(ctx context.Context, c record.Command) (record.Result, error) {

@@ -77,12 +77,13 @@ func (x *control) createKey(ctx context.Context, in *struct {
 		return nil, err
 	}
 	out := &newKeyAnswer{Status: http.StatusCreated, Revision: headerOf(result.Revision)}
-	if result.Repeated {
-		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
-	}
 	stored, ok, err := x.Records.Key(result.Ref)
 	if err != nil {
 		return nil, err
+	}
+	// It may be this very request that was proposed twice, as a leader was lost.
+	if result.Repeated && stored.Hash != hash {
+		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	switch {
 	case ok:
