@@ -301,3 +301,9 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	})
 }
+
+func unix(seconds int64) time.Time { return time.Unix(seconds, 0) }
+
+func verifierOf(h *keyset.Holder) *jwt.Verifier { return jwt.New(h, nil, func(string) {}) }
+
+func timeOf(n int64) time.Duration { return time.Duration(n) }
