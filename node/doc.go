@@ -15,4 +15,7 @@
 //	N1   What is wrong with the configuration or the data directory is said, and nothing is
 //	     changed.
 //	     TestBadConfig, TestDataDirectoryOfAnotherNode
+//	N2   Keys that tokens name and nobody has are fetched at once, by one node, and no more often
+//	     for whoever invents kids; a revoked key stays revoked though it is published.
+//	     TestKeysAreFetchedWhenTokensNameNewOnes
 package node
