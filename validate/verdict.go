@@ -104,7 +104,9 @@ func (c *Claims) Reset() {
 
 // TokenName is how a revocation names the JWT itself, which may have no jti.
 func (c *Claims) TokenName() record.Name {
-	return record.Name{Target: record.TargetToken, Issuer: c.Issuer, Value: base64.RawURLEncoding.EncodeToString(c.TokenHash[:])}
+	var value [43]byte
+	base64.RawURLEncoding.Encode(value[:], c.TokenHash[:])
+	return record.Name{Target: record.TargetToken, Issuer: c.Issuer, Value: string(value[:])}
 }
 
 // maxNames is how many names a credential bears at most.

@@ -87,12 +87,21 @@ func (t *token) scopes(names []string) []string {
 			continue
 		}
 		if s, ok := text(raw); ok {
-			return strings.Fields(s)
+			return words(s)
 		}
 		list, _ := texts(raw)
 		return list
 	}
 	return nil
+}
+
+// words are parts between spaces; most lists of scopes have one between two, and few.
+func words(s string) []string {
+	list := make([]string, 0, 1+strings.Count(s, " "))
+	for w := range strings.FieldsSeq(s) {
+		list = append(list, w)
+	}
+	return list
 }
 
 // date reads a NumericDate (RFC 7519 section 2): an integer or a decimal, in a sane range.

@@ -18,8 +18,8 @@ var noHeader = new(header)
 // extension that must be understood is not, so the token is refused (RFC 7515 section 4.1.11);
 // so is b64 (RFC 7797).
 func readHeader(part []byte) (*header, bool) {
-	decoded, err := canonical.AppendDecode(nil, part)
-	if err != nil {
+	decoded, ok := decode(nil, part)
+	if !ok {
 		return nil, false
 	}
 	o, ok := readObject(string(decoded), nil)

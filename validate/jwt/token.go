@@ -64,25 +64,27 @@ func (t *token) form() validate.Code {
 		return validate.Malformed
 	}
 	t.dots = [2]int{first, first + 1 + second}
-	// The decoder itself skips line ends.
-	if bytes.IndexByte(t.raw, '\n') >= 0 || bytes.IndexByte(t.raw, '\r') >= 0 || bytes.IndexByte(t.raw[t.dots[1]+1:], '.') >= 0 {
-		return validate.Malformed
-	}
 	var ok bool
 	if t.header, ok = t.headers.read(t.raw[:t.dots[0]]); !ok {
 		t.header = noHeader
 		return validate.Malformed
 	}
-	var err error
-	if t.scratch, err = canonical.AppendDecode(t.scratch, t.raw[t.dots[0]+1:t.dots[1]]); err != nil {
+	if t.scratch, ok = decode(t.scratch, t.raw[t.dots[0]+1:t.dots[1]]); !ok {
 		return validate.Malformed
 	}
 	t.payload = string(t.scratch)
-	if t.scratch, err = canonical.AppendDecode(t.scratch[:0], t.raw[t.dots[1]+1:]); err != nil {
+	if t.scratch, ok = decode(t.scratch[:0], t.raw[t.dots[1]+1:]); !ok {
 		return validate.Malformed
 	}
 	t.signature = t.scratch
 	return validate.OK
+}
+
+// decode decodes strictly. The library skips line ends, so that less comes out than went in; a
+// further dot is none of its characters.
+func decode(into, part []byte) ([]byte, bool) {
+	out, err := canonical.AppendDecode(into, part)
+	return out, err == nil && len(out)-len(into) == canonical.DecodedLen(len(part))
 }
 
 // known refuses algorithms that no issuer may use: none, in whatever spelling, is one of them.
