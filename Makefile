@@ -2,7 +2,7 @@
 FUZZTIME ?= 10s
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz check
+.PHONY: menu build test vet lint fuzz bench check
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -23,6 +23,9 @@ fuzz: ## fuzz every decoder for FUZZTIME each (10s)
 	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel 2 $$p; \
 	  done; done
+
+bench: ## what a validation costs, against floors taken in the same run
+	go test ./node -run '^$$' -bench . -benchtime 5s -timeout 20m
 
 check: test vet lint ## what CI runs, with fuzzing for 5s each
 	$(MAKE) fuzz FUZZTIME=5s
