@@ -40,6 +40,7 @@ func (b *Batch) DeleteRange(from, to []byte) error { return b.batch.DeleteRange(
 // Commit makes the batch visible, and with it that the log is applied up to a. It is not
 // durable before the next Sync.
 func (b *Batch) Commit(a Applied) error {
+	defer b.store.options.died()
 	b.store.write.Lock()
 	defer b.store.write.Unlock()
 	value, err := record.Encode(a)

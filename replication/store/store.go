@@ -216,6 +216,7 @@ func (s *Store) discard(d *database) error {
 // Sync makes all that was committed durable, and the applied index as well. What is given may
 // be further than the last commit, for entries that change no record; it is never lowered.
 func (s *Store) Sync(a Applied) error {
+	defer s.options.died()
 	s.write.Lock()
 	defer s.write.Unlock()
 	merged := s.applied.merge(a)
@@ -236,6 +237,14 @@ func (s *Store) Sync(a Applied) error {
 func (s *Store) Close() error {
 	err := s.Sync(Applied{})
 	return errors.Join(err, s.live.db.Close(), s.lock.Close())
+}
+
+// died is deferred where something is written: Pebble panics when its log cannot be, as on a full
+// disk.
+func (o Options) died() {
+	if p := recover(); p != nil {
+		logger{o}.Fatalf("%v", p)
+	}
 }
 
 // logger forwards what Pebble has to say. It says nothing of values.
