@@ -11,4 +11,6 @@
 //	    TestEveryChangeIsMalformed
 //	K2  A disabled or expired key is never good.
 //	    TestStates
+//	K3  Whatever is presented gets an answer, and never another key's record.
+//	    FuzzVerify
 package apikey
