@@ -213,13 +213,16 @@ func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
 	}
 	var denial *Denial
 	for i := range m.count {
-		denied := v.view.Denied(m.digests[i], c.IssuedAt)
-		if denied && denial == nil {
-			denial = v.denial(c, i)
+		var found *Denial
+		if v.view.Denied(m.digests[i], c.IssuedAt) {
+			found = v.denial(c, i)
+		}
+		if denial == nil {
+			denial = found
 		}
 		if trail != nil {
-			trail.Tell(v.told(c, i, denied))
-		} else if denied {
+			trail.Tell(told(c, i, found))
+		} else if denial != nil {
 			return denial
 		}
 	}
@@ -245,16 +248,15 @@ func (v *Validator) denial(c *Claims, i int) *Denial {
 	return d
 }
 
-// told is what Explain says of one name.
-func (v *Validator) told(c *Claims, i int, denied bool) (check string, code Code, detail string) {
+// told is what Explain says of one name, and of the revocation of it, if there is one.
+func told(c *Claims, i int, d *Denial) (check string, code Code, detail string) {
 	var room [maxNames]record.Name
 	n := c.names(&room)[i]
 	code, detail = OK, fmt.Sprintf("no revocation of %s %.200q", n.Target, n.Value)
 	if n.Target == record.TargetIssuer {
 		detail = "no revocation of the issuer"
 	}
-	if denied {
-		d := v.denial(c, i)
+	if d != nil {
 		code, detail = Revoked, fmt.Sprintf("%s, made at revision %d: %s", d.ID, d.Revision, d.Reason)
 	}
 	return "revoked_" + n.Target.String(), code, detail

@@ -222,30 +222,20 @@ func (t *token) checkLifetime() validate.Code {
 
 func (t *token) checkAudience() validate.Code {
 	want := t.trust.Rules.Audiences
-	if len(want) == 0 {
-		return validate.OK
+	if len(want) > 0 && !slices.ContainsFunc(t.out.Audience, func(a string) bool { return slices.Contains(want, a) }) {
+		return validate.WrongAudience
 	}
-	for _, a := range t.out.Audience {
-		if slices.Contains(want, a) {
-			return validate.OK
-		}
-	}
-	return validate.WrongAudience
+	return validate.OK
 }
 
 // checkType compares media types without case and without "application/" (RFC 7515 section
 // 4.1.9, RFC 8725 section 3.11).
 func (t *token) checkType() validate.Code {
 	want := t.trust.Rules.Types
-	if len(want) == 0 {
-		return validate.OK
+	if len(want) > 0 && !slices.ContainsFunc(want, func(w string) bool { return strings.EqualFold(subtype(w), subtype(t.typ)) }) {
+		return validate.WrongType
 	}
-	for _, w := range want {
-		if strings.EqualFold(subtype(w), subtype(t.typ)) {
-			return validate.OK
-		}
-	}
-	return validate.WrongType
+	return validate.OK
 }
 
 func subtype(typ string) string {
