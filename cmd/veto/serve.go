@@ -29,25 +29,19 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return &exit{exitUsage, err}
 		}
-		log, err := newLog(cmd.ErrOrStderr(), config)
-		if err != nil {
-			return &exit{exitUsage, err}
-		}
-		return serve(cmd.Context(), config, log, cmd.OutOrStdout())
+		return serve(cmd.Context(), config, newLog(cmd.ErrOrStderr(), config), cmd.OutOrStdout())
 	}
 	return c
 }
 
-func newLog(w io.Writer, c node.Config) (*slog.Logger, error) {
+func newLog(w io.Writer, c node.Config) *slog.Logger {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		return nil, fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
-	}
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // the configuration is complete: it is one of four
 	options := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		return slog.New(slog.NewJSONHandler(w, options))
 	}
-	return slog.New(slog.NewTextHandler(w, options)), nil
+	return slog.New(slog.NewTextHandler(w, options))
 }
 
 // serve runs the node until the context ends or it fails.
