@@ -319,10 +319,10 @@ func (v *Validator) Operator(token string, now time.Time) (*record.APIKey, Verdi
 // Inspect verifies a JWT that someone presents to have it revoked. There are claims whenever its
 // signature is good, also with a code that says why it would not be allowed now.
 func (v *Validator) Inspect(token string, now time.Time) (*Claims, Code) {
-	switch {
-	case len(token) > MaxCredential:
-		return nil, TooLarge
-	case kindOf(token) != JWT:
+	if code := sized(token); code != OK {
+		return nil, code
+	}
+	if kindOf(token) != JWT {
 		return nil, Malformed
 	}
 	return v.jwt.Inspect(token, now)

@@ -94,14 +94,6 @@ type Claims struct {
 	marks atomic.Pointer[marks]
 }
 
-// Reset makes the claims empty, to be filled again by whoever owns them.
-func (c *Claims) Reset() {
-	c.marks.Store(nil)
-	c.Kind, c.Issuer, c.Subject, c.Client, c.Session, c.JTI, c.KID = "", "", "", "", "", "", ""
-	c.TokenHash, c.Audience, c.Scopes, c.IssuedAt, c.ExpiresAt = [32]byte{}, nil, nil, 0, time.Time{}
-	c.Raw, c.Key, c.Remembered = "", nil, false
-}
-
 // TokenName is how a revocation names the JWT itself, which may have no jti.
 func (c *Claims) TokenName() record.Name {
 	var value [43]byte

@@ -115,41 +115,41 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		trail.Tell("known", validate.KeyNotFound, "no key has this hash: it was deleted, or is of another cluster")
 		return nil, validate.KeyNotFound
 	}
-	code := usable(k, now)
 	if trail != nil {
 		trail.Tell("known", validate.OK, k.ID+", "+k.Hint)
 		explain(k, now, trail)
 	}
-	if code != validate.OK {
+	if code := enabled(k); code != validate.OK {
 		return nil, code
 	}
-	room.Reset()
-	room.Kind, room.Key, room.Scopes = validate.APIKey, k, k.Scopes
-	room.ExpiresAt, room.IssuedAt = k.ExpiresAt, k.CreatedAt.Unix()
+	if code := unexpired(k, now); code != validate.OK {
+		return nil, code
+	}
+	*room = validate.Claims{
+		Kind: validate.APIKey, Key: k, Scopes: k.Scopes, ExpiresAt: k.ExpiresAt, IssuedAt: k.CreatedAt.Unix(),
+	}
 	return room, validate.OK
 }
 
-func usable(k *record.APIKey, now time.Time) validate.Code {
-	switch {
-	case k.Disabled:
+func enabled(k *record.APIKey) validate.Code {
+	if k.Disabled {
 		return validate.KeyDisabled
-	case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
+	}
+	return validate.OK
+}
+
+func unexpired(k *record.APIKey, now time.Time) validate.Code {
+	if !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) {
 		return validate.KeyExpired
 	}
 	return validate.OK
 }
 
 func explain(k *record.APIKey, now time.Time, trail *validate.Trail) {
-	code := validate.OK
-	if k.Disabled {
-		code = validate.KeyDisabled
-	}
-	trail.Tell("enabled", code, "")
-	live := *k
-	live.Disabled = false
+	trail.Tell("enabled", enabled(k), "")
 	expiry := "it does not expire"
 	if !k.ExpiresAt.IsZero() {
 		expiry = "expires at " + k.ExpiresAt.Format(time.RFC3339)
 	}
-	trail.Tell("expiry", usable(&live, now), expiry)
+	trail.Tell("expiry", unexpired(k, now), expiry)
 }

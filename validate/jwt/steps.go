@@ -35,8 +35,8 @@ var steps = [...]step{
 	{"algorithm", (*token).allowed, func(t *token) string {
 		return fmt.Sprintf("%.40q, of %s that issuer %s may use", t.alg, strings.Join(t.trust.Rules.Algorithms, ", "), t.trust.Rules.ID)
 	}, false, true},
-	{"signing_key", (*token).findKey, func(t *token) string { return t.aboutKey() }, true, true},
-	{"signature", (*token).verifySignature, func(t *token) string { return t.aboutKey() }, false, true},
+	{"signing_key", (*token).findKey, (*token).aboutKey, true, true},
+	{"signature", (*token).verifySignature, (*token).aboutKey, false, true},
 	{"claim_types", (*token).takeClaims, func(*token) string { return "sub, jti, client, session and audience are texts, dates are numbers" }, true, true},
 	{"expiry", (*token).checkExpiry, func(t *token) string { return t.aboutDate("exp", t.expiry) }, false, false},
 	{"not_before", (*token).checkNotBefore, func(t *token) string { return t.aboutDate("nbf", t.notBefore) }, false, false},
