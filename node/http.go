@@ -33,10 +33,6 @@ const (
 // openHTTP opens both listeners before it serves on either, so that a port in use is told
 // before anyone is answered.
 func (n *Node) openHTTP(context.Context) error {
-	config, err := n.httpTLS()
-	if err != nil {
-		return err
-	}
 	dataListener, err := n.listen(dataPort)
 	if err != nil {
 		return err
@@ -53,8 +49,8 @@ func (n *Node) openHTTP(context.Context) error {
 		}
 		listeners = append(listeners, local)
 	}
-	n.serveData(listeners, config)
-	n.serveControl(controlListener, config)
+	n.serveData(listeners)
+	n.serveControl(controlListener)
 	return nil
 }
 
@@ -81,22 +77,10 @@ func listenLocal(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// httpTLS is nil if the listeners speak plain HTTP.
-func (n *Node) httpTLS() (*tls.Config, error) {
-	if n.config.HTTPCertFile == "" {
-		return nil, nil //nolint:nilnil // no TLS is a choice, and no error
-	}
-	pair, err := tls.LoadX509KeyPair(n.config.HTTPCertFile, n.config.HTTPKeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("the HTTP listeners' certificate: %w", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}, nil
-}
-
-func (n *Node) serveData(listeners []net.Listener, config *tls.Config) {
+func (n *Node) serveData(listeners []net.Listener) {
 	server := data.New(data.Config{
 		Validator: n.validator, Ready: n.checks, Observe: n.metrics.observe,
-		Now: n.around.Now, TLS: config, Log: n.around.Log,
+		Now: n.around.Now, TLS: n.clientTLS, Log: n.around.Log,
 	})
 	n.opened(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
@@ -112,9 +96,9 @@ func (n *Node) serveData(listeners []net.Listener, config *tls.Config) {
 	}
 }
 
-func (n *Node) serveControl(l net.Listener, config *tls.Config) {
-	if config != nil {
-		l = tls.NewListener(l, config)
+func (n *Node) serveControl(l net.Listener) {
+	if n.clientTLS != nil {
+		l = tls.NewListener(l, n.clientTLS)
 	}
 	server := &http.Server{
 		Handler: control.New(control.Config{

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,7 @@ type Node struct {
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
 	fetcher   *discovery.Fetcher
+	clientTLS *tls.Config        // nil if the listeners and NATS speak without
 	tokens    *remembered.Tokens // nil if none are remembered
 
 	missing        *wanted // keys that tokens here named in vain
@@ -73,9 +75,13 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	if err := c.Complete(); err != nil {
 		return nil, err
 	}
+	clientTLS, err := c.clientTLS()
+	if err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
-		config: c, around: around, stop: stop, missing: newWanted(), wanted: newWanted(),
+		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
 	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openHTTP} {
@@ -137,18 +143,16 @@ func (n *Node) openStore(context.Context) error {
 		default: // the refresher has not looked yet, and will see this change, too
 		}
 	})
-	var tokens *remembered.Tokens
 	if n.config.TokenCacheBytes > 0 {
-		if tokens, err = remembered.New(uint64(n.config.TokenCacheBytes)); err != nil {
+		if n.tokens, err = remembered.New(uint64(n.config.TokenCacheBytes)); err != nil {
 			return err
 		}
-		n.tokens = tokens
 	}
 	horizon := replication.NewHorizon(x, n.around.Now)
 	n.view = replication.NewView(x, n.store, horizon)
 	n.validator = validate.New(n.view, validate.Policy{
 		MaxStaleness: n.config.MaxStaleness, ServeStale: n.config.ServeStale,
-	}, jwt.New(keys, tokens, func(id string) { n.missing.add(id) }), apikey.New(n.view))
+	}, jwt.New(keys, n.tokens, func(id string) { n.missing.add(id) }), apikey.New(n.view))
 	n.metrics = newMetrics(n)
 	return nil
 }
@@ -176,13 +180,9 @@ func (n *Node) openPeers(ctx context.Context) error {
 		return err
 	}
 	n.opened(n.roster.Close)
-	clientTLS, err := n.httpTLS()
-	if err != nil {
-		return err
-	}
 	n.broadcast, err = broadcast.Start(broadcast.Config{
 		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), RouteAddr: n.config.address(routePort),
-		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: identity.Mutual(), ClientTLS: clientTLS,
+		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: identity.Mutual(), ClientTLS: n.clientTLS.Clone(),
 		Authorize: n.grant, Handlers: broadcast.Handlers{Notice: n.view.Notice, Beacon: n.view.Beacon},
 		Random: rand.Reader, Log: n.around.Log,
 	})

@@ -134,38 +134,26 @@ func readFile(path string) (map[string]any, error) {
 // is a port, or 10 ten nanoseconds, is nobody's wish.
 func checkKinds(source string, values, defaults map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		is := reflect.ValueOf(values[name])
-		var want string
-		switch defaults[name].(type) {
-		case bool:
-			want = "true or false"
-			if is.Kind() == reflect.Bool {
-				continue
-			}
-		case int:
-			want = "a whole number"
-			if is.CanInt() || is.CanUint() {
-				continue
-			}
-		case []string:
-			want = "a list"
-			if is.Kind() == reflect.Slice {
-				continue
-			}
-		case time.Duration:
-			want = `a duration in quotes, such as "30s"`
-			if is.Kind() == reflect.String {
-				continue
-			}
-		default:
-			want = "a text"
-			if is.Kind() == reflect.String {
-				continue
-			}
+		if want, ok := ofKind(reflect.ValueOf(values[name]), defaults[name]); !ok {
+			return fmt.Errorf("%s: %s: must be %s", source, name, want)
 		}
-		return fmt.Errorf("%s: %s: must be %s", source, name, want)
 	}
 	return nil
+}
+
+// ofKind tells whether a value is of the kind of the setting's default, and what that is.
+func ofKind(is reflect.Value, def any) (want string, ok bool) {
+	switch def.(type) {
+	case bool:
+		return "true or false", is.Kind() == reflect.Bool
+	case int:
+		return "a whole number", is.CanInt() || is.CanUint()
+	case []string:
+		return "a list", is.Kind() == reflect.Slice
+	case time.Duration:
+		return `a duration in quotes, such as "30s"`, is.Kind() == reflect.String
+	}
+	return "a text", is.Kind() == reflect.String
 }
 
 // environment are the settings in VETO_* variables. Empty ones count as not set. Kubernetes sets

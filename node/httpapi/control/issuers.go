@@ -41,7 +41,7 @@ func (b rules) issuer(id string) record.Issuer {
 	}.WithDefaults()
 }
 
-// keys are those that the operator gives: of a JWK set, or one for each algorithm from a secret.
+// givenKeys are those that the operator gives: of a JWK set, or one for each algorithm from a secret.
 func (x *control) givenKeys(b rules, i record.Issuer) ([]record.SigningKey, error) {
 	if len(i.JWKS) > 0 {
 		return x.ParseJWKS(i.JWKS)

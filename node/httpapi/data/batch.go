@@ -1,15 +1,12 @@
 package data
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
@@ -96,11 +93,11 @@ func readBatch(r *fasthttp.Request) ([]validate.Request, *httpapi.Problem) {
 	if problem := checkType(r.Header.ContentType()); problem != nil {
 		return nil, problem
 	}
-	raw := r.Body()
-	if !utf8.Valid(raw) || !json.Valid(raw) {
-		return nil, bad("the body is not JSON")
+	value, problem := readJSON(r.Body())
+	if problem != nil {
+		return nil, problem
 	}
-	m := members{rest: bytes.TrimLeft(raw, space)}
+	m := members{rest: value}
 	if m.rest[0] != '{' || !m.next() || string(m.name) != `"requests"` || m.value[0] != '[' {
 		return nil, bad(`the body must be {"requests": [...]}`)
 	}

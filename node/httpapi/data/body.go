@@ -34,10 +34,19 @@ const (
 // the member, never its value. The standard library says whether it is JSON; what it would let
 // pass or guess at is why the members are walked here.
 func readBody(raw []byte) (body, *httpapi.Problem) {
-	if !utf8.Valid(raw) || !json.Valid(raw) {
-		return body{}, bad("the body is not JSON")
+	value, problem := readJSON(raw)
+	if problem != nil {
+		return body{}, problem
 	}
-	return readQuestion(bytes.TrimLeft(raw, space))
+	return readQuestion(value)
+}
+
+// readJSON cuts off the space before the value; after it there may be some.
+func readJSON(raw []byte) ([]byte, *httpapi.Problem) {
+	if !utf8.Valid(raw) || !json.Valid(raw) {
+		return nil, bad("the body is not JSON")
+	}
+	return bytes.TrimLeft(raw, space), nil
 }
 
 // readQuestion reads one question out of a value that is JSON.
