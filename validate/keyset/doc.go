@@ -12,4 +12,6 @@
 //	    TestIssuersDoNotMix
 //	Y3  Parse never panics.
 //	    FuzzParse
+//	Y4  A bad key that an issuer publishes takes none of its good keys away.
+//	    TestBadKeyLeavesTheOthers
 package keyset

@@ -81,6 +81,34 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// Y4
+func TestBadKeyLeavesTheOthers(t *testing.T) {
+	fine := ecJWK(t, "fine")
+	for name, bad := range map[string]string{
+		"weak RSA":       rsaJWK(t, 1024, ""),
+		"private":        `{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}`,
+		"off the curve":  `{"kty":"EC","crv":"P-256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"}`,
+		"two of one kid": ecJWK(t, "fine"),
+		"not a JWK":      `5`,
+	} {
+		want, err := keyset.Parse(set(fine, ecJWK(t, "other")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, refused, err := keyset.ParsePublished(set(fine, bad, ecJWK(t, "other")))
+		var rejection *record.Rejection
+		if err != nil || len(refused) != 1 || !errors.As(refused[0], &rejection) {
+			t.Errorf("%s: refused %v, %v", name, refused, err)
+		}
+		if len(keys) != 2 || string(keys[0].JWK) != string(want[0].JWK) || keys[1].KID != "other" {
+			t.Errorf("%s: %+v", name, keys)
+		}
+		if keys, _, err := keyset.ParsePublished(set(bad)); name != "two of one kid" && (err == nil || keys != nil) {
+			t.Errorf("%s alone: %+v, %v", name, keys, err)
+		}
+	}
+}
+
 // Y2
 func TestIssuersDoNotMix(t *testing.T) {
 	parse := func(jwk string) []record.SigningKey {
@@ -119,7 +147,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		keys, err := keyset.Parse(b)
+		keys, _, err := keyset.ParsePublished(b)
 		if err != nil {
 			return
 		}

@@ -24,41 +24,56 @@ const (
 	maxKID     = 512
 )
 
-// Parse reads a JWK set (RFC 7517 section 5) and returns its usable verification keys, in
-// their public form. Keys for encryption, of unknown kinds and symmetric ones are left out;
-// weak ones and private ones are refused, as an issuer that publishes such a key needs its
-// operator's eyes. Errors are *record.Rejection.
+// Parse reads a JWK set (RFC 7517 section 5) that an operator gives, and returns its usable
+// verification keys, in their public form. Keys for encryption, of unknown kinds and symmetric
+// ones are left out; one that is weak or private, or has another's kid, refuses the whole set.
+// Errors are *record.Rejection.
 func Parse(set []byte) ([]record.SigningKey, error) {
+	keys, refused, err := ParsePublished(set)
+	if err == nil && len(refused) > 0 {
+		err = refused[0]
+	}
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// ParsePublished does the same with a set that an issuer publishes, but leaves out the keys that
+// are refused, and says why for each: nobody here can mend them, and the issuer's other tokens
+// must go on. Of two keys with one kid the first counts. It is an error if no key is left.
+func ParsePublished(set []byte) (keys []record.SigningKey, refused []error, err error) {
 	if len(set) > MaxBytes {
-		return nil, record.Invalid("jwks: %d bytes; at most %d", len(set), MaxBytes)
+		return nil, nil, record.Invalid("jwks: %d bytes; at most %d", len(set), MaxBytes)
 	}
 	var document struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(set, &document); err != nil || document.Keys == nil {
-		return nil, record.Invalid(`jwks: is not a JWK set, {"keys": [...]}`)
+		return nil, nil, record.Invalid(`jwks: is not a JWK set, {"keys": [...]}`)
 	}
 	if len(document.Keys) > maxKeys {
-		return nil, record.Invalid("jwks: %d keys; at most %d", len(document.Keys), maxKeys)
+		return nil, nil, record.Invalid("jwks: %d keys; at most %d", len(document.Keys), maxKeys)
 	}
-	var keys []record.SigningKey
 	for n, raw := range document.Keys {
 		k, ok, err := parseKey(raw)
-		if err != nil {
-			return nil, record.Invalid("jwks: key %d: %s", n+1, err)
+		switch {
+		case err != nil:
+			refused = append(refused, record.Invalid("jwks: key %d: %s", n+1, err))
+		case !ok:
+		case slices.ContainsFunc(keys, func(o record.SigningKey) bool { return o.KID == k.KID && k.KID != "" }):
+			refused = append(refused, record.Invalid("jwks: two keys have the kid %q", k.KID))
+		default:
+			keys = append(keys, k)
 		}
-		if !ok {
-			continue
-		}
-		if slices.ContainsFunc(keys, func(o record.SigningKey) bool { return o.KID == k.KID && k.KID != "" }) {
-			return nil, record.Invalid("jwks: two keys have the kid %q", k.KID)
-		}
-		keys = append(keys, k)
 	}
-	if len(keys) == 0 {
-		return nil, record.Invalid("jwks: holds no key that can verify a signature")
+	switch {
+	case len(keys) > 0:
+		return keys, refused, nil
+	case len(refused) > 0:
+		return nil, nil, refused[0]
 	}
-	return keys, nil
+	return nil, nil, record.Invalid("jwks: holds no key that can verify a signature")
 }
 
 type keyHead struct {
