@@ -23,7 +23,7 @@ func BenchmarkHTTP(b *testing.B) {
 	empty := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) {}, NoDefaultDate: true, ReadBufferSize: maxHeaders}
 	go func() { _ = empty.Serve(l) }()
 	b.Cleanup(func() { _ = empty.Shutdown() })
-	token := x.token(b, "EdDSA", benchRevoked*10)
+	token := x.token(b, "EdDSA", 10*(*benchRevoked))
 	const clients, each = 16, 500
 	round := func(addr string) float64 {
 		c := &fasthttp.HostClient{Addr: addr, MaxConns: clients}
