@@ -233,12 +233,14 @@ func (c *Client) DeleteKey(ctx context.Context, id string) (Changed, error) {
 
 // RevokeRequest names what to revoke, or presents the token itself.
 type RevokeRequest struct {
-	Target    string     `json:"target,omitempty"`
-	Issuer    string     `json:"issuer,omitempty"`
-	Value     string     `json:"value,omitempty"`
-	NotBefore *time.Time `json:"not_before,omitempty"`
-	Reason    string     `json:"reason,omitempty"`
-	Token     string     `json:"token,omitempty"`
+	Target string `json:"target,omitempty"`
+	Issuer string `json:"issuer,omitempty"`
+	Value  string `json:"value,omitempty"`
+	// And makes it a combination: what else a token must bear to be denied.
+	And       []record.Part `json:"and,omitempty"`
+	NotBefore *time.Time    `json:"not_before,omitempty"`
+	Reason    string        `json:"reason,omitempty"`
+	Token     string        `json:"token,omitempty"`
 }
 
 // Revoke revokes. With enforced it answers when every node enforces it, or after the wait.

@@ -93,9 +93,9 @@ func RevocationKey(b Bucket, d Digest, cutoff int64) []byte {
 
 // ParseRevocationKey is the reverse of RevocationKey.
 func ParseRevocationKey(k []byte) (b Bucket, d Digest, cutoff int64, ok bool) {
-	if len(k) != 1+4+16+8 || k[0] != byte(TableRevocations) {
+	if len(k) != 1+4+len(d)+8 || k[0] != byte(TableRevocations) {
 		return 0, d, 0, false
 	}
-	copy(d[:], k[5:21])
-	return Bucket(binary.BigEndian.Uint32(k[1:])), d, int64(binary.BigEndian.Uint64(k[21:])), true
+	copy(d[:], k[5:])
+	return Bucket(binary.BigEndian.Uint32(k[1:])), d, int64(binary.BigEndian.Uint64(k[5+len(d):])), true
 }

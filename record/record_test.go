@@ -139,14 +139,20 @@ func TestDigestSeparatesFields(t *testing.T) {
 	key := record.DigestKey{7}
 	rapid.Check(t, func(t *rapid.T) {
 		name := func(label string) record.Name {
-			return record.Name{
+			n := record.Name{
 				Target: record.Target(rapid.IntRange(1, 9).Draw(t, label+" target")),
 				Issuer: rapid.StringMatching(`[ab]{0,3}`).Draw(t, label+" issuer"),
 				Value:  rapid.StringMatching(`[ab]{0,3}`).Draw(t, label+" value"),
 			}
+			for _, target := range []record.Target{record.TargetSubject, record.TargetClient, record.TargetSession, record.TargetSigningKey} {
+				if n.Target >= record.TargetSubject && n.Target < target && rapid.Bool().Draw(t, label+" and") {
+					n.And = append(n.And, record.Part{Target: target, Value: rapid.StringMatching(`[ab]{0,3}`).Draw(t, label+" part")})
+				}
+			}
+			return n
 		}
 		a, b := name("a"), name("b")
-		if (a == b) != (key.Digest(a) == key.Digest(b)) {
+		if cmp.Equal(a, b) != (key.Digest(a) == key.Digest(b)) {
 			t.Fatalf("%+v and %+v: digests %x and %x", a, b, key.Digest(a), key.Digest(b))
 		}
 	})
@@ -165,6 +171,39 @@ func TestRevocationID(t *testing.T) {
 		if _, err := record.ParseRevocationID(bad); err == nil {
 			t.Errorf("%q was taken for a revocation id", bad)
 		}
+	}
+}
+
+func TestCombinations(t *testing.T) {
+	subject, client := record.Part{Target: record.TargetSubject, Value: "alice"}, record.Part{Target: record.TargetClient, Value: "app"}
+	of := func(parts ...record.Part) record.Name {
+		return record.Name{Target: parts[0].Target, Issuer: "i", Value: parts[0].Value, And: parts[1:]}.Canonical()
+	}
+	key := record.DigestKey{1}
+	a, b := key.Digest(of(subject, client)), key.Digest(of(client, subject))
+	if a != b {
+		t.Error("the order of the parts makes another name")
+	}
+	if got := a.Class().Combined(); !cmp.Equal(got, []record.Target{record.TargetSubject, record.TargetClient}) {
+		t.Errorf("the class combines %v", got)
+	}
+	if got := key.Digest(of(subject)).Class(); got.Combined() != nil || got != record.Class(record.TargetSubject) {
+		t.Errorf("one target has class %d", got)
+	}
+	for name, n := range map[string]record.Name{
+		"twice":     of(subject, subject),
+		"jti":       of(subject, record.Part{Target: record.TargetJTI, Value: "j"}),
+		"key":       of(record.Part{Target: record.TargetKey, Value: "k"}, subject),
+		"empty":     of(subject, record.Part{Target: record.TargetClient}),
+		"unordered": {Target: record.TargetClient, Issuer: "i", Value: "app", And: []record.Part{subject}},
+		"no issuer": {Target: record.TargetSubject, Value: "alice", And: []record.Part{client}},
+	} {
+		if n.Check() == nil {
+			t.Errorf("%s: %+v was taken", name, n)
+		}
+	}
+	if err := of(client, subject).Check(); err != nil {
+		t.Error(err)
 	}
 }
 

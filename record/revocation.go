@@ -1,12 +1,8 @@
 package record
 
 import (
-	"encoding/base32"
-	"encoding/binary"
 	"strings"
 	"time"
-
-	"github.com/dchest/siphash"
 )
 
 // Target is what a revocation names. The numbers are on disk and never change.
@@ -64,9 +60,10 @@ func (t Target) OfIssuer() bool { return t >= TargetJTI && t <= TargetIssuer }
 // it gets new tokens whenever they are refreshed.
 func (t Target) OneToken() bool { return t == TargetJTI || t == TargetToken }
 
-// Dated tells whether a revocation of the target may carry a not-before time.
-func (t Target) Dated() bool {
-	switch t {
+// Dated tells whether a revocation of the name may carry a not-before time. Every combination
+// may, as each has a part that may.
+func (n Name) Dated() bool {
+	switch n.Target {
 	case TargetSubject, TargetClient, TargetSession, TargetIssuer, TargetConsumer:
 		return true
 	}
@@ -80,6 +77,8 @@ type Name struct {
 	Issuer string `json:"issuer,omitempty" cbor:"2,keyasint,omitempty"`
 	// Value is the jti, sub, client id and so on; empty for target issuer.
 	Value string `json:"value,omitempty" cbor:"3,keyasint,omitempty"`
+	// And makes it a combination: what else a token must bear to be denied.
+	And []Part `json:"and,omitempty" cbor:"11,keyasint,omitempty"`
 }
 
 // MaxNameValue bounds Value and Issuer of a name, in bytes.
@@ -87,6 +86,13 @@ const MaxNameValue = 2048
 
 // Check reports what is wrong with the name as it was given, or nil.
 func (n Name) Check() error {
+	if len(n.And) > 0 {
+		return n.checkCombination()
+	}
+	return n.checkOne()
+}
+
+func (n Name) checkOne() error {
 	switch {
 	case n.Target == 0 || n.Target.String() == "unknown":
 		return Invalid("target: give one of %s", strings.Join(TargetNames(), ", "))
@@ -102,55 +108,6 @@ func (n Name) Check() error {
 		return Invalid("value and issuer: at most %d bytes each", MaxNameValue)
 	}
 	return nil
-}
-
-// Digest stands for a name in the index and in the store. It is keyed with a secret of the
-// cluster, so that nobody outside can choose names that collide.
-type Digest [16]byte
-
-// DigestKey is the secret of the cluster under which names are digested.
-type DigestKey [16]byte
-
-// Digest returns the digest of the name. It does not allocate for names under 400 bytes.
-func (k DigestKey) Digest(n Name) Digest {
-	if len(n.Issuer)+len(n.Value) > 120 {
-		var room [448]byte
-		return k.digest(n, room[:0])
-	}
-	var room [128]byte // most names; to clear the other takes longer than to digest them
-	return k.digest(n, room[:0])
-}
-
-func (k DigestKey) digest(n Name, room []byte) Digest {
-	b := append(room, byte(n.Target))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(n.Issuer)))
-	b = append(b, n.Issuer...)
-	b = append(b, n.Value...)
-	hi, lo := siphash.Hash128(binary.LittleEndian.Uint64(k[:8]), binary.LittleEndian.Uint64(k[8:]), b)
-	var d Digest
-	binary.BigEndian.PutUint64(d[:8], hi)
-	binary.BigEndian.PutUint64(d[8:], lo)
-	return d
-}
-
-const revocationPrefix = "rev_"
-
-var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// RevocationID is the id of every revocation of the name that the digest stands for:
-// revoking twice is the same revocation.
-func (d Digest) RevocationID() string { return revocationPrefix + idText.EncodeToString(d[:]) }
-
-// ParseRevocationID is the reverse of RevocationID.
-func ParseRevocationID(id string) (Digest, error) {
-	var d Digest
-	text, ok := strings.CutPrefix(id, revocationPrefix)
-	b, err := idText.DecodeString(text)
-	if !ok || err != nil || len(b) != len(d) {
-		return d, Invalid("revocation id: %q and 26 characters", revocationPrefix)
-	}
-	copy(d[:], b)
-	return d, nil
 }
 
 // Bucket is an hour: the count of hours since 1970 until which a revocation must be kept.
@@ -199,7 +156,7 @@ func (r *Revocation) Check() error {
 	if err := r.Name.Check(); err != nil {
 		return err
 	}
-	if !r.NotBefore.IsZero() && !r.Target.Dated() {
+	if !r.NotBefore.IsZero() && !r.Dated() {
 		return Invalid("not_before: a %s cannot be revoked in part", r.Target)
 	}
 	if !storable(r.NotBefore) {
@@ -233,10 +190,21 @@ const DeniesAll int64 = 1<<63 - 1
 // NoIssuedAt is the iat, in seconds, of a credential that has none: older than any cut-off.
 const NoIssuedAt int64 = -1 << 63
 
+// Revocations that are kept longer than fineBuckets share the bucket of the day's end: so that
+// there are few buckets, in each of which a look-up on disk may have to seek.
+const (
+	fineBuckets = 48 * time.Hour
+	hoursPerDay = 24
+)
+
 // Bucket is the bucket in which the revocation is kept.
 func (r *Revocation) Bucket() Bucket {
 	if r.KeptUntil.IsZero() {
 		return Forever
 	}
-	return BucketUntil(r.KeptUntil)
+	b := BucketUntil(r.KeptUntil)
+	if r.KeptUntil.Sub(r.At) > fineBuckets {
+		b = (b + hoursPerDay - 1) / hoursPerDay * hoursPerDay
+	}
+	return b
 }

@@ -55,6 +55,9 @@ func (v *View) Digest(n record.Name) record.Digest {
 // RevocationID is the id that every revocation of the name has.
 func (v *View) RevocationID(n record.Name) string { return v.Digest(n).RevocationID() }
 
+// Combinations are those of which there are revocations, or were since the node started.
+func (v *View) Combinations() record.ClassSet { return v.index.Combinations() }
+
 // Denied tells whether a credential that bears a name with the digest, issued at the given
 // second (or record.NoIssuedAt), is denied.
 func (v *View) Denied(d record.Digest, issuedAt int64) bool {

@@ -19,7 +19,7 @@ var now = time.Unix(1_800_000_000, 0)
 // view is what a node knows, and notes the order of the questions.
 type view struct {
 	fresh   record.Freshness
-	revoked map[record.Name]int64 // cut-off
+	revoked map[record.Digest]int64 // cut-off
 	asked   []string
 }
 
@@ -30,7 +30,7 @@ func (v *view) Freshness() record.Freshness {
 
 func (v *view) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) {
 	v.asked = append(v.asked, n.Target.String())
-	cutoff, ok := v.revoked[n]
+	cutoff, ok := v.revoked[digestKey.Digest(n)]
 	return record.Revocation{Name: n, Reason: "why", Revision: 7}, ok && issuedAt <= cutoff
 }
 
@@ -40,12 +40,21 @@ func (v *view) Digest(n record.Name) record.Digest { return digestKey.Digest(n) 
 
 func (v *view) Denied(d record.Digest, issuedAt int64) bool {
 	v.asked = append(v.asked, "denied")
-	for n, cutoff := range v.revoked {
-		if digestKey.Digest(n) == d && issuedAt <= cutoff {
-			return true
-		}
+	cutoff, ok := v.revoked[d]
+	return ok && issuedAt <= cutoff
+}
+
+func (v *view) Combinations() record.ClassSet {
+	var s record.ClassSet
+	for d := range v.revoked {
+		s = s.With(d.Class())
 	}
-	return false
+	return s.Combinations()
+}
+
+// revoked is one revocation.
+func revoked(n record.Name, cutoff int64) map[record.Digest]int64 {
+	return map[record.Digest]int64{digestKey.Digest(n): cutoff}
 }
 
 func (v *view) Consumer(id string) (*record.Consumer, bool) { return &record.Consumer{ID: id}, true }
@@ -107,15 +116,59 @@ func TestRevokedByEveryTarget(t *testing.T) {
 			claims = key()
 		}
 		for name, f := range map[string]record.Freshness{"fresh": fresh, "stale": {Ready: true, Revision: 10}, "not ready": {}} {
-			v := &view{fresh: f, revoked: map[record.Name]int64{n: record.DeniesAll}}
+			v := &view{fresh: f, revoked: revoked(n, record.DeniesAll)}
 			got := ask(v, claims, validate.OK, validate.Request{Audience: "another", Scopes: []string{"more"}})
 			if got.Outcome != validate.Deny || got.Code != validate.Revoked || got.Revocation == nil || got.Revocation.Target != n.Target || got.Revocation.Reason != "why" {
 				t.Errorf("%s, %s: %+v", n.Target, name, got)
 			}
 		}
-		v := &view{fresh: fresh, revoked: map[record.Name]int64{n: 99}}
+		v := &view{fresh: fresh, revoked: revoked(n, 99)}
 		if got := ask(v, claims, validate.OK, validate.Request{}); got.Outcome != validate.Allow {
 			t.Errorf("%s, issued after the cut-off: %+v", n.Target, got)
+		}
+	}
+}
+
+// V1: a combination denies what bears all of its parts, also what was remembered before.
+func TestRevokedByCombination(t *testing.T) {
+	both := record.Name{Target: record.TargetSubject, Issuer: "i", Value: "sub", And: []record.Part{{Target: record.TargetClient, Value: "app"}}}
+	claims := jwtClaims()
+	claims.Remembered = true
+	v := &view{fresh: fresh}
+	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, verifier{claims, validate.OK}, verifier{})
+	if got := x.Validate(validate.Request{Credential: "a.b.c"}, now); got.Outcome != validate.Allow {
+		t.Fatalf("before: %+v", got)
+	}
+	v.revoked = revoked(both, record.DeniesAll)
+	if got := x.Validate(validate.Request{Credential: "a.b.c"}, now); got.Code != validate.Revoked || got.Revocation.ID != digestKey.Digest(both).RevocationID() {
+		t.Errorf("after: %+v", got)
+	}
+	for name, change := range map[string]func(*validate.Claims){
+		"another client":  func(c *validate.Claims) { c.Client = "other" },
+		"no client":       func(c *validate.Claims) { c.Client = "" },
+		"another subject": func(c *validate.Claims) { c.Subject = "other" },
+		"another issuer":  func(c *validate.Claims) { c.Issuer = "other" },
+		"a later token":   func(c *validate.Claims) { c.IssuedAt = 101 },
+	} {
+		claims := jwtClaims()
+		change(claims)
+		v := &view{fresh: fresh, revoked: revoked(both, 100)}
+		if got := ask(v, claims, validate.OK, validate.Request{}); got.Outcome != validate.Allow {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// V1
+func TestRevokedActorDenies(t *testing.T) {
+	for _, n := range []record.Name{
+		{Target: record.TargetSubject, Issuer: "i", Value: "assistant"},
+		{Target: record.TargetClient, Issuer: "other", Value: "tool"},
+	} {
+		claims := jwtClaims()
+		claims.Actors = []validate.Actor{{Issuer: "i", Subject: "assistant"}, {Issuer: "other", Client: "tool"}}
+		if got := ask(&view{fresh: fresh, revoked: revoked(n, 100)}, claims, validate.OK, validate.Request{}); got.Code != validate.Revoked {
+			t.Errorf("%+v: %+v", n, got)
 		}
 	}
 }
@@ -196,7 +249,7 @@ func TestOperator(t *testing.T) {
 		"not ready": {view{}, operator, validate.OK, false},
 		"no roles":  {view{fresh: fresh}, key(), validate.OK, false},
 		"disabled":  {view{fresh: fresh}, nil, validate.KeyDisabled, false},
-		"revoked":   {view{fresh: fresh, revoked: map[record.Name]int64{{Target: record.TargetKey, Value: "k"}: record.DeniesAll}}, operator, validate.OK, false},
+		"revoked":   {view{fresh: fresh, revoked: revoked(record.Name{Target: record.TargetKey, Value: "k"}, record.DeniesAll)}, operator, validate.OK, false},
 	} {
 		x := validate.New(&c.view, validate.Policy{MaxStaleness: time.Second}, nil, verifier{c.claims, c.code})
 		if k, v := x.Operator("secret", now); (k != nil) != c.ok {
@@ -256,7 +309,7 @@ func TestExplainSaysWhatValidateSays(t *testing.T) {
 		"good":       {view{fresh: fresh}, jwtClaims(), validate.OK, validate.Request{}, ""},
 		"key":        {view{fresh: fresh}, key, validate.OK, validate.Request{Credential: "veto_x"}, ""},
 		"refused":    {view{fresh: fresh}, nil, validate.Expired, validate.Request{}, "verifier"},
-		"revoked":    {view{fresh: fresh, revoked: map[record.Name]int64{{Target: record.TargetClient, Issuer: "i", Value: "app"}: 100}}, jwtClaims(), validate.OK, validate.Request{}, "revoked_client"},
+		"revoked":    {view{fresh: fresh, revoked: revoked(record.Name{Target: record.TargetClient, Issuer: "i", Value: "app"}, 100)}, jwtClaims(), validate.OK, validate.Request{}, "revoked_client"},
 		"stale":      {view{fresh: record.Freshness{Ready: true}}, jwtClaims(), validate.OK, validate.Request{}, "freshness"},
 		"behind":     {view{fresh: fresh}, jwtClaims(), validate.OK, validate.Request{MinRevision: 11}, "freshness"},
 		"audience":   {view{fresh: fresh}, jwtClaims(), validate.OK, validate.Request{Audience: "x"}, "wanted_audience"},

@@ -17,6 +17,8 @@ type View interface {
 	Freshness() record.Freshness
 	// Digest stands for the name in this cluster. It does not change once the node is ready.
 	Digest(n record.Name) record.Digest
+	// Combinations are those of which there are revocations.
+	Combinations() record.ClassSet
 	// Denied tells whether a revocation denies what bears a name with the digest and was
 	// issued at the second (or record.NoIssuedAt).
 	Denied(d record.Digest, issuedAt int64) bool
@@ -201,27 +203,28 @@ func (p Policy) doubt(f record.Freshness, min record.Revision, now time.Time) Co
 // revoked looks up every name that the claims bear. Their digests are remembered with the
 // claims once they cannot change any more.
 func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
-	var own marks // not on the heap, and so never the one that is kept
-	m := c.marks.Load()
-	if m == nil {
-		v.mark(c, &own)
-		m = &own
+	combinations := v.view.Combinations()
+	var room [usualNames]record.Digest
+	digests := room[:0] // usually not on the heap, and so never what is kept
+	if m := c.marks.Load(); m != nil && m.combinations == combinations {
+		digests = m.digests
+	} else {
+		digests = v.mark(c, combinations, digests)
 		if c.Remembered && ready {
-			kept := own
-			c.marks.Store(&kept)
+			c.marks.Store(&marks{slices.Clone(digests), combinations})
 		}
 	}
 	var denial *Denial
-	for i := range m.count {
+	for i, d := range digests {
 		var found *Denial
-		if v.view.Denied(m.digests[i], c.IssuedAt) {
-			found = v.denial(c, i)
+		if v.view.Denied(d, c.IssuedAt) {
+			found = v.denial(c, combinations, i)
 		}
 		if denial == nil {
 			denial = found
 		}
 		if trail != nil {
-			trail.Tell(told(c, i, found))
+			trail.Tell(told(nameAt(c, combinations, i), found))
 		} else if denial != nil {
 			return denial
 		}
@@ -229,18 +232,21 @@ func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
 	return denial
 }
 
-func (v *Validator) mark(c *Claims, m *marks) {
-	var room [maxNames]record.Name
-	for _, n := range c.names(&room) {
-		m.digests[m.count] = v.view.Digest(n)
-		m.count++
+func (v *Validator) mark(c *Claims, combinations record.ClassSet, to []record.Digest) []record.Digest {
+	var room [usualNames]record.Name
+	for _, n := range c.names(room[:0], combinations) {
+		to = append(to, v.view.Digest(n))
 	}
+	return to
+}
+
+func nameAt(c *Claims, combinations record.ClassSet, i int) record.Name {
+	return c.names(nil, combinations)[i]
 }
 
 // denial describes the revocation of one of the names.
-func (v *Validator) denial(c *Claims, i int) *Denial {
-	var room [maxNames]record.Name
-	n := c.names(&room)[i]
+func (v *Validator) denial(c *Claims, combinations record.ClassSet, i int) *Denial {
+	n := nameAt(c, combinations, i)
 	d := &Denial{ID: v.view.Digest(n).RevocationID(), Target: n.Target}
 	if r, ok := v.view.Revoked(n, c.IssuedAt); ok {
 		d.Reason, d.Revision = r.Reason, r.Revision
@@ -249,17 +255,19 @@ func (v *Validator) denial(c *Claims, i int) *Denial {
 }
 
 // told is what Explain says of one name, and of the revocation of it, if there is one.
-func told(c *Claims, i int, d *Denial) (check string, code Code, detail string) {
-	var room [maxNames]record.Name
-	n := c.names(&room)[i]
-	code, detail = OK, fmt.Sprintf("no revocation of %s %.200q", n.Target, n.Value)
+func told(n record.Name, d *Denial) (check string, code Code, detail string) {
+	check, detail = "revoked_"+n.Target.String(), fmt.Sprintf("no revocation of %s %.200q", n.Target, n.Value)
 	if n.Target == record.TargetIssuer {
 		detail = "no revocation of the issuer"
 	}
-	if d != nil {
-		code, detail = Revoked, fmt.Sprintf("%s, made at revision %d: %s", d.ID, d.Revision, d.Reason)
+	for _, p := range n.And {
+		check += "_and_" + p.Target.String()
+		detail += fmt.Sprintf(" and %s %.200q", p.Target, p.Value)
 	}
-	return "revoked_" + n.Target.String(), code, detail
+	if d != nil {
+		return check, Revoked, fmt.Sprintf("%s, made at revision %d: %s", d.ID, d.Revision, d.Reason)
+	}
+	return check, OK, detail
 }
 
 // wanted checks what the request wants of a good credential.

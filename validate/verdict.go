@@ -1,7 +1,6 @@
 package validate
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"sync/atomic"
 	"time"
@@ -86,52 +85,12 @@ type Claims struct {
 	ExpiresAt time.Time
 	// Raw are a JWT's claims, as signed.
 	Raw JSON
+	// Actors are who acts for the subject, the current one first (RFC 8693 section 4.1).
+	Actors []Actor
 	// Key is the API key's record, shared; nil for a JWT.
 	Key *record.APIKey
 	// Remembered says that they will be used again for the same credential.
 	Remembered bool
 
 	marks atomic.Pointer[marks]
-}
-
-// TokenName is how a revocation names the JWT itself, which may have no jti.
-func (c *Claims) TokenName() record.Name {
-	var value [43]byte
-	base64.RawURLEncoding.Encode(value[:], c.TokenHash[:])
-	return record.Name{Target: record.TargetToken, Issuer: c.Issuer, Value: string(value[:])}
-}
-
-// maxNames is how many names a credential bears at most.
-const maxNames = 7
-
-// names are all names that a revocation of the credential could have.
-func (c *Claims) names(room *[maxNames]record.Name) []record.Name {
-	names := room[:0]
-	if c.Key != nil {
-		names = append(names, record.Name{Target: record.TargetKey, Value: c.Key.ID})
-		if c.Key.Consumer != "" {
-			names = append(names, record.Name{Target: record.TargetConsumer, Value: c.Key.Consumer})
-		}
-		return names
-	}
-	names = append(names, c.TokenName(), record.Name{Target: record.TargetIssuer, Issuer: c.Issuer})
-	for _, n := range [...]record.Name{
-		{Target: record.TargetJTI, Value: c.JTI},
-		{Target: record.TargetSubject, Value: c.Subject},
-		{Target: record.TargetClient, Value: c.Client},
-		{Target: record.TargetSession, Value: c.Session},
-		{Target: record.TargetSigningKey, Value: c.KID},
-	} {
-		if n.Value != "" {
-			n.Issuer = c.Issuer
-			names = append(names, n)
-		}
-	}
-	return names
-}
-
-// marks are the digests of a credential's names, in their order.
-type marks struct {
-	digests [maxNames]record.Digest
-	count   int
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ const longestWait = 30 * time.Second
 func newRevoke(r *remote) *cobra.Command {
 	var request client.RevokeRequest
 	var until, wait string
+	var and []string
 	c := &cobra.Command{
 		Use:   "revoke TARGET VALUE",
 		Short: "Take back a token, a key, or all tokens of someone",
@@ -25,6 +27,7 @@ func newRevoke(r *remote) *cobra.Command {
 			"  veto revoke jti ID --issuer ISS                      one token by its jti\n" +
 			"  veto revoke subject alice --issuer ISS               all of alice's tokens, for good\n" +
 			"  veto revoke subject alice --issuer ISS --issued-before now   those she has now\n" +
+			"  veto revoke subject alice --and client=app --issuer ISS      those that alice's app has\n" +
 			"  veto revoke issuer ISS                               all tokens of an issuer\n" +
 			"  veto revoke key key_01...                            an API key",
 		Args:      cobra.ExactArgs(2),
@@ -35,6 +38,9 @@ func newRevoke(r *remote) *cobra.Command {
 			return &exit{exitUsage, fmt.Errorf("--wait: %q is neither committed nor enforced", wait)}
 		}
 		if err := readTarget(cmd, &request, args, until); err != nil {
+			return err
+		}
+		if err := readParts(&request, and); err != nil {
 			return err
 		}
 		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
@@ -51,6 +57,7 @@ func newRevoke(r *remote) *cobra.Command {
 		}).RunE(cmd, args)
 	}
 	c.Flags().StringVar(&request.Issuer, "issuer", "", "the iss within which VALUE has its meaning")
+	c.Flags().StringArrayVar(&and, "and", nil, "what else a token must bear, as TARGET=VALUE; may be given several times")
 	c.Flags().StringVar(&request.Reason, "reason", "", "why; people will read it")
 	c.Flags().StringVar(&until, "issued-before", "", "deny only what was issued until then: now, or a time such as 2026-01-31T12:00:00Z")
 	c.Flags().StringVar(&wait, "wait", "committed", "answer when it is committed, or when every node has said that it is enforced")
@@ -85,6 +92,18 @@ func readTarget(cmd *cobra.Command, request *client.RevokeRequest, args []string
 		}
 	}
 	request.NotBefore = &at
+	return nil
+}
+
+func readParts(request *client.RevokeRequest, and []string) error {
+	for _, text := range and {
+		target, value, _ := strings.Cut(text, "=")
+		part := record.Part{Value: value}
+		if err := part.Target.UnmarshalText([]byte(target)); err != nil || value == "" {
+			return &exit{exitUsage, fmt.Errorf("--and: %q is not TARGET=VALUE, such as client=app", text)}
+		}
+		request.And = append(request.And, part)
+	}
 	return nil
 }
 
@@ -131,7 +150,11 @@ func revocationRows(items []client.Revocation) [][]any {
 		if kept == "" {
 			kept = "until it is lifted"
 		}
-		rows = append(rows, []any{v.ID, v.Target, v.Issuer, v.Value, moment(v.NotBefore), kept, v.Revision, v.Reason})
+		value := v.Value
+		for _, p := range v.And {
+			value += fmt.Sprintf(" and %s %s", p.Target, p.Value)
+		}
+		rows = append(rows, []any{v.ID, v.Target, v.Issuer, value, moment(v.NotBefore), kept, v.Revision, v.Reason})
 	}
 	return rows
 }

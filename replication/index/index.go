@@ -18,10 +18,13 @@ type Index struct {
 	tables    atomic.Pointer[tables]
 	overlay   *overlay
 	revision  *gate
+	// used is a record.ClassSet: of which there are revocations, or were.
+	used *atomic.Uint32
 }
 
 // tables are swapped whole by Load.
 type tables struct {
+	used        *atomic.Uint32 // the index's
 	cluster     string
 	key         record.DigestKey
 	revocations *table
@@ -40,9 +43,9 @@ type trusted struct {
 	keys    []record.SigningKeys
 }
 
-func newTables(cluster string, key record.DigestKey) *tables {
+func newTables(used *atomic.Uint32, cluster string, key record.DigestKey) *tables {
 	t := &tables{
-		cluster: cluster, key: key, revocations: newTable(),
+		used: used, cluster: cluster, key: key, revocations: newTable(),
 		keys:      xsync.NewMap[record.KeyHash, *record.APIKey](),
 		consumers: xsync.NewMap[string, *record.Consumer](),
 		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{},
@@ -55,8 +58,8 @@ func newTables(cluster string, key record.DigestKey) *tables {
 // or their keys change, before the revision is raised, so that whoever keeps keys ready is in
 // step; the slices are shared and must not be changed.
 func New(onIssuers func([]record.Issuer, []record.SigningKeys)) *Index {
-	x := &Index{onIssuers: onIssuers, overlay: newOverlay(), revision: newGate()}
-	x.tables.Store(newTables("", record.DigestKey{}))
+	x := &Index{onIssuers: onIssuers, overlay: newOverlay(), revision: newGate(), used: new(atomic.Uint32)}
+	x.tables.Store(newTables(x.used, "", record.DigestKey{}))
 	return x
 }
 
@@ -67,7 +70,7 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 	if now := x.Revision(); rev < now {
 		return fmt.Errorf("index: the state to load ends at revision %d, below %d, which readers have seen", rev, now)
 	}
-	t := newTables(cluster, key)
+	t := newTables(x.used, cluster, key)
 	for c, err := range changes {
 		if err != nil {
 			return err
@@ -111,10 +114,12 @@ func (x *Index) raise(rev record.Revision) {
 func (t *tables) apply(c record.Change) (issuers bool) {
 	switch r := c.Record.(type) {
 	case *record.Revocation:
+		d := t.key.Digest(r.Name)
 		if c.Gone {
-			t.revocations.remove(t.key.Digest(r.Name))
+			t.revocations.remove(d)
 		} else {
-			t.revocations.add(t.key.Digest(r.Name), r.Cutoff(), r.Bucket())
+			use(t.used, d)
+			t.revocations.add(d, r.Cutoff(), r.Bucket())
 		}
 	case *record.Expiry:
 		t.revocations.expire(r.Before)
@@ -165,9 +170,23 @@ func (x *Index) Notice(n record.Notice) {
 	}
 	for i := range n.Revocations {
 		if n.Revocations[i].Check() == nil {
-			x.overlay.add(t.key.Digest(n.Revocations[i].Name), n.Revocations[i], n.Revision)
+			d := t.key.Digest(n.Revocations[i].Name)
+			use(x.used, d)
+			x.overlay.add(d, n.Revocations[i], n.Revision)
 		}
 	}
+}
+
+// use notes that there is a revocation of the digest's class, before it can be found.
+func use(used *atomic.Uint32, d record.Digest) {
+	if !record.ClassSet(used.Load()).Has(d.Class()) {
+		used.Or(uint32(record.ClassSet(0).With(d.Class())))
+	}
+}
+
+// Combinations are those of which there are revocations, or were since the node started.
+func (x *Index) Combinations() record.ClassSet {
+	return record.ClassSet(x.used.Load()).Combinations()
 }
 
 // Hit is a revocation that denies.

@@ -44,14 +44,14 @@ func newTable() *table {
 
 // words are a digest as two numbers, of which the first is never zero.
 func words(d record.Digest) (a, b uint64) {
-	a, b = binary.LittleEndian.Uint64(d[:8]), binary.LittleEndian.Uint64(d[8:])
+	a, b = binary.LittleEndian.Uint64(d[1:9]), binary.LittleEndian.Uint64(d[9:])
 	if a == 0 {
 		a = 1
 	}
 	return a, b
 }
 
-func (t *table) of(d record.Digest) *shard { return &t.shards[d[15]] }
+func (t *table) of(d record.Digest) *shard { return &t.shards[d[16]] }
 
 // find returns the digest's cut-off and bucket.
 func (t *table) find(d record.Digest) (cutoff int64, bucket record.Bucket, ok bool) {

@@ -132,7 +132,7 @@ func bodies() *rapid.Generator[record.Body] {
 			return record.Expire{Before: record.BucketUntil(stamp) + record.Bucket(rapid.IntRange(0, 9).Draw(t, "bucket"))}
 		}
 		r := revocation(record.Target(rapid.IntRange(1, 9).Draw(t, "target")), value.Draw(t, "value"))
-		if r.Target.Dated() && rapid.Bool().Draw(t, "dated") {
+		if r.Dated() && rapid.Bool().Draw(t, "dated") {
 			r.NotBefore = stamp
 		}
 		return record.Revoke{Revocations: []record.Revocation{r, revocation(record.TargetJTI, "fixed")}}

@@ -41,9 +41,12 @@ func (t *token) takeClaims() validate.Code {
 		{names.Session, &t.out.Session},
 	} {
 		var ok bool
-		if *c.into, ok = t.first(c.names); !ok {
+		if *c.into, ok = t.claims.first(c.names); !ok {
 			return validate.Malformed
 		}
+	}
+	if !t.takeActors() {
+		return validate.Malformed
 	}
 	var ok1, ok2, ok3, ok4 bool
 	t.expiry, ok1 = t.date("exp")
@@ -64,10 +67,38 @@ func (t *token) takeClaims() validate.Code {
 	return validate.OK
 }
 
-// first is the first of the claims that is there and not empty; false if it is no text.
-func (t *token) first(names []string) (string, bool) {
+// takeActors reads the chain of delegation (RFC 8693 section 4.1): each actor may name the one
+// before it. How long it is, is bounded with the depth of the claims.
+func (t *token) takeActors() bool {
+	names := &t.trust.Rules.Claims
+	for raw := t.claims.get("act"); raw != ""; {
+		actor, ok := readObject(raw, nil)
+		if !ok {
+			return false
+		}
+		var ok1, ok2, ok3 bool
+		a := validate.Actor{}
+		a.Issuer, ok1 = actor.first(issuerClaim)
+		a.Subject, ok2 = actor.first(names.Subject)
+		a.Client, ok3 = actor.first(names.Client)
+		if !ok1 || !ok2 || !ok3 {
+			return false
+		}
+		if a.Issuer == "" {
+			a.Issuer = t.issuer
+		}
+		t.out.Actors = append(t.out.Actors, a)
+		raw = actor.get("act")
+	}
+	return true
+}
+
+var issuerClaim = []string{"iss"}
+
+// first is the first of the members that is there and not empty; false if it is no text.
+func (o object) first(names []string) (string, bool) {
 	for _, name := range names {
-		raw := t.claims.get(name)
+		raw := o.get(name)
 		if raw == "" {
 			continue
 		}

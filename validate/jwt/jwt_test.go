@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -234,6 +235,16 @@ func TestAttacks(t *testing.T) {
 }
 
 // J3
+func TestActors(t *testing.T) {
+	s := newSigner(t, func(i *record.Issuer) {})
+	act := map[string]any{"sub": "assistant", "act": map[string]any{"iss": "https://other.example", "client_id": "tool"}}
+	claims, code := s.verify.Verify(s.token(head, with(good(), "act", act)), now, nil)
+	want := []validate.Actor{{Issuer: claims.Issuer, Subject: "assistant"}, {Issuer: "https://other.example", Client: "tool"}}
+	if code != validate.OK || !slices.Equal(claims.Actors, want) {
+		t.Errorf("%s: %+v", code, claims.Actors)
+	}
+}
+
 func TestClaims(t *testing.T) {
 	s := newSigner(t, func(i *record.Issuer) {
 		i.Audiences, i.Types, i.MaxLifetime = []string{"b"}, []string{"application/AT+JWT"}, record.Duration(time.Hour)
@@ -273,6 +284,15 @@ func TestClaims(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
+	for name, act := range map[string]any{
+		"act is no object": "x", "act is null": nil, "actor's sub is a number": map[string]any{"sub": 1},
+		"actor's actor is no object": map[string]any{"sub": "a", "act": []string{"b"}},
+	} {
+		claims := strings.Replace(text(good()), "{", `{"act":`+marshal(t, act)+",", 1)
+		if got := s.code(s.token(head, claims)); got != validate.Malformed {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
 	free := newSigner(t, func(i *record.Issuer) { i.AllowNoExpiry, i.AllowNoIssuedAt = true, true })
 	claims, code := free.verify.Verify(free.token(head, with(good(), "exp", nil, "iat", nil)), now, nil)
 	if code != validate.OK || claims.IssuedAt != record.NoIssuedAt || !claims.ExpiresAt.IsZero() {
@@ -307,3 +327,12 @@ func unix(seconds int64) time.Time { return time.Unix(seconds, 0) }
 func verifierOf(h *keyset.Holder) *jwt.Verifier { return jwt.New(h, nil, func(string) {}) }
 
 func timeOf(n int64) time.Duration { return time.Duration(n) }
+
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/record"
@@ -250,7 +252,7 @@ func TestRevokeByToken(t *testing.T) {
 	}
 	ok[record.Receipt](p, revoke(s.token(t, map[string]any{"jti": "j1"})), 201)
 	r := p.cluster.last().Body.(record.Revoke).Revocations[0]
-	if r.Name != (record.Name{Target: record.TargetJTI, Issuer: s.iss, Value: "j1"}) || !r.Expiry.Equal(now().Add(time.Hour)) {
+	if !cmp.Equal(r.Name, record.Name{Target: record.TargetJTI, Issuer: s.iss, Value: "j1"}) || !r.Expiry.Equal(now().Add(time.Hour)) {
 		t.Errorf("with a jti: %+v", r)
 	}
 	ok[record.Receipt](p, revoke(s.token(t, nil)), 201)

@@ -213,7 +213,7 @@ func TestPresentedSecretsStayInside(t *testing.T) {
 		for _, path := range []string{
 			"GET /v1/keys/%s", "DELETE /v1/keys/%s", "GET /v1/issuers/%s", "GET /v1/consumers/%s", "GET /v1/revocations/%s", "GET /%s",
 			"GET /v1/keys?consumer=%s", "GET /v1/keys?cursor=%s", "GET /v1/audit?cursor=%s", "GET /v1/keys?%s=1", "GET /v1/keys?limit=%s",
-			"DELETE /v1/revocations/rev_" + strings.Repeat("0", 26) + "?reason=%s", "GET /v1/cluster?token=%s",
+			"DELETE /v1/revocations/rev_" + strings.Repeat("0", 28) + "?reason=%s", "GET /v1/cluster?token=%s",
 		} {
 			method, path, _ := strings.Cut(fmt.Sprintf(path, secret), " ")
 			p.admin(method, path, "")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"regexp"
+	"slices"
 	"time"
 
 	"veto/node/httpapi"
@@ -17,7 +18,7 @@ const longestWait = 30 * time.Second
 
 // RevocationID is in the path of what is about one revocation.
 type RevocationID struct {
-	ID string `path:"id" pattern:"^rev_[0-9a-z]{26}$" patternDescription:"the id of a revocation, which is rev_ and 26 more"`
+	ID string `path:"id" pattern:"^rev_[0-9a-z]{28}$" patternDescription:"the id of a revocation, which is rev_ and 28 more"`
 }
 
 // revokeRequest names what is revoked, or presents the token itself.
@@ -25,6 +26,7 @@ type revokeRequest struct {
 	Target    record.Target `json:"target,omitempty" enum:"jti,token,subject,client,session,signing_key,issuer,key,consumer" doc:"What issuer and value name"`
 	Issuer    string        `json:"issuer,omitempty" doc:"The iss within which value has its meaning"`
 	Value     string        `json:"value,omitempty"`
+	And       []record.Part `json:"and,omitempty" maxItems:"3" doc:"What else a token must bear to be denied: of subject, client, session and signing_key, each once"`
 	NotBefore *time.Time    `json:"not_before,omitempty" doc:"Deny only what was issued until then"`
 	Reason    string        `json:"reason,omitempty" maxLength:"500"`
 	Token     string        `json:"token,omitempty" maxLength:"16384" doc:"The JWT itself, instead of target and value"`
@@ -83,7 +85,7 @@ func (x *control) revoke(ctx context.Context, in *struct {
 // expired cannot come back.
 func (x *control) named(b revokeRequest) (record.Revocation, error) {
 	r := record.Revocation{
-		Name:   record.Name{Target: b.Target, Issuer: b.Issuer, Value: b.Value},
+		Name:   record.Name{Target: b.Target, Issuer: b.Issuer, Value: b.Value, And: b.And}.Canonical(),
 		Reason: b.Reason,
 	}
 	if b.NotBefore != nil {
@@ -92,13 +94,17 @@ func (x *control) named(b revokeRequest) (record.Revocation, error) {
 			return r, record.Invalid("not_before: out of range")
 		}
 	}
-	if isCredential(b.Issuer) || isCredential(b.Value) || isCredential(b.Reason) {
+	texts := []string{b.Issuer, b.Value, b.Reason}
+	for _, p := range b.And {
+		texts = append(texts, p.Value)
+	}
+	if slices.ContainsFunc(texts, isCredential) {
 		return r, record.Invalid("a credential is where a name should be; send a JWT as token, and name an API key by its id")
 	}
 	if b.Token == "" {
 		return r, r.Check()
 	}
-	if b.Target != 0 || b.Issuer != "" || b.Value != "" || b.NotBefore != nil {
+	if b.Target != 0 || b.Issuer != "" || b.Value != "" || len(b.And) > 0 || b.NotBefore != nil {
 		return r, record.Invalid("give the token, or target and value, not both")
 	}
 	claims, code := x.Validator.Inspect(b.Token, x.Now())
