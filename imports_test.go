@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"replication/machine":   {"record"},
 	"replication/store":     {"record"},
 	"replication/index":     {"record"},
+	"replication/outbox":    {"record"},
 	"replication/broadcast": {"record"},
 	"replication/roster":    {},
 	"replication/peer":      {},

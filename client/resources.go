@@ -56,7 +56,9 @@ type (
 )
 
 func (v *verdict) complete() bool { return v.Code != "" }
-func (r *receipt) complete() bool { return r.ID != "" && r.Revision > 0 && r.State != "" }
+func (r *receipt) complete() bool {
+	return r.ID != "" && (r.Revision > 0 && r.State == record.StateCommitted || r.State == record.StatePending)
+}
 func (c *Changed) complete() bool { return c.Revision > 0 }
 func (k *NewKey) complete() bool  { return k.ID != "" && k.Revision > 0 }
 
@@ -243,12 +245,15 @@ type RevokeRequest struct {
 	Token     string        `json:"token,omitempty"`
 }
 
-// Revoke revokes. With enforced it answers when every node enforces it, or after the wait.
+// Revoke revokes. It answers when it is committed, or with enforced when every node enforces it;
+// or after the wait, of 2s if it is zero: then the receipt says what is so by now, and the cluster goes on.
 func (c *Client) Revoke(ctx context.Context, r RevokeRequest, enforced bool, wait time.Duration) (record.Receipt, error) {
 	q := url.Values{}
+	if wait > 0 {
+		q.Set("timeout", wait.String())
+	}
 	if enforced {
 		q.Set("wait", "enforced")
-		q.Set("timeout", wait.String())
 	}
 	var got receipt
 	err := c.control(ctx, http.MethodPost, "/v1/revocations", q, r, &got)

@@ -108,7 +108,7 @@ func (n *Node) serveControl(l net.Listener) {
 				return apikey.Generate(rand.Reader, prefix)
 			},
 			NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
-			Now: n.around.Now, Version: n.around.Version, Log: n.around.Log,
+			Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
 		}),
 		ReadHeaderTimeout: headerLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeaders,
 		ErrorLog: slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug),

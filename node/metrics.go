@@ -84,6 +84,7 @@ func (n *Node) gauges() []gauge {
 		}},
 		{"veto_notices_dropped_total", "Early revocations for which there was no room.", func() float64 { return float64(n.view.Stats().NoticesDropped) }},
 		{"veto_notices_early", "Revocations enforced ahead of the log now.", func() float64 { return float64(n.view.Stats().Notices) }},
+		{"veto_outbox_pending", "Revocations that this node has taken and the log does not have yet.", func() float64 { return float64(n.replica.Pending()) }},
 		{"veto_broadcast_dropped", "Messages that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
 		{"veto_broadcast_received", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
 		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},

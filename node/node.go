@@ -49,6 +49,7 @@ type Node struct {
 	metrics *metrics
 
 	store     *store.Store
+	outbox    *store.Outbox
 	view      *replication.View
 	validator *validate.Validator
 	peers     *peer.Mux
@@ -135,6 +136,11 @@ func (n *Node) openStore(context.Context) error {
 		return err
 	}
 	n.opened(n.store.Close)
+	n.outbox, err = store.OpenOutbox(filepath.Join(n.config.DataDir, "outbox"), rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
+	if err != nil {
+		return err
+	}
+	n.opened(n.outbox.Close)
 	keys := keyset.NewHolder()
 	x := index.New(func(issuers []record.Issuer, signing []record.SigningKeys) {
 		keys.Swap(issuers, signing)
@@ -292,7 +298,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		WhileLeading: []func(context.Context){n.refreshKeys}, WantKeys: n.wanted.add,
 		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,
 	}, replication.Parts{
-		Store: n.store, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,
+		Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,
 	})
 	if err != nil {
 		return err

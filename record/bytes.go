@@ -51,7 +51,8 @@ const (
 	TableConsumerKey Table = 'o' // consumer id, 0, key id -> nothing
 	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
-	TableAudit       Table = 'a' // revision -> Audit
+	TableAudit       Table = 'a' // revision, number -> Audit
+	TableOutboxes    Table = 'b' // outbox id -> Delivered
 )
 
 // Key returns the store key of the parts in the table.
@@ -89,6 +90,11 @@ func (r Revision) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uin
 // in it, so that revocations are only ever added: none overwrites another.
 func RevocationKey(b Bucket, d Digest, cutoff int64) []byte {
 	return TableRevocations.Key(b.Bytes(), d[:], binary.BigEndian.AppendUint64(nil, uint64(cutoff)))
+}
+
+// AuditKey is the store key of an entry of the audit trail.
+func AuditKey(r Revision, number uint16) []byte {
+	return TableAudit.Key(r.Bytes(), binary.BigEndian.AppendUint16(nil, number))
 }
 
 // ParseRevocationKey is the reverse of RevocationKey.

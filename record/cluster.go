@@ -2,6 +2,29 @@ package record
 
 import "time"
 
+// Revision is the Raft index at which something became true. It is the cluster's only
+// clock for order: of two revisions, the greater is the later. Zero is before everything.
+type Revision uint64
+
+// Freshness says how far a node's state reaches.
+type Freshness struct {
+	// Revision is the last one that the node's index holds entirely.
+	Revision Revision
+	// AsOf is the time as of which the state is known to be complete: nothing that was
+	// committed before it is missing. Zero when the node cannot tell.
+	AsOf time.Time
+	// Ready is false until the node has caught up with the commit index that the leader
+	// reported after this node's start (P10). Nothing may be allowed before.
+	Ready bool
+}
+
+// Age is how old the as-of time is by the clock on the wall or by the one that runs in this
+// process, whichever says more: the one can be set back, the other stands still while the
+// machine sleeps.
+func (f Freshness) Age(now time.Time) time.Duration {
+	return max(now.Sub(f.AsOf), now.Round(0).Sub(f.AsOf.Round(0)))
+}
+
 // NodeRole is a node's part in Raft.
 type NodeRole string
 
@@ -33,23 +56,36 @@ type ClusterStatus struct {
 	Nodes    []NodeStatus `json:"nodes"`
 }
 
+// The states of a receipt.
+const (
+	// StateCommitted is that of a revocation that the log has.
+	StateCommitted = "committed"
+	// StatePending is that of one that a node has taken, and proposes until the log has it.
+	StatePending = "pending"
+)
+
 // Receipt is the answer to a revocation: its revision, and where it is enforced by now.
 type Receipt struct {
-	ID       string   `json:"id"`
-	Revision Revision `json:"revision"`
-	// State is committed.
+	ID string `json:"id"`
+	// Revision is zero while it is pending.
+	Revision Revision `json:"revision,omitempty"`
+	// State is committed or pending.
 	State string `json:"state"`
 	// KeptUntil is zero when it is kept until someone lifts it.
 	KeptUntil time.Time `json:"kept_until,omitzero"`
 	// EnforcedOn names the nodes that said that their index holds it, and no others.
 	EnforcedOn []string `json:"enforced_on"`
 	PendingOn  []string `json:"pending_on"`
+	// DurableOn names, while it is pending, the node that keeps it on disk until the log has it.
+	DurableOn []string `json:"durable_on,omitempty"`
 }
 
 // Audit is what the audit trail keeps of one command. It never holds a secret.
 type Audit struct {
-	Revision Revision  `json:"revision" cbor:"1,keyasint"`
-	At       time.Time `json:"at" cbor:"2,keyasint"`
+	Revision Revision `json:"revision" cbor:"1,keyasint"`
+	// Number tells apart what was done at one revision.
+	Number uint16    `json:"number,omitempty" cbor:"7,keyasint,omitempty"`
+	At     time.Time `json:"at" cbor:"2,keyasint"`
 	// By is the id of the API key that asked, or empty for the cluster itself.
 	By string `json:"by,omitempty" cbor:"3,keyasint,omitempty"`
 	// Action is the kind of the command.
@@ -66,13 +102,18 @@ type Remembered struct {
 	Result Result   `cbor:"2,keyasint"`
 }
 
-// Notice is an early word of a revocation, sent ahead of the log. It only adds a denial.
+// Notice is an early word of revocations, sent ahead of the log. It only adds denials. It comes
+// from a committed entry, or from an outbox that proposes them until they are committed (P1).
 type Notice struct {
 	// Cluster is the id of the cluster that it is about; others ignore it.
 	Cluster string `cbor:"1,keyasint"`
-	// Revision of the committed entry that it comes from (P1).
-	Revision    Revision     `cbor:"2,keyasint"`
+	// Revision of the committed entry; zero if it comes from an outbox.
+	Revision    Revision     `cbor:"2,keyasint,omitempty"`
 	Revocations []Revocation `cbor:"3,keyasint"`
+	// Outbox and First say which items of the outbox they are, and Node whose it is.
+	Outbox OutboxID `cbor:"4,keyasint,omitempty"`
+	First  uint64   `cbor:"5,keyasint,omitempty"`
+	Node   string   `cbor:"6,keyasint,omitempty"`
 }
 
 // Beacon is the leader's word on how far the log reaches. The leader sends one only after a

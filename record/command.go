@@ -30,6 +30,7 @@ const (
 	KindRevoke         Kind = 10
 	KindLift           Kind = 11
 	KindExpire         Kind = 12
+	KindDeliver        Kind = 13
 )
 
 var kindNames = [...]string{
@@ -37,7 +38,7 @@ var kindNames = [...]string{
 	KindPutSigningKeys: "put_signing_keys", KindPutConsumer: "put_consumer",
 	KindDeleteConsumer: "delete_consumer", KindCreateKey: "create_key",
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
-	KindLift: "lift", KindExpire: "expire",
+	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -135,6 +136,7 @@ func (DeleteKey) Kind() Kind      { return KindDeleteKey }
 func (Revoke) Kind() Kind         { return KindRevoke }
 func (Lift) Kind() Kind           { return KindLift }
 func (Expire) Kind() Kind         { return KindExpire }
+func (Deliver) Kind() Kind        { return KindDeliver }
 
 // Request identifies the request that a command came from, so that it is done once.
 type Request struct {
@@ -166,6 +168,10 @@ type Result struct {
 	Repeated bool `cbor:"3,keyasint,omitempty"`
 	// Rejection, if not nil, says why nothing was changed.
 	Rejection *Rejection `cbor:"4,keyasint,omitempty"`
+	// Before is the number of the last item of the outbox that had been delivered before, and
+	// Refused those now that were not done; of a Deliver.
+	Before  uint64    `cbor:"5,keyasint,omitempty"`
+	Refused []Refusal `cbor:"6,keyasint,omitempty"`
 }
 
 // A command's header: format, flags, kind. The rest is the envelope in CBOR.
@@ -292,6 +298,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[Lift](b)
 	case KindExpire:
 		return decodeAs[Expire](b)
+	case KindDeliver:
+		return decodeAs[Deliver](b)
 	}
 	return nil, &UnknownCommandError{Format: commandFormat, Kind: kind}
 }
@@ -300,4 +308,26 @@ func decodeAs[T Body](b []byte) (Body, error) {
 	var v T
 	err := Decode(b, &v)
 	return v, err
+}
+
+// Record is one of the records that the cluster agrees on.
+type Record interface{ record() }
+
+func (*Issuer) record()      {}
+func (*SigningKeys) record() {}
+func (*Consumer) record()    {}
+func (*APIKey) record()      {}
+func (*Revocation) record()  {}
+func (*Expiry) record()      {}
+func (*Delivered) record()   {}
+
+// Expiry stands for all revocations kept in buckets below Before. As a change it is always
+// Gone.
+type Expiry struct{ Before Bucket }
+
+// Change is one record that an applied command wrote or took away. A Gone change holds the
+// record as it was, or, for a lifted revocation, one of those that are gone.
+type Change struct {
+	Record Record
+	Gone   bool
 }

@@ -22,6 +22,9 @@ type applier struct {
 	view    *View
 	// announce is given what each committed command changed, after it is in force here.
 	announce func(changes []record.Change, feeds feeds, r record.Revision)
+	// delivered is called when entries that an outbox brought were applied, and restored when
+	// the node was given a state that has them. They must not block.
+	delivered, restored func(record.Delivered, record.Revision)
 	// founded is called when the cluster is founded or is known to be. It must not block.
 	founded func()
 }
@@ -138,6 +141,11 @@ func (a *applier) show(done []applied, last record.Revision) error {
 		if d.found != nil {
 			a.founded()
 		}
+		for _, c := range d.changes {
+			if from, ok := c.Record.(*record.Delivered); ok {
+				a.delivered(*from, d.revision)
+			}
+		}
 		a.announce(d.changes, d.before, d.revision)
 	}
 	a.index.Apply(nil, last)
@@ -156,8 +164,18 @@ func (a *applier) Restore(r io.Reader) error {
 	if _, err := a.store.Restore(r); err != nil {
 		return err
 	}
-	return a.load()
+	if err := a.load(); err != nil {
+		return err
+	}
+	outboxes, err := list[record.Delivered](a.store, record.TableOutboxes, "", maxOutboxes, nil)
+	for _, d := range outboxes {
+		a.restored(d, record.Revision(a.store.Applied().Index))
+	}
+	return err
 }
+
+// maxOutboxes is more than the data directories that a cluster ever had.
+const maxOutboxes = 1 << 20
 
 // load builds the index from the store.
 func (a *applier) load() error {
@@ -181,7 +199,7 @@ func (a *applier) changes() iter.Seq2[record.Change, error] {
 	return func(yield func(record.Change, error) bool) {
 		for _, t := range []record.Table{
 			record.TableIssuers, record.TableSigningKeys, record.TableConsumers,
-			record.TableKeys, record.TableRevocations,
+			record.TableKeys, record.TableOutboxes, record.TableRevocations,
 		} {
 			more := true
 			err := a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
@@ -210,6 +228,8 @@ func decodeRecord(t record.Table, value []byte) (record.Record, error) {
 		r = new(record.Consumer)
 	case record.TableKeys:
 		r = new(record.APIKey)
+	case record.TableOutboxes:
+		r = new(record.Delivered)
 	case record.TableRevocations:
 		r = new(record.Revocation)
 	default:

@@ -40,7 +40,7 @@ func newParts(t *testing.T) *parts {
 		if len(c) > 0 {
 			p.announced = append(p.announced, r)
 		}
-	}, founded: func() {}}
+	}, founded: func() {}, delivered: func(record.Delivered, record.Revision) {}, restored: func(record.Delivered, record.Revision) {}}
 	return p
 }
 
@@ -136,7 +136,7 @@ func TestAppliedEntriesAreSkipped(t *testing.T) {
 	before := p.store.Applied()
 	p.must(t, batch...) // as after a restart
 	after := p.store.Applied()
-	trail, err := p.view.Audit(0, 10)
+	trail, err := p.view.Audit(record.Audit{}, 10)
 	if err != nil || len(trail) != 2 || after.Index != before.Index || len(p.announced) != 2 {
 		t.Errorf("%+v %v, applied %d then %d, announced %v", trail, err, before.Index, after.Index, p.announced)
 	}
@@ -154,7 +154,7 @@ func TestReadersSeeRecordsBeforeTheRevision(t *testing.T) {
 		err := p.index.Await(t.Context(), 2)
 		_, revoked := p.view.Revoked(revokedKey, 0)
 		r, ok, readErr := p.view.Revocation(p.view.Digest(revokedKey))
-		seen <- err == nil && revoked && ok && readErr == nil && r.Revision == 2
+		seen <- err == nil && revoked && ok && readErr == nil && r.Accepted.Revision == 2
 	}()
 	p.must(t, revokeKey(t, 2))
 	if !<-seen {

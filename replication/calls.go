@@ -37,9 +37,12 @@ type nodeState struct {
 	ContactMillis int64           `cbor:"12,keyasint"` // since it heard of the leader; negative for never
 }
 
+// awaitCall asks to wait for a revision, or for an item of an outbox.
 type awaitCall struct {
-	Revision record.Revision `cbor:"1,keyasint"`
+	Revision record.Revision `cbor:"1,keyasint,omitempty"`
 	Millis   int64           `cbor:"2,keyasint"`
+	Outbox   record.OutboxID `cbor:"3,keyasint,omitempty"`
+	Number   uint64          `cbor:"4,keyasint,omitempty"`
 }
 
 // leaderClaim is the question whether a voter takes a node for the leader of a term; the
@@ -105,16 +108,26 @@ func call[In, Out any](ctx context.Context, p *peer.Mux, addr, id, path string, 
 	return out, record.Decode(reply, &out)
 }
 
-// answerAwait blocks until the revision is in force here or the time is up, and says how far
-// this node is.
-func (r *Replica) answerAwait(ctx context.Context, in awaitCall) (record.Revision, error) {
+// answerAwait blocks until what is asked for is in force here, or the time is up, and says
+// whether it is.
+func (r *Replica) answerAwait(ctx context.Context, in awaitCall) (bool, error) {
 	limit := min(time.Duration(max(in.Millis, 0))*time.Millisecond, longestAwait)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := r.index.Await(ctx, in.Revision); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return 0, err
+	err := r.inForce(ctx, record.Accepted{Revision: in.Revision, Outbox: in.Outbox, Number: in.Number})
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return false, err
 	}
-	return r.index.Revision(), nil
+	return err == nil, nil
+}
+
+// inForce blocks until what was accepted is in force here; otherwise it returns the context's
+// error.
+func (r *Replica) inForce(ctx context.Context, a record.Accepted) error {
+	if a.Number > 0 {
+		return r.index.AwaitTaken(ctx, a.Outbox, a.Number)
+	}
+	return r.index.Await(ctx, a.Revision)
 }
 
 // answerConfirm is true only while this voter knows of no later term and no other leader.

@@ -15,6 +15,7 @@ import (
 // Parts are what a Replica is made of. The Replica closes none of them.
 type Parts struct {
 	Store     *store.Store
+	Outbox    *store.Outbox
 	View      *View
 	Peers     *peer.Mux
 	Roster    *roster.Roster

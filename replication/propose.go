@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	defaultProposeLimit = 10 * time.Second
+	defaultProposeLimit = 5 * time.Second
 	pauseBetweenTries   = 50 * time.Millisecond
 	localWait           = 2 * time.Second
 	retryAfter          = time.Second
@@ -68,10 +68,10 @@ func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.
 	}
 }
 
-// repeatable tells whether a command that is in the log twice is done once: by its key, or because
-// revocations are a set.
+// repeatable tells whether a command that is in the log twice is done once: by its key, by its
+// numbers, or because revocations are a set.
 func repeatable(c record.Command) bool {
-	return c.Request.Key != "" || c.Body.Kind() == record.KindRevoke
+	return c.Request.Key != "" || c.Body.Kind() == record.KindRevoke || c.Body.Kind() == record.KindDeliver
 }
 
 func (r *Replica) tryOnce(ctx context.Context, c record.Command) (record.Result, error) {

@@ -9,6 +9,7 @@ import (
 	"veto/replication/broadcast"
 	"veto/replication/consensus"
 	"veto/replication/index"
+	"veto/replication/outbox"
 	"veto/replication/peer"
 	"veto/replication/roster"
 )
@@ -23,6 +24,9 @@ type Replica struct {
 	roster    *roster.Roster
 	broadcast *broadcast.Broadcast
 	applier   *applier
+	outbox    *outbox.Outbox
+	outboxID  record.OutboxID
+	opened    chan struct{} // closed when consensus is open
 	// consensus is nil until it is open: it calls back before it has returned.
 	consensus    atomic.Pointer[consensus.Node]
 	clocksDiffer atomic.Bool
@@ -38,12 +42,17 @@ func (r *Replica) node() *consensus.Node { return r.consensus.Load() }
 func Open(c Config, p Parts) (*Replica, error) {
 	r := &Replica{
 		config: c, index: p.View.index, horizon: p.View.horizon, view: p.View,
-		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast,
+		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast, opened: make(chan struct{}),
 	}
 	r.applier = &applier{
 		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: c.Founded,
+		delivered: func(d record.Delivered, rev record.Revision) { r.outbox.Delivered(d, rev) },
+		restored:  func(d record.Delivered, rev record.Revision) { r.outbox.Restored(d, rev) },
 	}
 	if err := r.applier.load(); err != nil {
+		return nil, err
+	}
+	if err := r.openOutbox(p.Outbox); err != nil {
 		return nil, err
 	}
 	n, err := consensus.Open(consensus.Config{
@@ -51,9 +60,11 @@ func Open(c Config, p Parts) (*Replica, error) {
 		Resolve: r.addressOf, Failed: c.Failed, Log: c.Log,
 	})
 	if err != nil {
+		r.outbox.Close()
 		return nil, err
 	}
 	r.consensus.Store(n)
+	close(r.opened)
 	r.serve()
 	p.Peers.Serve()
 	ctx, stop := context.WithCancel(context.Background())
@@ -99,12 +110,15 @@ func (r *Replica) announce(changes []record.Change, before feeds, rev record.Rev
 		return
 	}
 	var revoked []record.Revocation
+	told := false // ahead of the log, by who took them
 	for _, c := range changes {
 		switch item := c.Record.(type) {
 		case *record.Revocation:
 			if !c.Gone {
 				revoked = append(revoked, *item)
 			}
+		case *record.Delivered:
+			told = true
 		case *record.APIKey:
 			r.broadcast.Key(keyAction(c, item, rev), *item, before.Key)
 		}
@@ -112,7 +126,9 @@ func (r *Replica) announce(changes []record.Change, before feeds, rev record.Rev
 	if len(revoked) == 0 {
 		return
 	}
-	r.broadcast.Notice(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
+	if !told {
+		r.broadcast.Notice(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
+	}
 	for _, one := range revoked {
 		r.broadcast.Revoked(r.view.RevocationID(one.Name), one, before.Revoked)
 	}
@@ -147,6 +163,7 @@ func (r *Replica) Close() error {
 		r.config.Log.Warn("the leadership could not be handed over; the others will elect a leader", "error", handed)
 	}
 	r.stop()
+	r.outbox.Close()
 	r.wg.Wait()
 	return r.node().Close()
 }

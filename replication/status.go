@@ -13,14 +13,19 @@ import (
 
 const statusLimit = time.Second
 
-// EnforcedOn names the nodes on which the revision is in force, and those that have not said
-// so. With all, it asks the other nodes and waits for them until the context ends; without,
+// EnforcedOn names the nodes on which what was accepted is in force, and those that have not
+// said so. With all, it asks the other nodes and waits for them until the context ends; without,
 // it answers for this node alone and does not block.
-func (r *Replica) EnforcedOn(ctx context.Context, rev record.Revision, all bool) (on, pending []string) {
+func (r *Replica) EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string) {
 	servers, _ := r.node().Servers()
 	reached := r.ask(servers, func(s consensus.Server, addr string) bool {
 		if s.ID == r.config.ID {
-			return r.index.Revision() >= rev
+			if !all {
+				ended, cancel := context.WithCancel(ctx)
+				cancel()
+				return r.inForce(ended, a) == nil
+			}
+			return r.inForce(ctx, a) == nil
 		}
 		if !all {
 			return false
@@ -29,9 +34,9 @@ func (r *Replica) EnforcedOn(ctx context.Context, rev record.Revision, all bool)
 		if deadline, ok := ctx.Deadline(); ok {
 			limit = time.Until(deadline)
 		}
-		got, err := call[awaitCall, record.Revision](ctx, r.peers, addr, s.ID, pathAwait,
-			awaitCall{Revision: rev, Millis: limit.Milliseconds()})
-		return err == nil && got >= rev
+		got, err := call[awaitCall, bool](ctx, r.peers, addr, s.ID, pathAwait,
+			awaitCall{Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds()})
+		return err == nil && got
 	})
 	on, pending = []string{}, []string{}
 	for i, s := range servers {

@@ -143,21 +143,24 @@ func (v *View) Keys(consumer, afterID string, limit int) ([]record.APIKey, error
 	return list(v.store, record.TableKeys, afterID, limit, keep)
 }
 
-// Audit lists the audit trail above a revision, in its order.
-func (v *View) Audit(above record.Revision, limit int) ([]record.Audit, error) {
-	return list[record.Audit](v.store, record.TableAudit, string(above.Bytes()), limit, nil)
+// Audit lists the audit trail behind an entry, in its order.
+func (v *View) Audit(after record.Audit, limit int) ([]record.Audit, error) {
+	key := record.AuditKey(after.Revision, after.Number)
+	return list[record.Audit](v.store, record.TableAudit, string(key[1:]), limit, nil)
 }
 
 // Revocation finds what is in force of the name with the digest.
-func (v *View) Revocation(d record.Digest) (record.Revocation, bool, error) {
+func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	hit, ok := v.index.Revoked(d, record.NoIssuedAt)
 	if !ok {
-		return record.Revocation{}, false, nil
+		return record.Standing{}, false, nil
 	}
 	if hit.Notice != nil {
-		return *hit.Notice, true, nil
+		s := record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}
+		return s, true, nil
 	}
-	return v.stored(hit.Bucket, d, record.NoIssuedAt)
+	r, ok, err := v.stored(hit.Bucket, d, record.NoIssuedAt)
+	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err
 }
 
 // Revocations lists revocations by the time until which they are kept. Next is the cursor of

@@ -48,6 +48,10 @@ func newRevoke(r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if receipt.State == record.StatePending {
+				return out.fields(receipt, "id", receipt.ID, "state", receipt.State, "durable on", words(receipt.DurableOn),
+					"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
+			}
 			kept := moment(receipt.KeptUntil)
 			if kept == "" {
 				kept = "until it is lifted"

@@ -71,16 +71,20 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 		return fmt.Errorf("index: the state to load ends at revision %d, below %d, which readers have seen", rev, now)
 	}
 	t := newTables(x.used, cluster, key)
+	var delivered []record.Change
 	for c, err := range changes {
 		if err != nil {
 			return err
+		}
+		if _, ok := c.Record.(*record.Delivered); ok {
+			delivered = append(delivered, c)
 		}
 		t.apply(c)
 	}
 	t.publish()
 	x.tables.Store(t)
 	x.tell(t)
-	x.raise(rev)
+	x.pass(delivered, rev)
 	return nil
 }
 
@@ -95,7 +99,7 @@ func (x *Index) Apply(changes []record.Change, rev record.Revision) {
 		t.publish()
 		x.tell(t)
 	}
-	x.raise(rev)
+	x.pass(changes, rev)
 }
 
 func (x *Index) tell(t *tables) {
@@ -103,10 +107,16 @@ func (x *Index) tell(t *tables) {
 	x.onIssuers(now.issuers, now.keys)
 }
 
-func (x *Index) raise(rev record.Revision) {
+// pass raises the revision and drops from the overlay what the tables hold now.
+func (x *Index) pass(changes []record.Change, rev record.Revision) {
 	if rev > x.Revision() {
 		x.revision.raise(rev)
-		x.overlay.pass(rev)
+		x.overlay.pass(source{}, uint64(rev))
+	}
+	for _, c := range changes {
+		if d, ok := c.Record.(*record.Delivered); ok {
+			x.overlay.pass(d.Outbox, d.Through)
+		}
 	}
 }
 
@@ -161,22 +171,6 @@ func (t *tables) publish() {
 	t.trusted.Store(now)
 }
 
-// Notice takes an early word. It is ignored if it is of another cluster or not well formed.
-// It may be called from anywhere.
-func (x *Index) Notice(n record.Notice) {
-	t := x.tables.Load()
-	if n.Cluster == "" || n.Cluster != t.cluster || len(n.Revocations) > record.MaxRevocations {
-		return
-	}
-	for i := range n.Revocations {
-		if n.Revocations[i].Check() == nil {
-			d := t.key.Digest(n.Revocations[i].Name)
-			use(x.used, d)
-			x.overlay.add(d, n.Revocations[i], n.Revision)
-		}
-	}
-}
-
 // use notes that there is a revocation of the digest's class, before it can be found.
 func use(used *atomic.Uint32, d record.Digest) {
 	if !record.ClassSet(used.Load()).Has(d.Class()) {
@@ -193,17 +187,21 @@ func (x *Index) Combinations() record.ClassSet {
 type Hit struct {
 	// Bucket in which the store keeps it.
 	Bucket record.Bucket
-	// Notice is the revocation itself while only a notice told of it; it is shared.
+	// Notice is the revocation itself while only a notice told of it; it is shared. Node is
+	// whose outbox it is in, and Taken where; empty if the log has it.
 	Notice *record.Revocation
+	Node   string
+	Taken  record.Accepted
 }
 
-// Revoked looks up whether something with the digest, issued at the given second, is denied.
+// Revoked looks up whether something with the digest, issued at the given second, is denied. The
+// overlay comes first: what it drops is in the tables before, so nothing is missed in between.
 func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
+	if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
+		return e.hit(), true
+	}
 	if cutoff, bucket, ok := x.tables.Load().revocations.find(d); ok && issuedAt <= cutoff {
 		return Hit{Bucket: bucket}, true
-	}
-	if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
-		return Hit{Notice: e.revocation}, true
 	}
 	return Hit{}, false
 }

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -9,71 +11,195 @@ import (
 	"veto/record"
 )
 
-// MaxNotices bounds the revocations in the overlay.
+// MaxNotices bounds the revocations in the overlay that other nodes told of.
 const MaxNotices = 65536
 
 // overlay holds what notices told before the log does.
 type overlay struct {
-	count   atomic.Int64 // of early; readers look no further while it is zero
-	early   *xsync.Map[record.Digest, early]
+	count   atomic.Int64 // of hints; readers look no further while it is zero
+	early   *xsync.Map[record.Digest, []hint]
 	dropped atomic.Uint64
 
 	mu      sync.Mutex // held by all who change it
-	applied record.Revision
+	sources map[source]*told
+	waiters map[chan struct{}]position
 }
 
-type early struct {
+// source is where hints come from: an outbox, or, if it is zero, the log.
+type source = record.OutboxID
+
+// position is where in its source a hint stands: the number of the item in an outbox, or, in the
+// log, the revision and the name's digest.
+type position struct {
+	source source
+	number uint64
+	digest record.Digest
+}
+
+// told is what is known of one source.
+type told struct {
+	passed uint64 // the log has everything up to this number
+	hints  map[position]record.Digest
+}
+
+// hint is one early revocation. The hints of a digest are never changed, but replaced; the one
+// with the greatest cut-off comes first.
+type hint struct {
+	position
 	cutoff     int64
-	until      record.Revision // dropped once the log has passed it
 	revocation *record.Revocation
+	node       string // whose outbox it is from
 }
 
-func newOverlay() *overlay { return &overlay{early: xsync.NewMap[record.Digest, early]()} }
-
-func (o *overlay) find(d record.Digest) (early, bool) {
-	if o.count.Load() == 0 {
-		return early{}, false
+func (h *hint) hit() Hit {
+	if h.source == (source{}) {
+		return Hit{Notice: h.revocation}
 	}
-	return o.early.Load(d)
+	return Hit{Notice: h.revocation, Node: h.node, Taken: record.Accepted{Outbox: h.source, Number: h.number}}
 }
 
-// add takes one revocation of a notice, unless the log has passed it or there is no room.
-func (o *overlay) add(d record.Digest, r record.Revocation, rev record.Revision) {
+func newOverlay() *overlay {
+	return &overlay{
+		early: xsync.NewMap[record.Digest, []hint](), sources: map[source]*told{}, waiters: map[chan struct{}]position{},
+	}
+}
+
+// find gives the hint that denies most.
+func (o *overlay) find(d record.Digest) (hint, bool) {
+	if o.count.Load() == 0 {
+		return hint{}, false
+	}
+	all, ok := o.early.Load(d)
+	if !ok {
+		return hint{}, false
+	}
+	return all[0], true
+}
+
+func (o *overlay) of(s source) *told {
+	t, ok := o.sources[s]
+	if !ok {
+		t = &told{hints: map[position]record.Digest{}}
+		o.sources[s] = t
+	}
+	return t
+}
+
+// add takes one hint, unless the log has passed it, it is here, or there is no room. There
+// always is for what this node itself has taken: its outbox is bounded.
+func (o *overlay) add(d record.Digest, h hint, own bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if rev <= o.applied {
+	t := o.of(h.source)
+	if _, here := t.hints[h.position]; here || h.number <= t.passed {
 		return
 	}
-	e := early{cutoff: r.Cutoff(), until: rev, revocation: &r}
-	if old, ok := o.early.Load(d); ok {
-		e.until = max(e.until, old.until)
-		if old.cutoff > e.cutoff {
-			e.cutoff, e.revocation = old.cutoff, old.revocation
-		}
-		o.early.Store(d, e)
-		return
-	}
-	if o.count.Load() >= MaxNotices {
+	if !own && o.count.Load() >= MaxNotices {
 		o.dropped.Add(1)
 		return
 	}
-	o.early.Store(d, e)
+	t.hints[h.position] = d
+	old, _ := o.early.Load(d)
+	all := append(slices.Clone(old), h)
+	slices.SortStableFunc(all, func(a, b hint) int { return int(min(max(b.cutoff-a.cutoff, -1), 1)) })
+	o.early.Store(d, all)
 	o.count.Add(1)
+	o.wake(func(p position) bool { return p == h.position })
 }
 
-// pass drops what the log has brought.
-func (o *overlay) pass(rev record.Revision) {
+// pass drops what the log has brought of the source.
+func (o *overlay) pass(s source, through uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.applied = max(o.applied, rev)
-	if o.count.Load() == 0 {
+	t := o.of(s)
+	if through <= t.passed {
 		return
 	}
-	o.early.Range(func(d record.Digest, e early) bool {
-		if e.until <= o.applied {
-			o.early.Delete(d)
-			o.count.Add(-1)
+	t.passed = through
+	for p, d := range t.hints {
+		if p.number <= through {
+			delete(t.hints, p)
+			o.drop(d, p)
 		}
-		return true
-	})
+	}
+	o.wake(func(p position) bool { return p.source == s && p.number <= through })
+}
+
+// drop takes one hint away; called with the lock held.
+func (o *overlay) drop(d record.Digest, p position) {
+	old, _ := o.early.Load(d)
+	all := slices.DeleteFunc(slices.Clone(old), func(h hint) bool { return h.position == p })
+	if len(all) == 0 {
+		o.early.Delete(d)
+	} else {
+		o.early.Store(d, all)
+	}
+	o.count.Add(-1)
+}
+
+// wake ends the waits for places that are in force now; called with the lock held.
+func (o *overlay) wake(now func(position) bool) {
+	for c, p := range o.waiters {
+		if now(p) {
+			close(c)
+			delete(o.waiters, c)
+		}
+	}
+}
+
+// await blocks until what stands at the position is in force here, early or by the log; otherwise
+// it returns the context's error.
+func (o *overlay) await(ctx context.Context, p position) error {
+	o.mu.Lock()
+	t := o.of(p.source)
+	if _, here := t.hints[p]; here || p.number <= t.passed {
+		o.mu.Unlock()
+		return nil
+	}
+	c := make(chan struct{})
+	o.waiters[c] = p
+	o.mu.Unlock()
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.waiters, c)
+		return ctx.Err()
+	}
+}
+
+// Notice takes an early word. It is ignored if it is of another cluster or not well formed. It
+// may be called from anywhere.
+func (x *Index) Notice(n record.Notice) { x.notice(n, false) }
+
+// Taken is Notice for what this node itself has taken: it is enforced here whatever else is in
+// the overlay.
+func (x *Index) Taken(n record.Notice) { x.notice(n, true) }
+
+func (x *Index) notice(n record.Notice, own bool) {
+	t := x.tables.Load()
+	if n.Cluster == "" || n.Cluster != t.cluster || len(n.Revocations) > record.MaxRevocations {
+		return
+	}
+	for i := range n.Revocations {
+		r := &n.Revocations[i]
+		if r.Check() != nil {
+			continue
+		}
+		d := t.key.Digest(r.Name)
+		h := hint{position: position{number: uint64(n.Revision), digest: d}, cutoff: r.Cutoff(), revocation: r}
+		if n.Outbox != (record.OutboxID{}) {
+			h.position, h.node = position{source: n.Outbox, number: n.First + uint64(i)}, n.Node
+		}
+		use(x.used, d)
+		x.overlay.add(d, h, own)
+	}
+}
+
+// AwaitTaken blocks until an item of an outbox is in force here, early or by the log; otherwise
+// it returns the context's error.
+func (x *Index) AwaitTaken(ctx context.Context, outbox record.OutboxID, number uint64) error {
+	return x.overlay.await(ctx, position{source: outbox, number: number})
 }

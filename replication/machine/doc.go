@@ -17,6 +17,9 @@
 //	     TestRefusedCommandChangesNothing
 //	M2   A request that was done is not done again.
 //	     TestRepeatedRequest
+//	M4  What an outbox brings is done once, however often it is proposed, and one item that is
+//	    refused keeps none of the others back.
+//	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -208,13 +208,17 @@ func sameKeys(a, b []record.SigningKey) bool {
 	})
 }
 
-// issuerOf finds the trusted issuer with the iss.
+// issuerOf finds the issuer with the iss: one that is trusted, or that was. The latter may be
+// trusted again, and a revocation may have been on its way to here when the trust ended.
 func (x *change) issuerOf(iss string) (record.Issuer, error) {
 	id, ok, err := x.state.Get(issKey(iss))
 	if err != nil {
 		return record.Issuer{}, err
 	}
 	if !ok {
+		if former, ok, err := get[record.Issuer](x.state, formerKey(iss)); ok || err != nil {
+			return former, err
+		}
 		return record.Issuer{}, record.NotFound("no trusted issuer has the iss %q; `veto issuers list` shows those there are", iss)
 	}
 	i, _, err := get[record.Issuer](x.state, issuerKey(string(id)))

@@ -39,6 +39,10 @@ type change struct {
 	ref      string   // id of the record that the command is about
 	taken    []string // ids of API keys that the command itself revokes
 	refs     []string // of all records that it changed, for the audit trail
+	audits   uint16   // entries of the audit trail so far
+	// through is how far the outbox of a Deliver had come before, refused what is not done of it.
+	through uint64
+	refused []record.Refusal
 }
 
 const maxAuditRefs = 10
@@ -62,7 +66,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if err := x.do(c.Body); err != nil {
 		return refused(result, err)
 	}
-	result.Ref = x.ref
+	result.Ref, result.Before, result.Refused = x.ref, x.through, x.refused
 	if len(x.changes) == 0 {
 		return result, nil, nil
 	}
@@ -108,6 +112,8 @@ func (x *change) do(body record.Body) error {
 		return x.lift(b)
 	case record.Expire:
 		return x.expire(b)
+	case record.Deliver:
+		return x.deliver(b)
 	}
 	return fmt.Errorf("command %s is decoded but not applied by this version", body.Kind())
 }
@@ -149,12 +155,18 @@ func (x *change) changed(r record.Record, gone bool, id string) {
 	}
 }
 
+// audit writes an entry of what was changed since the last, if anything was.
 func (x *change) audit(c record.Command) error {
-	a := record.Audit{Revision: x.revision, At: x.stamp, By: c.By, Action: c.Body.Kind().String(), Refs: x.refs}
+	if len(x.refs) == 0 {
+		return nil
+	}
+	a := record.Audit{Revision: x.revision, Number: x.audits, At: x.stamp, By: c.By, Action: c.Body.Kind().String(), Refs: x.refs}
 	if lift, ok := c.Body.(record.Lift); ok {
 		a.Reason = lift.Reason
 	}
-	return put(x.state, record.TableAudit.Key(x.revision.Bytes()), a)
+	key := record.AuditKey(x.revision, x.audits)
+	x.audits, x.refs = x.audits+1, nil
+	return put(x.state, key, a)
 }
 
 func get[T any](s Reader, key []byte) (T, bool, error) {

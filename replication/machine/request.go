@@ -18,7 +18,7 @@ func requestKey(c record.Command, dayOf time.Time) []byte {
 }
 
 // recall finds what came of the request when it was done before.
-func recall(s State, c record.Command) (record.Result, bool, error) {
+func recall(s Reader, c record.Command) (record.Result, bool, error) {
 	if c.Request.Key == "" {
 		return record.Result{}, false, nil
 	}

@@ -77,22 +77,34 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 	})
 }
 
-// propose sends a command in the name of who asks. What was asked for is summed up, so that
-// the same Idempotency-Key for something else is noticed.
+// propose sends a command in the name of who asks.
 func (x *control) propose(ctx context.Context, key string, asked any, body record.Body) (record.Result, error) {
-	if len(key) > maxIdempotencyKey {
-		return record.Result{}, record.Invalid("Idempotency-Key: at most %d bytes", maxIdempotencyKey)
+	request, err := requestOf(key, asked, body.Kind())
+	if err != nil {
+		return record.Result{}, err
 	}
+	return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), Request: request, Body: body})
+}
+
+func operatorID(ctx context.Context) string {
 	by, _ := ctx.Value(operatorInContext{}).(string)
-	c := record.Command{By: by, Body: body}
-	if key != "" {
-		what, err := json.Marshal(asked)
-		if err != nil {
-			return record.Result{}, err
-		}
-		c.Request = record.Request{Key: key, Sum: sha256.Sum256(append([]byte(body.Kind().String()+"\n"), what...))}
+	return by
+}
+
+// requestOf sums up what was asked for, so that the same Idempotency-Key for something else is
+// noticed.
+func requestOf(key string, asked any, kind record.Kind) (record.Request, error) {
+	if len(key) > maxIdempotencyKey {
+		return record.Request{}, record.Invalid("Idempotency-Key: at most %d bytes", maxIdempotencyKey)
 	}
-	return x.Proposer.Propose(ctx, c)
+	if key == "" {
+		return record.Request{}, nil
+	}
+	what, err := json.Marshal(asked)
+	if err != nil {
+		return record.Request{}, err
+	}
+	return record.Request{Key: key, Sum: sha256.Sum256(append([]byte(kind.String()+"\n"), what...))}, nil
 }
 
 // maxIdempotencyKey is in bytes. A longer one could not be read back from the log (L5).

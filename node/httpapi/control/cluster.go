@@ -2,9 +2,9 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -44,15 +44,14 @@ func (x *control) getCluster(ctx context.Context, _ *struct{}) (*clusterAnswer, 
 }
 
 func (x *control) listAudit(_ context.Context, in *Page) (*list[record.Audit], error) {
-	var above uint64
+	var after record.Audit
 	if in.Cursor != "" {
-		var err error
-		if above, err = strconv.ParseUint(in.Cursor, 10, 64); err != nil {
+		if n, err := fmt.Sscanf(in.Cursor, "%d.%d", &after.Revision, &after.Number); n != 2 || err != nil {
 			return nil, record.Invalid("cursor: is not one that this list gave")
 		}
 	}
-	items, err := x.Records.Audit(record.Revision(above), in.Limit+1)
-	return pageOf(items, in.Limit, func(a record.Audit) string { return headerOf(a.Revision) }), err
+	items, err := x.Records.Audit(after, in.Limit+1)
+	return pageOf(items, in.Limit, func(a record.Audit) string { return fmt.Sprintf("%d.%d", a.Revision, a.Number) }), err
 }
 
 func (x *control) ready(_ context.Context, in *struct {

@@ -23,6 +23,9 @@ import (
 type Proposer interface {
 	// Propose blocks until the command is committed and in force on this node, or refused.
 	Propose(ctx context.Context, c record.Command) (record.Result, error)
+	// Revoke takes a revocation, with or without a leader, and answers what came of it within
+	// the wait.
+	Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error)
 }
 
 // Validator tells who asks, and what a presented token is.
@@ -48,19 +51,21 @@ type Keys interface {
 // Revocations reads revocations.
 type Revocations interface {
 	RevocationID(n record.Name) string
-	Revocation(d record.Digest) (record.Revocation, bool, error)
+	Revocation(d record.Digest) (record.Standing, bool, error)
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
 }
 
 // Cluster sees the nodes and what they did.
 type Cluster interface {
 	Status(ctx context.Context) record.ClusterStatus
-	EnforcedOn(ctx context.Context, r record.Revision, all bool) (on, pending []string)
+	// EnforcedOn names the nodes that have said that they enforce it, and the others. With all it
+	// asks them, until the context ends.
+	EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string)
 }
 
 // Trail reads the audit trail.
 type Trail interface {
-	Audit(above record.Revision, limit int) ([]record.Audit, error)
+	Audit(after record.Audit, limit int) ([]record.Audit, error)
 }
 
 // Records reads all that the cluster has agreed on.
@@ -87,9 +92,11 @@ type Config struct {
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
 	// Pprof adds /debug/pprof/, for admins.
-	Pprof   bool
-	Ready   func() []httpapi.Check
-	Now     func() time.Time
+	Pprof bool
+	Ready func() []httpapi.Check
+	Now   func() time.Time
+	// NodeID is this node's.
+	NodeID  string
 	Version string
 	Log     *slog.Logger
 }

@@ -63,7 +63,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 		},
 		NewID:   func(prefix string) string { p.ids++; return fmt.Sprintf("%s%02d", prefix, p.ids) },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "veto_ready 1\n") }),
-		Ready:   func() []httpapi.Check { return p.checks }, Now: now, Version: "test",
+		Ready:   func() []httpapi.Check { return p.checks }, Now: now, NodeID: "n1", Version: "test",
 		Log: slog.New(slog.NewTextHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {
@@ -156,6 +156,22 @@ func TestIssuers(t *testing.T) {
 	p.problem(p.admin("PUT", "/v1/issuers/demo", big+strings.Repeat(" ", 512<<10)), 413, "too_large")
 }
 
+// A revocation that the log does not have yet is answered as what it is.
+func TestPendingReceipt(t *testing.T) {
+	p := open(t)
+	p.cluster.leaderless = true
+	got := ok[record.Receipt](p, p.admin("POST", "/v1/revocations?timeout=10ms", `{"target": "subject", "issuer": "i", "value": "alice", "and": [{"target": "client", "value": "app"}]}`), 202)
+	want := record.Receipt{
+		ID: digestKey.Digest(record.Name{
+			Target: record.TargetSubject, Issuer: "i", Value: "alice", And: []record.Part{{Target: record.TargetClient, Value: "app"}},
+		}).RevocationID(),
+		State: record.StatePending, DurableOn: []string{"n1"}, EnforcedOn: got.EnforcedOn, PendingOn: got.PendingOn,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestConsumersAndPages(t *testing.T) {
 	p := open(t)
 	for _, id := range []string{"a", "b", "c"} {
@@ -168,8 +184,8 @@ func TestConsumersAndPages(t *testing.T) {
 	}
 	ok[struct{}](p, p.admin("DELETE", "/v1/consumers/b", ""), 200)
 	p.problem(p.admin("DELETE", "/v1/consumers/b", ""), 404, "not_found")
-	audit := ok[page[record.Audit]](p, p.admin("GET", "/v1/audit?limit=3&cursor=1", ""), 200)
-	if len(audit.Items) != 3 || audit.Items[0].Revision != 2 || audit.NextCursor != "4" {
+	audit := ok[page[record.Audit]](p, p.admin("GET", "/v1/audit?limit=3&cursor=1.0", ""), 200)
+	if len(audit.Items) != 3 || audit.Items[0].Revision != 2 || audit.NextCursor != "4.0" {
 		t.Errorf("audit: %+v", audit)
 	}
 	p.problem(p.admin("GET", "/v1/audit?cursor=x", ""), 422, "invalid")

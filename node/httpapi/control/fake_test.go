@@ -31,6 +31,7 @@ type cluster struct {
 	commands    []record.Command
 	fail        error // what Propose gives instead
 	ready       bool
+	leaderless  bool // revocations stay pending
 	trust       *keyset.Holder
 }
 
@@ -155,8 +156,8 @@ func (c *cluster) Freshness() record.Freshness {
 }
 
 func (c *cluster) Revoked(n record.Name, _ int64) (record.Revocation, bool) {
-	r, ok, _ := c.Revocation(digestKey.Digest(n))
-	return r, ok
+	s, ok, _ := c.Revocation(digestKey.Digest(n))
+	return s.Revocation, ok
 }
 
 func (c *cluster) Digest(n record.Name) record.Digest { return digestKey.Digest(n) }
@@ -213,11 +214,11 @@ func (c *cluster) Keys(consumer, after string, limit int) ([]record.APIKey, erro
 	return all[:min(limit, len(all))], nil
 }
 
-func (c *cluster) Revocation(d record.Digest) (record.Revocation, bool, error) {
+func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r, ok := c.revocations[d]
-	return r, ok, nil
+	return record.Standing{Revocation: r}, ok, nil
 }
 
 func (c *cluster) Revocations(_ string, limit int) ([]record.Revocation, string, error) {
@@ -230,9 +231,9 @@ func (c *cluster) Revocations(_ string, limit int) ([]record.Revocation, string,
 	return all[:min(limit, len(all))], "", nil
 }
 
-func (c *cluster) Audit(above record.Revision, limit int) ([]record.Audit, error) {
+func (c *cluster) Audit(after record.Audit, limit int) ([]record.Audit, error) {
 	var all []record.Audit
-	for r := above + 1; r <= 5 && len(all) < limit; r++ {
+	for r := after.Revision + 1; r <= 5 && len(all) < limit; r++ {
 		all = append(all, record.Audit{Revision: r, Action: "revoke"})
 	}
 	return all, nil
@@ -242,9 +243,18 @@ func (c *cluster) Status(context.Context) record.ClusterStatus {
 	return record.ClusterStatus{ID: "cluster-1", Leader: "n1", Revision: c.revision, Nodes: []record.NodeStatus{}}
 }
 
-func (c *cluster) EnforcedOn(ctx context.Context, r record.Revision, all bool) (on, pending []string) {
+// Revoke proposes at once, or, without a leader, leaves it pending.
+func (c *cluster) Revoke(ctx context.Context, t record.Taken, _ time.Duration) (record.Accepted, error) {
+	if c.leaderless {
+		return record.Accepted{Outbox: record.OutboxID{1}, Number: 1}, nil
+	}
+	r, err := c.Propose(ctx, record.Command{By: t.By, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})
+	return record.Accepted{Revision: r.Revision}, err
+}
+
+func (c *cluster) EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string) {
 	deadline, _ := ctx.Deadline()
-	return []string{"n1", "at " + strconv.Itoa(int(r)), "all " + strconv.FormatBool(all)},
+	return []string{"n1", "at " + strconv.Itoa(int(a.Revision)), "all " + strconv.FormatBool(all)},
 		[]string{"within " + time.Until(deadline).Round(time.Second).String()}
 }
 

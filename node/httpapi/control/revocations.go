@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"veto/node/httpapi"
 	"veto/record"
@@ -13,8 +16,12 @@ import (
 	"veto/validate/apikey"
 )
 
-// longestWait bounds ?timeout=.
-const longestWait = 30 * time.Second
+// longestWait bounds ?timeout=, and receiptWait how long other nodes have to answer when a receipt
+// is asked for later.
+const (
+	longestWait = 30 * time.Second
+	receiptWait = 500 * time.Millisecond
+)
 
 // RevocationID is in the path of what is about one revocation.
 type RevocationID struct {
@@ -33,6 +40,7 @@ type revokeRequest struct {
 }
 
 type receiptAnswer struct {
+	Status   int
 	Revision string `header:"Veto-Revision"`
 	Body     record.Receipt
 }
@@ -43,14 +51,29 @@ type revocation struct {
 	record.Revocation
 }
 
-type revocationAnswer struct {
+// standing is a revocation with its receipt as it is now.
+type standing struct {
+	revocation
+	State      string   `json:"state" enum:"committed,pending"`
+	EnforcedOn []string `json:"enforced_on"`
+	PendingOn  []string `json:"pending_on"`
+	DurableOn  []string `json:"durable_on,omitempty"`
+}
+
+type standingAnswer struct {
 	Revision string `header:"Veto-Revision"`
-	Body     revocation
+	Body     standing
 }
 
 func (x *control) revocations() {
 	create := operation("revoke", http.MethodPost, "/v1/revocations", "Revoke", record.RoleRevoker)
 	create.DefaultStatus = http.StatusCreated
+	create.Responses = map[string]*huma.Response{strconv.Itoa(http.StatusAccepted): {
+		Description: "Taken: durable and enforced on this node, told to the others, and on its way into the log",
+		Content: map[string]*huma.MediaType{"application/json": {
+			Schema: x.api.OpenAPI().Components.Schemas.Schema(typeOf[record.Receipt](), true, "Receipt"),
+		}},
+	}}
 	register(x, create, x.revoke)
 	register(x, operation("list-revocations", http.MethodGet, "/v1/revocations", "List revocations", anyOperator), x.listRevocations)
 	register(x, operation("get-revocation", http.MethodGet, "/v1/revocations/{id}", "Show a revocation", anyOperator), x.getRevocation)
@@ -60,7 +83,7 @@ func (x *control) revocations() {
 func (x *control) revoke(ctx context.Context, in *struct {
 	Change
 	Wait    string `query:"wait" enum:"committed,enforced" default:"committed" doc:"Answer when it is committed, or when every node enforces it"`
-	Timeout string `query:"timeout" default:"2s" doc:"How long to wait for enforced; at most 30s"`
+	Timeout string `query:"timeout" default:"2s" doc:"How long to wait for that; at most 30s. What is not committed by then is answered as pending, and will be"`
 	Body    revokeRequest
 },
 ) (*receiptAnswer, error) {
@@ -72,11 +95,18 @@ func (x *control) revoke(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	result, err := x.propose(ctx, in.Key, in.Body, record.Revoke{Revocations: []record.Revocation{r}})
+	request, err := requestOf(in.Key, in.Body, record.KindRevoke)
 	if err != nil {
 		return nil, err
 	}
-	return x.receipt(ctx, r.Name, result.Revision, in.Wait == "enforced", wait), nil
+	until := x.Now().Add(wait)
+	accepted, err := x.Proposer.Revoke(ctx, record.Taken{Revocation: r, By: operatorID(ctx), Request: request}, wait)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, until.Sub(x.Now()))
+	defer cancel()
+	return x.receipt(ctx, x.Records.RevocationID(r.Name), accepted, in.Wait == "enforced"), nil
 }
 
 // named turns the request into a revocation. A presented token is verified first: so its
@@ -132,17 +162,20 @@ func tokenRefused(code validate.Code) string {
 	return "no trusted issuer signed this token (" + string(code) + "), so there is nothing to revoke; to revoke by name, give target and value"
 }
 
-func (x *control) receipt(ctx context.Context, n record.Name, at record.Revision, all bool, wait time.Duration) *receiptAnswer {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	on, pending := x.Cluster.EnforcedOn(ctx, at, all)
-	out := &receiptAnswer{Revision: headerOf(at)}
+// receipt says what is so by the end of the context.
+func (x *control) receipt(ctx context.Context, id string, a record.Accepted, all bool) *receiptAnswer {
+	on, pending := x.Cluster.EnforcedOn(ctx, a, all)
+	out := &receiptAnswer{Status: http.StatusCreated, Revision: headerOf(a.Revision)}
 	out.Body = record.Receipt{
-		ID: x.Records.RevocationID(n), Revision: at, State: "committed", EnforcedOn: on, PendingOn: pending,
+		ID: id, Revision: a.Revision, State: record.StateCommitted, EnforcedOn: on, PendingOn: pending,
 	}
-	if d, err := record.ParseRevocationID(out.Body.ID); err == nil {
-		if stored, ok, err := x.Records.Revocation(d); err == nil && ok {
-			out.Body.KeptUntil = stored.KeptUntil
+	if a.Revision == 0 {
+		out.Status, out.Body.State, out.Body.DurableOn = http.StatusAccepted, record.StatePending, []string{x.NodeID}
+		return out
+	}
+	if d, err := record.ParseRevocationID(id); err == nil {
+		if now, ok, err := x.Records.Revocation(d); err == nil && ok {
+			out.Body.KeptUntil = now.Revocation.KeptUntil
 		}
 	}
 	return out
@@ -162,16 +195,26 @@ func (x *control) listRevocations(_ context.Context, in *Page) (*list[revocation
 	return out, err
 }
 
-func (x *control) getRevocation(_ context.Context, in *RevocationID) (*revocationAnswer, error) {
+func (x *control) getRevocation(ctx context.Context, in *RevocationID) (*standingAnswer, error) {
 	d, err := record.ParseRevocationID(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	r, ok, err := x.Records.Revocation(d)
+	now, ok, err := x.Records.Revocation(d)
 	if err == nil && !ok {
 		err = record.NotFound("there is no revocation %s", in.ID)
 	}
-	return &revocationAnswer{Revision: headerOf(r.Revision), Body: x.show(r)}, err
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, receiptWait)
+	defer cancel()
+	out := &standingAnswer{Revision: headerOf(now.Revocation.Revision), Body: standing{revocation: x.show(now.Revocation), State: record.StateCommitted}}
+	out.Body.EnforcedOn, out.Body.PendingOn = x.Cluster.EnforcedOn(ctx, now.Accepted, true)
+	if now.Node != "" {
+		out.Body.State, out.Body.DurableOn = record.StatePending, []string{now.Node}
+	}
+	return out, nil
 }
 
 func (x *control) liftRevocation(ctx context.Context, in *struct {

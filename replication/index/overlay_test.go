@@ -1,0 +1,174 @@
+package index_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"veto/record"
+	"veto/replication/index"
+)
+
+var box = record.OutboxID{1}
+
+func early(number uint64, value string, cutoff int64) record.Notice {
+	return record.Notice{Cluster: "c", Outbox: box, First: number, Node: "n1", Revocations: []record.Revocation{revocation(value, cutoff, 0)}}
+}
+
+// P2: items of an outbox are told of in any order, doubled, late or never; the log brings them in
+// their order, and lifts some.
+func TestNoticesOfOutboxesAreHarmless(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		values := []string{"a", "b", "c"}
+		items := rapid.SliceOfN(rapid.SampledFrom(values), 1, 12).Draw(rt, "items")
+		x := empty(t)
+		model := map[string]bool{} // what the log says
+		through, rev := 0, record.Revision(0)
+		told := map[int]bool{}
+		for through < len(items) {
+			rev++
+			switch rapid.IntRange(0, 3).Draw(rt, "step") {
+			case 0, 1:
+				n := rapid.IntRange(0, len(items)-1).Draw(rt, "told")
+				x.Notice(early(uint64(n+1), items[n], 0))
+				told[n] = true
+			case 2:
+				n := rapid.IntRange(1, len(items)-through).Draw(rt, "delivered")
+				changes := []record.Change{{Record: &record.Delivered{Outbox: box, Through: uint64(through + n)}}}
+				for _, v := range items[through : through+n] {
+					r := revocation(v, 0, 0)
+					changes = append(changes, record.Change{Record: &r})
+					model[v] = true
+				}
+				through += n
+				x.Apply(changes, rev)
+			case 3:
+				v := rapid.SampledFrom(values).Draw(rt, "lifted")
+				r := revocation(v, 0, 0)
+				x.Apply([]record.Change{{Record: &r, Gone: true}}, rev)
+				delete(model, v)
+			}
+			for _, v := range values {
+				want := model[v]
+				for n := through; n < len(items); n++ {
+					want = want || told[n] && items[n] == v
+				}
+				if _, got := x.Revoked(digest(v), 1); got != want {
+					rt.Fatalf("%s is denied: %v, want %v; delivered %d of %v, told %v", v, got, want, through, items, told)
+				}
+			}
+		}
+		for n, v := range items {
+			x.Notice(early(uint64(n+1), v, 0)) // all are too late now
+		}
+		for _, v := range values {
+			if _, got := x.Revoked(digest(v), 1); got != model[v] || x.Stats().Notices != 0 {
+				rt.Fatalf("%s: %v; %+v", v, got, x.Stats())
+			}
+		}
+	})
+}
+
+// P2: of several hints of one name each counts, until the log has brought that one.
+func TestNoHintHidesAnother(t *testing.T) {
+	x := empty(t)
+	x.Notice(early(1, "a", 200))
+	x.Notice(early(2, "a", 100))
+	for iat, want := range map[int64]bool{100: true, 200: true, 201: false} {
+		if _, got := x.Revoked(digest("a"), iat); got != want {
+			t.Errorf("iat %d: %v", iat, got)
+		}
+	}
+	// The first is refused by the log: what is left is the second.
+	x.Apply([]record.Change{{Record: &record.Delivered{Outbox: box, Through: 1}}}, 1)
+	for iat, want := range map[int64]bool{100: true, 101: false} {
+		if _, got := x.Revoked(digest("a"), iat); got != want {
+			t.Errorf("iat %d, after the first is gone: %v", iat, got)
+		}
+	}
+}
+
+// While an entry goes from the overlay into the tables, nobody misses it.
+func TestNobodySeesTheGap(t *testing.T) {
+	x := empty(t)
+	stop, missed := make(chan struct{}), make(chan error, 1)
+	x.Notice(early(1, "1", 0))
+	current := make(chan string, 1)
+	current <- "1"
+	go func() {
+		defer close(missed)
+		v := <-current
+		for {
+			select {
+			case <-stop:
+				return
+			case v = <-current:
+			default:
+			}
+			if _, ok := x.Revoked(digest(v), 1); !ok {
+				missed <- fmt.Errorf("%s was not denied for a moment", v)
+				return
+			}
+		}
+	}()
+	for n := uint64(1); n < 20_000; n++ {
+		v := fmt.Sprint(n)
+		next := fmt.Sprint(n + 1)
+		r := revocation(v, 0, 0)
+		x.Apply([]record.Change{{Record: &r}, {Record: &record.Delivered{Outbox: box, Through: n}}}, record.Revision(n))
+		x.Notice(early(n+1, next, 0))
+		select {
+		case current <- next:
+		default:
+		}
+	}
+	close(stop)
+	if err := <-missed; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAwaitTaken(t *testing.T) {
+	x := empty(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := x.AwaitTaken(ended, box, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("before: %v", err)
+	}
+	done := make(chan error, 2)
+	wait := func(number uint64) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		done <- x.AwaitTaken(ctx, box, number)
+	}
+	go wait(1)
+	x.Notice(early(1, "a", 0))
+	if err := <-done; err != nil {
+		t.Errorf("told: %v", err)
+	}
+	go wait(2)
+	x.Apply([]record.Change{{Record: &record.Delivered{Outbox: box, Through: 2}}}, 5)
+	if err := <-done; err != nil {
+		t.Errorf("brought by the log: %v", err)
+	}
+}
+
+// What this node took itself is enforced though the overlay is full.
+func TestOwnHintsHaveRoom(t *testing.T) {
+	x := empty(t)
+	for i := range index.MaxNotices {
+		x.Notice(record.Notice{Cluster: "c", Revision: 9, Revocations: []record.Revocation{revocation(fmt.Sprint(i), 0, 0)}})
+	}
+	x.Notice(early(1, "other", 0))
+	x.Taken(early(2, "own", 0))
+	if _, ok := x.Revoked(digest("other"), 1); ok {
+		t.Error("there was room")
+	}
+	if _, ok := x.Revoked(digest("own"), 1); !ok {
+		t.Error("what the node took is not enforced")
+	}
+}

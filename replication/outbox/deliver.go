@@ -1,0 +1,142 @@
+package outbox
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"veto/record"
+)
+
+// deliver proposes what is pending, until ctx ends.
+func (o *Outbox) deliver(ctx context.Context) {
+	pause := firstPause
+	for {
+		batch, ok := o.oldest()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return
+			case <-o.wake:
+			}
+			continue
+		}
+		result, err := o.config.Deliver(ctx, batch)
+		if err == nil {
+			pause = firstPause
+			o.delivered(batch, result)
+			continue
+		}
+		if ctx.Err() == nil {
+			o.config.Log.Warn("revocations that this node took are not in the log yet; it tries again", "pending", o.Pending(), "error", err)
+			o.tellAgain()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// oldest are the items to propose next.
+func (o *Outbox) oldest() (record.Deliver, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d := record.Deliver{Outbox: o.config.ID, First: o.first()}
+	for n, size := 0, 0; n < len(o.pending) && n < record.MaxRevocations && size < maxBytes; n++ {
+		d.Items = append(d.Items, o.pending[n])
+		size += weight(&o.pending[n])
+	}
+	return d, len(d.Items) > 0
+}
+
+// first is the number of the oldest pending item; called with the lock held.
+func (o *Outbox) first() uint64 { return o.next - uint64(len(o.pending)) }
+
+// delivered takes down what the log made of a proposal. What it had before is decided when this
+// node applies it: only there is seen what became of it.
+func (o *Outbox) delivered(d record.Deliver, r record.Result) {
+	through := d.First + uint64(len(d.Items)) - 1
+	o.decide(r.Before, through, r.Revision, r.Refused)
+	o.drop(through)
+	if err := o.config.Disk.Remove(through); err != nil {
+		o.config.Log.Error("what was delivered is still in the outbox; it is passed over when it is proposed again", "error", err)
+	}
+}
+
+// Delivered is called when this node has applied what an outbox brought, in the order of the
+// log. It does not block.
+func (o *Outbox) Delivered(d record.Delivered, r record.Revision) {
+	if d.Outbox == o.config.ID {
+		o.decide(d.Before, d.Through, r, d.Refused)
+		o.drop(d.Through)
+	}
+}
+
+// Restored is called when this node was given a state instead of the entries that lead to it.
+func (o *Outbox) Restored(d record.Delivered, r record.Revision) {
+	if d.Outbox != o.config.ID {
+		return
+	}
+	o.mu.Lock()
+	for number, t := range o.tickets {
+		if number <= d.Through {
+			o.settle(t, Outcome{Revision: r, Unsure: true})
+		}
+	}
+	o.mu.Unlock()
+	o.drop(d.Through)
+}
+
+// decide settles the tickets above before, up to through.
+func (o *Outbox) decide(before, through uint64, r record.Revision, refused []record.Refusal) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for number := before + 1; number <= through; number++ {
+		t, ok := o.tickets[number]
+		if !ok {
+			continue
+		}
+		out := Outcome{Revision: r}
+		if i := slices.IndexFunc(refused, func(f record.Refusal) bool { return f.Number == number }); i >= 0 {
+			out.Rejection = &refused[i].Rejection
+		}
+		o.settle(t, out)
+	}
+}
+
+// settle is called with the lock held.
+func (o *Outbox) settle(t *Ticket, out Outcome) {
+	t.outcome = out
+	close(t.decided)
+	delete(o.tickets, t.Number)
+}
+
+// drop forgets what is pending through the number.
+func (o *Outbox) drop(through uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if first := o.first(); through >= first {
+		o.pending = slices.Clone(o.pending[min(through-first+1, uint64(len(o.pending))):])
+	}
+}
+
+// tellAgain tells of all that is pending.
+func (o *Outbox) tellAgain() {
+	o.told.Lock()
+	defer o.told.Unlock()
+	o.mu.Lock()
+	first, pending := o.first(), slices.Clone(o.pending)
+	o.mu.Unlock()
+	for len(pending) > 0 {
+		n, size := 0, 0
+		for n < len(pending) && n < record.MaxRevocations && size < maxBytes {
+			size += weight(&pending[n])
+			n++
+		}
+		o.config.Kept(first, pending[:n])
+		first, pending = first+uint64(n), pending[n:]
+	}
+}

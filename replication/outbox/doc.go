@@ -1,0 +1,23 @@
+// Package outbox keeps the revocations that this node has taken until the log has them.
+//
+// What is taken is durable before anyone is told of it, and is then proposed for as long as it
+// takes: through the loss of leaders, of the quorum, and of this process. It asks nobody whether a
+// revocation is right, and does not enforce it: see Replica.Revoke in room replication.
+//
+// One goroutine keeps: it makes durable, at once, all that came in while it did the same for
+// those before. One delivers: it proposes what is kept, oldest first, one proposal at a time, so
+// that the log needs no more than a number to know what it has of this outbox.
+//
+// Queues. What waits to be made durable is bounded by queueLength: a caller waits for room. What
+// waits to be delivered is bounded by MaxPending: over that nothing is taken, and the caller is
+// told so.
+//
+// Promises:
+//
+//	P7  What was taken is on disk, and in the log in the end, once: whatever fails meanwhile.
+//	    TestTakenIsDeliveredOnce
+//	O1  Nothing is told of before it is durable, and all in the order of the numbers.
+//	    TestKeptBeforeTold
+//	O2  A full outbox takes nothing more, and what it has taken is not lost.
+//	    TestFullOutbox
+package outbox

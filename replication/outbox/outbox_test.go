@@ -1,0 +1,258 @@
+package outbox_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"veto/record"
+	"veto/replication/outbox"
+	"veto/replication/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// log is the cluster's, as an outbox sees it: it knows what it has by number, loses proposals,
+// and loses answers.
+type log struct {
+	mu      sync.Mutex
+	random  *mathrand.Rand
+	trouble float64
+	through uint64
+	has     []string
+}
+
+var errLost = errors.New("no answer")
+
+func (l *log) deliver(_ context.Context, d record.Deliver) (record.Result, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.random.Float64() < l.trouble {
+		return record.Result{}, errLost
+	}
+	r := record.Result{Revision: record.Revision(len(l.has) + 1), Before: l.through}
+	for i, item := range d.Items {
+		if number := d.First + uint64(i); number > l.through {
+			l.has, l.through = append(l.has, item.Revocation.Value), number
+		}
+	}
+	if l.random.Float64() < l.trouble {
+		return record.Result{}, errLost
+	}
+	return r, nil
+}
+
+// node is a disk, and the outbox of a process that is started again and again.
+type node struct {
+	t    *testing.T
+	dir  string
+	log  *log
+	disk *store.Outbox
+	box  *outbox.Outbox
+
+	mu   sync.Mutex
+	told []string
+}
+
+func (n *node) start() {
+	n.t.Helper()
+	var err error
+	if n.disk, err = store.OpenOutbox(n.dir, rand.Reader, store.Options{Log: slog.New(slog.DiscardHandler)}); err != nil {
+		n.t.Fatal(err)
+	}
+	n.log.mu.Lock()
+	passed := n.log.through
+	n.log.mu.Unlock()
+	pending, next, err := n.disk.Load(passed)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.box = outbox.Open(outbox.Config{
+		ID: n.disk.ID(), Disk: n.disk, Deliver: n.log.deliver, Log: slog.New(slog.DiscardHandler),
+		Kept: func(first uint64, items []record.Taken) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			for _, item := range items {
+				if !slices.Contains(n.told, item.Revocation.Value) {
+					n.told = append(n.told, item.Revocation.Value)
+				}
+			}
+		},
+	}, pending, next)
+}
+
+func (n *node) stop() {
+	n.t.Helper()
+	n.box.Close()
+	if err := n.disk.Close(); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func item(value string) record.Taken {
+	return record.Taken{Revocation: record.Revocation{Name: record.Name{Target: record.TargetSubject, Issuer: "i", Value: value}}}
+}
+
+// P7
+func TestTakenIsDeliveredOnce(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			l := &log{random: mathrand.New(mathrand.NewPCG(seed, 1)), trouble: 0.4}
+			n := &node{t: t, dir: t.TempDir(), log: l}
+			taken := map[string]bool{}
+			for life := range 4 {
+				n.start()
+				var mu sync.Mutex
+				var wg sync.WaitGroup
+				for w := range 8 {
+					wg.Go(func() {
+						for i := range 5 {
+							value := fmt.Sprint(life, w, i)
+							if _, err := n.box.Take(t.Context(), item(value)); err != nil {
+								t.Error(err)
+								return
+							}
+							mu.Lock()
+							taken[value] = true
+							mu.Unlock()
+						}
+					})
+				}
+				wg.Wait()
+				n.stop()
+			}
+			l.trouble = 0
+			n.start()
+			last, err := n.box.Take(t.Context(), item("last"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-last.Decided
+			n.stop()
+			delete(taken, "last")
+			seen := map[string]int{}
+			for _, value := range l.has {
+				seen[value]++
+			}
+			for value := range taken {
+				if seen[value] != 1 {
+					t.Errorf("%s was taken, and is in the log %d times", value, seen[value])
+				}
+			}
+			if len(seen) != len(taken)+1 {
+				t.Errorf("%d in the log, %d taken", len(seen)-1, len(taken))
+			}
+		})
+	}
+}
+
+// slowDisk lets nothing become durable until it is told to.
+type slowDisk struct {
+	outbox.Disk
+	allow chan struct{}
+}
+
+func (d slowDisk) Append(uint64, []record.Taken) error {
+	<-d.allow
+	return nil
+}
+
+func (d slowDisk) Remove(uint64) error { return nil }
+
+// O1
+func TestKeptBeforeTold(t *testing.T) {
+	allow, told := make(chan struct{}), make(chan uint64, 10)
+	box := outbox.Open(outbox.Config{
+		ID: record.OutboxID{1}, Disk: slowDisk{allow: allow}, Log: slog.New(slog.DiscardHandler),
+		Kept: func(first uint64, items []record.Taken) { told <- first },
+		Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
+			return record.Result{Revision: 9}, nil
+		},
+	}, nil, 5)
+	defer box.Close()
+	answered := make(chan *outbox.Ticket)
+	go func() {
+		ticket, err := box.Take(t.Context(), item("a"))
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- ticket
+	}()
+	select {
+	case <-told:
+		t.Fatal("told before it was durable")
+	case <-answered:
+		t.Fatal("answered before it was durable")
+	case allow <- struct{}{}:
+	}
+	if first := <-told; first != 5 {
+		t.Errorf("told as number %d", first)
+	}
+	ticket := <-answered
+	<-ticket.Decided
+	if out := ticket.Outcome(); ticket.Number != 5 || out.Revision != 9 || out.Rejection != nil {
+		t.Errorf("%d: %+v", ticket.Number, out)
+	}
+}
+
+// What the log had already is decided where it is applied.
+func TestDecidedByWhatIsApplied(t *testing.T) {
+	rejection := record.Rejection{Reason: record.ReasonNotFound, Detail: "no"}
+	answer := make(chan struct{})
+	box := outbox.Open(outbox.Config{
+		ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler),
+		Kept: func(uint64, []record.Taken) {},
+		Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
+			<-answer
+			return record.Result{Revision: 12, Before: d.First}, nil
+		},
+	}, nil, 1)
+	defer box.Close()
+	ticket, err := box.Take(t.Context(), item("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	box.Delivered(record.Delivered{Outbox: record.OutboxID{2}, Through: 9}, 10) // another's
+	box.Delivered(record.Delivered{Outbox: record.OutboxID{1}, Through: 1, Refused: []record.Refusal{{Number: 1, Rejection: rejection}}}, 11)
+	<-ticket.Decided
+	if out := ticket.Outcome(); out.Revision != 11 || out.Rejection == nil || *out.Rejection != rejection {
+		t.Errorf("%+v", out)
+	}
+	close(answer)
+	if box.Pending() != 0 {
+		t.Error("still pending")
+	}
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// O2
+func TestFullOutbox(t *testing.T) {
+	pending := make([]record.Taken, outbox.MaxPending)
+	box := outbox.Open(outbox.Config{
+		ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler),
+		Kept:    func(uint64, []record.Taken) {},
+		Deliver: func(context.Context, record.Deliver) (record.Result, error) { return record.Result{}, errLost },
+	}, pending, outbox.MaxPending+1)
+	defer box.Close()
+	var unavailable *record.Unavailable
+	if _, err := box.Take(t.Context(), item("a")); !errors.As(err, &unavailable) || unavailable.RetryAfter == 0 {
+		t.Errorf("%v", err)
+	}
+	if box.Pending() != outbox.MaxPending {
+		t.Errorf("%d pending", box.Pending())
+	}
+}

@@ -1,0 +1,124 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"veto/record"
+	"veto/replication/machine"
+	"veto/replication/outbox"
+	"veto/replication/store"
+)
+
+// deliverLimit bounds one proposal of the outbox; it is then tried again.
+const deliverLimit = 5 * time.Second
+
+// Revoke takes a revocation: it is durable and enforced here, and on its way to the other nodes,
+// before the log is asked (P7), and answered when the log has it, or, if that takes longer than
+// the wait, as pending. It needs no leader. What the state here does not admit, and what depends
+// on the order of changes, is for the log alone to say: then it takes a leader, and without one
+// is *record.Unavailable. The errors are those of Propose.
+func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error) {
+	t.At = r.config.Now().UTC().Truncate(time.Millisecond)
+	result, done, err := machine.Admit(r.applier.store, t, t.At)
+	var rejected *record.Rejection
+	switch {
+	case errors.As(err, &rejected), errors.Is(err, machine.ErrOrder):
+		return r.revokeInOrder(ctx, t, wait)
+	case err != nil:
+		return record.Accepted{}, err
+	case done:
+		return record.Accepted{Revision: result.Revision}, nil
+	}
+	ticket, err := r.outbox.Take(ctx, t)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return record.Accepted{}, record.ErrOutcomeUnknown
+	}
+	if err != nil {
+		return record.Accepted{}, err
+	}
+	return r.decided(ctx, t, ticket, wait)
+}
+
+// decided waits for what the log makes of the item. Whoever does not wait is not refused: it is
+// on its way.
+func (r *Replica) decided(ctx context.Context, t record.Taken, ticket *outbox.Ticket, wait time.Duration) (record.Accepted, error) {
+	a := record.Accepted{Outbox: r.outboxID, Number: ticket.Number}
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case <-ticket.Decided:
+	case <-timeout.C:
+		return a, nil
+	case <-ctx.Done():
+		return a, nil
+	}
+	out := ticket.Outcome()
+	if out.Rejection == nil && out.Unsure {
+		if _, there := r.index.Revoked(r.view.Digest(t.Revocation.Name), record.NoIssuedAt); !there {
+			out.Rejection = record.Conflict("the revocation was refused, or lifted since; look at what is there, and revoke again if need be")
+		}
+	}
+	if out.Rejection != nil {
+		return record.Accepted{}, out.Rejection
+	}
+	a.Revision = out.Revision
+	return a, nil
+}
+
+func (r *Replica) revokeInOrder(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	result, err := r.Propose(ctx, record.Command{By: t.By, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})
+	return record.Accepted{Revision: result.Revision}, err
+}
+
+// openOutbox goes on with what this node had taken when it stopped.
+func (r *Replica) openOutbox(disk *store.Outbox) error {
+	r.outboxID = disk.ID()
+	passed, err := machine.DeliveredThrough(r.applier.store, r.outboxID)
+	if err != nil {
+		return err
+	}
+	pending, next, err := disk.Load(passed)
+	if err != nil {
+		return err
+	}
+	r.outbox = outbox.Open(outbox.Config{
+		ID: r.outboxID, Disk: disk, Kept: r.taken, Deliver: r.deliver, Log: r.config.Log,
+	}, pending, next)
+	return nil
+}
+
+// taken enforces what the outbox keeps, and tells the other nodes.
+func (r *Replica) taken(first uint64, items []record.Taken) {
+	n := record.Notice{
+		Cluster: r.view.ClusterID(), Outbox: r.outboxID, First: first, Node: r.config.ID,
+		Revocations: make([]record.Revocation, len(items)),
+	}
+	for i := range items {
+		n.Revocations[i] = items[i].Revocation
+		n.Revocations[i].At, n.Revocations[i].By = items[i].At, items[i].By
+	}
+	r.index.Taken(n)
+	r.broadcast.Notice(n)
+}
+
+func (r *Replica) deliver(ctx context.Context, d record.Deliver) (record.Result, error) {
+	select {
+	case <-r.opened:
+	case <-ctx.Done():
+		return record.Result{}, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, deliverLimit)
+	defer cancel()
+	result, err := r.tryUntilLeader(ctx, record.Command{Body: d})
+	if err == nil && result.Rejection != nil {
+		err = result.Rejection
+	}
+	return result, err
+}
+
+// Pending is how many revocations this node has taken that the log does not have.
+func (r *Replica) Pending() int { return r.outbox.Pending() }
