@@ -266,14 +266,23 @@ type Revocation struct {
 	record.Revocation
 }
 
+// Standing is a revocation with its receipt as it is now.
+type Standing struct {
+	Revocation
+	State      string   `json:"state"`
+	EnforcedOn []string `json:"enforced_on"`
+	PendingOn  []string `json:"pending_on"`
+	DurableOn  []string `json:"durable_on,omitempty"`
+}
+
 // Revocations lists revocations.
 func (c *Client) Revocations(ctx context.Context, l List) (Page[Revocation], error) {
 	return get[Page[Revocation]](ctx, c, "/v1/revocations", l.query())
 }
 
 // Revocation shows one.
-func (c *Client) Revocation(ctx context.Context, id string) (Revocation, error) {
-	return get[Revocation](ctx, c, "/v1/revocations/"+url.PathEscape(id), nil)
+func (c *Client) Revocation(ctx context.Context, id string) (Standing, error) {
+	return get[Standing](ctx, c, "/v1/revocations/"+url.PathEscape(id), nil)
 }
 
 // Lift takes a revocation back.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +128,9 @@ func newRevocations(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.show(v, revocationHead, revocationRows([]client.Revocation{v}))
+		rows := revocationRows([]client.Revocation{v.Revocation})
+		rows[0] = append(rows[0], v.State, words(v.EnforcedOn), words(v.PendingOn), words(v.DurableOn))
+		return out.show(v, append(slices.Clone(revocationHead), "state", "enforced on", "pending on", "durable on"), rows)
 	})
 	lift := r.command("lift ID", "Take a revocation back", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 		if reason == "" {

@@ -1,0 +1,116 @@
+package node_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/node/dev"
+	"veto/record"
+	"veto/validate"
+)
+
+// P7: a node without a quorum takes a revocation, enforces it, keeps it through a restart, and
+// brings it into the log, once, when it can; nothing else is changed without a quorum.
+func TestRevokeWithoutQuorum(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	token, other := s.token(), s.token()
+	for i := range 3 {
+		s.eventually(i, other, validate.OK)
+	}
+	for _, i := range []int{1, 2} {
+		if err := s.cluster.StopNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for s.cluster.Node(0).Leads() {
+		select {
+		case <-s.ctx.Done():
+			t.Fatal("the node leads without a quorum")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	receipt, err := s.at(0).Revoke(s.ctx, client.RevokeRequest{Token: token, Reason: "leaked"}, false, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt.State != record.StatePending || len(receipt.DurableOn) != 1 || receipt.DurableOn[0] != dev.ID(0) ||
+		len(receipt.EnforcedOn) != 1 || receipt.EnforcedOn[0] != dev.ID(0) || len(receipt.PendingOn) != 2 {
+		t.Errorf("%+v", receipt)
+	}
+	if v := s.ask(0, token, 0); v.Code != validate.Revoked || v.Revocation.ID != receipt.ID {
+		t.Errorf("%+v", v)
+	}
+	standing, err := s.at(0).Revocation(s.ctx, receipt.ID)
+	if err != nil || standing.State != record.StatePending || standing.Reason != "leaked" {
+		t.Errorf("%+v, %v", standing, err)
+	}
+	var refused *client.Error
+	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
+		t.Errorf("a consumer was put without a quorum: %v", err)
+	}
+
+	if err := s.cluster.StopNode(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.StartNode(0); err != nil {
+		t.Fatal(err)
+	}
+	if v := s.ask(0, token, 0); v.Code != validate.Revoked {
+		t.Errorf("after a restart, without a quorum: %+v", v)
+	}
+	for _, i := range []int{1, 2} {
+		if err := s.cluster.StartNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		if err := s.cluster.AwaitReady(s.ctx, i); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually(i, token, validate.Revoked)
+	}
+	if v := s.ask(1, other, 0); v.Outcome != validate.Allow {
+		t.Errorf("another token: %+v", v)
+	}
+	s.committed(2, receipt.ID)
+	if _, err := s.at(1).Lift(s.ctx, receipt.ID, "a mistake"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(0, token, validate.OK)
+	// The outbox starts again, and does not bring back what was lifted.
+	if err := s.cluster.StopNode(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.StartNode(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.AwaitReady(s.ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	marker := s.revoke(0, client.RevokeRequest{Token: other})
+	for i := range 3 {
+		if v := s.ask(i, token, marker.Revision); v.Code != validate.OK && v.Code != validate.BehindMinRevision {
+			t.Errorf("node %s: lifted, and %+v", dev.ID(i), v)
+		}
+	}
+}
+
+// committed waits until the node shows the revocation as committed.
+func (s *story) committed(i int, id string) client.Standing {
+	s.Helper()
+	for {
+		now, err := s.at(i).Revocation(s.ctx, id)
+		if err == nil && now.State == record.StateCommitted {
+			return now
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatalf("node %s: %+v, %v", dev.ID(i), now, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
