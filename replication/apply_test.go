@@ -22,7 +22,7 @@ type parts struct {
 	announced []record.Revision
 }
 
-func newParts(t *testing.T) *parts {
+func newParts(t testing.TB) *parts {
 	t.Helper()
 	s, err := store.Open(t.TempDir(), store.Options{CacheBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -44,7 +44,7 @@ func newParts(t *testing.T) *parts {
 	return p
 }
 
-func entry(t *testing.T, at uint64, b record.Body) consensus.Entry {
+func entry(t testing.TB, at uint64, b record.Body) consensus.Entry {
 	t.Helper()
 	c := record.Command{Stamp: now, Body: b}
 	wire, err := c.Encode()
@@ -54,7 +54,7 @@ func entry(t *testing.T, at uint64, b record.Body) consensus.Entry {
 	return consensus.Entry{Index: at, Term: 1, Command: wire}
 }
 
-func founding(t *testing.T, at uint64) consensus.Entry {
+func founding(t testing.TB, at uint64) consensus.Entry {
 	t.Helper()
 	return entry(t, at, record.Found{ClusterID: "c", DigestKey: record.DigestKey{1}, Admin: record.APIKey{
 		// Not for good, so that it may be revoked though it is the last admin's.
@@ -62,7 +62,7 @@ func founding(t *testing.T, at uint64) consensus.Entry {
 	}})
 }
 
-func revokeKey(t *testing.T, at uint64) consensus.Entry {
+func revokeKey(t testing.TB, at uint64) consensus.Entry {
 	t.Helper()
 	return entry(t, at, record.Revoke{Revocations: []record.Revocation{{Name: record.Name{Target: record.TargetKey, Value: "key_a"}}}})
 }

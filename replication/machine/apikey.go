@@ -151,11 +151,11 @@ func (x *change) anotherAdmin(than string) error {
 
 // isRevoked tells whether a revocation denies the key. Those of keys are kept until lifted.
 func (x *change) isRevoked(keyID string) (revoked bool, err error) {
-	cluster, _, err := Cluster(x.state)
+	cluster, err := x.digestKey()
 	if err != nil {
 		return false, err
 	}
-	digest := cluster.DigestKey.Digest(record.Name{Target: record.TargetKey, Value: keyID})
+	digest := cluster.Digest(record.Name{Target: record.TargetKey, Value: keyID})
 	prefix := record.TableRevocations.Key(record.Forever.Bytes(), digest[:])
 	err = x.state.Scan(prefix, record.KeyAfter(prefix), func(_, _ []byte) (bool, error) {
 		revoked = true

@@ -211,6 +211,20 @@ func sameKeys(a, b []record.SigningKey) bool {
 // issuerOf finds the issuer with the iss: one that is trusted, or that was. The latter may be
 // trusted again, and a revocation may have been on its way to here when the trust ended.
 func (x *change) issuerOf(iss string) (record.Issuer, error) {
+	if i, ok := x.issuers[iss]; ok {
+		return i, nil
+	}
+	i, err := x.readIssuer(iss)
+	if err == nil {
+		if x.issuers == nil {
+			x.issuers = map[string]record.Issuer{}
+		}
+		x.issuers[iss] = i
+	}
+	return i, err
+}
+
+func (x *change) readIssuer(iss string) (record.Issuer, error) {
 	id, ok, err := x.state.Get(issKey(iss))
 	if err != nil {
 		return record.Issuer{}, err

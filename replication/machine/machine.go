@@ -33,6 +33,8 @@ func Cluster(s Reader) (record.Found, bool, error) { return get[record.Found](s,
 // change is one command being applied.
 type change struct {
 	state    State
+	cluster  *record.Found            // once it was read
+	issuers  map[string]record.Issuer // those that were read, by iss
 	stamp    time.Time
 	revision record.Revision
 	changes  []record.Change
@@ -134,6 +136,18 @@ func founded(s State, body record.Body) error {
 		return record.Conflict("the cluster is not founded yet")
 	}
 	return nil
+}
+
+// digestKey reads the cluster's.
+func (x *change) digestKey() (record.DigestKey, error) {
+	if x.cluster == nil {
+		c, _, err := Cluster(x.state)
+		if err != nil {
+			return record.DigestKey{}, err
+		}
+		x.cluster = &c
+	}
+	return x.cluster.DigestKey, nil
 }
 
 func (x *change) found(b record.Found) error {
