@@ -42,7 +42,8 @@ var rooms = map[string][]string{
 	"node/demo":             {"validate/keyset"},
 	"node/httpapi":          {"record"},
 	"node/httpapi/data":     {"record", "validate", "node/httpapi"},
-	"node/httpapi/control":  {"record", "validate", "validate/apikey", "node/httpapi"},
+	"node/httpapi/bulk":     {"record", "node/httpapi"},
+	"node/httpapi/control":  {"record", "validate", "validate/apikey", "node/httpapi", "node/httpapi/bulk"},
 	"node":                  {"record", "validate", "validate/...", "replication", "replication/...", "node/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "validate"},
@@ -67,6 +68,7 @@ var owners = map[string][]string{
 	"github.com/spf13":                    {"cmd/veto"},
 	"github.com/knadh/koanf":              {"cmd/veto"},
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},
+	"github.com/schollz/progressbar":      {"cmd/veto"},
 	"github.com/zitadel":                  {},
 }
 

@@ -26,13 +26,7 @@ func TestRevokeWithoutQuorum(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for s.cluster.Node(0).Leads() {
-		select {
-		case <-s.ctx.Done():
-			t.Fatal("the node leads without a quorum")
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	s.leaderless(0)
 	receipt, err := s.at(0).Revoke(s.ctx, client.RevokeRequest{Token: token, Reason: "leaked"}, false, 100*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -53,12 +47,7 @@ func TestRevokeWithoutQuorum(t *testing.T) {
 		t.Errorf("a consumer was put without a quorum: %v", err)
 	}
 
-	if err := s.cluster.StopNode(0); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cluster.StartNode(0); err != nil {
-		t.Fatal(err)
-	}
+	s.restart(0)
 	if v := s.ask(0, token, 0); v.Code != validate.Revoked {
 		t.Errorf("after a restart, without a quorum: %+v", v)
 	}
@@ -82,12 +71,7 @@ func TestRevokeWithoutQuorum(t *testing.T) {
 	}
 	s.eventually(0, token, validate.OK)
 	// The outbox starts again, and does not bring back what was lifted.
-	if err := s.cluster.StopNode(0); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cluster.StartNode(0); err != nil {
-		t.Fatal(err)
-	}
+	s.restart(0)
 	if err := s.cluster.AwaitReady(s.ctx, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +79,28 @@ func TestRevokeWithoutQuorum(t *testing.T) {
 	for i := range 3 {
 		if v := s.ask(i, token, marker.Revision); v.Code != validate.OK && v.Code != validate.BehindMinRevision {
 			t.Errorf("node %s: lifted, and %+v", dev.ID(i), v)
+		}
+	}
+}
+
+func (s *story) restart(i int) {
+	s.Helper()
+	if err := s.cluster.StopNode(i); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.cluster.StartNode(i); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// leaderless waits until the node leads no more.
+func (s *story) leaderless(i int) {
+	s.Helper()
+	for s.cluster.Node(i).Leads() {
+		select {
+		case <-s.ctx.Done():
+			s.Fatal("the node leads without a quorum")
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

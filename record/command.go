@@ -10,8 +10,12 @@ import (
 // MaxCommand bounds an encoded command, in bytes.
 const MaxCommand = 1 << 20
 
-// MaxRevocations bounds the revocations of one Revoke command.
-const MaxRevocations = 512
+// MaxRevocations bounds the revocations of one Revoke or Deliver command, MaxImport those of one
+// Import.
+const (
+	MaxRevocations = 512
+	MaxImport      = 4096
+)
 
 // Kind is the kind of a command. The numbers are in the log and never change.
 type Kind uint16
@@ -31,6 +35,7 @@ const (
 	KindLift           Kind = 11
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
+	KindImport         Kind = 14
 )
 
 var kindNames = [...]string{
@@ -38,7 +43,7 @@ var kindNames = [...]string{
 	KindPutSigningKeys: "put_signing_keys", KindPutConsumer: "put_consumer",
 	KindDeleteConsumer: "delete_consumer", KindCreateKey: "create_key",
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
-	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver",
+	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -112,6 +117,23 @@ type Revoke struct {
 	Revocations []Revocation `cbor:"1,keyasint"`
 }
 
+// Import adds many revocations that are much alike: part of a stream, whose items are numbered
+// from First on. The command's Request names the stream: what was imported of it before is passed
+// over. One item that is refused keeps none of the others back. At most MaxImport.
+type Import struct {
+	First uint64 `cbor:"1,keyasint"`
+	// Alike are what the items have in common: revocations without a value.
+	Alike []Revocation `cbor:"2,keyasint"`
+	Items []ImportItem `cbor:"3,keyasint"`
+}
+
+// ImportItem is one of Import.Alike, with the value that it names.
+type ImportItem struct {
+	_     struct{} `cbor:",toarray"`
+	Alike int
+	Value string
+}
+
 // Lift takes back all revocations with the digest of one name.
 type Lift struct {
 	Digest Digest `cbor:"1,keyasint"`
@@ -137,6 +159,7 @@ func (Revoke) Kind() Kind         { return KindRevoke }
 func (Lift) Kind() Kind           { return KindLift }
 func (Expire) Kind() Kind         { return KindExpire }
 func (Deliver) Kind() Kind        { return KindDeliver }
+func (Import) Kind() Kind         { return KindImport }
 
 // Request identifies the request that a command came from, so that it is done once.
 type Request struct {
@@ -168,8 +191,8 @@ type Result struct {
 	Repeated bool `cbor:"3,keyasint,omitempty"`
 	// Rejection, if not nil, says why nothing was changed.
 	Rejection *Rejection `cbor:"4,keyasint,omitempty"`
-	// Before is the number of the last item of the outbox that had been delivered before, and
-	// Refused those now that were not done; of a Deliver.
+	// Before is the number of the last item that had been done before, and Refused those now
+	// that were not; of a Deliver or an Import.
 	Before  uint64    `cbor:"5,keyasint,omitempty"`
 	Refused []Refusal `cbor:"6,keyasint,omitempty"`
 }
@@ -300,6 +323,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[Expire](b)
 	case KindDeliver:
 		return decodeAs[Deliver](b)
+	case KindImport:
+		return decodeAs[Import](b)
 	}
 	return nil, &UnknownCommandError{Format: commandFormat, Kind: kind}
 }

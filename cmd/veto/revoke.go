@@ -20,6 +20,7 @@ func newRevoke(r *remote) *cobra.Command {
 	var request client.RevokeRequest
 	var until, wait string
 	var and []string
+	file := revokeFile{}
 	c := &cobra.Command{
 		Use:   "revoke TARGET VALUE",
 		Short: "Take back a token, a key, or all tokens of someone",
@@ -30,11 +31,23 @@ func newRevoke(r *remote) *cobra.Command {
 			"  veto revoke subject alice --issuer ISS --issued-before now   those she has now\n" +
 			"  veto revoke subject alice --and client=app --issuer ISS      those that alice's app has\n" +
 			"  veto revoke issuer ISS                               all tokens of an issuer\n" +
-			"  veto revoke key key_01...                            an API key",
-		Args:      cobra.ExactArgs(2),
+			"  veto revoke key key_01...                            an API key\n" +
+			"  veto revoke --file FILE                              many, one a line, as JSON: {\"target\": \"jti\", \"issuer\": ISS, \"value\": ID}",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if file.path != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(2)(cmd, args)
+		},
 		ValidArgs: record.TargetNames(),
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if file.path != "" {
+			file.in, file.errors = cmd.InOrStdin(), cmd.ErrOrStderr()
+			return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+				return file.run(ctx, c, out)
+			}).RunE(cmd, args)
+		}
 		if wait != "committed" && wait != "enforced" {
 			return &exit{exitUsage, fmt.Errorf("--wait: %q is neither committed nor enforced", wait)}
 		}
@@ -62,6 +75,8 @@ func newRevoke(r *remote) *cobra.Command {
 		}).RunE(cmd, args)
 	}
 	c.Flags().StringVar(&request.Issuer, "issuer", "", "the iss within which VALUE has its meaning")
+	c.Flags().StringVar(&file.path, "file", "", "revoke what the file says, one a line; - for standard input")
+	c.Flags().StringVar(&file.resume, "resume", "", "with --file: go on with a stream that was cut off, by the name that was printed")
 	c.Flags().StringArrayVar(&and, "and", nil, "what else a token must bear, as TARGET=VALUE; may be given several times")
 	c.Flags().StringVar(&request.Reason, "reason", "", "why; people will read it")
 	c.Flags().StringVar(&until, "issued-before", "", "deny only what was issued until then: now, or a time such as 2026-01-31T12:00:00Z")
@@ -143,8 +158,14 @@ func newRevocations(r *remote) *cobra.Command {
 		return out.fields(v, "lifted", args[0], "revision", v.Revision)
 	})
 	lift.Flags().StringVar(&reason, "reason", "", "why; it is kept in the audit trail")
+	export := &cobra.Command{Use: "export", Short: "Write all revocations, one a line, as `veto revoke --file` takes them", Args: cobra.NoArgs}
+	export.RunE = func(cmd *cobra.Command, args []string) error {
+		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
+			return c.Export(ctx, cmd.OutOrStdout())
+		}).RunE(cmd, args)
+	}
 	c := &cobra.Command{Use: "revocations", Short: "See revocations, and lift them"}
-	c.AddCommand(all, one, lift)
+	c.AddCommand(all, one, lift, export)
 	return c
 }
 

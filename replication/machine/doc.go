@@ -20,6 +20,8 @@
 //	M4  What an outbox brings is done once, however often it is proposed, and one item that is
 //	    refused keeps none of the others back.
 //	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
+//	M5  Of a stream that is imported each item is done once, however often it is sent.
+//	    TestImportGoesOnWhereItWas, TestRefusedImport
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

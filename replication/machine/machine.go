@@ -33,6 +33,7 @@ func Cluster(s Reader) (record.Found, bool, error) { return get[record.Found](s,
 // change is one command being applied.
 type change struct {
 	state    State
+	by       string                   // who asked
 	cluster  *record.Found            // once it was read
 	issuers  map[string]record.Issuer // those that were read, by iss
 	stamp    time.Time
@@ -57,15 +58,18 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if err := founded(s, c.Body); err != nil {
 		return refused(result, err)
 	}
-	remembered, ok, err := recall(s, c)
-	if err != nil {
-		return refused(result, err)
+	parts := c.Body.Kind() == record.KindImport // its key names a stream, of which it is a part
+	if !parts {
+		remembered, ok, err := recall(s, c)
+		if err != nil {
+			return refused(result, err)
+		}
+		if ok {
+			return remembered, nil, nil
+		}
 	}
-	if ok {
-		return remembered, nil, nil
-	}
-	x := &change{state: s, stamp: c.Stamp, revision: rev}
-	if err := x.do(c.Body); err != nil {
+	x := &change{state: s, by: c.By, stamp: c.Stamp, revision: rev}
+	if err := x.do(c); err != nil {
 		return refused(result, err)
 	}
 	result.Ref, result.Before, result.Refused = x.ref, x.through, x.refused
@@ -74,6 +78,9 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	}
 	if err := x.audit(c); err != nil {
 		return result, nil, err
+	}
+	if parts {
+		return result, x.changes, nil
 	}
 	return result, x.changes, remember(s, c, result)
 }
@@ -88,8 +95,8 @@ func refused(result record.Result, err error) (record.Result, []record.Change, e
 	return result, nil, err
 }
 
-func (x *change) do(body record.Body) error {
-	switch b := body.(type) {
+func (x *change) do(c record.Command) error {
+	switch b := c.Body.(type) {
 	case record.Found:
 		return x.found(b)
 	case record.PutIssuer:
@@ -116,8 +123,10 @@ func (x *change) do(body record.Body) error {
 		return x.expire(b)
 	case record.Deliver:
 		return x.deliver(b)
+	case record.Import:
+		return x.imported(b, c)
 	}
-	return fmt.Errorf("command %s is decoded but not applied by this version", body.Kind())
+	return fmt.Errorf("command %s is decoded but not applied by this version", c.Body.Kind())
 }
 
 // founded refuses every command but Found before the cluster is founded.

@@ -52,6 +52,7 @@ func DeliveredThrough(s Reader, id record.OutboxID) (uint64, error) {
 func (x *change) take(item record.Taken, number uint64) error {
 	c := record.Command{Stamp: x.stamp, By: item.By, Request: item.Request, Body: record.Revoke{}}
 	taken := len(x.taken)
+	x.by = item.By
 	_, done, err := recall(x.state, c)
 	if err == nil && !done {
 		err = x.revoke(record.Revoke{Revocations: []record.Revocation{item.Revocation}})

@@ -20,7 +20,7 @@ func (x *change) revoke(b record.Revoke) error {
 		if err := r.Check(); err != nil {
 			return err
 		}
-		r.At, r.Revision = x.stamp, x.revision
+		r.At, r.By, r.Revision = x.stamp, x.by, x.revision
 		if r.KeptUntil, err = x.keptUntil(&r); err != nil {
 			return err
 		}
@@ -42,7 +42,11 @@ func (x *change) revoke(b record.Revoke) error {
 // addRevocation writes one. The very same that was made before gives way to it: to look would
 // take longer than to write.
 func (x *change) addRevocation(r *record.Revocation, d record.Digest) error {
-	x.changed(r, false, d.RevocationID())
+	id := ""
+	if len(x.refs) < maxAuditRefs {
+		id = d.RevocationID()
+	}
+	x.changed(r, false, id)
 	return put(x.state, record.RevocationKey(r.Bucket(), d, r.Cutoff()), r)
 }
 

@@ -69,11 +69,12 @@ func (x *control) operator(authorization string, role record.Role) (*record.APIK
 // guard protects a handler that is no operation.
 func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, problem := x.operator(r.Header.Get("Authorization"), role); problem != nil {
+		operator, problem := x.operator(r.Header.Get("Authorization"), role)
+		if problem != nil {
 			writeProblem(w, r, problem)
 			return
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorInContext{}, operator.ID)))
 	})
 }
 

@@ -133,6 +133,7 @@ func New(c Config) http.Handler {
 	x.keys()
 	x.revocations()
 	x.cluster()
+	x.bulk(mux)
 	x.describe()
 	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
 	if c.Pprof {

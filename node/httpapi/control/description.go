@@ -66,6 +66,7 @@ func (x *control) describe() {
 		"401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "503": {Description: "The node is not ready"},
 	}
 	api.AddOperation(&metrics)
+	x.describeStreams(api)
 	x.describeProblems(api)
 }
 

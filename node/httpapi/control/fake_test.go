@@ -62,6 +62,9 @@ func (c *cluster) Propose(_ context.Context, command record.Command) (record.Res
 	if _, err := record.DecodeCommand(encoded); err != nil {
 		return record.Result{}, errors.New("no node could read this from the log: " + err.Error())
 	}
+	if b, ok := command.Body.(record.Import); ok {
+		return c.importPart(b), nil
+	}
 	if was, ok := c.requests[command.Request.Key]; ok && command.Request.Key != "" {
 		if was.sum != command.Request.Sum {
 			return record.Result{}, record.Conflict("this Idempotency-Key was used for another request")
@@ -118,6 +121,21 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		return remove(c.revocations, b.Digest)
 	}
 	return record.Result{}, errors.New("not a command of the control plane")
+}
+
+func (c *cluster) importPart(b record.Import) record.Result {
+	c.revision++
+	r := record.Result{Revision: c.revision}
+	for n, item := range b.Items {
+		if item.Alike < 0 {
+			r.Refused = append(r.Refused, record.Refusal{Number: b.First + uint64(n)})
+			continue
+		}
+		one := b.Alike[item.Alike]
+		one.Value = item.Value
+		c.revocations[digestKey.Digest(one.Name)] = one
+	}
+	return r
 }
 
 func remove[K comparable, V any](m map[K]V, id K) (record.Result, error) {

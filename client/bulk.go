@@ -1,0 +1,155 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"veto/record"
+)
+
+// Progress is one line of the answer to a stream of revocations.
+type Progress struct {
+	// Line is the number of a line that was refused, Code and Detail say why.
+	Line   uint64 `json:"line"`
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	// Through is the number of a line: all up to it that were not refused are revoked, at
+	// Revision or before. Resumed are those of them that had been done before.
+	Through  uint64          `json:"through"`
+	Revision record.Revision `json:"revision"`
+	Resumed  uint64          `json:"resumed"`
+	// Done is set at the end of a stream that was taken in whole; Refused counts its lines that
+	// were refused, but for those that had been before.
+	Done    bool   `json:"done"`
+	Refused uint64 `json:"refused"`
+	Error   *Error `json:"error"`
+}
+
+const (
+	ndjson        = "application/x-ndjson"
+	streamTries   = 5
+	streamPause   = time.Second
+	longestAnswer = 1 << 20 // of one line, in bytes
+)
+
+// RevokeAll revokes what the lines say, each as the JSON of a RevokeRequest. The key names the
+// stream: sent again with it within a day, it goes on where it was, at any node. Lines opens the
+// stream at its beginning; it is called again when a node was lost. Told is given each line of the
+// answer. It blocks until the stream is done, and returns the last line.
+func (c *Client) RevokeAll(ctx context.Context, key string, lines func() (io.ReadCloser, error), told func(Progress)) (Progress, error) {
+	if len(c.options.Control) == 0 {
+		return Progress{}, errors.New("no address of the cluster was given")
+	}
+	var failed error
+	for try := range max(streamTries, len(c.options.Control)) {
+		if try >= len(c.options.Control) {
+			select {
+			case <-ctx.Done():
+				return Progress{}, errors.Join(failed, ctx.Err())
+			case <-time.After(streamPause):
+			}
+		}
+		last, err := c.revokeOnce(ctx, c.options.Control[try%len(c.options.Control)], key, lines, told)
+		if err == nil {
+			return last, nil
+		}
+		failed = err
+		var problem *Error
+		if errors.As(err, &problem) && problem.Status < http.StatusInternalServerError && problem.Code != "cut_off" {
+			break
+		}
+	}
+	return Progress{}, failed
+}
+
+func (c *Client) revokeOnce(ctx context.Context, base, key string, lines func() (io.ReadCloser, error), told func(Progress)) (Progress, error) {
+	in, err := lines()
+	if err != nil {
+		return Progress{}, err
+	}
+	defer func() { _ = in.Close() }()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(base, "/")+"/v1/revocations/bulk", in)
+	if err != nil {
+		return Progress{}, fmt.Errorf("%s is not the address of a cluster", base)
+	}
+	req.Header.Set("User-Agent", c.options.UserAgent)
+	req.Header.Set("Content-Type", ndjson)
+	req.Header.Set("Authorization", "Bearer "+c.options.Token)
+	req.Header.Set("Idempotency-Key", key)
+	response, err := c.stream().Do(req)
+	if err != nil {
+		return Progress{}, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
+	}
+	if kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); kind != ndjson || response.StatusCode != http.StatusOK {
+		var nothing struct{}
+		err := read(response, &nothing)
+		return Progress{}, errors.Join(err, errors.New("the stream was not taken"))
+	}
+	defer func() { _ = response.Body.Close() }()
+	return follow(response.Body, told)
+}
+
+// follow reads the answer to its last line.
+func follow(r io.Reader, told func(Progress)) (Progress, error) {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 0, 4<<10), longestAnswer)
+	for s.Scan() {
+		var p Progress
+		if err := json.Unmarshal(s.Bytes(), &p); err != nil {
+			return p, fmt.Errorf("the answer is not one of Veto's: %.*s", maxText, err.Error())
+		}
+		if p.Error != nil {
+			return p, p.Error
+		}
+		told(p)
+		if p.Done {
+			return p, nil
+		}
+	}
+	if err := s.Err(); err != nil {
+		return Progress{}, fmt.Errorf("the answer was cut off: %w", err)
+	}
+	return Progress{}, errors.New("the answer was cut off")
+}
+
+// stream is the client for what takes as long as it takes.
+func (c *Client) stream() *http.Client {
+	own := *c.options.HTTP
+	own.Timeout = 0
+	return &own
+}
+
+// Export writes all revocations, one a line, as RevokeAll takes them. What was written is the
+// whole only if there is no error.
+func (c *Client) Export(ctx context.Context, w io.Writer) error {
+	if len(c.options.Control) == 0 {
+		return errors.New("no address of the cluster was given")
+	}
+	base := c.options.Control[0]
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/v1/revocations/export", nil)
+	if err != nil {
+		return fmt.Errorf("%s is not the address of a cluster", base)
+	}
+	req.Header.Set("User-Agent", c.options.UserAgent)
+	req.Header.Set("Authorization", "Bearer "+c.options.Token)
+	response, err := c.stream().Do(req)
+	if err != nil {
+		return fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
+	}
+	if kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); kind != ndjson || response.StatusCode != http.StatusOK {
+		var nothing struct{}
+		return errors.Join(read(response, &nothing), errors.New("nothing was exported"))
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(w, response.Body); err != nil {
+		return fmt.Errorf("the revocations were cut off: %w", err)
+	}
+	return nil
+}

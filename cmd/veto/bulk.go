@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"veto/client"
+)
+
+// revokeFile sends a file of revocations, with a bar on a terminal.
+type revokeFile struct {
+	path, resume string
+	in           io.Reader
+	errors       io.Writer
+	sent         atomic.Int64
+}
+
+func (f *revokeFile) run(ctx context.Context, c *client.Client, out *printer) error {
+	key := f.resume
+	if key == "" {
+		key = "bulk-" + rand.Text()
+	}
+	bar, err := f.bar()
+	if err != nil {
+		return err
+	}
+	last, err := c.RevokeAll(ctx, key, f.open, func(p client.Progress) {
+		if p.Line > 0 {
+			_ = bar.Clear() // a bar is for people who look on, and worth no error
+			_, _ = fmt.Fprintf(f.errors, "line %d: %s\n", p.Line, p.Detail)
+		}
+		if p.Through > 0 {
+			bar.Describe(fmt.Sprintf("%d lines", p.Through))
+		}
+		_ = bar.Set64(f.sent.Load())
+	})
+	_ = bar.Clear()
+	if err != nil {
+		return fmt.Errorf("%w\nto go on where it was, within a day: veto revoke --file %s --resume %s", err, f.path, key)
+	}
+	err = out.fields(last, "lines", last.Through, "refused", last.Refused, "done before", last.Resumed, "revision", last.Revision)
+	if err == nil && last.Refused > 0 {
+		err = &exit{exitDeny, fmt.Errorf("%d of %d lines were refused", last.Refused, last.Through)}
+	}
+	return err
+}
+
+// bar shows how much of the file is sent; nothing where nobody looks on.
+func (f *revokeFile) bar() (*progressbar.ProgressBar, error) {
+	size := int64(-1)
+	if f.path != "-" {
+		info, err := os.Stat(f.path)
+		if err != nil {
+			return nil, fmt.Errorf("--file: %w", err)
+		}
+		size = info.Size()
+	}
+	terminal, ok := f.errors.(*os.File)
+	return progressbar.NewOptions64(size,
+		progressbar.OptionSetWriter(f.errors), progressbar.OptionSetVisibility(ok && term.IsTerminal(int(terminal.Fd()))),
+		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true),
+		progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
+	), nil
+}
+
+// open begins at the beginning. Standard input has one beginning only.
+func (f *revokeFile) open() (io.ReadCloser, error) {
+	if f.path == "-" {
+		if f.in == nil {
+			return nil, fmt.Errorf("the node was lost, and standard input cannot be read again")
+		}
+		in := f.in
+		f.in = nil
+		return io.NopCloser(counted{in, &f.sent}), nil
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	f.sent.Store(0)
+	return struct {
+		io.Reader
+		io.Closer
+	}{counted{file, &f.sent}, file}, nil
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}

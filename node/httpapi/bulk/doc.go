@@ -1,0 +1,20 @@
+// Package bulk takes streams of revocations in, line by line, and puts all that there are out in
+// the same form. It reads and answers at the same time, in constant memory, however long the
+// stream is; it knows neither HTTP nor who asks.
+//
+// A stream has a name, the Idempotency-Key. What was done of it is known to the whole cluster by
+// the number of its last line: whoever sends the same stream again, to any node, goes on where
+// it was.
+//
+// Queues. One batch is read while the one before is proposed; then the reader waits.
+//
+// Promises:
+//
+//	B1  The outcome of each line is told: by its number if it was refused, by the number of a
+//	    later line that it was done.
+//	    TestEachLineIsTold
+//	B2  A stream that is sent again is not done again, and one that was cut off goes on.
+//	    TestStreamGoesOn
+//	B3  No line, however long or wrong, ends a stream or is kept in memory whole.
+//	    TestWrongLines, FuzzImport
+package bulk

@@ -1,0 +1,117 @@
+package bulk
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"slices"
+
+	"veto/node/httpapi"
+	"veto/record"
+)
+
+// Importer takes a stream in.
+type Importer struct {
+	// Named makes a revocation of one line, which is valid until it returns. Its errors are for
+	// the sender.
+	Named func(line []byte) (record.Revocation, error)
+	// Propose has the cluster take part of the stream. It blocks until the log has it.
+	Propose func(context.Context, record.Import) (record.Result, error)
+	// Stop makes a Read of the lines that waits return. It is called when no more is read.
+	Stop func()
+}
+
+// Progress is one line of the answer: of a line that was refused, of how far the stream is done,
+// or of its end.
+type Progress struct {
+	// Line that was refused, Code and Detail why.
+	Line   uint64 `json:"line,omitempty"`
+	Code   string `json:"code,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	// Through is the number of a line: all up to it that were not refused are revoked, at
+	// Revision or before. Resumed are those of them that had been done before.
+	Through  uint64          `json:"through,omitempty"`
+	Revision record.Revision `json:"revision,omitempty"`
+	Resumed  uint64          `json:"resumed,omitempty"`
+	// Done is on the last line of a stream that was taken in to its end, Error on that of one
+	// that was not: send it again.
+	Done    bool             `json:"done,omitempty"`
+	Refused uint64           `json:"refused,omitempty"`
+	Error   *httpapi.Problem `json:"error,omitempty"`
+}
+
+// Import takes in the lines and writes the progress, each line in one Write. The error is that of
+// the writer, who then knows no end; all others are told as the last line.
+func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := newReader(lines, x.Named)
+	batches := make(chan batch)
+	read := make(chan error, 1)
+	go func() {
+		defer close(batches)
+		read <- in.batches(ctx, batches)
+	}()
+	defer func() {
+		cancel()
+		x.Stop()
+		for range batches { // until the reader has ended
+		}
+	}()
+	out := teller{json.NewEncoder(w)}
+	last := Progress{}
+	for b := range batches {
+		before, err := x.one(ctx, out, b, &last)
+		if err != nil {
+			return out.failed(last, err)
+		}
+		in.skip(before)
+	}
+	if err := <-read; err != nil {
+		return out.failed(last, err)
+	}
+	last.Done = true
+	return out.Encode(last)
+}
+
+// one proposes a batch and tells what came of it. It returns up to which line the stream had been
+// done before.
+func (x *Importer) one(ctx context.Context, out teller, b batch, last *Progress) (before uint64, err error) {
+	result, err := x.Propose(ctx, b.body)
+	if err != nil {
+		return 0, err
+	}
+	refused := b.refused
+	for _, r := range result.Refused {
+		if !slices.ContainsFunc(refused, func(p Progress) bool { return p.Line == r.Number }) {
+			refused = append(refused, Progress{Line: r.Number, Code: string(r.Rejection.Reason), Detail: r.Rejection.Detail})
+		}
+	}
+	for _, r := range refused {
+		if err := out.Encode(r); err != nil {
+			return 0, err
+		}
+	}
+	last.Refused += uint64(len(refused))
+	last.Through = b.body.First + uint64(b.lines) - 1
+	last.Revision = max(last.Revision, result.Revision)
+	if result.Before >= b.body.First {
+		last.Resumed = min(result.Before, last.Through)
+	}
+	return result.Before, out.Encode(last)
+}
+
+type teller struct{ *json.Encoder }
+
+// failed tells that the stream ends here, and how far it came.
+func (t teller) failed(last Progress, err error) error {
+	p, known := httpapi.ProblemOf(err)
+	last.Error = p
+	if errEnd := t.Encode(last); errEnd != nil {
+		return errEnd
+	}
+	if !known {
+		return err
+	}
+	return nil
+}

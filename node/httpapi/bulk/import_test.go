@@ -1,0 +1,202 @@
+package bulk_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"veto/node/httpapi/bulk"
+	"veto/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cluster takes streams in, and fails when it is told to.
+type cluster struct {
+	through  uint64
+	values   []string
+	sizes    []int
+	revision record.Revision
+	failAt   int // which proposal fails, counted from 1
+	lost     bool
+	count    int
+}
+
+var errLost = &record.Unavailable{Detail: "no leader"}
+
+func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, error) {
+	c.count++
+	if c.count == c.failAt && !c.lost {
+		return record.Result{}, errLost
+	}
+	c.revision++
+	r := record.Result{Revision: c.revision, Before: c.through}
+	c.sizes = append(c.sizes, len(b.Items))
+	for n, item := range b.Items {
+		number := b.First + uint64(n)
+		if number <= r.Before {
+			continue
+		}
+		c.through = number
+		if item.Alike < 0 || item.Value == "unknown" {
+			r.Refused = append(r.Refused, record.Refusal{Number: number, Rejection: *record.NotFound("nobody knows it")})
+			continue
+		}
+		c.values = append(c.values, b.Alike[item.Alike].Reason+item.Value)
+	}
+	if c.count == c.failAt {
+		return record.Result{}, record.ErrOutcomeUnknown
+	}
+	return r, nil
+}
+
+// named takes "reason value".
+func named(line []byte) (record.Revocation, error) {
+	reason, value, ok := strings.Cut(string(line), " ")
+	if !ok {
+		return record.Revocation{}, record.Invalid("not a line")
+	}
+	return record.Revocation{Name: record.Name{Target: record.TargetJTI, Issuer: "i", Value: value}, Reason: reason}, nil
+}
+
+func run(t testing.TB, c *cluster, in io.Reader) []bulk.Progress {
+	t.Helper()
+	var out bytes.Buffer
+	x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+	if err := x.Import(t.Context(), in, &out); err != nil {
+		t.Fatal(err)
+	}
+	var all []bulk.Progress
+	for d := json.NewDecoder(&out); ; {
+		var p bulk.Progress
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func stream(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "r%d v%d\n", i%3, i)
+	}
+	return b.String()
+}
+
+// B1
+func TestEachLineIsTold(t *testing.T) {
+	c := &cluster{}
+	all := run(t, c, strings.NewReader(stream(10_000)+"bad\n\nr unknown\nr last"))
+	refused := map[uint64]string{}
+	for _, p := range all {
+		if p.Line > 0 {
+			refused[p.Line] = p.Code
+		}
+	}
+	if len(refused) != 3 || refused[10_001] != "invalid" || refused[10_002] != "invalid" || refused[10_003] != "not_found" {
+		t.Errorf("refused: %v", refused)
+	}
+	if last := all[len(all)-1]; !last.Done || last.Through != 10_004 || last.Refused != 3 || last.Revision != c.revision || last.Resumed != 0 {
+		t.Errorf("%+v", last)
+	}
+	if len(c.values) != 10_001 || c.values[9_999] != "r0v9999" || c.values[10_000] != "rlast" {
+		t.Errorf("%d values", len(c.values))
+	}
+	for _, n := range c.sizes {
+		if n > record.MaxImport {
+			t.Errorf("a batch of %d", n)
+		}
+	}
+}
+
+// B2
+func TestStreamGoesOn(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		c := &cluster{failAt: 2, lost: lost}
+		first := run(t, c, strings.NewReader(stream(9_000)))
+		if last := first[len(first)-1]; last.Done || last.Error == nil {
+			t.Fatalf("%+v", last)
+		}
+		again := run(t, c, strings.NewReader(stream(9_000)))
+		if last := again[len(again)-1]; !last.Done || last.Through != 9_000 || last.Resumed == 0 {
+			t.Errorf("%+v", last)
+		}
+		if len(c.values) != 9_000 {
+			t.Errorf("%d values, of 9000 lines", len(c.values))
+		}
+	}
+}
+
+// B3
+func TestWrongLines(t *testing.T) {
+	c := &cluster{}
+	long := "r " + strings.Repeat("x", bulk.MaxLine)
+	all := run(t, c, strings.NewReader("r a\n"+long+"\n"+long+long+"\r\nr b\r\n"))
+	if last := all[len(all)-1]; !last.Done || last.Through != 4 || last.Refused != 2 {
+		t.Errorf("%+v", all)
+	}
+	if strings.Join(c.values, " ") != "ra rb" {
+		t.Errorf("%q", c.values)
+	}
+	all = run(t, &cluster{}, io.MultiReader(strings.NewReader("r a\nr b"), broken{}))
+	if last := all[len(all)-1]; last.Done || last.Error == nil || last.Error.Code != "cut_off" {
+		t.Errorf("a stream that breaks: %+v", all)
+	}
+	if all := run(t, &cluster{}, strings.NewReader("")); len(all) != 1 || !all[0].Done {
+		t.Errorf("an empty stream: %+v", all)
+	}
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// What comes slowly is answered as it comes.
+func TestSlowStream(t *testing.T) {
+	in, send := io.Pipe()
+	out, told := io.Pipe()
+	x := bulk.Importer{Named: named, Propose: (&cluster{}).propose, Stop: func() { _ = in.CloseWithError(io.ErrClosedPipe) }}
+	ended := make(chan error, 1)
+	go func() { ended <- x.Import(t.Context(), in, told) }()
+	d := json.NewDecoder(out)
+	for n := range uint64(3) {
+		if _, err := io.WriteString(send, "r v\n"); err != nil {
+			t.Fatal(err)
+		}
+		var p bulk.Progress
+		if err := d.Decode(&p); err != nil || p.Through != n+1 {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	_ = out.Close() // nobody listens any more
+	if _, err := io.WriteString(send, "r v\n"); err == nil {
+		if err := <-ended; err == nil {
+			t.Error("the end was told to nobody")
+		}
+	}
+}
+
+func FuzzImport(f *testing.F) {
+	f.Add([]byte("r a\nr b\n"))
+	f.Add([]byte("\n\r\n x"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		all := run(t, &cluster{}, bytes.NewReader(in))
+		lines := bytes.Count(in, []byte("\n"))
+		if len(in) > 0 && in[len(in)-1] != '\n' {
+			lines++
+		}
+		if last := all[len(all)-1]; !last.Done || last.Through != uint64(lines) {
+			t.Fatalf("%d lines: %+v", lines, last)
+		}
+	})
+}

@@ -1,0 +1,133 @@
+package control
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	json "github.com/go-json-experiment/json"
+
+	"veto/node/httpapi"
+	"veto/node/httpapi/bulk"
+	"veto/record"
+)
+
+// streamIdle is how long either side of a stream may be silent.
+const streamIdle = time.Minute
+
+const ndjson = "application/x-ndjson"
+
+// bulk adds the streams, which answer while they are sent and so are no operations of huma's.
+func (x *control) bulk(mux *http.ServeMux) {
+	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, http.HandlerFunc(x.importStream)))
+	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, http.HandlerFunc(x.exportStream)))
+}
+
+func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" {
+		key = x.NewID("bulk_")
+	}
+	switch {
+	case strings.TrimSpace(kind) != ndjson:
+		writeProblem(w, r, httpapi.New(http.StatusUnsupportedMediaType, httpapi.CodeOf(http.StatusUnsupportedMediaType),
+			"send one revocation a line, with Content-Type: "+ndjson))
+		return
+	case len(key) > maxIdempotencyKey:
+		p, _ := httpapi.ProblemOf(record.Invalid("Idempotency-Key: at most %d bytes", maxIdempotencyKey))
+		writeProblem(w, r, p)
+		return
+	}
+	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	if err := to.control.EnableFullDuplex(); err != nil {
+		x.Log.Warn("a stream of revocations cannot be answered before its end", "request_id", requestID(r.Context()), "error", err)
+	}
+	w.Header().Set("Content-Type", ndjson)
+	w.Header().Set("Idempotency-Key", key)
+	importer := bulk.Importer{
+		Named: x.namedInLine,
+		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
+			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
+		},
+		Stop: to.stop,
+	}
+	if err := importer.Import(r.Context(), to, to); err != nil {
+		x.Log.Info("a stream of revocations ended early", "request_id", requestID(r.Context()), "error", err)
+	}
+}
+
+// importSum stands in a request for "a stream": its Idempotency-Key is used for nothing else.
+var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
+
+// namedInLine reads one line of a stream, as strictly as the body of a request.
+func (x *control) namedInLine(text []byte) (record.Revocation, error) {
+	var b revokeRequest
+	if err := json.Unmarshal(text, &b, json.RejectUnknownMembers(true)); err != nil {
+		// What is wrong is not repeated: it may be a secret in a wrong place.
+		return record.Revocation{}, record.Invalid("the line is not a JSON object as POST /v1/revocations takes it, of at most %d bytes", bulk.MaxLine)
+	}
+	return x.named(b)
+}
+
+func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
+	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	w.Header().Set("Content-Type", ndjson)
+	if _, err := bulk.Export(to, x.Records.Revocations); err != nil {
+		// Cut off, so that nobody takes what came for the whole.
+		x.Log.Warn("revocations were not exported to the end", "request_id", requestID(r.Context()), "error", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// patient reads and writes for as long as the other side does something.
+type patient struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	body    io.Reader
+	now     func() time.Time
+}
+
+// Write sends at once.
+func (p *patient) Write(b []byte) (int, error) {
+	_ = p.control.SetWriteDeadline(p.now().Add(streamIdle)) // without it, the server's own holds
+	n, err := p.ResponseWriter.Write(b)
+	if err != nil {
+		return n, err
+	}
+	return n, p.control.Flush()
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	_ = p.control.SetReadDeadline(p.now().Add(streamIdle)) // without it, the server's own holds
+	return p.body.Read(b)
+}
+
+// stop ends a Read that waits.
+func (p *patient) stop() { _ = p.control.SetReadDeadline(p.now()) }
+
+// describeStreams completes the API's description.
+func (x *control) describeStreams(api *huma.OpenAPI) {
+	schemas := api.Components.Schemas
+	in := operation("revoke-bulk", http.MethodPost, "/v1/revocations/bulk", "Revoke line by line", record.RoleRevoker)
+	in.Description += " The body is a stream of lines, each as the body of POST /v1/revocations; the answer comes while it is sent, a line of progress at a time." +
+		" Sent again with the same Idempotency-Key, to any node, within a day, it goes on where it was."
+	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[revokeRequest](), true, "RevokeRequest")}}}
+	in.Responses = map[string]*huma.Response{"200": {Description: "The progress; the last line has done or error", Content: map[string]*huma.MediaType{
+		ndjson: {Schema: schemas.Schema(typeOf[bulk.Progress](), true, "Progress")},
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
+	in.Parameters = []*huma.Param{{
+		Name: "Idempotency-Key", In: "header", Description: "Names the stream; one is made, and answered, if there is none",
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(maxIdempotencyKey)},
+	}}
+	api.AddOperation(&in)
+	out := operation("export-revocations", http.MethodGet, "/v1/revocations/export", "All revocations, line by line", anyOperator)
+	out.Description += " Each line is what revoke-bulk takes."
+	out.Responses = map[string]*huma.Response{"200": {Description: "The revocations", Content: map[string]*huma.MediaType{
+		ndjson: {Schema: schemas.Schema(typeOf[revokeRequest](), true, "RevokeRequest")},
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "503": {Description: "The node is not ready"}}
+	api.AddOperation(&out)
+}

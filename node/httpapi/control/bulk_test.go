@@ -1,0 +1,76 @@
+package control_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"veto/node/httpapi/bulk"
+	"veto/record"
+)
+
+const ndjson = "application/x-ndjson"
+
+// progress reads the lines of an answer.
+func progress(t *testing.T, text string) []bulk.Progress {
+	t.Helper()
+	var all []bulk.Progress
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		var p bulk.Progress
+		if err := json.Unmarshal([]byte(line), &p); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func TestStreamsInAndOut(t *testing.T) {
+	p := open(t)
+	s := newSigner(t)
+	p.admin("PUT", "/v1/issuers/demo", `{"issuer": "`+s.iss+`", "jwks": `+string(s.jwks(t))+`}`)
+	in := `{"target":"jti","issuer":"i","value":"a","reason":"leaked"}
+{"target":"subject","issuer":"i","value":"b","and":[{"target":"client","value":"c"}],"not_before":"2026-01-02T03:04:05Z"}
+{"token":"` + s.token(t, map[string]any{"jti": "presented"}) + `"}
+{"target":"jti","issuer":"i","value":"a","value":"b"}
+{"target":"jti","issuer":"i","value":"d","color":"red"}
+{"token":"a.b.c"}
+`
+	w := p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", in, "Content-Type", ndjson, "Idempotency-Key", "k")
+	if w.Code != 200 || w.Header().Get("Idempotency-Key") != "k" {
+		t.Fatalf("%d %v", w.Code, w.Header())
+	}
+	all := progress(t, w.Body.String())
+	var refused []uint64
+	for _, one := range all[:3] {
+		refused = append(refused, one.Line)
+	}
+	if last := all[len(all)-1]; !last.Done || last.Through != 6 || last.Refused != 3 || len(refused) != 3 || refused[0] != 4 || refused[2] != 6 {
+		t.Errorf("%s", w.Body)
+	}
+	out := p.as(record.RoleAuditor, "GET", "/v1/revocations/export", "")
+	lines := strings.Split(strings.TrimSpace(out.Body.String()), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%s", out.Body)
+	}
+	again := open(t)
+	w = again.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", out.Body.String(), "Content-Type", ndjson)
+	if all := progress(t, w.Body.String()); !all[len(all)-1].Done || all[len(all)-1].Refused != 0 || w.Header().Get("Idempotency-Key") == "" {
+		t.Errorf("%s", w.Body)
+	}
+	if got := again.as(record.RoleAuditor, "GET", "/v1/revocations/export", "").Body; len(got.String()) != len(out.Body.String()) {
+		t.Errorf("%s came back as %s", out.Body, got)
+	}
+}
+
+func TestBadStreams(t *testing.T) {
+	p := open(t)
+	p.problem(p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", "{}"), 415, "unsupported_media_type")
+	p.problem(p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", "{}", "Content-Type", ndjson, "Idempotency-Key", strings.Repeat("é", 128)), 422, "invalid")
+	p.problem(p.as(record.RoleValidator, "POST", "/v1/revocations/bulk", "{}", "Content-Type", ndjson), 403, "forbidden")
+	secret := p.secrets[record.RoleAdmin]
+	w := p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", `{"target":"`+secret+`"}`+"\n"+`{"`+secret+`":1}`, "Content-Type", ndjson)
+	if strings.Contains(w.Body.String(), secret[8:]) || strings.Contains(p.log.String(), secret[8:]) {
+		t.Errorf("a secret came back: %s", w.Body)
+	}
+}

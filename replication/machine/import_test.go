@@ -1,0 +1,90 @@
+package machine_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"veto/record"
+)
+
+func imported(key string, first uint64, values ...string) record.Command {
+	b := record.Import{First: first, Alike: []record.Revocation{revocation(record.TargetJTI, ""), revocation(record.TargetSubject, ""), {Name: record.Name{Target: record.TargetJTI, Issuer: "https://nobody.example"}}}}
+	for n, v := range values {
+		b.Items = append(b.Items, record.ImportItem{Alike: n % 2, Value: v})
+	}
+	return record.Command{Stamp: stamp, By: "key_a", Request: record.Request{Key: key}, Body: b}
+}
+
+// M5
+func TestImportGoesOnWhereItWas(t *testing.T) {
+	s, rev := founded(t)
+	first := applyCommand(t, s, rev, imported("k", 1, "a", "b", "", "d"))
+	if first.Rejection != nil || len(first.Refused) != 1 || first.Refused[0].Number != 3 || first.Before != 0 {
+		t.Fatalf("%+v", first)
+	}
+	d := record.DigestKey{1}.Digest(revocation(record.TargetJTI, "a").Name)
+	if r := apply(t, s, rev, stamp, record.Lift{Digest: d, Reason: "a mistake"}); r.Rejection != nil {
+		t.Fatal(r.Rejection)
+	}
+	again := applyCommand(t, s, rev, imported("k", 1, "a", "b", "", "d", "e"))
+	if again.Rejection != nil || again.Before != 4 || len(again.Refused) != 0 {
+		t.Errorf("%+v", again)
+	}
+	want := []string{"subject b", "subject d", "jti e"}
+	if got := revoked(t, s); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v: what was lifted must not come back, and what is new must be there", got, want)
+	}
+	day := 24 * time.Hour
+	late := imported("k", 6, "f")
+	late.Stamp = stamp.Add(day)
+	if r := applyCommand(t, s, rev, late); r.Before != 5 {
+		t.Errorf("a day later the stream is not known: %+v", r)
+	}
+	if r := applyCommand(t, s, rev, imported("other", 1, "g")); r.Before != 0 {
+		t.Errorf("another stream: %+v", r)
+	}
+}
+
+// M5
+func TestRefusedImport(t *testing.T) {
+	s, rev := founded(t)
+	c := imported("k", 1, "a")
+	c.Body = record.Import{First: 1, Alike: c.Body.(record.Import).Alike, Items: []record.ImportItem{{Alike: 2, Value: "x"}, {Alike: 9, Value: "y"}, {Alike: 0, Value: "z"}}}
+	r := applyCommand(t, s, rev, c)
+	if len(r.Refused) != 2 || r.Refused[0].Rejection.Reason != record.ReasonNotFound || !slices.Equal(revoked(t, s), []string{"jti z"}) {
+		t.Errorf("%+v, %v", r, revoked(t, s))
+	}
+	for name, c := range map[string]record.Command{
+		"no key":   {Stamp: stamp, Body: c.Body},
+		"no items": {Stamp: stamp, Request: record.Request{Key: "k"}, Body: record.Import{First: 1}},
+		"number 0": {Stamp: stamp, Request: record.Request{Key: "k"}, Body: record.Import{Items: []record.ImportItem{{}}}},
+	} {
+		if r := applyCommand(t, s, rev, c); r.Rejection == nil {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// revoked are the names of all revocations, in the order of the values.
+func revoked(t *testing.T, s state) []string {
+	t.Helper()
+	var all []record.Revocation
+	from := record.TableRevocations.Key()
+	err := s.Scan(from, record.KeyAfter(from), func(_, v []byte) (bool, error) {
+		var r record.Revocation
+		err := record.Decode(v, &r)
+		all = append(all, r)
+		return err == nil, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(all, func(a, b record.Revocation) int { return int(a.Value[0]) - int(b.Value[0]) })
+	var names []string
+	for _, r := range all {
+		names = append(names, fmt.Sprintf("%s %s", r.Target, r.Value))
+	}
+	return names
+}
