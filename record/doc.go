@@ -16,7 +16,7 @@
 // Promises:
 //
 //	R1  Encoding the same record gives the same bytes on every node.
-//	    TestEncodingIsDeterministic
+//	    TestEncodingIsDeterministic, TestStencilEncodesAsEncode
 //	R2  Decoding never panics, whatever the bytes, and refuses unknown versions.
 //	    FuzzDecodeCommand, TestUnknownCommand
 //	R3  Two different names have different digests, whatever characters they hold.

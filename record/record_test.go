@@ -254,3 +254,35 @@ func TestKeyAfter(t *testing.T) {
 		}
 	})
 }
+
+// R1
+func TestStencilEncodesAsEncode(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := record.Revocation{
+			Name: record.Name{
+				Target: record.Target(rapid.IntRange(1, 9).Draw(t, "target")),
+				Issuer: rapid.StringN(0, 300, -1).Draw(t, "issuer"),
+				Value:  rapid.StringN(1, 70_000, -1).Draw(t, "value"),
+			},
+			Reason: rapid.String().Draw(t, "reason"), By: rapid.String().Draw(t, "by"),
+			Revision: record.Revision(rapid.Uint64().Draw(t, "revision")),
+		}
+		if rapid.Bool().Draw(t, "and") {
+			r.And = []record.Part{{Target: record.TargetClient, Value: "app"}}
+		}
+		if rapid.Bool().Draw(t, "times") {
+			r.At, r.KeptUntil, r.NotBefore = time.Unix(1_700_000_000, 5).UTC(), time.Unix(1_800_000_000, 0).UTC(), time.Unix(1_600_000_000, 0).UTC()
+		}
+		want, err := record.Encode(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := record.NewStencil(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Append(nil, r.Value); !bytes.Equal(got, want) {
+			t.Fatalf("%x, want %x", got, want)
+		}
+	})
+}

@@ -251,3 +251,45 @@ func (r *Revocation) Bucket() Bucket {
 	}
 	return b
 }
+
+// Stencil encodes revocations that differ in nothing but their value, for one that is not empty:
+// many times as fast as Encode, and to the same bytes.
+type Stencil struct{ before, after []byte }
+
+// valueKey is the number of Name.Value in the byte form.
+const valueKey = 3
+
+// NewStencil makes one of a revocation, whose value does not matter.
+func NewStencil(r Revocation) (Stencil, error) {
+	r.Value = ""
+	whole, err := Encode(&r)
+	if err != nil {
+		return Stencil{}, err
+	}
+	head, err := Encode(Name{Target: r.Target, Issuer: r.Issuer})
+	if err != nil {
+		return Stencil{}, err
+	}
+	// A map of fewer than 24 members has its count in the first byte; members are in the order
+	// of their numbers.
+	before := append([]byte{whole[0] + 1}, whole[1:len(head)]...)
+	return Stencil{append(before, valueKey), whole[len(head):]}, nil
+}
+
+// Append appends the byte form with the value.
+func (s *Stencil) Append(to []byte, value string) []byte {
+	const textOf = 3 << 5 // the major type of a text (RFC 8949 section 3.1)
+	to = append(to, s.before...)
+	switch n := len(value); {
+	case n < 24:
+		to = append(to, textOf|byte(n))
+	case n < 1<<8:
+		to = append(to, textOf|24, byte(n))
+	case n < 1<<16:
+		to = append(to, textOf|25, byte(n>>8), byte(n))
+	default:
+		to = append(to, textOf|26, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	to = append(to, value...)
+	return append(to, s.after...)
+}

@@ -67,7 +67,7 @@ func revokeKey(t testing.TB, at uint64) consensus.Entry {
 	return entry(t, at, record.Revoke{Revocations: []record.Revocation{{Name: record.Name{Target: record.TargetKey, Value: "key_a"}}}})
 }
 
-func (p *parts) must(t *testing.T, entries ...consensus.Entry) []record.Result {
+func (p *parts) must(t testing.TB, entries ...consensus.Entry) []record.Result {
 	t.Helper()
 	results, err := p.Apply(entries)
 	if err != nil {

@@ -1,11 +1,37 @@
 package machine
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"time"
 
 	"veto/record"
 )
+
+// stream is part of a stream that is being taken in.
+type stream struct {
+	*change
+	alike []alike
+	puts  []written
+	// room is where values are encoded before they are written.
+	room []byte
+}
+
+// alike is what items of a stream have in common, with what was found out for it: how long such
+// revocations are kept is the same for all values, if the target is one of an issuer.
+type alike struct {
+	revocation record.Revocation
+	known      bool
+	err        error
+	stencil    record.Stencil
+}
+
+// written is a revocation to be written; its bytes are in stream.room.
+type written struct {
+	key      []byte
+	from, to int
+}
 
 // imported takes in part of a stream, from the first item on that was not taken in before. How
 // far the stream has come is remembered as what came of its request.
@@ -18,7 +44,10 @@ func (x *change) imported(b record.Import, c record.Command) error {
 		return err
 	}
 	x.through = last.Before
-	kept := make([]keeping, len(b.Alike))
+	s := &stream{change: x, alike: make([]alike, len(b.Alike)), puts: make([]written, 0, len(b.Items))}
+	for i, r := range b.Alike {
+		s.alike[i].revocation = r
+	}
 	through := last.Before
 	for n, item := range b.Items {
 		number := b.First + uint64(n)
@@ -26,7 +55,7 @@ func (x *change) imported(b record.Import, c record.Command) error {
 			continue
 		}
 		through = number
-		err := x.importOne(b, item, kept)
+		err := s.one(item)
 		var rejection *record.Rejection
 		if errors.As(err, &rejection) {
 			x.refused = append(x.refused, record.Refusal{Number: number, Rejection: *rejection})
@@ -37,43 +66,72 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	if through == last.Before {
 		return nil
 	}
+	if err := s.write(); err != nil {
+		return err
+	}
 	return remember(x.state, c, record.Result{Revision: x.revision, Before: through})
 }
 
-// keeping is what was found out for one of those alike: how long it is kept is the same for all
-// values, if the target is one of an issuer.
-type keeping struct {
-	known bool
-	until time.Time
-	err   error
-}
-
-func (x *change) importOne(b record.Import, item record.ImportItem, kept []keeping) error {
-	if item.Alike < 0 || item.Alike >= len(b.Alike) {
+func (s *stream) one(item record.ImportItem) error {
+	if item.Alike < 0 || item.Alike >= len(s.alike) {
 		return record.Invalid("the item is like none of those in the import")
 	}
-	r := b.Alike[item.Alike]
+	a := &s.alike[item.Alike]
+	r := a.revocation
 	r.Value = item.Value
 	if err := r.Check(); err != nil {
 		return err
 	}
-	r.At, r.By, r.Revision = x.stamp, x.by, x.revision
-	k := &kept[item.Alike]
-	if !k.known || !r.Target.OfIssuer() {
-		taken := len(x.taken)
-		k.until, k.err = x.keptUntil(&r)
-		k.known = true
-		if k.err != nil {
-			x.taken = x.taken[:taken]
+	r.At, r.By, r.Revision = s.stamp, s.by, s.revision
+	if !a.known || !r.Target.OfIssuer() {
+		taken := len(s.taken)
+		var until time.Time
+		until, a.err = s.keptUntil(&r)
+		a.known = true
+		if a.err == nil {
+			r.KeptUntil = until
+			a.revocation = r
+			a.stencil, a.err = record.NewStencil(r)
+		} else {
+			s.taken = s.taken[:taken]
 		}
 	}
-	if k.err != nil {
-		return k.err
+	if a.err != nil {
+		return a.err
 	}
-	r.KeptUntil = k.until
-	key, err := x.digestKey()
+	r.KeptUntil = a.revocation.KeptUntil
+	return s.add(&r, a)
+}
+
+func (s *stream) add(r *record.Revocation, a *alike) error {
+	key, err := s.digestKey()
 	if err != nil {
 		return err
 	}
-	return x.addRevocation(&r, key.Digest(r.Name))
+	d := key.Digest(r.Name)
+	s.revoked(r, d)
+	from := len(s.room)
+	if r.Value == "" { // an issuer
+		whole, err := record.Encode(r)
+		if err != nil {
+			return record.Invalid("a value in it cannot be stored")
+		}
+		s.room = append(s.room, whole...)
+	} else {
+		s.room = a.stencil.Append(s.room, r.Value)
+	}
+	s.puts = append(s.puts, written{record.RevocationKey(r.Bucket(), d, r.Cutoff()), from, len(s.room)})
+	return nil
+}
+
+// write writes in the order of the keys: so each finds its place beside the one before. Of two
+// with the same key the later counts.
+func (s *stream) write() error {
+	slices.SortStableFunc(s.puts, func(a, b written) int { return bytes.Compare(a.key, b.key) })
+	for _, w := range s.puts {
+		if err := s.state.Put(w.key, s.room[w.from:w.to]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -42,12 +42,17 @@ func (x *change) revoke(b record.Revoke) error {
 // addRevocation writes one. The very same that was made before gives way to it: to look would
 // take longer than to write.
 func (x *change) addRevocation(r *record.Revocation, d record.Digest) error {
+	x.revoked(r, d)
+	return put(x.state, record.RevocationKey(r.Bucket(), d, r.Cutoff()), r)
+}
+
+// revoked notes a revocation, whose id is made only if anyone will see it.
+func (x *change) revoked(r *record.Revocation, d record.Digest) {
 	id := ""
 	if len(x.refs) < maxAuditRefs {
 		id = d.RevocationID()
 	}
 	x.changed(r, false, id)
-	return put(x.state, record.RevocationKey(r.Bucket(), d, r.Cutoff()), r)
 }
 
 // keptUntil is when a revocation may be forgotten (P12); zero for never. It refuses names
