@@ -86,8 +86,8 @@ type Issuer struct {
 	// SharedSecret says that its tokens are signed with a secret that it shares with the
 	// cluster (HMAC). The secret is its one signing key, and shown to nobody.
 	SharedSecret bool `json:"shared_secret,omitempty" cbor:"17,keyasint,omitempty"`
-	// NoExpiryFrom, if set, is when AllowNoExpiry was turned on: tokens without exp that were
-	// issued before are denied, as their revocations were not kept for good.
+	// NoExpiryFrom, if set, is LongestLeeway after AllowNoExpiry was turned on: tokens without
+	// exp that were issued before are denied, as their revocations were not kept for good.
 	NoExpiryFrom time.Time `json:"no_expiry_from,omitzero" cbor:"19,keyasint,omitzero"`
 }
 

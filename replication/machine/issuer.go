@@ -88,11 +88,15 @@ func holdToBefore(i, old record.Issuer, stamp time.Time) (record.Issuer, error) 
 	if i.AllowNoExpiry {
 		i.NoExpiryFrom = old.NoExpiryFrom
 		if !old.AllowNoExpiry {
-			i.NoExpiryFrom = stamp
+			i.NoExpiryFrom = settled(stamp)
 		}
 	}
 	return i, nil
 }
+
+// settled is when every token has been made after the change that has an iat after it: an issuer's
+// clock may be ahead by the leeway, whatever that was or becomes.
+func settled(change time.Time) time.Time { return change.Add(record.LongestLeeway) }
 
 // shorterBefore holds tokens from before a raise of the longest lifetime to what it was:
 // their revocations were kept no longer. A limit has done its work once no token from before
@@ -105,7 +109,7 @@ func shorterBefore(old, now record.Issuer, stamp time.Time) []record.LifetimeLim
 		}
 	}
 	if old.ID != "" && old.MaxLifetime < now.MaxLifetime {
-		limits = append(limits, record.LifetimeLimit{IssuedBefore: stamp, MaxLifetime: old.MaxLifetime})
+		limits = append(limits, record.LifetimeLimit{IssuedBefore: settled(stamp), MaxLifetime: old.MaxLifetime})
 	}
 	return limits
 }
