@@ -2,7 +2,7 @@
 FUZZTIME ?= 10s
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench check
+.PHONY: menu build test vet lint fuzz bench faults check
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -26,6 +26,13 @@ fuzz: ## fuzz every decoder for FUZZTIME each (10s)
 
 bench: ## what a validation costs, against floors taken in the same run
 	go test ./node -run '^$$' -bench . -benchtime 5s -timeout 20m
+
+SECONDS ?= 20
+SEED ?= 1
+faults: ## break a cluster on purpose, in network namespaces (root on Linux; SECONDS, SEED)
+	@command -v ip >/dev/null || apt-get install -y iproute2
+	go vet -tags faults ./test/...
+	go test -tags faults ./test/faults -count 1 -v -timeout 60m -seconds $(SECONDS) -seed $(SEED)
 
 check: test vet lint ## what CI runs, with fuzzing for 5s each
 	$(MAKE) fuzz FUZZTIME=5s

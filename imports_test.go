@@ -47,6 +47,7 @@ var rooms = map[string][]string{
 	"node":                  {"record", "validate", "validate/...", "replication", "replication/...", "node/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "validate"},
+	"test/faults":           {},
 	"cmd/veto":              {"record", "validate", "client", "node", "node/..."},
 }
 

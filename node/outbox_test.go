@@ -51,6 +51,12 @@ func TestRevokeWithoutQuorum(t *testing.T) {
 	if v := s.ask(0, token, 0); v.Code != validate.Revoked {
 		t.Errorf("after a restart, without a quorum: %+v", v)
 	}
+	// It does not know yet what it has missed, and takes a denial all the same.
+	third := s.token()
+	late, err := s.at(0).Revoke(s.ctx, client.RevokeRequest{Token: third}, false, 100*time.Millisecond)
+	if err != nil || late.State != record.StatePending {
+		t.Errorf("%+v, %v", late, err)
+	}
 	for _, i := range []int{1, 2} {
 		if err := s.cluster.StartNode(i); err != nil {
 			t.Fatal(err)
@@ -61,6 +67,7 @@ func TestRevokeWithoutQuorum(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.eventually(i, token, validate.Revoked)
+		s.eventually(i, third, validate.Revoked)
 	}
 	if v := s.ask(1, other, 0); v.Outcome != validate.Allow {
 		t.Errorf("another token: %+v", v)

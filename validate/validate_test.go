@@ -255,6 +255,9 @@ func TestOperator(t *testing.T) {
 		if k, v := x.Operator("secret", now); (k != nil) != c.ok {
 			t.Errorf("%s: %v %+v", name, k, v)
 		}
+		if k, v := x.Denier("secret", now); (k != nil) != (c.ok || name == "not ready") {
+			t.Errorf("%s, as a denier: %v %+v", name, k, v)
+		}
 	}
 }
 

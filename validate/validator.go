@@ -49,6 +49,8 @@ type Policy struct {
 	MaxStaleness time.Duration
 	// ServeStale answers beyond that all the same; as_of tells how old the answer is.
 	ServeStale bool
+	// Unready answers before the node has caught up. It is no setting: see Denier.
+	Unready bool
 }
 
 // JWTs are what a Validator needs for tokens.
@@ -190,7 +192,7 @@ func kindOf(credential string) Kind {
 // doubt says why the node cannot be sure of an answer; OK if it can.
 func (p Policy) doubt(f record.Freshness, min record.Revision, now time.Time) Code {
 	switch {
-	case !f.Ready:
+	case !f.Ready && !p.Unready:
 		return NotReady
 	case f.Revision < min:
 		return BehindMinRevision
@@ -314,7 +316,18 @@ func (d *Verdict) describe(c *Claims, view View) {
 // verdict allows; its roles are the caller's to check. Staleness does not matter here: that a
 // node is cut off must not keep its operators out. Revocations that it knows do.
 func (v *Validator) Operator(token string, now time.Time) (*record.APIKey, Verdict) {
-	verdict, claims := v.decide(Request{Credential: token}, now, new(Claims), Policy{ServeStale: true})
+	return v.operator(token, now, Policy{ServeStale: true})
+}
+
+// Denier is Operator for those who ask for nothing but more denials. A node that was started
+// while it is cut off lets them in by the state that it had: a denial too many can be lifted, and
+// one too few is what nobody may wait for.
+func (v *Validator) Denier(token string, now time.Time) (*record.APIKey, Verdict) {
+	return v.operator(token, now, Policy{ServeStale: true, Unready: true})
+}
+
+func (v *Validator) operator(token string, now time.Time, p Policy) (*record.APIKey, Verdict) {
+	verdict, claims := v.decide(Request{Credential: token}, now, new(Claims), p)
 	if verdict.Outcome != Allow {
 		return nil, verdict
 	}

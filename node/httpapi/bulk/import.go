@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"sync"
 
 	"veto/node/httpapi"
 	"veto/record"
@@ -43,31 +44,28 @@ type Progress struct {
 // Import takes in the lines and writes the progress, each line in one Write. The error is that of
 // the writer, who then knows no end; all others are told as the last line.
 func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	in := newReader(lines, x.Named)
-	batches := make(chan batch)
-	read := make(chan error, 1)
-	go func() {
-		defer close(batches)
-		read <- in.batches(ctx, batches)
-	}()
+	var reading sync.WaitGroup
+	reading.Go(in.read)
 	defer func() {
-		cancel()
+		in.end(io.EOF)
 		x.Stop()
-		for range batches { // until the reader has ended
-		}
+		reading.Wait()
 	}()
 	out := teller{json.NewEncoder(w)}
 	last := Progress{}
-	for b := range batches {
+	for {
+		b, more := in.take()
+		if !more {
+			break
+		}
 		before, err := x.one(ctx, out, b, &last)
 		if err != nil {
 			return out.failed(last, err)
 		}
 		in.skip(before)
 	}
-	if err := <-read; err != nil {
+	if err := in.failed(); err != nil {
 		return out.failed(last, err)
 	}
 	last.Done = true

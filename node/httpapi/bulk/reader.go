@@ -3,13 +3,12 @@ package bulk
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"veto/node/httpapi"
 	"veto/record"
@@ -33,75 +32,99 @@ type batch struct {
 	size    int
 }
 
-// reader makes batches of lines.
+// reader makes batches of lines. One goroutine reads, another takes: what is there when it has
+// time, so that what comes slowly is not kept waiting, and what comes fast comes in large parts.
 type reader struct {
 	in    *bufio.Reader
 	named func([]byte) (record.Revocation, error)
-	line  uint64
-	// done is how far the stream had come before: those lines need not be read again.
-	done atomic.Uint64
+
+	mu      sync.Mutex
+	changed *sync.Cond // of all below
+	batch   batch
+	line    uint64
+	done    uint64 // how far the stream had come before: those lines need not be understood again
+	ended   bool   // nothing more is read
+	err     error  // why, if that is not the end of the stream
 }
 
 func newReader(in io.Reader, named func([]byte) (record.Revocation, error)) *reader {
-	return &reader{in: bufio.NewReaderSize(in, MaxLine), named: named}
+	r := &reader{in: bufio.NewReaderSize(in, MaxLine), named: named}
+	r.changed = sync.NewCond(&r.mu)
+	r.batch.body.First = 1
+	return r
 }
 
-func (r *reader) skip(through uint64) { r.done.Store(through) }
-
-func (r *reader) fresh() batch {
-	return batch{body: record.Import{First: r.line + 1}}
-}
-
-// batches reads to the end of the stream. A batch goes out when it is full, or when whoever takes
-// it has nothing to do and no more lines are here.
-func (r *reader) batches(ctx context.Context, out chan<- batch) error {
-	b := r.fresh()
+// read reads to the end of the stream, or until stop.
+func (r *reader) read() {
 	for {
 		line, err := r.next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
 		if len(line) > 0 || err == nil {
-			r.line++
-			r.add(&b, line)
+			r.put(line)
 		}
 		if err != nil {
-			break
-		}
-		full := b.lines >= record.MaxImport || b.size >= maxBatch || len(b.body.Alike) >= maxAlike
-		if !full && r.in.Buffered() > 0 {
-			continue
-		}
-		sent, err := send(ctx, out, b, full)
-		if err != nil {
-			return err
-		}
-		if sent {
-			b = r.fresh()
+			r.end(err)
+			return
 		}
 	}
-	if b.lines == 0 {
-		return nil
-	}
-	_, err := send(ctx, out, b, true)
-	return err
 }
 
-func send(ctx context.Context, out chan<- batch, b batch, block bool) (bool, error) {
-	if !block {
-		select {
-		case out <- b:
-			return true, nil
-		default:
-			return false, nil
-		}
+// put adds a line to the batch, when there is room.
+func (r *reader) put(line []byte) {
+	r.mu.Lock()
+	known := r.line < r.done
+	r.mu.Unlock()
+	var one record.Revocation
+	var err error
+	if !known {
+		one, err = r.named(line)
 	}
-	select {
-	case out <- b:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.batch.full() && !r.ended {
+		r.changed.Wait()
 	}
+	r.line++
+	r.batch.add(r.line, one, known, err)
+	r.changed.Broadcast()
+}
+
+// end notes that nothing more comes.
+func (r *reader) end(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !errors.Is(err, io.EOF) && !r.ended {
+		r.err = err
+	}
+	r.ended = true
+	r.changed.Broadcast()
+}
+
+// take gives what was read since the last, and waits until there is something; at the end it
+// gives nothing.
+func (r *reader) take() (batch, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.batch.lines == 0 && !r.ended {
+		r.changed.Wait()
+	}
+	b := r.batch
+	r.batch = batch{body: record.Import{First: r.line + 1}}
+	r.changed.Broadcast()
+	return b, b.lines > 0
+}
+
+// failed is why the stream could not be read to its end.
+func (r *reader) failed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// skip says that all lines through the number are done.
+func (r *reader) skip(through uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done = max(r.done, through)
 }
 
 // next reads a line without its end. Of one that is too long comes the beginning, which is no
@@ -123,18 +146,23 @@ func (r *reader) next() ([]byte, error) {
 // tooLong stands for a line that is over MaxLine.
 var tooLong = []byte(strings.Repeat("x", 8))
 
-// add puts a line into the batch.
-func (r *reader) add(b *batch, line []byte) {
-	b.lines++
+func (b *batch) full() bool {
+	return b.lines >= record.MaxImport || b.size >= maxBatch || len(b.body.Alike) >= maxAlike
+}
+
+// add puts a line into the batch: as what it names, or, if that is known or wrong, as an item that
+// is like none.
+func (b *batch) add(number uint64, one record.Revocation, known bool, err error) {
 	item := record.ImportItem{Alike: -1}
-	if r.line > r.done.Load() {
-		if one, err := r.named(line); err != nil {
-			p, _ := httpapi.ProblemOf(err)
-			b.refused = append(b.refused, Progress{Line: r.line, Code: p.Code, Detail: p.Detail})
-		} else {
-			item = record.ImportItem{Alike: b.like(one), Value: one.Value}
-		}
+	switch {
+	case known:
+	case err != nil:
+		p, _ := httpapi.ProblemOf(err)
+		b.refused = append(b.refused, Progress{Line: number, Code: p.Code, Detail: p.Detail})
+	default:
+		item = record.ImportItem{Alike: b.like(one), Value: one.Value}
 	}
+	b.lines++
 	b.size += perItem + len(item.Value)
 	b.body.Items = append(b.body.Items, item)
 }

@@ -54,7 +54,11 @@ func (x *control) operator(authorization string, role record.Role) (*record.APIK
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return nil, httpapi.New(http.StatusUnauthorized, "unauthorized", "send an operator's API key: Authorization: Bearer ...")
 	}
-	key, verdict := x.Validator.Operator(strings.TrimSpace(token), x.Now())
+	find := x.Validator.Operator
+	if role == record.RoleRevoker {
+		find = x.Validator.Denier
+	}
+	key, verdict := find(strings.TrimSpace(token), x.Now())
 	switch {
 	case verdict.Outcome == validate.Unknown:
 		return nil, httpapi.NotReady()

@@ -42,8 +42,10 @@ func TestStreamsInAndOut(t *testing.T) {
 	}
 	all := progress(t, w.Body.String())
 	var refused []uint64
-	for _, one := range all[:3] {
-		refused = append(refused, one.Line)
+	for _, one := range all {
+		if one.Line > 0 {
+			refused = append(refused, one.Line)
+		}
 	}
 	if last := all[len(all)-1]; !last.Done || last.Through != 6 || last.Refused != 3 || len(refused) != 3 || refused[0] != 4 || refused[2] != 6 {
 		t.Errorf("%s", w.Body)

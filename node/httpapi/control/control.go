@@ -31,6 +31,8 @@ type Proposer interface {
 // Validator tells who asks, and what a presented token is.
 type Validator interface {
 	Operator(token string, now time.Time) (*record.APIKey, validate.Verdict)
+	// Denier is Operator for who only adds denials: also before the node has caught up.
+	Denier(token string, now time.Time) (*record.APIKey, validate.Verdict)
 	Inspect(token string, now time.Time) (*validate.Claims, validate.Code)
 }
 
