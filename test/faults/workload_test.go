@@ -115,6 +115,9 @@ func (w *workload) validate(ctx context.Context, q question, text string) (answe
 	if err != nil {
 		return answer{}, false
 	}
+	if v.Outcome == validate.Deny && v.Code != validate.Revoked {
+		return answer{}, true // a node that has not heard of the issuer yet, and says no more than that
+	}
 	return answer{outcome: v.Outcome}, true
 }
 

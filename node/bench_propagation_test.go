@@ -1,0 +1,141 @@
+package node
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/node/certs"
+	"veto/record"
+)
+
+var benchDelays = flag.String("delays", "0s,40ms", "one-way delays between nodes while the time to denial is measured")
+
+// BenchmarkTimeToDenial is from when a revocation is sent to a node until every node denies: three
+// nodes, with a delay put between them. Aim: p99 at most 3 ms above one delay, for any node.
+func BenchmarkTimeToDenial(b *testing.B) {
+	for n, text := range strings.Split(*benchDelays, ",") {
+		delay, err := time.ParseDuration(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(text, func(b *testing.B) {
+			x := newApart(b, 27100+100*n, delay)
+			var all []time.Duration
+			count := 0
+			for b.Loop() {
+				for i := range x.nodes {
+					count++
+					all = append(all, x.revoke(i, fmt.Sprintf("j%d", count)))
+				}
+			}
+			slices.Sort(all)
+			for name, at := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99, "max-ms": 1} {
+				d := all[min(int(at*float64(len(all))), len(all)-1)]
+				b.ReportMetric(float64((d-delay).Microseconds())/1000, name+"-above-delay")
+			}
+			b.ReportMetric(float64(len(all)), "revocations")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// apart are three nodes with relays between them.
+type apart struct {
+	b       *testing.B
+	nodes   []*Node
+	clients []*client.Client
+}
+
+func newApart(b *testing.B, port int, delay time.Duration) *apart {
+	b.Helper()
+	x := &apart{b: b}
+	dir := b.TempDir()
+	authority, err := certs.NewAuthority(filepath.Join(dir, "certs"), time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := newRelay(b, delay)
+	var admin atomic.Value
+	bind := func(i int) string { return fmt.Sprintf("127.0.0.%d", 11+i) }
+	told := func(i int) string { return fmt.Sprintf("127.0.1.%d", 11+i) }
+	for i := range 3 {
+		if err := authority.Issue(filepath.Join(dir, "certs"), fmt.Sprintf("n%d", i+1), []string{bind(i)}, time.Now()); err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range []int{peerPort, gossipPort, routePort} {
+			r.tcp(net.JoinHostPort(told(i), strconv.Itoa(port+p)), net.JoinHostPort(bind(i), strconv.Itoa(port+p)))
+		}
+		r.udp(net.JoinHostPort(told(i), strconv.Itoa(port+gossipPort)), net.JoinHostPort(bind(i), strconv.Itoa(port+gossipPort)))
+	}
+	for i := range 3 {
+		c := DefaultConfig()
+		c.DataDir, c.NodeID, c.Port = filepath.Join(dir, fmt.Sprint(i)), fmt.Sprintf("n%d", i+1), port
+		c.Bind, c.Advertise, c.CertsDir, c.BootstrapExpect, c.InsecureHTTP = bind(i), told(i), filepath.Join(dir, "certs"), 3, true
+		c.Join = []string{told(0), told(1), told(2)}
+		n, err := Start(c, Surroundings{
+			Version: "bench", Now: time.Now, AdminToken: func(s string) { admin.Store(s) },
+			Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = n.Close() })
+		x.nodes = append(x.nodes, n)
+	}
+	for _, n := range x.nodes {
+		for !n.Ready() || admin.Load() == nil {
+			<-time.After(10 * time.Millisecond)
+		}
+	}
+	for i := range x.nodes {
+		x.clients = append(x.clients, client.New(client.Options{
+			Control: []string{fmt.Sprintf("http://%s:%d", bind(i), port+controlPort)}, Token: admin.Load().(string),
+		}))
+	}
+	issuer := record.Issuer{ID: "one", Issuer: benchIssuer, JWKSURI: benchIssuer + "/jwks"}
+	if _, err := x.nodes[0].replica.Propose(b.Context(), record.Command{Body: record.PutIssuer{Issuer: issuer}}); err != nil {
+		b.Fatal(err)
+	}
+	return x
+}
+
+// revoke revokes a jti at a node, and gives the time until all deny it.
+func (x *apart) revoke(i int, jti string) time.Duration {
+	name := record.Name{Target: record.TargetJTI, Issuer: benchIssuer, Value: jti}
+	d := x.nodes[0].view.Digest(name)
+	ctx, cancel := context.WithTimeout(x.b.Context(), 10*time.Second)
+	defer cancel()
+	start := time.Now()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := x.clients[i].Revoke(ctx, client.RevokeRequest{Target: "jti", Issuer: benchIssuer, Value: jti}, false, 5*time.Second)
+		answered <- err
+	}()
+	for n := 0; n < len(x.nodes); {
+		if x.nodes[n].view.Denied(d, 1) {
+			n++
+			continue
+		}
+		if ctx.Err() != nil {
+			x.b.Fatal("not denied everywhere in 10 s")
+		}
+		<-time.After(20 * time.Microsecond)
+	}
+	took := time.Since(start)
+	if err := <-answered; err != nil {
+		x.b.Fatal(err)
+	}
+	return took
+}
