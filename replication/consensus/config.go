@@ -70,11 +70,29 @@ type Timing struct {
 	// SegmentBytes of the log's files. Entries that were cut stay readable until their file
 	// is gone.
 	SegmentBytes int
+	// LogBytes bounds the log on disk, and WeighEvery is how often it is looked at.
+	LogBytes   int64
+	WeighEvery time.Duration
 }
 
+func (t Timing) withDefaults() Timing {
+	if t.SegmentBytes == 0 {
+		t.SegmentBytes = segmentBytes
+	}
+	if t.LogBytes == 0 {
+		t.LogBytes = logBytes
+	}
+	if t.WeighEvery == 0 {
+		t.WeighEvery = weighEvery
+	}
+	return t
+}
+
+// What is sent at once and what is kept in memory is counted in entries, of up to record.MaxCommand
+// bytes each: so both are small. Writers do not wait for it: what they bring goes into few entries.
 const (
-	maxAppendEntries = 512
-	logCacheEntries  = 1024
+	maxAppendEntries = 64
+	logCacheEntries  = 128
 	segmentBytes     = 64 << 20
 	poolPerPeer      = 3
 	transportTimeout = 10 * time.Second

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -199,13 +200,27 @@ func TestLogIsCutOnlyBehindTheStore(t *testing.T) {
 	}
 }
 
+// C7
+func TestHeavyLogIsCut(t *testing.T) {
+	m := alone(t, Timing{SegmentBytes: 4096, LogBytes: 64 << 10, WeighEvery: 10 * time.Millisecond})
+	defer m.stop(t)
+	dir := filepath.Join(m.dir, "log")
+	until(t, "the log is heavy", func() bool {
+		m.propose(t, 100)
+		return m.raft.LastIndex() > 4*fewestKept
+	})
+	until(t, "the log is cut", func() bool { m.propose(t, 1); return m.firstIndex(t) > fewestKept })
+	if a := m.journal.store.Applied(); m.firstIndex(t) > a.Index+1 {
+		t.Errorf("the log begins at %d, the store ends at %d", m.firstIndex(t), a.Index)
+	}
+	if bytes, err := weightOf(dir); err != nil || bytes == 0 {
+		t.Errorf("%d bytes, %v", bytes, err)
+	}
+}
+
 func (m *member) firstIndex(t *testing.T) uint64 {
 	t.Helper()
-	l, ok := m.log.(*logStore)
-	if !ok {
-		t.Fatal("another log")
-	}
-	first, err := l.FirstIndex()
+	first, err := m.log.FirstIndex()
 	if err != nil {
 		t.Fatal(err)
 	}

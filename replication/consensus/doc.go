@@ -25,4 +25,6 @@
 //	    TestPilotRemovesTheDeadOnly
 //	C6  A log that was damaged, other than by a last write that was torn, is refused.
 //	    TestDamagedLogIsRefused, FuzzDamage
+//	C7  The log's weight on disk is bounded, however large its entries are.
+//	    TestHeavyLogIsCut
 package consensus

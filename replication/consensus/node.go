@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,9 +19,13 @@ type Node struct {
 	id        string
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
-	log       io.Closer
+	log       *logStore
+	logger    *slog.Logger
 	fsm       *fsm
 	leading   chan bool
+
+	stop context.CancelFunc
+	wg   sync.WaitGroup
 }
 
 // ErrNotLeader says that the command was not proposed here, as another node leads or none.
@@ -28,9 +33,7 @@ var ErrNotLeader = errors.New("this node does not lead")
 
 // Open starts the node on its log. The caller closes it.
 func Open(c Config) (*Node, error) {
-	if c.Timing.SegmentBytes == 0 {
-		c.Timing.SegmentBytes = segmentBytes
-	}
+	c.Timing = c.Timing.withDefaults()
 	w, err := openLog(filepath.Join(c.Dir, "log"), c.Timing.SegmentBytes)
 	if err != nil {
 		return nil, err
@@ -39,6 +42,9 @@ func Open(c Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.wg.Go(func() { n.weigh(ctx, filepath.Join(c.Dir, "log"), c.Timing) })
 	return n, nil
 }
 
@@ -61,7 +67,7 @@ func open(c Config, w *logStore) (*Node, error) {
 		MsgpackUseNewTimeFormat: true, Logger: newLogger(c.Log),
 	})
 	n := &Node{
-		id: c.ID, transport: transport, log: w, leading: make(chan bool, 16),
+		id: c.ID, transport: transport, log: w, logger: c.Log, leading: make(chan bool, 16),
 		fsm: &fsm{machine: c.Machine, report: c.Failed},
 	}
 	n.raft, err = raft.NewRaft(raftConfig(c, n.leading), n.fsm, cache, w, snaps, transport)
@@ -189,6 +195,8 @@ func (n *Node) Handover() error {
 
 // Close stops the node. It does not close the store nor the listener.
 func (n *Node) Close() error {
+	n.stop()
+	n.wg.Wait()
 	err := n.raft.Shutdown().Error()
 	return errors.Join(err, n.transport.Close(), n.log.Close())
 }
