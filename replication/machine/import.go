@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"slices"
-	"time"
 
 	"veto/record"
 )
@@ -85,13 +84,15 @@ func (s *stream) one(item record.ImportItem) error {
 	r.At, r.By, r.Revision = s.stamp, s.by, s.revision
 	if !a.known || !r.Target.OfIssuer() {
 		taken := len(s.taken)
-		var until time.Time
-		until, a.err = s.keptUntil(&r)
-		a.known = true
-		if a.err == nil {
+		until, err := s.keptUntil(&r)
+		a.known, a.err = true, err
+		if err == nil {
 			r.KeptUntil = until
 			a.revocation = r
-			a.stencil, a.err = record.NewStencil(r)
+			a.stencil, err = record.NewStencil(r)
+			if err != nil {
+				a.err = record.Invalid("a value in it cannot be stored")
+			}
 		} else {
 			s.taken = s.taken[:taken]
 		}

@@ -56,6 +56,13 @@ func TestRefusedImport(t *testing.T) {
 	if len(r.Refused) != 2 || r.Refused[0].Rejection.Reason != record.ReasonNotFound || !slices.Equal(revoked(t, s), []string{"jti z"}) {
 		t.Errorf("%+v, %v", r, revoked(t, s))
 	}
+	// What has no byte form is refused, and stops no node.
+	late := revocation(record.TargetJTI, "")
+	late.Expiry = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	c.Body = record.Import{First: 4, Alike: []record.Revocation{late}, Items: []record.ImportItem{{Value: "late"}}}
+	if r := applyCommand(t, s, rev, c); len(r.Refused) != 1 || r.Rejection != nil {
+		t.Errorf("%+v", r)
+	}
 	for name, c := range map[string]record.Command{
 		"no key":   {Stamp: stamp, Body: c.Body},
 		"no items": {Stamp: stamp, Request: record.Request{Key: "k"}, Body: record.Import{First: 1}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -63,12 +64,25 @@ func TestRefusedItemsOfAnOutbox(t *testing.T) {
 	items := taken("a", "x", "b")
 	items[1].Revocation.Issuer = "https://nobody.example"
 	items = append(items, record.Taken{Revocation: revocation(record.TargetKey, "key_a"), By: "key_a"}) // the last admin's
-	r := apply(t, s, rev, stamp, deliver(1, items...))
+	late := taken("late")[0] // it has no byte form
+	late.Revocation = revocation(record.TargetJTI, "late")
+	late.Revocation.Expiry = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	items = append(items, late)
+	*rev++
+	r, changes, err := machine.Apply(s, record.Command{Stamp: stamp, Body: deliver(1, items...)}, *rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range changes {
+		if one, ok := c.Record.(*record.Revocation); ok && one.Value == "late" {
+			t.Error("what was refused is shown as done")
+		}
+	}
 	var numbers []uint64
 	for _, f := range r.Refused {
 		numbers = append(numbers, f.Number)
 	}
-	if !cmp.Equal(numbers, []uint64{2, 4}) {
+	if !cmp.Equal(numbers, []uint64{2, 4, 5}) {
 		t.Errorf("refused: %v", numbers)
 	}
 	var by []string

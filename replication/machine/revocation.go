@@ -42,8 +42,11 @@ func (x *change) revoke(b record.Revoke) error {
 // addRevocation writes one. The very same that was made before gives way to it: to look would
 // take longer than to write.
 func (x *change) addRevocation(r *record.Revocation, d record.Digest) error {
+	if err := put(x.state, record.RevocationKey(r.Bucket(), d, r.Cutoff()), r); err != nil {
+		return err
+	}
 	x.revoked(r, d)
-	return put(x.state, record.RevocationKey(r.Bucket(), d, r.Cutoff()), r)
+	return nil
 }
 
 // revoked notes a revocation, whose id is made only if anyone will see it.
