@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"context"
 	"encoding/hex"
 	"sync/atomic"
 
@@ -25,6 +26,12 @@ func NewView(x *index.Index, s *store.Store, h *Horizon) *View {
 
 // Freshness is how far the state reaches. Read it before looking anything up.
 func (v *View) Freshness() record.Freshness { return v.horizon.Freshness() }
+
+// AwaitRevision blocks until the state has reached the revision; otherwise it returns the
+// context's error.
+func (v *View) AwaitRevision(ctx context.Context, r record.Revision) error {
+	return v.index.Await(ctx, r)
+}
 
 // Notice takes an early word of another node, and Beacon the leader's.
 func (v *View) Notice(n record.Notice) { v.index.Notice(n) }

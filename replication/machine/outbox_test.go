@@ -64,7 +64,7 @@ func TestRefusedItemsOfAnOutbox(t *testing.T) {
 	items := taken("a", "x", "b")
 	items[1].Revocation.Issuer = "https://nobody.example"
 	items = append(items, record.Taken{Revocation: revocation(record.TargetKey, "key_a"), By: "key_a"}) // the last admin's
-	late := taken("late")[0] // it has no byte form
+	late := taken("late")[0]                                                                            // it has no byte form
 	late.Revocation = revocation(record.TargetJTI, "late")
 	late.Revocation.Expiry = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	items = append(items, late)
