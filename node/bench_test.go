@@ -106,15 +106,17 @@ func (x *bench) fill(b *testing.B) {
 		record.PutConsumer{Consumer: record.Consumer{ID: "shop"}},
 		record.CreateKey{Key: record.APIKey{ID: "key_1", Consumer: "shop", Hash: hash, Hint: hint, Scopes: []string{"read"}}},
 	}
-	for at := 0; at < *benchRevoked; at += record.MaxRevocations {
-		var all []record.Revocation
-		for i := range record.MaxRevocations {
-			all = append(all, record.Revocation{Name: record.Name{Target: record.TargetJTI, Issuer: benchIssuer, Value: fmt.Sprint(at + i)}})
-		}
-		bodies = append(bodies, record.Revoke{Revocations: all})
-	}
 	for _, body := range bodies {
 		if _, err := x.replica.Propose(b.Context(), record.Command{Body: body}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for at := 0; at < *benchRevoked; at += record.MaxImport {
+		part := record.Import{First: uint64(at + 1), Alike: []record.Revocation{{Name: record.Name{Target: record.TargetJTI, Issuer: benchIssuer}}}}
+		for i := range min(record.MaxImport, *benchRevoked-at) {
+			part.Items = append(part.Items, record.ImportItem{Value: fmt.Sprint(at + i)})
+		}
+		if _, err := x.replica.Propose(b.Context(), record.Command{Request: record.Request{Key: "bench"}, Body: part}); err != nil {
 			b.Fatal(err)
 		}
 	}

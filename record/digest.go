@@ -93,26 +93,30 @@ type DigestKey [16]byte
 
 // Digest returns the digest of the name. It does not allocate for names under 400 bytes.
 func (k DigestKey) Digest(n Name) Digest {
-	if len(n.Issuer)+len(n.Value) > 120 || len(n.And) > 0 {
-		var room [448]byte
-		return k.digest(n, room[:0])
+	const head = 1 + 4
+	if size := head + len(n.Issuer) + len(n.Value); len(n.And) == 0 && size <= 128 {
+		var b [128]byte // most names; to clear more takes longer than to digest them
+		b[0] = byte(n.Target)
+		binary.BigEndian.PutUint32(b[1:], uint32(len(n.Issuer)))
+		copy(b[head:], n.Issuer)
+		copy(b[head+len(n.Issuer):], n.Value)
+		return k.sum(b[:size])
 	}
-	var room [128]byte // most names; to clear the other takes longer than to digest them
-	return k.digest(n, room[:0])
-}
-
-func (k DigestKey) digest(n Name, room []byte) Digest {
-	class := byte(n.class())
-	b := append(room, class)
+	var room [448]byte
+	b := append(room[:0], byte(n.class()))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(n.Issuer)))
 	b = append(b, n.Issuer...)
 	for _, p := range n.And {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(p.Value)))
 		b = append(b, p.Value...)
 	}
-	b = append(b, n.Value...)
+	return k.sum(append(b, n.Value...))
+}
+
+// sum digests what begins with the class.
+func (k DigestKey) sum(b []byte) Digest {
 	hi, lo := siphash.Hash128(binary.LittleEndian.Uint64(k[:8]), binary.LittleEndian.Uint64(k[8:]), b)
-	d := Digest{class}
+	d := Digest{b[0]}
 	binary.BigEndian.PutUint64(d[1:9], hi)
 	binary.BigEndian.PutUint64(d[9:], lo)
 	return d

@@ -68,8 +68,7 @@ func (v *View) Combinations() record.ClassSet { return v.index.Combinations() }
 // Denied tells whether a credential that bears a name with the digest, issued at the given
 // second (or record.NoIssuedAt), is denied.
 func (v *View) Denied(d record.Digest, issuedAt int64) bool {
-	_, denied := v.index.Revoked(d, issuedAt)
-	return denied
+	return v.index.Denied(d, issuedAt)
 }
 
 // Revoked finds the revocation that denies a credential that bears the name. It may read the

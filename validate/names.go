@@ -30,11 +30,7 @@ func (c *Claims) TokenName() record.Name {
 // those in use.
 func (c *Claims) names(to []record.Name, combinations record.ClassSet) []record.Name {
 	if c.Key != nil {
-		to = append(to, record.Name{Target: record.TargetKey, Value: c.Key.ID})
-		if c.Key.Consumer != "" {
-			to = append(to, record.Name{Target: record.TargetConsumer, Value: c.Key.Consumer})
-		}
-		return to
+		return c.keyNames(to)
 	}
 	to = append(to, c.TokenName(), record.Name{Target: record.TargetIssuer, Issuer: c.Issuer})
 	for _, t := range [...]record.Target{
@@ -53,6 +49,12 @@ func (c *Claims) names(to []record.Name, combinations record.ClassSet) []record.
 		}
 	}
 	return to
+}
+
+// keyNames are those of an API key; two at most.
+func (c *Claims) keyNames(to []record.Name) []record.Name {
+	to = append(to, record.Name{Target: record.TargetKey, Value: c.Key.ID})
+	return appendNamed(to, record.TargetConsumer, "", c.Key.Consumer)
 }
 
 func appendNamed(to []record.Name, t record.Target, issuer, value string) []record.Name {

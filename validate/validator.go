@@ -206,20 +206,22 @@ func (p Policy) doubt(f record.Freshness, min record.Revision, now time.Time) Co
 // claims once they cannot change any more.
 func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
 	combinations := v.view.Combinations()
-	var room [usualNames]record.Digest
-	digests := room[:0] // usually not on the heap, and so never what is kept
 	if m := c.marks.Load(); m != nil && m.combinations == combinations {
-		digests = m.digests
-	} else {
-		digests = v.mark(c, combinations, digests)
-		if c.Remembered && ready {
-			c.marks.Store(&marks{slices.Clone(digests), combinations})
-		}
+		return v.lookUp(c, m.digests, combinations, trail)
 	}
+	var room [usualNames]record.Digest // usually not on the heap, and so never what is kept
+	digests := v.mark(c, combinations, room[:0])
+	if c.Remembered && ready {
+		c.marks.Store(&marks{slices.Clone(digests), combinations})
+	}
+	return v.lookUp(c, digests, combinations, trail)
+}
+
+func (v *Validator) lookUp(c *Claims, digests []record.Digest, combinations record.ClassSet, trail *Trail) *Denial {
 	var denial *Denial
-	for i, d := range digests {
+	for i := range digests {
 		var found *Denial
-		if v.view.Denied(d, c.IssuedAt) {
+		if v.view.Denied(digests[i], c.IssuedAt) {
 			found = v.denial(c, combinations, i)
 		}
 		if denial == nil {
@@ -235,6 +237,13 @@ func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
 }
 
 func (v *Validator) mark(c *Claims, combinations record.ClassSet, to []record.Digest) []record.Digest {
+	if c.Key != nil {
+		var room [2]record.Name // to clear room for a token's names takes longer than to look these up
+		for _, n := range c.keyNames(room[:0]) {
+			to = append(to, v.view.Digest(n))
+		}
+		return to
+	}
 	var room [usualNames]record.Name
 	for _, n := range c.names(room[:0], combinations) {
 		to = append(to, v.view.Digest(n))

@@ -194,8 +194,19 @@ type Hit struct {
 	Taken  record.Accepted
 }
 
-// Revoked looks up whether something with the digest, issued at the given second, is denied. The
+// Denied tells whether something with the digest, issued at the given second, is denied. The
 // overlay comes first: what it drops is in the tables before, so nothing is missed in between.
+func (x *Index) Denied(d record.Digest, issuedAt int64) bool {
+	if x.overlay.count.Load() != 0 {
+		if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
+			return true
+		}
+	}
+	cutoff, _, ok := x.tables.Load().revocations.find(d)
+	return ok && issuedAt <= cutoff
+}
+
+// Revoked is Denied, and tells what denies.
 func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
 	if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
 		return e.hit(), true
