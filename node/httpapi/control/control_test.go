@@ -170,6 +170,11 @@ func TestPendingReceipt(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+	now := ok[map[string]any](p, p.admin("GET", "/v1/revocations/"+got.ID, ""), 200)
+	if now["state"] != "pending" || fmt.Sprint(now["durable_on"]) != "[n1]" {
+		t.Errorf("%v", now)
+	}
+	p.problem(p.admin("DELETE", "/v1/revocations/"+got.ID+"?reason=mistake", ""), 409, "conflict")
 }
 
 func TestConsumersAndPages(t *testing.T) {

@@ -32,6 +32,7 @@ type cluster struct {
 	fail        error // what Propose gives instead
 	ready       bool
 	leaderless  bool // revocations stay pending
+	pending     map[record.Digest]record.Revocation
 	trust       *keyset.Holder
 }
 
@@ -235,6 +236,9 @@ func (c *cluster) Keys(consumer, after string, limit int) ([]record.APIKey, erro
 func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r, ok := c.pending[d]; ok {
+		return record.Standing{Revocation: r, Node: "n1"}, true, nil
+	}
 	r, ok := c.revocations[d]
 	return record.Standing{Revocation: r}, ok, nil
 }
@@ -264,6 +268,9 @@ func (c *cluster) Status(context.Context) record.ClusterStatus {
 // Revoke proposes at once, or, without a leader, leaves it pending.
 func (c *cluster) Revoke(ctx context.Context, t record.Taken, _ time.Duration) (record.Accepted, error) {
 	if c.leaderless {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.pending = map[record.Digest]record.Revocation{digestKey.Digest(t.Revocation.Name): t.Revocation}
 		return record.Accepted{Outbox: record.OutboxID{1}, Number: 1}, nil
 	}
 	r, err := c.Propose(ctx, record.Command{By: t.By, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})

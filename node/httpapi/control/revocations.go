@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -233,7 +234,20 @@ func (x *control) liftRevocation(ctx context.Context, in *struct {
 	lift := record.Lift{Digest: d, Reason: in.Reason}
 	result, err := x.propose(ctx, in.Key, lift, lift)
 	if err != nil {
-		return nil, err
+		return nil, x.notYet(d, err)
 	}
 	return changedAt(result), nil
+}
+
+// notYet tells of a revocation that cannot be lifted since the log does not have it yet.
+func (x *control) notYet(d record.Digest, err error) error {
+	var rejected *record.Rejection
+	if !errors.As(err, &rejected) || rejected.Reason != record.ReasonNotFound {
+		return err
+	}
+	now, ok, errNow := x.Records.Revocation(d)
+	if errNow != nil || !ok || now.Node == "" {
+		return err
+	}
+	return record.Conflict("this revocation is pending on %s, and can be lifted once it is committed", now.Node)
 }
