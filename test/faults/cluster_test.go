@@ -149,10 +149,22 @@ func (c *cluster) until(what string, is func() bool) {
 	for !is() {
 		select {
 		case <-deadline:
+			for i := range c.nodes {
+				c.t.Logf("the last words of %s:\n%s", id(i), c.lastWords(i))
+			}
 			c.t.Fatalf("waited %s in vain for %s", longWait, what)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// lastWords is the end of what the node printed.
+func (c *cluster) lastWords(i int) []byte {
+	b, err := os.ReadFile(c.path(id(i) + ".log"))
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return b[max(0, len(b)-4000):]
 }
 
 func (c *cluster) ready(i int) {
