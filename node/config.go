@@ -55,6 +55,10 @@ type Config struct {
 	ServeStale   bool          `koanf:"serve_stale"`
 	// TokenCacheBytes is about how much memory verified tokens may take; 0 remembers none.
 	TokenCacheBytes int `koanf:"token_cache_bytes"`
+	// IndexExactMax is how many revocations of one kind are held in memory exactly, at about 40
+	// bytes each. When there are more, a filter of 2 to 3 bytes each is held in their place, and
+	// what it cannot rule out is looked up on disk.
+	IndexExactMax int `koanf:"index_exact_max"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
 	// Pprof shows the process's profiles to admins on the control plane.
@@ -68,7 +72,8 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
-		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, TokenCacheBytes: 64 << 20, LogLevel: "info", LogFormat: "text",
+		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000,
+		LogLevel: "info", LogFormat: "text",
 	}
 }
 
@@ -183,6 +188,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
 	case c.TokenCacheBytes < 0:
 		return fmt.Errorf("token_cache_bytes: %d is below 0; 0 remembers no tokens", c.TokenCacheBytes)
+	case c.IndexExactMax < 0:
+		return fmt.Errorf("index_exact_max: %d is below 0; 0 holds everything in filters", c.IndexExactMax)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
 		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
 	case c.LogFormat != "text" && c.LogFormat != "json":

@@ -142,13 +142,17 @@ func (n *Node) openStore(context.Context) error {
 	}
 	n.opened(n.outbox.Close)
 	keys := keyset.NewHolder()
-	x := index.New(func(issuers []record.Issuer, signing []record.SigningKeys) {
-		keys.Swap(issuers, signing)
-		select {
-		case n.issuersChanged <- struct{}{}:
-		default: // the refresher has not looked yet, and will see this change, too
-		}
+	x := index.Open(index.Config{
+		OnIssuers: func(issuers []record.Issuer, signing []record.SigningKeys) {
+			keys.Swap(issuers, signing)
+			select {
+			case n.issuersChanged <- struct{}{}:
+			default: // the refresher has not looked yet, and will see this change, too
+			}
+		},
+		Disk: n.store, ExactMax: n.config.IndexExactMax, Log: n.around.Log,
 	})
+	n.opened(x.Close)
 	if n.config.TokenCacheBytes > 0 {
 		if n.tokens, err = remembered.New(uint64(n.config.TokenCacheBytes)); err != nil {
 			return err

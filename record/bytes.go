@@ -97,6 +97,13 @@ func AuditKey(r Revision, number uint16) []byte {
 	return TableAudit.Key(r.Bytes(), binary.BigEndian.AppendUint16(nil, number))
 }
 
+// Entry is what the key of a revocation says: all that a look-up needs.
+type Entry struct {
+	Bucket Bucket
+	Digest Digest
+	Cutoff int64
+}
+
 // ParseRevocationKey is the reverse of RevocationKey.
 func ParseRevocationKey(k []byte) (b Bucket, d Digest, cutoff int64, ok bool) {
 	if len(k) != 1+4+len(d)+8 || k[0] != byte(TableRevocations) {

@@ -45,6 +45,19 @@ func (c Class) Combined() []Target {
 	return all
 }
 
+// String is the text form of the class's targets.
+func (c Class) String() string {
+	all := c.Combined()
+	if all == nil {
+		return Target(c).String()
+	}
+	text := all[0].String()
+	for _, t := range all[1:] {
+		text += "_and_" + t.String()
+	}
+	return text
+}
+
 // ClassSet is a set of classes.
 type ClassSet uint32
 

@@ -194,12 +194,13 @@ func (a *applier) load() error {
 	return nil
 }
 
-// changes goes through all records of the store that the index holds.
+// changes goes through all records of the store that the index holds, but for revocations, whose
+// keys it reads itself.
 func (a *applier) changes() iter.Seq2[record.Change, error] {
 	return func(yield func(record.Change, error) bool) {
 		for _, t := range []record.Table{
 			record.TableIssuers, record.TableSigningKeys, record.TableConsumers,
-			record.TableKeys, record.TableOutboxes, record.TableRevocations,
+			record.TableKeys, record.TableOutboxes,
 		} {
 			more := true
 			err := a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
@@ -230,8 +231,6 @@ func decodeRecord(t record.Table, value []byte) (record.Record, error) {
 		r = new(record.APIKey)
 	case record.TableOutboxes:
 		r = new(record.Delivered)
-	case record.TableRevocations:
-		r = new(record.Revocation)
 	default:
 		return nil, fmt.Errorf("table %c holds no records for the index", t)
 	}

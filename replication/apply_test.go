@@ -24,6 +24,12 @@ type parts struct {
 
 func newParts(t testing.TB) *parts {
 	t.Helper()
+	return newPartsOf(t, 1<<20)
+}
+
+// newPartsOf are those of a node that holds so many revocations of a class exactly.
+func newPartsOf(t testing.TB, exactMax int) *parts {
+	t.Helper()
 	s, err := store.Open(t.TempDir(), store.Options{CacheBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +39,10 @@ func newParts(t testing.TB) *parts {
 			t.Error(err)
 		}
 	})
-	x := index.New(func([]record.Issuer, []record.SigningKeys) {})
+	x := index.Open(index.Config{
+		OnIssuers: func([]record.Issuer, []record.SigningKeys) {}, Disk: s, ExactMax: exactMax, Log: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(func() { _ = x.Close() })
 	h := NewHorizon(x, func() time.Time { return now })
 	p := &parts{}
 	p.applier = &applier{store: s, index: x, horizon: h, view: NewView(x, s, h), announce: func(c []record.Change, _ feeds, r record.Revision) {

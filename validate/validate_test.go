@@ -44,6 +44,8 @@ func (v *view) Denied(d record.Digest, issuedAt int64) bool {
 	return ok && issuedAt <= cutoff
 }
 
+func (v *view) AnsweredBy(record.Digest, int64) string { return "the test" }
+
 func (v *view) Combinations() record.ClassSet {
 	var s record.ClassSet
 	for d := range v.revoked {
@@ -328,6 +330,9 @@ func TestExplainSaysWhatValidateSays(t *testing.T) {
 		for _, check := range got.Checks {
 			if check.Result == "fail" && failed == "" {
 				failed = check.Check
+			}
+			if strings.HasPrefix(check.Check, "revoked_") && !strings.HasSuffix(check.Detail, "(the test)") {
+				t.Errorf("%s: %s does not say by what means: %s", name, check.Check, check.Detail)
 			}
 		}
 		if failed != c.fails || got.Code != want.Code || got.Outcome != want.Outcome || got.Subject != want.Subject || want.Checks != nil {

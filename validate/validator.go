@@ -10,7 +10,7 @@ import (
 	"veto/record"
 )
 
-// View is what the node knows. Its methods do not block. Records are shared: read them only.
+// View is what the node knows. Its methods do not block on writes. Records are shared: read them only.
 type View interface {
 	// Freshness is how far the answers of the other methods reach at least, if they are
 	// asked later.
@@ -22,6 +22,8 @@ type View interface {
 	// Denied tells whether a revocation denies what bears a name with the digest and was
 	// issued at the second (or record.NoIssuedAt).
 	Denied(d record.Digest, issuedAt int64) bool
+	// AnsweredBy says, for people, by what means Denied answers.
+	AnsweredBy(d record.Digest, issuedAt int64) string
 	// Revoked finds that revocation; it may read the disk.
 	Revoked(n record.Name, issuedAt int64) (record.Revocation, bool)
 	Consumer(id string) (*record.Consumer, bool)
@@ -228,7 +230,8 @@ func (v *Validator) lookUp(c *Claims, digests []record.Digest, combinations reco
 			denial = found
 		}
 		if trail != nil {
-			trail.Tell(told(nameAt(c, combinations, i), found))
+			check, code, detail := told(nameAt(c, combinations, i), found)
+			trail.Tell(check, code, detail+" ("+v.view.AnsweredBy(digests[i], c.IssuedAt)+")")
 		} else if denial != nil {
 			return denial
 		}

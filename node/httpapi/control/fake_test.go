@@ -188,6 +188,8 @@ func (c *cluster) Denied(d record.Digest, _ int64) bool {
 	return ok
 }
 
+func (c *cluster) AnsweredBy(record.Digest, int64) string { return "the test" }
+
 func (c *cluster) RevocationID(n record.Name) string { return digestKey.Digest(n).RevocationID() }
 
 func (c *cluster) APIKey(h record.KeyHash) (*record.APIKey, bool) {
