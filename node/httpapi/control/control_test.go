@@ -56,7 +56,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	config := control.Config{
 		Proposer: c, Records: c, Cluster: c,
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust, nil, func(string) {}), apikey.New(c)),
-		ParseJWKS: keyset.Parse,
+		ParseJWKS: keyset.ParseGiven,
 		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },
 		NewKey: func(prefix string) (string, record.KeyHash, string, error) {
 			return apikey.Generate(rand.Reader, prefix)
