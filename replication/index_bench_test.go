@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"bytes"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,20 +65,39 @@ func benchStore(b *testing.B) (dir string) {
 	if s.Applied().Index > 0 {
 		return dir
 	}
-	for i := 0; i < *benchRevocations; {
+	for hour := range benchHours {
+		benchFill(b, s, record.TargetJTI, hour, benchHours)
+	}
+	benchFill(b, s, record.TargetSession, 0, 100)
+	benchFill(b, s, record.TargetSubject, 0, 100)
+	return dir
+}
+
+// benchFill revokes every so many of the tokens, in the order of their keys: the state is then as
+// compactions would have left it.
+func benchFill(b *testing.B, s *store.Store, t record.Target, first, step int) {
+	b.Helper()
+	type one struct {
+		digest record.Digest
+		number int
+	}
+	var all []one
+	for i := first; i < *benchRevocations; i += step {
+		all = append(all, one{benchKey.Digest(benchName(t, i)), i})
+	}
+	slices.SortFunc(all, func(a, b one) int { return bytes.Compare(a.digest[:], b.digest[:]) })
+	at := s.Applied()
+	at.Term = 1
+	for part := range slices.Chunk(all, 10_000) {
 		batch := s.Begin()
-		for end := min(i+10_000, *benchRevocations); i < end; i++ {
-			benchPut(b, batch, record.TargetJTI, i)
-			if i%100 == 0 {
-				benchPut(b, batch, record.TargetSession, i)
-				benchPut(b, batch, record.TargetSubject, i)
-			}
+		for _, x := range part {
+			benchPut(b, batch, t, x.number)
 		}
-		if err := batch.Commit(store.Applied{Index: uint64(i), Term: 1}); err != nil {
+		at.Index++
+		if err := batch.Commit(at); err != nil {
 			b.Fatal(err)
 		}
 	}
-	return dir
 }
 
 func benchOpen(b *testing.B, dir string) *store.Store {
