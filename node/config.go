@@ -55,9 +55,9 @@ type Config struct {
 	ServeStale   bool          `koanf:"serve_stale"`
 	// TokenCacheBytes is about how much memory verified tokens may take; 0 remembers none.
 	TokenCacheBytes int `koanf:"token_cache_bytes"`
-	// IndexExactMax is how many revocations of one kind are held in memory exactly, at about 40
-	// bytes each. When there are more, a filter of 2 to 3 bytes each is held in their place, and
-	// what it cannot rule out is looked up on disk.
+	// IndexExactMax is how many revocations of one kind are held in memory, at about 45 bytes
+	// each. When there are more, only a filter of 2 to 3 bytes each is, and what it cannot rule
+	// out is looked up on disk.
 	IndexExactMax int `koanf:"index_exact_max"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
