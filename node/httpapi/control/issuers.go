@@ -25,6 +25,7 @@ type rules struct {
 	Types         []string         `json:"types,omitempty" doc:"Accepted typ headers; any if empty"`
 	MaxLifetime   *record.Duration `json:"max_lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Longest exp - iat; 24h if not given"`
 	Leeway        *record.Duration `json:"leeway,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Clock difference that is forgiven; 30s if not given"`
+	MaxStaleness  record.Duration  `json:"max_staleness,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 5s" doc:"How old a node's state may be to answer about its tokens, 1s at least; the node's own bound if not given, or if that is stricter. It holds on nodes that serve stale, too"`
 	AllowNoExpiry bool             `json:"allow_no_expiry,omitempty" doc:"Admit tokens without exp; revocations are then kept for good"`
 
 	AllowNoIssuedAt bool              `json:"allow_no_issued_at,omitempty" doc:"Admit tokens without iat; revocations are then kept for good"`
@@ -37,7 +38,7 @@ func (b rules) issuer(id string) record.Issuer {
 	i := record.Issuer{
 		ID: id, Issuer: b.Issuer, Preset: b.Preset, Discovery: b.Discovery, JWKSURI: b.JWKSURI, JWKS: b.JWKS,
 		SharedSecret: b.SharedSecret != nil, Algorithms: b.Algorithms, Audiences: b.Audiences, Types: b.Types,
-		AllowNoExpiry: b.AllowNoExpiry, AllowNoIssuedAt: b.AllowNoIssuedAt,
+		MaxStaleness: b.MaxStaleness, AllowNoExpiry: b.AllowNoExpiry, AllowNoIssuedAt: b.AllowNoIssuedAt,
 		Claims: b.Claims, Required: b.Required,
 	}
 	if b.MaxLifetime != nil {

@@ -33,6 +33,7 @@ func (s *Server) batch(ctx *fasthttp.RequestCtx) {
 		writeNamed(ctx, problem.ForRequest(httpapi.NewRequestID()))
 		return
 	}
+	s.waiting.reach(latest(questions)) // once for all
 	verdicts, broke := s.decideAll(questions)
 	if broke != nil {
 		panic(broke) // to whoever recovers, as a single question would

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"veto/node/httpapi"
@@ -21,7 +22,9 @@ type body struct {
 	Audience    string
 	Scopes      []string
 	MinRevision record.Revision
-	Explain     bool
+	// MaxStaleness is zero if the question sets none.
+	MaxStaleness time.Duration
+	Explain      bool
 }
 
 const (
@@ -78,7 +81,7 @@ func readQuestion(raw []byte) (body, *httpapi.Problem) {
 	return b, nil
 }
 
-var fields = [...]string{"credential", "audience", "scopes", "min_revision", "explain"}
+var fields = [...]string{"credential", "audience", "scopes", "min_revision", "max_staleness", "explain"}
 
 // read reads the value of a member, and says what it must be. Null is none of that: that no
 // audience is wanted must not come of a variable that was never set.
@@ -94,6 +97,9 @@ func (b *body) read(name string, value []byte) (kind string, ok bool) {
 	case "scopes":
 		b.Scopes, ok = texts(value)
 		return "a list of strings", ok
+	case "max_staleness":
+		b.MaxStaleness, ok = duration(value)
+		return `a duration above zero in quotes, such as "5s"`, ok
 	case "explain":
 		b.Explain = string(value) == "true"
 		return "true or false", b.Explain || string(value) == "false"
@@ -122,6 +128,17 @@ func brokenText(value []byte, s string) bool {
 	const replacement = "\uFFFD"
 	return strings.Contains(s, replacement) && !bytes.Contains(value, []byte(replacement)) &&
 		!bytes.Contains(bytes.ToLower(value), []byte(`\ufffd`))
+}
+
+// duration reads a JSON string such as "1m30s". One without a sign: of what is not above zero
+// nobody could say what is meant.
+func duration(value []byte) (time.Duration, bool) {
+	s, ok := text(value)
+	if !ok || s == "" || s[0] == '+' {
+		return 0, false
+	}
+	d, err := time.ParseDuration(s)
+	return d, err == nil && d > 0
 }
 
 // texts reads a JSON array of strings.

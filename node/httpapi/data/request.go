@@ -21,7 +21,7 @@ const MaxBody = 64 << 10
 // Authorization is the operator's who asks.
 func readRequest(r *fasthttp.Request) (q validate.Request, explain bool, problem *httpapi.Problem) {
 	if len(r.URI().QueryString()) > 0 {
-		return q, false, bad("this takes no query parameters; put audience, scopes and min_revision in the body")
+		return q, false, bad("this takes no query parameters; put audience, scopes and the rest in the body")
 	}
 	var b body
 	if raw := r.Body(); len(raw) > 0 {
@@ -46,7 +46,9 @@ func readRequest(r *fasthttp.Request) (q validate.Request, explain bool, problem
 }
 
 func (b *body) question() validate.Request {
-	return validate.Request{Credential: b.Credential, Audience: b.Audience, Scopes: b.Scopes, MinRevision: b.MinRevision}
+	return validate.Request{
+		Credential: b.Credential, Audience: b.Audience, Scopes: b.Scopes, MinRevision: b.MinRevision, MaxStaleness: b.MaxStaleness,
+	}
 }
 
 // checkType refuses a body that says that it is something other than JSON.
