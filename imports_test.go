@@ -56,6 +56,7 @@ var rooms = map[string][]string{
 // owners says which rooms alone may import a library.
 var owners = map[string][]string{
 	"github.com/lestrrat-go/jwx":          {"validate/keyset"},
+	"filippo.io/edwards25519":             {"validate/keyset"},
 	"github.com/maypok86/otter":           {"validate/remembered"},
 	"github.com/hashicorp/raft":           {"replication/consensus"},
 	"github.com/hashicorp/raft-wal":       {"replication/consensus"},

@@ -47,6 +47,9 @@ type Question struct {
 	Audience    string          `json:"audience,omitempty"`
 	Scopes      []string        `json:"scopes,omitempty"`
 	MinRevision record.Revision `json:"min_revision,omitempty"`
+	// MaxStaleness is how old the state may be that the answer is based on; zero leaves that to
+	// the node and the issuer.
+	MaxStaleness record.Duration `json:"max_staleness,omitempty"`
 }
 
 // verdict, receipt and the like are answers that know when they are complete.
@@ -104,6 +107,7 @@ type Rules struct {
 	Types         []string        `json:"types,omitempty"`
 	MaxLifetime   string          `json:"max_lifetime,omitempty"`
 	Leeway        string          `json:"leeway,omitempty"`
+	MaxStaleness  string          `json:"max_staleness,omitempty"`
 	AllowNoExpiry bool            `json:"allow_no_expiry,omitempty"`
 	// SharedSecret is in base64url.
 	SharedSecret    string            `json:"shared_secret,omitempty"`

@@ -53,11 +53,14 @@ type Config struct {
 	// answers all the same, and says how old.
 	MaxStaleness time.Duration `koanf:"max_staleness"`
 	ServeStale   bool          `koanf:"serve_stale"`
+	// MinRevisionWait is how long a question may wait for the revision that it asks for, at
+	// most 5s; 0 waits for none.
+	MinRevisionWait time.Duration `koanf:"min_revision_wait"`
 	// TokenCacheBytes is about how much memory verified tokens may take; 0 remembers none.
 	TokenCacheBytes int `koanf:"token_cache_bytes"`
-	// IndexExactMax is how many revocations of one kind are held in memory exactly, at about 40
-	// bytes each. When there are more, a filter of 2 to 3 bytes each is held in their place, and
-	// what it cannot rule out is looked up on disk.
+	// IndexExactMax is how many revocations of one kind are held in memory, at about 45 bytes
+	// each. When there are more, only a filter of 2 to 3 bytes each is, and what it cannot rule
+	// out is looked up on disk.
 	IndexExactMax int `koanf:"index_exact_max"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
@@ -72,8 +75,8 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
-		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000,
-		LogLevel: "info", LogFormat: "text",
+		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond,
+		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LogLevel: "info", LogFormat: "text",
 	}
 }
 
@@ -116,6 +119,9 @@ func (c *Config) joinAddresses() []string {
 func (c *Config) alone() bool {
 	return c.BootstrapExpect <= 1 && len(c.Join) == 0 && c.Role == string(record.NodeVoter)
 }
+
+// longestRevisionWait keeps a question from outliving the patience of whoever asked it.
+const longestRevisionWait = 5 * time.Second
 
 var validNodeID = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 
@@ -186,6 +192,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("data_dir: give the directory that holds the node's data")
 	case c.MaxStaleness < time.Second:
 		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
+	case c.MinRevisionWait < 0 || c.MinRevisionWait > longestRevisionWait:
+		return fmt.Errorf("min_revision_wait: %s is not between 0 and %s", c.MinRevisionWait, longestRevisionWait)
 	case c.TokenCacheBytes < 0:
 		return fmt.Errorf("token_cache_bytes: %d is below 0; 0 remembers no tokens", c.TokenCacheBytes)
 	case c.IndexExactMax < 0:

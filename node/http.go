@@ -28,6 +28,7 @@ const (
 	maxHeaders  = 32 << 10
 	dialLimit   = time.Second
 	socketMode  = 0o660
+	mostWaiting = 1024 // questions, for their min_revision
 )
 
 // openHTTP opens both listeners before it serves on either, so that a port in use is told
@@ -79,7 +80,8 @@ func listenLocal(path string) (net.Listener, error) {
 
 func (n *Node) serveData(listeners []net.Listener) {
 	server := data.New(data.Config{
-		Validator: n.validator, Ready: n.checks, Observe: n.metrics.observe,
+		Validator: n.validator, Revisions: n.view, Ready: n.checks,
+		Wait: data.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe,
 		Now: n.around.Now, TLS: n.clientTLS, Log: n.around.Log,
 	})
 	n.opened(func() error {
@@ -103,7 +105,7 @@ func (n *Node) serveControl(l net.Listener) {
 	server := &http.Server{
 		Handler: control.New(control.Config{
 			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: n.replica,
-			ParseJWKS: keyset.Parse, Refresh: n.refreshOne,
+			ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne,
 			NewKey: func(prefix string) (string, record.KeyHash, string, error) {
 				return apikey.Generate(rand.Reader, prefix)
 			},

@@ -18,8 +18,8 @@ func newIndexMetrics(stats func() index.Stats) *indexMetrics {
 	}
 	return &indexMetrics{
 		stats:    stats,
-		active:   desc("veto_revocations_active", "Revocations in force, by what they name; about as many where a filter holds them.", "target"),
-		filtered: desc("veto_index_filtered", "1 for targets whose revocations a filter holds, 0 where all are in memory.", "target"),
+		active:   desc("veto_revocations_active", "Revocations in force, by what they name; about as many where veto_index_filtered is 1.", "target"),
+		filtered: desc("veto_index_filtered", "1 for targets whose revocations are on disk behind a filter, 0 where they are in memory.", "target"),
 		bytes:    desc("veto_index_bytes", "Memory that tables and filters of revocations take."),
 		disk:     desc("veto_index_disk_lookups_total", "Look-ups that a filter left to the disk, by what it said.", "result"),
 	}

@@ -175,6 +175,7 @@ func TestBadConfig(t *testing.T) {
 		"leaves no room":            func(c *node.Config) { c.Port = 65535 },
 		"go together":               func(c *node.Config) { c.HTTPCertFile = "x" },
 		"max_staleness":             func(c *node.Config) { c.MaxStaleness = 0 },
+		"min_revision_wait":         func(c *node.Config) { c.MinRevisionWait = 6 * time.Second },
 	} {
 		c := node.DefaultConfig()
 		c.NodeID, c.DataDir = "n1", filepath.Join(t.TempDir(), "data")

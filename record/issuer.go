@@ -15,10 +15,14 @@ const (
 	LongestMaxLifetime = 366 * 24 * time.Hour
 	DefaultLeeway      = 30 * time.Second
 	LongestLeeway      = 5 * time.Minute
-	maxListItems       = 100
-	maxURL             = 2048
-	maxInlineJWKS      = 256 << 10
-	maxClaimNames      = 8
+	// ShortestMaxStaleness is what a cluster keeps without effort: below, an answer would often
+	// be unknown though nothing is wrong.
+	ShortestMaxStaleness = time.Second
+	LongestMaxStaleness  = LongestMaxLifetime
+	maxListItems         = 100
+	maxURL               = 2048
+	maxInlineJWKS        = 256 << 10
+	maxClaimNames        = 8
 )
 
 // DiscoverByIssuer, as Issuer.Discovery, says that the metadata document is where the issuer's
@@ -89,6 +93,9 @@ type Issuer struct {
 	// NoExpiryFrom, if set, is LongestLeeway after AllowNoExpiry was turned on: tokens without
 	// exp that were issued before are denied, as their revocations were not kept for good.
 	NoExpiryFrom time.Time `json:"no_expiry_from,omitzero" cbor:"19,keyasint,omitzero"`
+	// MaxStaleness bounds how old a node's state may be to answer about its tokens; the node's
+	// own bound alone when zero, which holds as well when it is stricter. 1s to 366 days.
+	MaxStaleness Duration `json:"max_staleness,omitempty" cbor:"20,keyasint,omitempty"`
 }
 
 // LifetimeLimit holds tokens issued before a time to a lifetime.
@@ -143,11 +150,14 @@ func (i *Issuer) Check() error {
 	if err := i.checkSource(); err != nil {
 		return err
 	}
-	if d := time.Duration(i.MaxLifetime); d < 0 || d > LongestMaxLifetime {
+	if d := time.Duration(i.MaxLifetime); d != 0 && d < time.Second || d > LongestMaxLifetime {
 		return Invalid("max_lifetime: must be between 1s and %s", Duration(LongestMaxLifetime))
 	}
-	if d := time.Duration(i.Leeway); d < 0 || d > LongestLeeway {
-		return Invalid("leeway: must be between 0s and %s", Duration(LongestLeeway))
+	if d := time.Duration(i.Leeway); d != 0 && d < time.Second || d > LongestLeeway {
+		return Invalid("leeway: must be between 1s and %s", Duration(LongestLeeway))
+	}
+	if d := time.Duration(i.MaxStaleness); d != 0 && (d < ShortestMaxStaleness || d > LongestMaxStaleness) {
+		return Invalid("max_staleness: must be between %s and %s, or not given for the node's own", Duration(ShortestMaxStaleness), Duration(LongestMaxStaleness))
 	}
 	if err := i.checkClaims(); err != nil {
 		return err
@@ -251,6 +261,9 @@ func (k *SigningKey) Check() error {
 	if need == 0 || len(k.Secret) < need || len(k.Secret) > MaxSecret {
 		return Invalid("shared_secret: must have %d to %d bytes for %s", max(need, MinSecret), MaxSecret, k.Alg)
 	}
+	if !slices.ContainsFunc(k.Secret, func(b byte) bool { return b != k.Secret[0] }) {
+		return Invalid("shared_secret: is the same byte over and over, which is no secret")
+	}
 	return nil
 }
 
@@ -278,9 +291,12 @@ func checkList(name string, list []string) error {
 	if len(list) > maxListItems {
 		return Invalid("%s: at most %d", name, maxListItems)
 	}
-	for _, s := range list {
+	for n, s := range list {
 		if s == "" || len(s) > maxURL {
 			return Invalid("%s: each must have 1 to %d characters", name, maxURL)
+		}
+		if slices.Contains(list[:n], s) {
+			return Invalid("%s: %.100q is there twice", name, s)
 		}
 	}
 	return nil

@@ -16,13 +16,15 @@ import (
 // BenchmarkIndexCalm says how long the slowest look-ups of a whole token take while something else
 // goes on in the node, beside the same when nothing does. Only the ratio of both says anything.
 func BenchmarkIndexCalm(b *testing.B) {
-	s := benchStore(b)
+	s := benchOpen(b, benchStore(b))
+	defer func() { _ = s.Close() }()
 	for _, mode := range []struct {
 		name     string
 		exactMax int
 	}{{"exact", 1 << 40}, {"filter", 1000}} {
 		b.Run(mode.name, func(b *testing.B) {
-			x := benchIndex(b, s, mode.exactMax)
+			x := benchIndex(s, mode.exactMax)
+			defer func() { _ = x.Close() }()
 			if err := x.Load(func(func(record.Change, error) bool) {}, "c", benchKey, x.Revision()); err != nil {
 				b.Fatal(err)
 			}

@@ -12,7 +12,7 @@
 //	V1  Nothing is allowed that is revoked here, whatever else is true of it.
 //	    TestRevokedByEveryTarget
 //	V2  A node that is not ready, too stale, or behind min_revision allows nothing, unless
-//	    serving stale is its policy; and it does not deny for what it may merely not have
+//	    serving stale is its policy and nobody else has set a bound (V8); and it does not deny for what it may merely not have
 //	    heard of yet.
 //	    TestFreshness
 //	V3  Freshness is read before the look-ups, so a verdict is never older than it says.
@@ -25,4 +25,7 @@
 //	    TestExplainSaysWhatValidateSays
 //	V7  A verdict reads as what encoding/json would write of it.
 //	    TestAppendJSON
+//	V8  Of the bounds on staleness that the node, the issuer and the request set, the strictest
+//	    holds. Serving stale lifts the node's own, and no other's.
+//	    TestStrictestBoundHolds, TestKeysHaveNoIssuersBound
 package validate

@@ -1,5 +1,7 @@
 package validate
 
+import "time"
+
 // Finding is one check of a credential, as explain tells it.
 type Finding struct {
 	// Check names it, Result is pass, fail or skip: that it could not be made.
@@ -12,7 +14,11 @@ type Finding struct {
 }
 
 // Trail takes down every check in its order. A nil Trail takes down nothing.
-type Trail struct{ Checks []Finding }
+type Trail struct {
+	Checks []Finding
+	// MaxStaleness is that of the issuer whom the credential names, also of one that is refused.
+	MaxStaleness time.Duration
+}
 
 // Tell takes down the outcome of a check.
 func (t *Trail) Tell(check string, code Code, detail string) {

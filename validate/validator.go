@@ -33,7 +33,8 @@ type View interface {
 // other.
 type Verifier interface {
 	// Verify does not block and does not keep the credential. The claims are shared, or those
-	// of room, which the caller may use again when it is done with them.
+	// of room, which the caller may use again when it is done with them. Of a credential that is
+	// refused, room has MaxStaleness all the same, if it names a trusted issuer that has one.
 	Verify(credential string, now time.Time, room *Claims) (*Claims, Code)
 	// Explain does the same, and tells of every check.
 	Explain(credential string, now time.Time, trail *Trail) (*Claims, Code)
@@ -47,9 +48,11 @@ type Inspector interface {
 
 // Policy is what the node does about staleness.
 type Policy struct {
-	// MaxStaleness is how old the as-of time may be.
+	// MaxStaleness is how old the as-of time may be, unless an issuer or a request is stricter.
 	MaxStaleness time.Duration
-	// ServeStale answers beyond that all the same; as_of tells how old the answer is.
+	// ServeStale answers beyond that all the same; as_of tells how old the answer is. It lifts
+	// the node's own bound and no other: whoever bounds an issuer or a request has said that
+	// older answers are of no use there, and would otherwise take one for a fresh one.
 	ServeStale bool
 	// Unready answers before the node has caught up. It is no setting: see Denier.
 	Unready bool
@@ -91,15 +94,19 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 func (v *Validator) decide(r Request, now time.Time, room *Claims, p Policy) (Verdict, *Claims) {
 	// Before any look-up, so that the verdict is never older than it says.
 	fresh := v.view.Freshness()
+	room.MaxStaleness = 0
 	claims, code := v.verify(r.Credential, now, room)
-	return v.judge(r, now, p, fresh, claims, code, nil), claims
+	issuer := room.MaxStaleness
+	if claims != nil {
+		issuer = claims.MaxStaleness
+	}
+	return v.judge(r, p.doubt(fresh, r, issuer, now), fresh, claims, code, nil), claims
 }
 
 // judge comes to the verdict on what the verifier found. A known revocation denies whatever
 // else; then comes whether the node can be sure; then what the request wants.
-func (v *Validator) judge(r Request, now time.Time, p Policy, fresh record.Freshness, claims *Claims, code Code, trail *Trail) Verdict {
+func (v *Validator) judge(r Request, doubt Code, fresh record.Freshness, claims *Claims, code Code, trail *Trail) Verdict {
 	verdict := Verdict{Code: code, Revision: fresh.Revision, AsOf: fresh.AsOf.UTC(), Kind: kindOf(r.Credential)}
-	doubt := p.doubt(fresh, r.MinRevision, now)
 	switch {
 	case claims == nil && doubt != OK && code.mayBeNews():
 		verdict.Code = doubt
@@ -132,14 +139,15 @@ func (v *Validator) Explain(r Request, now time.Time) Verdict {
 	if code == OK {
 		claims, code = v.verifier(r.Credential).Explain(r.Credential, now, trail)
 	}
-	verdict := v.judge(r, now, v.policy, fresh, claims, code, trail)
-	v.explainRest(r, now, fresh, claims, trail)
+	doubt := v.policy.doubt(fresh, r, trail.MaxStaleness, now)
+	verdict := v.judge(r, doubt, fresh, claims, code, trail)
+	v.explainRest(r, now, fresh, doubt, claims, trail)
 	verdict.Checks = trail.Checks
 	return verdict
 }
 
 // explainRest tells of the checks that are not the verifier's.
-func (v *Validator) explainRest(r Request, now time.Time, fresh record.Freshness, claims *Claims, trail *Trail) {
+func (v *Validator) explainRest(r Request, now time.Time, fresh record.Freshness, doubt Code, claims *Claims, trail *Trail) {
 	if claims == nil {
 		trail.Skip("revocations")
 	}
@@ -147,8 +155,11 @@ func (v *Validator) explainRest(r Request, now time.Time, fresh record.Freshness
 	if !fresh.AsOf.IsZero() {
 		state = fmt.Sprintf("revision %d, complete as of %s ago", fresh.Revision, fresh.Age(now).Round(time.Millisecond))
 	}
-	trail.Tell("freshness", v.policy.doubt(fresh, r.MinRevision, now),
-		fmt.Sprintf("%s; wanted: revision %d, at most %s old (serve stale: %v)", state, r.MinRevision, v.policy.MaxStaleness, v.policy.ServeStale))
+	wanted := "of any age, as the node serves stale"
+	if limit, by := v.policy.limit(trail.MaxStaleness, r.MaxStaleness); by != "" {
+		wanted = fmt.Sprintf("at most %s old, by the max_staleness of %s", limit, by)
+	}
+	trail.Tell("freshness", doubt, fmt.Sprintf("%s; wanted: revision %d, %s", state, r.MinRevision, wanted))
 	if claims == nil {
 		trail.Skip("wanted_audience")
 		trail.Skip("wanted_scopes")
@@ -191,17 +202,34 @@ func kindOf(credential string) Kind {
 	return APIKey
 }
 
-// doubt says why the node cannot be sure of an answer; OK if it can.
-func (p Policy) doubt(f record.Freshness, min record.Revision, now time.Time) Code {
-	switch {
-	case !f.Ready && !p.Unready:
+// doubt says why the node cannot be sure of an answer; OK if it can. Issuer is the bound of the
+// credential's, on staleness.
+func (p Policy) doubt(f record.Freshness, r Request, issuer time.Duration, now time.Time) Code {
+	if !f.Ready && !p.Unready {
 		return NotReady
-	case f.Revision < min:
+	}
+	if f.Revision < r.MinRevision {
 		return BehindMinRevision
-	case !p.ServeStale && (f.AsOf.IsZero() || f.Age(now) > p.MaxStaleness):
+	}
+	limit, by := p.limit(issuer, r.MaxStaleness)
+	if by != "" && (f.AsOf.IsZero() || f.Age(now) > limit) {
 		return Stale
 	}
 	return OK
+}
+
+// limit is the strictest bound on the state's age, and whose it is; empty if nobody has set one.
+func (p Policy) limit(issuer, request time.Duration) (limit time.Duration, by string) {
+	if !p.ServeStale {
+		limit, by = p.MaxStaleness, "the node"
+	}
+	if issuer > 0 && (by == "" || issuer < limit) {
+		limit, by = issuer, "the issuer"
+	}
+	if request > 0 && (by == "" || request < limit) {
+		limit, by = request, "the request"
+	}
+	return limit, by
 }
 
 // revoked looks up every name that the claims bear. Their digests are remembered with the

@@ -27,6 +27,9 @@ type Request struct {
 	Scopes []string
 	// MinRevision is the revision that the answer must at least be based on.
 	MinRevision record.Revision
+	// MaxStaleness is how old the state may be that the answer is based on; zero leaves that to
+	// the node and the credential's issuer. The strictest holds.
+	MaxStaleness time.Duration
 }
 
 // MaxCredential bounds a credential, in bytes.
@@ -91,6 +94,8 @@ type Claims struct {
 	Key *record.APIKey
 	// Remembered says that they will be used again for the same credential.
 	Remembered bool
+	// MaxStaleness is the issuer's bound on the state's age; zero if it has none.
+	MaxStaleness time.Duration
 
 	marks atomic.Pointer[marks]
 }

@@ -69,7 +69,10 @@ func newIssuersPut(r *remote) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--shared-secret-file: %w", err)
 			}
-			rules.SharedSecret = base64.RawURLEncoding.EncodeToString(bytes.TrimRight(b, "\r\n"))
+			if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
+				return &exit{exitUsage, fmt.Errorf("--shared-secret-file: %s is empty", secretFile)}
+			}
+			rules.SharedSecret = base64.RawURLEncoding.EncodeToString(b)
 		}
 		i, err := c.PutIssuer(ctx, args[0], rules)
 		if err != nil {
@@ -96,11 +99,12 @@ func newIssuersPut(r *remote) *cobra.Command {
 	f.StringSliceVar(&rules.Types, "type", nil, "accepted typ headers")
 	f.StringVar(&rules.MaxLifetime, "max-lifetime", "", "longest exp - iat, such as 24h")
 	f.StringVar(&rules.Leeway, "leeway", "", "clock difference that is forgiven, such as 30s")
+	f.StringVar(&rules.MaxStaleness, "max-staleness", "", "how old a node's state may be to answer about its tokens, such as 5s (the node's own bound if not given)")
 	f.BoolVar(&rules.AllowNoExpiry, "allow-no-expiry", false, "admit tokens without exp")
 	return c
 }
 
-var issuerHead = []string{"id", "issuer", "keys from", "algorithms", "audiences", "max lifetime", "revision"}
+var issuerHead = []string{"id", "issuer", "keys from", "algorithms", "audiences", "max lifetime", "max staleness", "revision"}
 
 func issuerRows(items []record.Issuer) [][]any {
 	var rows [][]any
@@ -114,7 +118,11 @@ func issuerRows(items []record.Issuer) [][]any {
 		case from == "":
 			from = "inline"
 		}
-		rows = append(rows, []any{i.ID, i.Issuer, from, words(i.Algorithms), words(i.Audiences), i.MaxLifetime, i.Revision})
+		stale := "the node's"
+		if i.MaxStaleness > 0 {
+			stale = i.MaxStaleness.String()
+		}
+		rows = append(rows, []any{i.ID, i.Issuer, from, words(i.Algorithms), words(i.Audiences), i.MaxLifetime, stale, i.Revision})
 	}
 	return rows
 }

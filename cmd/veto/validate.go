@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +39,7 @@ func newValidate(r *remote) *cobra.Command {
 	c.Flags().StringVar(&q.Audience, "audience", "", "audience that the credential must have")
 	c.Flags().StringSliceVar(&q.Scopes, "scope", nil, "scopes that the credential must have")
 	c.Flags().BoolVar(&explain, "explain", false, "show every check; takes an operator's key with the role validator")
+	c.Flags().DurationVar((*time.Duration)(&q.MaxStaleness), "max-staleness", 0, "how old the state may be that the answer is based on, such as 5s (the node's and the issuer's bounds if not given)")
 	c.Flags().Uint64Var(&min, "min-revision", 0, "revision that the answer must at least be based on")
 	return c
 }

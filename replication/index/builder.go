@@ -13,12 +13,13 @@ const (
 	// nothing of the disk's for long and leaves the machine to those who look things up.
 	pageKeys  = 4096
 	pagePause = time.Millisecond
-	// spare is the part of what there is that a new filter has room for beyond it: a quarter.
+	// spare is the part of what there is that a new filter without a table has room for beyond
+	// it: a quarter.
 	spare = 4
 )
 
-// builder makes filters: of a table that has become too big, and of a filter that is worn. It is
-// one goroutine, which makes one at a time, from what is on disk.
+// builder makes filters anew that are worn. It is one goroutine, which makes one at a time, from
+// what is on disk.
 type builder struct {
 	index *Index
 	wake  chan struct{} // of one: more news is no news
@@ -51,7 +52,7 @@ func (b *builder) look(t *tables) {
 
 func (b *builder) due(t *tables) *class {
 	for c := range t.classes() {
-		if c.due(b.index.config.ExactMax) {
+		if c.due() {
 			return c
 		}
 	}

@@ -9,11 +9,12 @@ import (
 	"veto/record"
 )
 
-// class holds the revocations of one class of names: in a table, exactly, or, when they are many,
-// in a filter, of which the disk settles what is not a no.
+// class holds the revocations of one class of names: in a filter, which rules most of what is asked
+// out at once, and behind it in a table or, when they are too many, on disk alone.
 type class struct {
-	number record.Class
-	shown  atomic.Pointer[shown]
+	number   record.Class
+	exactMax int
+	shown    atomic.Pointer[shown]
 	// inUse are the buckets in which there may be revocations, latest first. One is here before
 	// anything of it is found.
 	inUse atomic.Pointer[[]record.Bucket]
@@ -25,17 +26,32 @@ type class struct {
 	next    *filter // being built; what is added goes into it, too
 }
 
-// shown is what readers look in: one of both.
+// shown is what readers look in.
 type shown struct {
-	exact  *table
 	filter *filter
+	exact  *table // nil if the disk settles what the filter does not rule out
 }
 
-func newClass(number record.Class, s shown) *class {
-	c := &class{number: number, buckets: map[record.Bucket]bool{}}
-	c.shown.Store(&s)
+// newClass has room for about so many revocations.
+func newClass(number record.Class, live, exactMax int) *class {
+	c := &class{number: number, exactMax: exactMax, buckets: map[record.Bucket]bool{}}
+	s := &shown{}
+	if live <= exactMax {
+		s.exact = newTable(live)
+	}
+	s.filter = newFilter(s.room(live))
+	c.shown.Store(s)
 	c.inUse.Store(new([]record.Bucket))
 	return c
+}
+
+// room is how many a new filter should have room for, when there are so many. Beside a table a
+// filter is small, and has more.
+func (s *shown) room(live int) int {
+	if s.exact != nil {
+		return 2 * live
+	}
+	return live + live/spare
 }
 
 // use notes that there are revocations in the bucket. Called with the lock held.
@@ -60,13 +76,22 @@ func (c *class) add(k key, cutoff int64, b record.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.use(b)
+	if s := c.shown.Load(); s.exact != nil {
+		s.exact.add(k, newRule(b, cutoff)) // before the filter: what says maybe must be settled right
+	}
 	c.eachFilter(func(f *filter) {
 		if f.add(k) {
 			f.tally(b, 1)
 		}
 	})
-	if s := c.shown.Load(); s.exact != nil {
-		s.exact.add(k, newRule(b, cutoff))
+	c.bound()
+}
+
+// bound drops the table when it has become too big: all that is in it is on disk. Called with the
+// lock held.
+func (c *class) bound() {
+	if s := c.shown.Load(); s.exact != nil && s.exact.count.Load() > int64(c.exactMax) {
+		c.shown.Store(&shown{filter: s.filter})
 	}
 }
 
@@ -95,36 +120,23 @@ func (c *class) expire(below record.Bucket) {
 
 // eachFilter goes through the filter that is shown and the one that is being built.
 func (c *class) eachFilter(do func(*filter)) {
-	if s := c.shown.Load(); s.filter != nil {
-		do(s.filter)
-	}
+	do(c.shown.Load().filter)
 	if c.next != nil {
 		do(c.next)
 	}
 }
 
 // due tells whether a filter should be built, and is not.
-func (c *class) due(exactMax int) bool {
+func (c *class) due() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.next == nil && c.worn(exactMax)
-}
-
-// worn tells whether the table has become too big, or the filter is worn. Called with the lock
-// held.
-func (c *class) worn(exactMax int) bool {
-	s := c.shown.Load()
-	if s.exact != nil {
-		return s.exact.count.Load() > int64(exactMax)
-	}
-	return s.filter.worn()
+	return c.next == nil && c.shown.Load().filter.worn()
 }
 
 // begin starts the building of a filter: from now on it is given what is added, and what was added
 // before is on disk, in the buckets.
 func (c *class) begin() (*filter, []record.Bucket) {
-	live := c.size()
-	f := newFilter(live + live/spare)
+	f := newFilter(c.shown.Load().room(c.size()))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = f
@@ -146,7 +158,7 @@ func (c *class) end(f *filter, complete bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if complete {
-		c.shown.Store(&shown{filter: f})
+		c.shown.Store(&shown{filter: f, exact: c.shown.Load().exact})
 	}
 	c.next = nil
 }

@@ -113,7 +113,7 @@ func newNode(t testing.TB, exactMax int) node {
 	return n
 }
 
-func (n node) Apply(rev record.Revision, changes ...record.Change) {
+func (n node) Apply(changes []record.Change, rev record.Revision) {
 	n.disk.commit(changes)
 	n.Index.Apply(changes, rev)
 }

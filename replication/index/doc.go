@@ -6,16 +6,17 @@
 // nothing: a Hit is a rule that matches, and what follows is the reader's to say.
 //
 // Revocations are held by classes: digests of 128 bits, keyed with the cluster's secret. A class
-// of which nothing was revoked costs a look-up one load. Up to Config.ExactMax a class is an
-// open-addressing table without pointers, of 35 to 50 bytes for each rule. Above, it is a Bloom
-// filter of 2 to 2.5 bytes for each name; what that does not rule out, the disk settles. So the
-// answers are exact either way.
+// of which nothing was revoked costs a look-up one load. Any other has a Bloom filter, of 2 to 2.5
+// bytes for each name, which rules most names out with one read of memory. What it does not rule
+// out is settled by an open-addressing table without pointers, of 35 to 50 bytes for each rule;
+// above Config.ExactMax the class has none, and the disk settles it. So the answers are exact
+// either way.
 //
-// A filter is made of what is on disk, beside the writer and the readers, by a goroutine that the
-// index owns: when a table has become too big, when a filter holds more than it has room for, and
-// when much of what it holds has expired or was lifted. What is added meanwhile goes into what is
-// shown and into what is being made; then one store shows the new one to the readers. A filter
-// that is too full says maybe more often, and that is all: so there is never more than one to ask.
+// A filter is made anew from what is on disk, beside the writer and the readers, by a goroutine
+// that the index owns: when it holds more than it has room for, and when much of what it holds has
+// expired or was lifted. What is added meanwhile goes into the one that is shown and into the one
+// that is being made; then one store shows the new one to the readers. A filter that is too full
+// says maybe more often, and that is all: so there is never more than one to ask.
 //
 // Notices are in an overlay beside the tables until the log has passed their revision. It
 // holds up to MaxNotices revocations; over that a notice is dropped and counted.
@@ -31,8 +32,8 @@
 //	    TestAgainstModel
 //	X2  A look-up of a name that is not revoked does not allocate.
 //	    TestMissDoesNotAllocate
-//	X3  No reader ever gets a no for what is revoked, while a table goes over to a filter, or a
-//	    filter is made anew.
+//	X3  No reader ever gets a no for what is revoked, while a table is dropped or a filter is made
+//	    anew.
 //	    TestBuildingHidesNothing
 //	X4  A filter takes 2 to 3 bytes for each name, also when it has grown or much of it has gone,
 //	    and asks the disk seldom for what is not revoked.

@@ -9,7 +9,7 @@ func (x *Index) Settle() {
 		idle := true
 		for c := range t.classes() {
 			c.mu.Lock()
-			idle = idle && c.next == nil && !c.worn(x.config.ExactMax)
+			idle = idle && c.next == nil && !c.shown.Load().filter.worn()
 			c.mu.Unlock()
 		}
 		if idle {

@@ -21,7 +21,7 @@ type Config struct {
 	OnIssuers func([]record.Issuer, []record.SigningKeys)
 	Disk      Disk
 	// ExactMax is how many revocations of one class are held exactly in memory. When there are
-	// more, the class goes over to a filter.
+	// more, the class has no table any more.
 	ExactMax int
 	Log      *slog.Logger
 }
@@ -52,6 +52,7 @@ type Index struct {
 // tables are swapped whole by Load.
 type tables struct {
 	used        *atomic.Uint32 // the index's
+	exactMax    int
 	cluster     string
 	key         record.DigestKey
 	revocations [record.Classes]atomic.Pointer[class] // nil until there is one of the class
@@ -70,9 +71,9 @@ type trusted struct {
 	keys    []record.SigningKeys
 }
 
-func newTables(used *atomic.Uint32, cluster string, key record.DigestKey) *tables {
+func newTables(used *atomic.Uint32, exactMax int, cluster string, key record.DigestKey) *tables {
 	t := &tables{
-		used: used, cluster: cluster, key: key,
+		used: used, exactMax: exactMax, cluster: cluster, key: key,
 		keys:      xsync.NewMap[record.KeyHash, *record.APIKey](),
 		consumers: xsync.NewMap[string, *record.Consumer](),
 		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{},
@@ -84,7 +85,7 @@ func newTables(used *atomic.Uint32, cluster string, key record.DigestKey) *table
 // Open gives an empty index at revision zero. The caller closes it.
 func Open(c Config) *Index {
 	x := &Index{config: c, overlay: newOverlay(), revision: newGate(), used: new(atomic.Uint32)}
-	x.tables.Store(newTables(x.used, "", record.DigestKey{}))
+	x.tables.Store(newTables(x.used, c.ExactMax, "", record.DigestKey{}))
 	x.builder = startBuilder(x)
 	return x
 }
@@ -102,7 +103,7 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 	if now := x.Revision(); rev < now {
 		return fmt.Errorf("index: the state to load ends at revision %d, below %d, which readers have seen", rev, now)
 	}
-	t := newTables(x.used, cluster, key)
+	t := newTables(x.used, x.config.ExactMax, cluster, key)
 	var delivered []record.Change
 	for c, err := range changes {
 		if err != nil {
@@ -113,7 +114,7 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 		}
 		t.apply(c)
 	}
-	if err := t.load(x.config.Disk, x.config.ExactMax); err != nil {
+	if err := t.load(x.config.Disk); err != nil {
 		return err
 	}
 	t.publish()
@@ -214,7 +215,7 @@ func (t *tables) publish() {
 func (t *tables) class(number record.Class) *class {
 	c := t.revocations[number].Load()
 	if c == nil {
-		c = newClass(number, shown{exact: newTable(0)})
+		c = newClass(number, 0, t.exactMax)
 		t.revocations[number].Store(c)
 	}
 	return c

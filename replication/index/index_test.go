@@ -39,9 +39,9 @@ func of(failed error, changes ...record.Change) iter.Seq2[record.Change, error] 
 	}
 }
 
-func empty(t testing.TB) *index.Index {
+func empty(t testing.TB) node {
 	t.Helper()
-	return newNode(t, manyExact).Index
+	return newNode(t, manyExact)
 }
 
 func revocation(value string, cutoff, kept int64) record.Revocation {
@@ -76,7 +76,7 @@ func TestNoticesAreHarmless(t *testing.T) {
 			}
 			gone := v[0] == '-'
 			r := revocation(v[len(v)-1:], 0, 0)
-			for _, x := range []*index.Index{with, without} {
+			for _, x := range []node{with, without} {
 				x.Apply([]record.Change{{Record: &r, Gone: gone}}, record.Revision(n+1))
 			}
 			for _, v := range []string{"a", "b", "c"} {
@@ -222,7 +222,7 @@ func TestMissDoesNotAllocate(t *testing.T) {
 	for _, exactMax := range []int{manyExact, 0} {
 		x, d := newNode(t, exactMax), digest("a")
 		r := revocation("b", 0, 0)
-		x.Apply(1, record.Change{Record: &r})
+		x.Apply([]record.Change{{Record: &r}}, 1)
 		x.Settle()
 		if n := testing.AllocsPerRun(100, func() { x.Denied(d, 1) }); n != 0 {
 			t.Errorf("%v allocations", n)

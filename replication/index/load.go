@@ -33,12 +33,12 @@ type run struct {
 }
 
 // load takes in what is on disk, with all processors.
-func (t *tables) load(disk Disk, exactMax int) error {
+func (t *tables) load(disk Disk) error {
 	l := &loader{disk: disk, tables: t}
 	if err := l.findRuns(); err != nil || len(l.runs) == 0 {
 		return err
 	}
-	if err := l.prepare(exactMax); err != nil {
+	if err := l.prepare(); err != nil {
 		return err
 	}
 	workers := min(runtime.GOMAXPROCS(0), parts)
@@ -49,10 +49,11 @@ func (t *tables) load(disk Disk, exactMax int) error {
 	}
 	wg.Wait()
 	for i := range l.runs {
-		r := &l.runs[i]
-		if f := t.class(r.class).shown.Load().filter; f != nil {
-			f.tally(r.bucket, int(r.held.Load()))
-		}
+		c := t.class(l.runs[i].class)
+		c.mu.Lock()
+		c.shown.Load().filter.tally(l.runs[i].bucket, int(l.runs[i].held.Load()))
+		c.bound()
+		c.mu.Unlock()
 	}
 	return errors.Join(failed...)
 }
@@ -88,8 +89,8 @@ func (r *run) after() (from record.Entry, more bool) {
 	return record.Entry{}, false
 }
 
-// prepare makes each class's table or filter, big enough for what one part of the digests tells.
-func (l *loader) prepare(exactMax int) error {
+// prepare makes each class's filter and table, big enough for what one part of the digests tells.
+func (l *loader) prepare() error {
 	var sample [record.Classes]int
 	for i := range l.runs {
 		r := &l.runs[i]
@@ -99,14 +100,9 @@ func (l *loader) prepare(exactMax int) error {
 	}
 	for i := range l.runs {
 		r := &l.runs[i]
-		live := sample[r.class] * parts
 		c := l.tables.revocations[r.class].Load()
 		if c == nil {
-			s := shown{exact: newTable(live)}
-			if live > exactMax {
-				s = shown{filter: newFilter(live + live/spare)}
-			}
-			c = newClass(r.class, s)
+			c = newClass(r.class, sample[r.class]*parts, l.tables.exactMax)
 			use(l.tables.used, record.Digest{byte(r.class)})
 			l.tables.revocations[r.class].Store(c)
 		}
@@ -126,9 +122,11 @@ func (l *loader) work() error {
 			s := l.tables.revocations[r.class].Load().shown.Load()
 			held := int64(0)
 			err := l.part(r, int(n), func(e record.Entry) {
+				k := keyOf(&e.Digest)
 				if s.exact != nil {
-					s.exact.add(keyOf(&e.Digest), newRule(e.Bucket, e.Cutoff))
-				} else if s.filter.add(keyOf(&e.Digest)) {
+					s.exact.add(k, newRule(e.Bucket, e.Cutoff))
+				}
+				if s.filter.add(k) {
 					held++
 				}
 			})

@@ -22,7 +22,7 @@ const (
 )
 
 var meansText = [...]string{
-	ByNothing: "nothing of this kind was ever revoked", ByNotice: "a notice", ByTable: "the exact table",
+	ByNothing: "nothing of this kind was ever revoked", ByNotice: "a notice", ByTable: "the filter said maybe, the exact table settled it",
 	ByFilterNo: "the filter said no", ByDiskNo: "the filter said maybe, the disk said no",
 	ByDiskYes: "the filter said maybe, the disk said yes", ByFailure: "the filter said maybe, and the disk could not be asked",
 }
@@ -81,12 +81,12 @@ func (x *Index) look(d *record.Digest, issuedAt int64) (Means, record.Bucket, bo
 		return ByNothing, 0, false
 	}
 	s, k := c.shown.Load(), keyOf(d)
+	if !s.filter.has(k) {
+		return ByFilterNo, 0, false
+	}
 	if s.exact != nil {
 		b, ok := s.exact.find(k, issuedAt)
 		return ByTable, b, ok
-	}
-	if !s.filter.has(k) {
-		return ByFilterNo, 0, false
 	}
 	return x.settle(c, *d, issuedAt)
 }

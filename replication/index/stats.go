@@ -14,10 +14,10 @@ type Stats struct {
 // ClassStats are those of one class of names.
 type ClassStats struct {
 	Class record.Class
-	// Revocations are exact with a table, but for those that another covers; with a filter they
-	// are about as many names as there are.
+	// Revocations are exact with a table, but for those that another covers; without they are
+	// about as many names as there are.
 	Revocations int
-	// Filtered tells that the class is in a filter, and not in a table.
+	// Filtered tells that the class has a filter only, and no table.
 	Filtered bool
 	// Bytes that table and filters take of memory.
 	Bytes int
@@ -35,7 +35,7 @@ func (x *Index) Stats() Stats {
 		Settled: Settled{Yes: x.settled.yes.Load(), No: x.settled.no.Load(), Failed: x.settled.failed.Load()},
 	}
 	for c := range t.classes() {
-		one := ClassStats{Class: c.number, Revocations: c.size(), Filtered: c.shown.Load().filter != nil, Bytes: c.bytes()}
+		one := ClassStats{Class: c.number, Revocations: c.size(), Filtered: c.shown.Load().exact == nil, Bytes: c.bytes()}
 		s.Classes = append(s.Classes, one)
 		s.Revocations += one.Revocations
 	}

@@ -22,6 +22,8 @@
 //	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
 //	M5  Of a stream that is imported each item is done once, however often it is sent.
 //	    TestImportGoesOnWhereItWas, TestRefusedImport
+//	M6  An issuer's keys are those of the place that its rules name.
+//	    TestKeysOfAnotherSource
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -39,8 +40,9 @@ func (s *Store) Revoked(digest record.Digest, issuedAt int64, buckets []record.B
 		return 0, false, fmt.Errorf("store: %w", err)
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
+	name := record.TableRevocations.Key(record.Bucket(0).Bytes(), digest[:])
 	for _, b := range buckets {
-		name := record.TableRevocations.Key(b.Bytes(), digest[:])
+		binary.BigEndian.PutUint32(name[1:], uint32(b))
 		for ok := it.SeekPrefixGE(name); ok; ok = it.Next() {
 			if _, _, cutoff, ok := record.ParseRevocationKey(it.Key()); ok && issuedAt <= cutoff {
 				return b, true, nil

@@ -26,4 +26,6 @@
 //	    TestPresets, TestClaimNamesAndRequirements
 //	J8  A token that is remembered passes and fails as if it were verified again.
 //	    TestRememberedTokensPassAsVerified
+//	J9  The issuer's bound on staleness comes with its tokens, as the rules are now.
+//	    TestIssuersBoundComesWithItsTokens
 package jwt

@@ -50,6 +50,15 @@ func (t *token) input() []byte { return t.raw[:t.dots[1]] }
 
 func (t *token) leeway() time.Duration { return time.Duration(t.trust.Rules.Leeway) }
 
+// maxStaleness is the issuer's bound on the state's age; zero if it has none, or nobody has found
+// the issuer.
+func (t *token) maxStaleness() time.Duration {
+	if t.trust == nil {
+		return 0
+	}
+	return time.Duration(t.trust.Rules.MaxStaleness)
+}
+
 // canonical refuses padding and trailing bits that are not zero.
 var canonical = base64.RawURLEncoding.Strict()
 

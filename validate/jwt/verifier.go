@@ -36,7 +36,7 @@ func (v *Verifier) begin(credential string, now time.Time) *token {
 // Verify checks everything about the token that the token and its issuer's rules and keys can
 // tell. The claims are shared: they must not be changed. It does not block, and does not keep
 // the token, of which it remembers a copy.
-func (v *Verifier) Verify(credential string, now time.Time, _ *validate.Claims) (*validate.Claims, validate.Code) {
+func (v *Verifier) Verify(credential string, now time.Time, room *validate.Claims) (*validate.Claims, validate.Code) {
 	if v.tokens != nil {
 		if c, ok := v.tokens.Get(credential, now); ok {
 			return c, validate.OK
@@ -47,6 +47,9 @@ func (v *Verifier) Verify(credential string, now time.Time, _ *validate.Claims) 
 	for i := range steps {
 		if code := steps[i].check(t); code != validate.OK {
 			v.report(t, code)
+			if room != nil {
+				room.MaxStaleness = t.maxStaleness()
+			}
 			return nil, code
 		}
 	}
@@ -97,6 +100,7 @@ func (v *Verifier) Explain(credential string, now time.Time, trail *validate.Tra
 		blind = code != validate.OK && steps[i].readable
 	}
 	v.report(t, refused)
+	trail.MaxStaleness = t.maxStaleness()
 	if refused != validate.OK {
 		return nil, refused
 	}
@@ -113,7 +117,7 @@ func (v *Verifier) report(t *token, code validate.Code) {
 func (t *token) verified() *validate.Claims {
 	c := t.out
 	c.Kind, c.Issuer, c.KID, c.Raw = validate.JWT, t.issuer, t.key.KID, validate.JSON(t.payload)
-	c.TokenHash = t.digest
+	c.TokenHash, c.MaxStaleness = t.digest, t.maxStaleness()
 	if !t.digested {
 		c.TokenHash = sha256.Sum256(t.input())
 	}

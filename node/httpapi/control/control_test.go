@@ -56,7 +56,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	config := control.Config{
 		Proposer: c, Records: c, Cluster: c,
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust, nil, func(string) {}), apikey.New(c)),
-		ParseJWKS: keyset.Parse,
+		ParseJWKS: keyset.ParseGiven,
 		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },
 		NewKey: func(prefix string) (string, record.KeyHash, string, error) {
 			return apikey.Generate(rand.Reader, prefix)
@@ -127,7 +127,7 @@ type page[T any] struct {
 
 func TestIssuers(t *testing.T) {
 	p, s := open(t), newSigner(t)
-	rules := fmt.Sprintf(`{"issuer": %q, "jwks": %s, "max_lifetime": "2h", "audiences": ["api"]}`, s.iss, s.jwks(t))
+	rules := fmt.Sprintf(`{"issuer": %q, "jwks": %s, "max_lifetime": "2h", "max_staleness": "5s", "audiences": ["api"]}`, s.iss, s.jwks(t))
 	w := p.admin("PUT", "/v1/issuers/demo", rules)
 	got := ok[record.Issuer](p, w, 200)
 	if got.ID != "demo" || time.Duration(got.MaxLifetime) != 2*time.Hour || len(got.Algorithms) == 0 || w.Header().Get("Veto-Revision") != "11" {
@@ -142,7 +142,9 @@ func TestIssuers(t *testing.T) {
 	if all := ok[page[record.Issuer]](p, p.admin("GET", "/v1/issuers", ""), 200); len(all.Items) != 1 {
 		t.Errorf("list: %+v", all)
 	}
-	ok[record.Issuer](p, p.admin("GET", "/v1/issuers/demo", ""), 200)
+	if one := ok[record.Issuer](p, p.admin("GET", "/v1/issuers/demo", ""), 200); time.Duration(one.MaxStaleness) != 5*time.Second {
+		t.Errorf("max_staleness: %s", one.MaxStaleness)
+	}
 	ok[page[record.SigningKey]](p, p.admin("POST", "/v1/issuers/demo/refresh", ""), 200)
 	p.refresh = errors.New("issuer.example answers 500")
 	p.problem(p.admin("POST", "/v1/issuers/demo/refresh", ""), 502, "issuer_unreachable")

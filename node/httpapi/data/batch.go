@@ -33,6 +33,7 @@ func (s *Server) batch(ctx *fasthttp.RequestCtx) {
 		writeNamed(ctx, problem.ForRequest(httpapi.NewRequestID()))
 		return
 	}
+	s.waiting.reach(latest(questions)) // once for all
 	verdicts, broke := s.decideAll(questions)
 	if broke != nil {
 		panic(broke) // to whoever recovers, as a single question would
@@ -114,7 +115,7 @@ func readBatch(r *fasthttp.Request) ([]validate.Request, *httpapi.Problem) {
 		if problem == nil && b.Explain {
 			problem = bad("a batch is not explained; ask for this one alone")
 		}
-		if problem == nil && b.Credential == "" {
+		if problem == nil && !b.given {
 			problem = bad("there is no credential")
 		}
 		if problem == nil {

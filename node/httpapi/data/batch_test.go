@@ -56,6 +56,7 @@ func TestBadBatches(t *testing.T) {
 		`{"requests": [{"credential": "x"}], "requests": []}`:                  "once",
 		`{"requests": [{"credential": "x"}], "more": 1}`:                       "no other field",
 		`{"requests": [{"credential": "x", "explain": true}]}`:                 "not explained",
+		`{"requests": [{"credential": "x", "max_staleness": "soon"}]}`:         "requests[0]: max_staleness must be",
 		`{"requests": [{}]}`: "no credential",
 		`{"requests": [` + strings.Repeat(`{"credential":"x"},`, data.MaxBatch) + `{"credential":"x"}]}`: "at most 1000",
 	} {

@@ -21,7 +21,7 @@ func FuzzReadBody(f *testing.F) {
 	for _, seed := range []string{
 		`{"credential": "x", "audience": "a", "scopes": ["r", "w"], "min_revision": 9}`,
 		`{"credential": "x", "credential": "y"}`, `{"scopes": [null]}`, `{"a": {"b": [1]}}`, `{`, `null`, `[]`,
-		`{"min_revision": 1e3}`, `{"explain": true}`, `{"explain": "true"}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``, `{}`, `{"credential":"a\"b","audience":"\\","scopes":["]\""],"min_revision":7}`, " {\n\"scopes\" :\t[ ] ,\"audience\": \"\\\"}\" } ",
+		`{"min_revision": 1e3}`, `{"explain": true}`, `{"max_staleness": "1m30s"}`, `{"max_staleness": "-1s"}`, `{"explain": "true"}`, `{"credential": "\ud800"}`, "{\"credential\": \"\xff\"}", `{"credential":"x",}`, ``, `{}`, `{"credential":"a\"b","audience":"\\","scopes":["]\""],"min_revision":7}`, " {\n\"scopes\" :\t[ ] ,\"audience\": \"\\\"}\" } ",
 		`{"\u0063redential": "a\\\"b", "min_revision":18446744073709551615}`, `{"min_revision": -0}`, `{"scopes": ["a", "]", "}"]}`,
 	} {
 		f.Add([]byte(seed))
@@ -38,11 +38,12 @@ func FuzzReadBody(f *testing.F) {
 			return
 		}
 		var reference struct {
-			Credential  string   `json:"credential"`
-			Audience    string   `json:"audience"`
-			Scopes      []string `json:"scopes"`
-			MinRevision uint64   `json:"min_revision"`
-			Explain     bool     `json:"explain"`
+			Credential   string   `json:"credential"`
+			Audience     string   `json:"audience"`
+			Scopes       []string `json:"scopes"`
+			MinRevision  uint64   `json:"min_revision"`
+			MaxStaleness *string  `json:"max_staleness"`
+			Explain      bool     `json:"explain"`
 		}
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.DisallowUnknownFields()
@@ -50,10 +51,18 @@ func FuzzReadBody(f *testing.F) {
 			t.Fatalf("%q was read, and is refused by encoding/json: %v", raw, err)
 		}
 		if b.Credential != reference.Credential || b.Audience != reference.Audience ||
-			uint64(b.MinRevision) != reference.MinRevision || b.Explain != reference.Explain || strings.Join(b.Scopes, "\n") != strings.Join(reference.Scopes, "\n") {
+			uint64(b.MinRevision) != reference.MinRevision || !sameDuration(b.MaxStaleness, reference.MaxStaleness) || b.Explain != reference.Explain || strings.Join(b.Scopes, "\n") != strings.Join(reference.Scopes, "\n") {
 			t.Fatalf("%q: %+v, encoding/json has %+v", raw, b, reference)
 		}
 	})
+}
+
+func sameDuration(d time.Duration, s *string) bool {
+	if s == nil {
+		return d == 0
+	}
+	want, err := time.ParseDuration(*s)
+	return err == nil && d == want && d > 0
 }
 
 // plainlyGood tells of some questions that there is nothing to refuse in them: what the
@@ -79,11 +88,12 @@ func TestReadBody(t *testing.T) {
 		" {\n\"scopes\" :\t[ ] ,\"audience\": \"a\\\"}\" }\r\n":                  {Audience: `a"}`},
 		`{"audience":"\\","credential":"c"}`:                                     {Audience: `\`, Credential: "c"},
 		`{"\u0063redential": "\u00e9\n", "min_revision" : 18446744073709551615}`: {Credential: "é\n", MinRevision: 1<<64 - 1},
+		`{"max_staleness": "1m0.5s"}`:                                            {MaxStaleness: 60500 * time.Millisecond},
 		`{"scopes":["a","]","}",",","\""],"min_revision":0}`:                     {Scopes: []string{"a", "]", "}", ",", `"`}},
 	} {
 		got, problem := readBody([]byte(raw))
 		if problem != nil || got.Credential != want.Credential || got.Audience != want.Audience ||
-			got.MinRevision != want.MinRevision || !slices.Equal(got.Scopes, want.Scopes) {
+			got.MaxStaleness != want.MaxStaleness || got.MinRevision != want.MinRevision || !slices.Equal(got.Scopes, want.Scopes) {
 			t.Errorf("%s: %+v, %v", raw, got, problem)
 		}
 	}

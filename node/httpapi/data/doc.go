@@ -18,6 +18,9 @@
 //	    TestBatchKeepsItsOrder, TestBadBatches
 //	Q7  Why a credential is refused is explained to operators with the role only.
 //	    TestOnlyOperatorsHaveItExplained
+//	Q8  A question waits for the revision that it asks for, a bounded while and with a bounded
+//	    number of others, and holds up nobody else; then it is decided, whatever came of it.
+//	    TestWaitsForItsRevision, TestWaitIsBounded, TestBatchWaitsOnce, TestCloseEndsTheWait
 //	Q5  After Close nothing is served, also when Close came before Serve.
 //	    TestCloseBeforeServe, TestClose
 package data

@@ -36,6 +36,9 @@ type Validator interface {
 // Config is what a Server is made of.
 type Config struct {
 	Validator Validator
+	// Revisions and Wait are for questions that ask for a revision that is not here yet.
+	Revisions Revisions
+	Wait      Wait
 	// Ready lists what must hold for the node to be ready.
 	Ready func() []httpapi.Check
 	// Observe is told of each verdict and how long it took to decide. It must not block.
@@ -56,9 +59,10 @@ const (
 
 // Server answers on the data plane.
 type Server struct {
-	config Config
-	server *fasthttp.Server
-	open   connections
+	config  Config
+	server  *fasthttp.Server
+	open    connections
+	waiting *waiting
 	// buffers are *[]byte for answers in the making.
 	buffers *sync.Pool
 
@@ -71,11 +75,12 @@ type Server struct {
 
 // New makes a server that does not listen yet.
 func New(c Config) *Server {
-	s := &Server{config: c, buffers: &sync.Pool{New: func() any { return new([]byte) }}}
+	s := &Server{config: c, waiting: newWaiting(c.Revisions, c.Wait), buffers: &sync.Pool{New: func() any { return new([]byte) }}}
 	s.server = &fasthttp.Server{
 		Handler: s.handle, ErrorHandler: s.unreadable, Name: "veto",
 		ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
 		MaxRequestBodySize: MaxBody, ReadBufferSize: maxHeaders, HeaderReceived: limits,
+		ContinueHandler: func(h *fasthttp.RequestHeader) bool { return h.ContentLength() <= limitOf(h) },
 		// A form is refused as any other body that is not JSON; parsed, it could be put on disk.
 		DisablePreParseMultipartForm: true,
 		NoDefaultDate:                true, Logger: quiet{c.Log}, CloseOnShutdown: true,
@@ -101,7 +106,7 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.server.Serve(l)
 }
 
-// Close lets requests under way finish; when the context ends first, they are cut off and it
+// Close lets requests under way finish, those that wait without waiting longer; when the context ends first, they are cut off and it
 // gives the context's error. The listeners are closed here and not by fasthttp alone, which
 // does not know one that Serve is only about to give it.
 func (s *Server) Close(ctx context.Context) error {
@@ -114,6 +119,7 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, l := range listeners {
 		failed = errors.Join(failed, l.Close())
 	}
+	s.waiting.close()
 	s.open.cut(false)
 	if err := s.server.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		failed = errors.Join(failed, err)
@@ -174,6 +180,7 @@ func (s *Server) validate(ctx *fasthttp.RequestCtx) {
 		writeNamed(ctx, problem.ForRequest(httpapi.NewRequestID()))
 		return
 	}
+	s.waiting.reach(request.MinRevision)
 	var verdict validate.Verdict
 	if explain {
 		verdict = s.config.Validator.Explain(request, s.config.Now())
@@ -195,7 +202,14 @@ func (s *Server) decide(r validate.Request) validate.Verdict {
 // mayExplain lets only operators have a credential explained: why it is refused is of help to
 // whoever forges one.
 func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
-	token, _ := bearer(ctx.Request.Header.Peek("Authorization"))
+	headers := ctx.Request.Header.PeekAll("Authorization")
+	if len(headers) > 1 {
+		return bad("there are several Authorization headers; send one")
+	}
+	token := ""
+	if len(headers) == 1 {
+		token, _ = bearer(headers[0])
+	}
 	key, verdict := s.config.Validator.Operator(token, s.config.Now())
 	switch {
 	case verdict.Outcome == validate.Unknown:
@@ -208,12 +222,19 @@ func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
 	return nil
 }
 
-// limits lets a batch be longer than a question.
+// limits lets a batch be longer than a question, and marks what comes in chunks.
 func limits(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if string(h.RequestURI()) == batchPath {
-		return fasthttp.RequestConfig{MaxRequestBodySize: MaxBatchBody}
+	if h.ContentLength() == -1 { // as fasthttp calls it
+		h.Set(chunkedMark, "yes")
 	}
-	return fasthttp.RequestConfig{}
+	return fasthttp.RequestConfig{MaxRequestBodySize: limitOf(h)}
+}
+
+func limitOf(h *fasthttp.RequestHeader) int {
+	if string(h.RequestURI()) == batchPath {
+		return MaxBatchBody
+	}
+	return MaxBody
 }
 
 func (s *Server) ready(ctx *fasthttp.RequestCtx) {

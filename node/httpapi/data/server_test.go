@@ -24,12 +24,9 @@ import (
 
 // state is a node that knows one API key.
 type state struct {
+	*progress
 	hash record.KeyHash
 	key  *record.APIKey
-}
-
-func (s *state) Freshness() record.Freshness {
-	return record.Freshness{Revision: 7, AsOf: time.Now(), Ready: true}
 }
 
 func (s *state) Revoked(record.Name, int64) (record.Revocation, bool) {
@@ -86,15 +83,16 @@ func (a *asked) question() validate.Request {
 // plane is a data plane on loopback.
 type plane struct {
 	*testing.T
-	url    string
-	addr   string
-	secret string
-	asked  *asked
-	log    *lockedBuffer
-	seen   chan validate.Verdict
-	checks []httpapi.Check
-	server *data.Server
-	served chan error
+	url      string
+	addr     string
+	progress *progress
+	secret   string
+	asked    *asked
+	log      *lockedBuffer
+	seen     chan validate.Verdict
+	checks   []httpapi.Check
+	server   *data.Server
+	served   chan error
 }
 
 type lockedBuffer struct {
@@ -114,21 +112,25 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func start(t *testing.T) *plane {
+func start(t *testing.T, change ...func(*data.Config)) *plane {
 	t.Helper()
 	secret, hash, hint, err := apikey.Generate(strings.NewReader(strings.Repeat("r", 64)), apikey.Prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &state{hash, &record.APIKey{ID: "key_1", Consumer: "acme", Hash: hash, Hint: hint, Scopes: []string{"read"}}}
-	p := &plane{T: t, secret: secret, log: &lockedBuffer{}, seen: make(chan validate.Verdict, 100), served: make(chan error, 1)}
+	s := &state{newProgress(), hash, &record.APIKey{ID: "key_1", Consumer: "acme", Hash: hash, Hint: hint, Scopes: []string{"read"}}}
+	p := &plane{T: t, progress: s.progress, secret: secret, log: &lockedBuffer{}, seen: make(chan validate.Verdict, 100), served: make(chan error, 1)}
 	p.asked = &asked{Validator: validate.New(s, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keyset.NewHolder(), nil, func(string) {}), apikey.New(s))}
 	p.checks = []httpapi.Check{{Name: "caught_up", OK: true}}
-	p.server = data.New(data.Config{
-		Validator: p.asked, Ready: func() []httpapi.Check { return p.checks }, Now: time.Now,
+	c := data.Config{
+		Validator: p.asked, Revisions: s, Ready: func() []httpapi.Check { return p.checks }, Now: time.Now,
 		Observe: func(v validate.Verdict, _ time.Duration) { p.seen <- v },
 		Log:     slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	p.server = data.New(c)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -247,6 +249,15 @@ func TestBadRequests(t *testing.T) {
 		{`{"credential": "x", "min_revision": -1}`, "min_revision must be a whole number", nil},
 		{`{"credential": "x", "min_revision": 1.5}`, "min_revision must be a whole number", nil},
 		{`{"credential": "x", "min_revision": "1"}`, "min_revision must be a whole number", nil},
+		{`{"credential": "x", "max_staleness": 5}`, "max_staleness must be a duration above zero", nil},
+		{`{"credential": "x", "max_staleness": null}`, "max_staleness must be", nil},
+		{`{"credential": "x", "max_staleness": ""}`, "max_staleness must be", nil},
+		{`{"credential": "x", "max_staleness": "0s"}`, "max_staleness must be", nil},
+		{`{"credential": "x", "max_staleness": "-5s"}`, "max_staleness must be", nil},
+		{`{"credential": "x", "max_staleness": "+5s"}`, "max_staleness must be", nil},
+		{`{"credential": "x", "max_staleness": "5"}`, "max_staleness must be", nil},
+		{`{"credential": "x", "max_staleness": "5s "}`, "max_staleness must be", nil},
+		{`{"credential": "x", "max_staleness": "5s", "max_staleness": "5s"}`, "max_staleness", nil},
 		{`{"credential": "x", "explain": 1}`, "explain must be true or false", nil},
 		{`{"credential": "x"} {}`, "not JSON", nil},
 		{`{"credential": "x"`, "not JSON", nil},
