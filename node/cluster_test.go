@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"veto/client"
+	"veto/node"
 	"veto/node/dev"
 	"veto/record"
 	"veto/validate"
@@ -26,6 +27,7 @@ type story struct {
 	ctx     context.Context
 	cluster *dev.Cluster
 	nodes   int
+	adjust  func(*node.Config) // nil for none
 }
 
 // tell starts a cluster of real nodes on loopback.
@@ -38,10 +40,20 @@ func tell(t *testing.T, nodes int) *story {
 	return s
 }
 
+// tellWith is tell with nodes that are configured in another way.
+func tellWith(t *testing.T, nodes int, limit time.Duration, adjust func(*node.Config)) *story {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	s := &story{T: t, ctx: ctx, nodes: nodes, adjust: adjust}
+	s.start(t.TempDir(), freePorts(t, nodes))
+	return s
+}
+
 func (s *story) start(dir string, port int) {
 	s.Helper()
 	c, err := dev.Start(s.ctx, dev.Config{
-		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {},
+		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {}, Adjust: s.adjust,
 	})
 	if err != nil {
 		s.Fatal(err)

@@ -23,4 +23,7 @@
 //	    TestRevokeOverNATS
 //	N4  What a subscriber of a feed misses it can see, and find: the same events, by the same numbers.
 //	    TestGapOfAFeedIsFilled, TestEventsGoOnAfterARestart, TestStreamEndsWithItsKey
+//	N5  An event of a stream revokes once, however often it comes, whichever node is lost, and is not
+//	    acknowledged without a quorum.
+//	    TestEventsOfAStreamAreTaken, TestEventsSurviveTheirTaker, TestEventsOfTheNodesOwnStream
 package node

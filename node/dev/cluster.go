@@ -39,6 +39,8 @@ type Config struct {
 	Log         *slog.Logger
 	// Ready is told when each node has caught up. It must not block.
 	Ready func(nodeID string)
+	// Adjust, if set, changes the configuration of a node before each start.
+	Adjust func(c *node.Config)
 }
 
 // Cluster is a running cluster.
@@ -177,6 +179,9 @@ func (x *Cluster) NodeConfig(i int) node.Config {
 		for j := range x.config.Nodes {
 			c.Join = append(c.Join, net.JoinHostPort(host, strconv.Itoa(x.config.Port+j*Step+3)))
 		}
+	}
+	if x.config.Adjust != nil {
+		x.config.Adjust(&c)
 	}
 	return c
 }
