@@ -263,6 +263,19 @@ func TestOperator(t *testing.T) {
 	}
 }
 
+// V8
+func TestOperatorsKeyIsNoCredential(t *testing.T) {
+	operator := &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Roles: []record.Role{record.RoleAdmin}}}
+	x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, nil, verifier{operator, validate.OK})
+	for name, v := range map[string]validate.Verdict{
+		"validate": x.Validate(validate.Request{Credential: "secret"}, now), "explain": x.Explain(validate.Request{Credential: "secret"}, now),
+	} {
+		if v.Outcome != validate.Deny || v.Code != validate.KeyNotFound || v.KeyID != "" {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
 // V5
 func TestZeroVerdict(t *testing.T) {
 	var v validate.Verdict

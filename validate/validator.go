@@ -86,8 +86,19 @@ func New(view View, policy Policy, jwt JWTs, apiKey Verifier) *Validator {
 func (v *Validator) Validate(r Request, now time.Time) Verdict {
 	room, _ := v.rooms.Get().(*Claims)
 	defer v.rooms.Put(room)
-	verdict, _ := v.decide(r, now, room, v.policy)
+	verdict, claims := v.decide(r, now, room, v.policy)
+	if isOperator(claims) && verdict.Outcome == Allow {
+		return noCredential(verdict)
+	}
 	return verdict
+}
+
+// isOperator tells whether the claims are of an operator's key: it opens the control plane, and is
+// no credential of an API's caller.
+func isOperator(c *Claims) bool { return c != nil && c.Key != nil && len(c.Key.Roles) > 0 }
+
+func noCredential(v Verdict) Verdict {
+	return Verdict{Outcome: Deny, Code: KeyNotFound, Kind: APIKey, Revision: v.Revision, AsOf: v.AsOf}
 }
 
 // decide also gives the claims, if the credential itself is good.
@@ -142,6 +153,10 @@ func (v *Validator) Explain(r Request, now time.Time) Verdict {
 	doubt := v.policy.doubt(fresh, r, trail.MaxStaleness, now)
 	verdict := v.judge(r, doubt, fresh, claims, code, trail)
 	v.explainRest(r, now, fresh, doubt, claims, trail)
+	if isOperator(claims) && verdict.Outcome == Allow {
+		verdict = noCredential(verdict)
+		trail.Tell("purpose", KeyNotFound, "an operator's key opens the control plane, and nothing else")
+	}
 	verdict.Checks = trail.Checks
 	return verdict
 }
