@@ -23,6 +23,7 @@ import (
 // Do not widen a row to make a change fit: see ARCHITECTURE.md for what each room is for.
 var rooms = map[string][]string{
 	"record":                {},
+	"record/event":          {"record"},
 	"validate":              {"record"},
 	"validate/keyset":       {"record"},
 	"validate/remembered":   {"validate", "validate/keyset"},
@@ -32,11 +33,12 @@ var rooms = map[string][]string{
 	"replication/store":     {"record"},
 	"replication/index":     {"record"},
 	"replication/outbox":    {"record"},
-	"replication/broadcast": {"record"},
+	"replication/feed":      {"record", "record/event"},
+	"replication/broadcast": {"record", "record/event"},
 	"replication/roster":    {},
 	"replication/peer":      {},
 	"replication/consensus": {"record", "replication/store"},
-	"replication":           {"record", "replication/..."},
+	"replication":           {"record", "record/event", "replication/..."},
 	"node/certs":            {},
 	"node/discovery":        {"record"},
 	"node/demo":             {"validate/keyset"},

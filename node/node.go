@@ -238,7 +238,7 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 	if key == nil {
 		return broadcast.Grant{}, false
 	}
-	return broadcast.Grant{Name: key.ID, Subscribe: []string{"veto.revoked.>", "veto.key.>"}, Until: key.ExpiresAt}, true
+	return broadcast.Grant{Name: key.ID, Subscribe: []string{"veto.revoked.>", "veto.lifted.>", "veto.key.>"}, Until: key.ExpiresAt}, true
 }
 
 const (

@@ -53,6 +53,7 @@ const (
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
 	TableAudit       Table = 'a' // revision, number -> Audit
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
+	TableEvents      Table = 'e' // revision -> event.Entry
 )
 
 // Key returns the store key of the parts in the table.

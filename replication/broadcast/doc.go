@@ -8,7 +8,8 @@
 // what their grant names.
 //
 // Queues. Publishing goes to a queue of 65,536 messages with one goroutine; when it is full a
-// message is dropped and counted. Subscribers of the feed see a gap by previous_revision.
+// message is dropped and counted. Subscribers of the feed see a gap by the sequence, and ask a node
+// for what they missed.
 //
 // Promises:
 //
