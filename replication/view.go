@@ -64,8 +64,8 @@ func (v *View) Digest(n record.Name) record.Digest {
 // RevocationID is the id that every revocation of the name has.
 func (v *View) RevocationID(n record.Name) string { return v.Digest(n).RevocationID() }
 
-// Combinations are those of which there are revocations, or were since the node started.
-func (v *View) Combinations() record.ClassSet { return v.index.Combinations() }
+// InUse are the classes of names of which there are revocations, or were since the node started.
+func (v *View) InUse() record.ClassSet { return v.index.InUse() }
 
 // Denied tells whether a credential that bears a name with the digest, issued at the given
 // second (or record.NoIssuedAt), is denied.
