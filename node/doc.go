@@ -10,6 +10,9 @@
 // Promises that only a whole node can keep (numbered as in the design):
 //
 //	P6   TestReceiptHoldsOnEveryNode
+//	P8   A node says how old its state is, also when it is far away, and so does a leader that has
+//	     lost its voters, and who follows it.
+//	     TestReplicaInAnotherRegionSaysItsLag, TestLeaderCutOffFromItsVoters in cmd/veto
 //	P9   TestStrangerCannotJoin
 //	P10  TestRestartedNodeIsNotReadyWithoutALeader
 //	N1   What is wrong with the configuration or the data directory is said, and nothing is
