@@ -242,11 +242,13 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 }
 
 const (
-	joinRetry = time.Second
-	joinAgain = 30 * time.Second
+	joinRetry   = time.Second
+	joinMissing = 5 * time.Second
+	joinAgain   = 30 * time.Second
 )
 
-// join meets the others, and meets them again if this node ends up alone.
+// join meets the others, and meets them again while one is missing: gossip by itself takes a minute
+// to hear of who comes back from where it was cut off.
 func (n *Node) join(ctx context.Context) {
 	addresses := n.config.joinAddresses()
 	if len(addresses) == 0 {
@@ -254,12 +256,12 @@ func (n *Node) join(ctx context.Context) {
 	}
 	for {
 		pause := joinAgain
-		if !n.met() {
-			if _, err := n.roster.Join(addresses); err != nil {
+		if met, missing := n.met(); !met || missing {
+			if _, err := n.roster.Join(addresses); err != nil && !met {
 				n.around.Log.Info("no other node answers yet; trying again", "join", addresses, "error", err)
 			}
-			if !n.met() {
-				pause = joinRetry
+			if pause = joinRetry; met {
+				pause = joinMissing
 			}
 		}
 		select {
@@ -270,13 +272,18 @@ func (n *Node) join(ctx context.Context) {
 	}
 }
 
-func (n *Node) met() bool {
+// met tells whether this node knows another one that is alive, and whether one is missing.
+func (n *Node) met() (met, missing bool) {
 	for _, m := range n.roster.Members() {
-		if m.ID != n.config.NodeID && m.State == "alive" {
-			return true
+		switch {
+		case m.ID == n.config.NodeID || m.State == "left":
+		case m.State == "alive":
+			met = true
+		default:
+			missing = true
 		}
 	}
-	return false
+	return met, missing
 }
 
 // claim makes the data directory this node's, once its certificate has shown that it is.
