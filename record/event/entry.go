@@ -87,7 +87,6 @@ func (e *Entry) Facts() iter.Seq[Fact] {
 const (
 	entryFormat = 1
 	refBytes    = 4 + len(record.Digest{}) + 8
-	maxItems    = 2 * record.MaxImport
 )
 
 // ErrDamaged says that bytes are no entry.
@@ -140,7 +139,7 @@ func DecodeEntry(r record.Revision, b []byte) (Entry, error) {
 		p.Sequence, p.Revision = in.uvarint(), record.Revision(in.uvarint())
 	}
 	n := in.uvarint()
-	if n > maxItems || n > uint64(len(in.rest)) {
+	if n > uint64(len(in.rest)) {
 		return e, ErrDamaged
 	}
 	e.Items = make([]Item, n)

@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/watch"
 	"veto/record"
 	"veto/validate"
 )
@@ -97,6 +98,9 @@ type Config struct {
 	Pprof bool
 	Ready func() []httpapi.Check
 	Now   func() time.Time
+	// Events is where events come from, and Closing is closed when streams of them are to end.
+	Events  watch.Source
+	Closing <-chan struct{}
 	// NodeID is this node's.
 	NodeID  string
 	Version string
@@ -136,6 +140,7 @@ func New(c Config) http.Handler {
 	x.revocations()
 	x.cluster()
 	x.bulk(mux)
+	x.events(mux)
 	x.describe()
 	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
 	if c.Pprof {
