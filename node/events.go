@@ -36,7 +36,9 @@ func (h happenings) Now() (event.ID, error) {
 }
 
 // Await waits until the revision is in force.
-func (h happenings) Await(ctx context.Context, r record.Revision) error { return h.view.AwaitRevision(ctx, r) }
+func (h happenings) Await(ctx context.Context, r record.Revision) error {
+	return h.view.AwaitRevision(ctx, r)
+}
 
 // ClusterID names the cluster.
 func (h happenings) ClusterID() string { return h.view.ClusterID() }
