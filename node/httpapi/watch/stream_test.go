@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -370,7 +371,7 @@ func TestStreamEndsWithItsRight(t *testing.T) {
 			if m.data != "" {
 				t.Errorf("%s: %+v", name, m)
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
