@@ -15,6 +15,7 @@ import (
 
 	"veto/node/certs"
 	"veto/node/discovery"
+	"veto/node/intake"
 	"veto/record"
 	"veto/replication"
 	"veto/replication/broadcast"
@@ -57,6 +58,7 @@ type Node struct {
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
 	fetcher   *discovery.Fetcher
+	intake    *intake.Intake
 	clientTLS *tls.Config        // nil if the listeners and NATS speak without
 	tokens    *remembered.Tokens // nil if none are remembered
 
@@ -85,7 +87,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -230,15 +232,6 @@ func (n *Node) readCerts() (certs.Material, []byte, error) {
 	}
 	gossipKey, err := roster.ParseKey(content)
 	return m, gossipKey, err
-}
-
-// grant tells what a NATS client with an operator's key may do: read the feed.
-func (n *Node) grant(token string) (broadcast.Grant, bool) {
-	key, _ := n.validator.Operator(token, n.around.Now())
-	if key == nil {
-		return broadcast.Grant{}, false
-	}
-	return broadcast.Grant{Name: key.ID, Subscribe: []string{"veto.revoked.>", "veto.lifted.>", "veto.key.>"}, Until: key.ExpiresAt}, true
 }
 
 const (

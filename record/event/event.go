@@ -145,6 +145,7 @@ type KeyData struct {
 	Hint      string          `json:"hint,omitempty"`
 	Scopes    []string        `json:"scopes,omitempty"`
 	Roles     []record.Role   `json:"roles,omitempty"`
+	Issuers   []string        `json:"issuers,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 	Disabled  *bool           `json:"disabled,omitempty"`
@@ -195,7 +196,7 @@ func (f *Fact) key(at place) KeyData {
 	}
 	disabled := k.Disabled
 	return KeyData{
-		ID: k.ID, Consumer: k.Consumer, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Roles: k.Roles, Metadata: k.Metadata,
+		ID: k.ID, Consumer: k.Consumer, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers, Metadata: k.Metadata,
 		ExpiresAt: k.ExpiresAt, Disabled: &disabled, CreatedAt: k.CreatedAt, place: at,
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/watch"
+	"veto/node/intake"
 	"veto/record"
 	"veto/validate"
 )
@@ -115,7 +116,8 @@ const (
 
 type control struct {
 	Config
-	api huma.API
+	api    huma.API
+	intake *intake.Intake
 }
 
 // New makes the control plane's handler.
@@ -133,6 +135,9 @@ func New(c Config) http.Handler {
 		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles."},
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
+	x.intake = intake.New(intake.Config{
+		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+	})
 	x.api.UseMiddleware(x.authenticate)
 	x.issuers()
 	x.consumers()
