@@ -179,7 +179,7 @@ func TestNothingIsLostAtTheSwap(t *testing.T) {
 			}
 		}
 	})
-	for i := int64(1); i <= 20_000; i++ {
+	for i := int64(1); i <= 8_000; i++ {
 		r := revocation(fmt.Sprint(i), 0, i/100+1)
 		n.Apply([]record.Change{{Record: &r}, {Record: &record.Expiry{Before: record.Bucket(i / 100)}, Gone: true}}, record.Revision(i))
 		for back := max(i-50, i/100*100, 1); back <= i; back++ {
