@@ -111,9 +111,9 @@ func advanceFeeds(batch *store.Batch, changes []record.Change, r record.Revision
 	}
 	now := before
 	for _, c := range changes {
-		switch c.Record.(type) {
+		switch item := c.Record.(type) {
 		case *record.Revocation:
-			if !c.Gone {
+			if !c.Gone && !item.OfCanary() {
 				now.Revoked = r
 			}
 		case *record.APIKey:

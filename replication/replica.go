@@ -114,7 +114,7 @@ func (r *Replica) announce(changes []record.Change, before feeds, rev record.Rev
 	for _, c := range changes {
 		switch item := c.Record.(type) {
 		case *record.Revocation:
-			if !c.Gone {
+			if !c.Gone && !item.OfCanary() {
 				revoked = append(revoked, *item)
 			}
 		case *record.Delivered:
