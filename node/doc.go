@@ -21,4 +21,8 @@
 //	N2   Keys that tokens name and nobody has are fetched at once, by one node, and no more often
 //	     for whoever invents kids; a revoked key stays revoked though it is published.
 //	     TestKeysAreFetchedWhenTokensNameNewOnes
+//	N3   Every node measures when every other denies what it revokes, tells it as it is, and leaves
+//	     no trace of that in lists, audit trail or feeds.
+//	     TestCanaryOnThreeNodes, TestCanaryMeasuresOneWayThereAndBack, TestCanaryLeavesNoTrace,
+//	     TestCanaryIsOff
 package node

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"veto/node/canary"
 	"veto/node/certs"
 	"veto/node/discovery"
 	"veto/record"
@@ -56,6 +57,7 @@ type Node struct {
 	roster    *roster.Roster
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
+	canary    *canary.Canary // nil if it is off
 	fetcher   *discovery.Fetcher
 	clientTLS *tls.Config        // nil if the listeners and NATS speak without
 	tokens    *remembered.Tokens // nil if none are remembered
@@ -85,7 +87,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
