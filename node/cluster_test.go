@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"veto/client"
+	"veto/node"
 	"veto/node/dev"
 	"veto/record"
 	"veto/validate"
@@ -26,14 +27,21 @@ type story struct {
 	ctx     context.Context
 	cluster *dev.Cluster
 	nodes   int
+	change  func(*node.Config) // may be nil
 }
 
 // tell starts a cluster of real nodes on loopback.
 func tell(t *testing.T, nodes int) *story {
 	t.Helper()
+	return tellOf(t, nodes, nil)
+}
+
+// tellOf changes the nodes' configurations before they start.
+func tellOf(t *testing.T, nodes int, change func(*node.Config)) *story {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	t.Cleanup(cancel)
-	s := &story{T: t, ctx: ctx, nodes: nodes}
+	s := &story{T: t, ctx: ctx, nodes: nodes, change: change}
 	s.start(t.TempDir(), freePorts(t, nodes))
 	return s
 }
@@ -41,7 +49,7 @@ func tell(t *testing.T, nodes int) *story {
 func (s *story) start(dir string, port int) {
 	s.Helper()
 	c, err := dev.Start(s.ctx, dev.Config{
-		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {},
+		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {}, Change: s.change,
 	})
 	if err != nil {
 		s.Fatal(err)

@@ -26,4 +26,8 @@
 //	    TestRevokeOverNATS
 //	N4  What a subscriber of a feed misses it can see, and find: the same events, by the same numbers.
 //	    TestGapOfAFeedIsFilled, TestEventsGoOnAfterARestart, TestStreamEndsWithItsKey
+//	N5  Every node measures when every other denies what it revokes, tells it as it is, and leaves
+//	    no trace of that in lists, audit trail or feeds.
+//	    TestCanaryOnThreeNodes, TestCanaryMeasuresOneWayThereAndBack, TestCanaryLeavesNoTrace,
+//	    TestCanaryIsOff
 package node

@@ -119,9 +119,27 @@ func TestEventsGoOnAfterARestart(t *testing.T) {
 		t.Errorf("%+v %s", e, e.Data)
 	}
 	// Who asks again is told that it was revoked, though what of is gone.
+	s.gone(2, receipt.ID)
 	again := s.follow(s.at(2), ids[4])
 	if e, data := again.next(s); e.ID != ids[5] || !data.Gone || data.ID != receipt.ID || data.Value != "" {
 		t.Errorf("%+v %s", e, e.Data)
+	}
+}
+
+// gone waits until the node has no such revocation any more.
+func (s *story) gone(i int, id string) {
+	s.Helper()
+	for {
+		_, err := s.at(i).Revocation(s.ctx, id)
+		var problem *client.Error
+		if errors.As(err, &problem) && problem.Status == http.StatusNotFound {
+			return
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatalf("node %s has it still: %v", dev.ID(i), err)
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }
 

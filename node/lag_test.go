@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,8 +24,9 @@ import (
 // long as it would on the way there.
 type regions struct {
 	*testing.T
-	ctx       context.Context
-	home, far *client.Client
+	ctx            context.Context
+	home, far      *client.Client
+	voter, replica *Node
 }
 
 func newRegions(t *testing.T, delay time.Duration) *regions {
@@ -50,6 +54,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 		c := DefaultConfig()
 		c.DataDir, c.NodeID, c.Region, c.Port = filepath.Join(dir, region), region, region, port
 		c.Bind, c.Advertise, c.CertsDir, c.InsecureHTTP, c.MinRevisionWait = bind(i), told(i), filepath.Join(dir, "certs"), true, longestRevisionWait
+		c.CanaryInterval = 200 * time.Millisecond
 		if i > 0 {
 			c.Role, c.Join = string(record.NodeReplica), []string{told(0)}
 		}
@@ -69,7 +74,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 			}
 		}
 	}
-	x := &regions{T: t, ctx: ctx}
+	x := &regions{T: t, ctx: ctx, voter: nodes[0], replica: nodes[1]}
 	secret := <-token
 	for i, c := range []**client.Client{&x.home, &x.far} {
 		*c = client.New(client.Options{
@@ -115,4 +120,57 @@ func TestReplicaInAnotherRegionSaysItsLag(t *testing.T) {
 			t.Errorf("%+v", far)
 		}
 	}
+}
+
+// What the canary measures of a node far away is its way there and the word's way back: to ask
+// adds nothing. When the node leaves for good, what was said of it goes with it.
+func TestCanaryMeasuresOneWayThereAndBack(t *testing.T) {
+	const delay = 150 * time.Millisecond
+	x := newRegions(t, delay)
+	far := func() *record.Propagation {
+		status, err := x.home.Cluster(x.ctx)
+		for _, n := range status.Nodes {
+			if n.ID == "far" {
+				return n.Propagation
+			}
+		}
+		if x.ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		return nil
+	}
+	p := far()
+	for ; p == nil || p.Samples < 10; p = far() { // the first ones had to connect
+		<-time.After(20 * time.Millisecond)
+	}
+	if least := float64(2 * delay.Milliseconds()); p.P50Millis < least || p.P50Millis >= 1.5*least || p.Failed > 0 {
+		t.Errorf("%+v, and there and back takes %s", p, 2*delay)
+	}
+	nobody := record.Name{Target: record.TargetJTI, Issuer: record.CanaryIssuer, Value: "nobody"}
+	if x.voter.replica.Denies(x.ctx, "far", record.Accepted{Revision: 1}, nobody) == nil {
+		t.Error("a node is believed to deny what it does not")
+	}
+	if shown := x.metrics(); !strings.Contains(shown, `veto_propagation_seconds_count{node="far",region="far"}`) || !strings.Contains(shown, `veto_propagation_failures_total{node="far",region="far"} 0`) {
+		t.Error("the metrics do not show it")
+	}
+	if err := x.replica.roster.Leave(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for strings.Contains(x.metrics(), `node="far"`) {
+		select {
+		case <-x.ctx.Done():
+			t.Fatal("a node that left is still in the metrics")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if p := far(); p != nil {
+		t.Errorf("%+v", p)
+	}
+}
+
+func (x *regions) metrics() string {
+	x.Helper()
+	w := httptest.NewRecorder()
+	x.voter.metrics.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"veto/node/canary"
 	"veto/node/certs"
 	"veto/node/discovery"
 	"veto/node/intake"
@@ -57,6 +58,7 @@ type Node struct {
 	roster    *roster.Roster
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
+	canary    *canary.Canary // nil if it is off
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake
 	clientTLS *tls.Config        // nil if the listeners and NATS speak without
@@ -87,7 +89,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}

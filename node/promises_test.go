@@ -175,6 +175,7 @@ func TestBadConfig(t *testing.T) {
 		"leaves no room":            func(c *node.Config) { c.Port = 65535 },
 		"go together":               func(c *node.Config) { c.HTTPCertFile = "x" },
 		"max_staleness":             func(c *node.Config) { c.MaxStaleness = 0 },
+		"canary_interval":           func(c *node.Config) { c.CanaryInterval = time.Millisecond },
 		"min_revision_wait":         func(c *node.Config) { c.MinRevisionWait = 6 * time.Second },
 	} {
 		c := node.DefaultConfig()

@@ -182,7 +182,7 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err
 }
 
-// Revocations lists revocations by the time until which they are kept. Next is the cursor of
+// Revocations lists revocations, but for the canary's, by the time until which they are kept. Next is the cursor of
 // the following page; empty on the last.
 func (v *View) Revocations(cursor string, limit int) (items []record.Revocation, next string, err error) {
 	from := record.TableRevocations.Key()
@@ -202,6 +202,9 @@ func (v *View) Revocations(cursor string, limit int) (items []record.Revocation,
 		var r record.Revocation
 		if err := record.Decode(value, &r); err != nil {
 			return false, err
+		}
+		if r.OfCanary() {
+			return true, nil
 		}
 		items, last = append(items, r), append(last[:0], key...)
 		return true, nil
