@@ -246,6 +246,7 @@ func TestCanariesUnderWayAreBounded(t *testing.T) {
 // C3
 func TestCanaryRests(t *testing.T) {
 	fly(t, every, func(t *testing.T, c *cluster, _ *canary.Canary) {
+		t.Helper()
 		after(time.Second)
 		for name, f := range map[string]func(bool){
 			"held up":   func(yes bool) { c.pending = map[bool]int{true: 1000, false: 999}[yes] },
