@@ -39,6 +39,7 @@ var rooms = map[string][]string{
 	"replication/peer":      {},
 	"replication/consensus": {"record", "replication/store"},
 	"replication":           {"record", "record/event", "replication/..."},
+	"node/canary":           {"record"},
 	"node/certs":            {},
 	"node/discovery":        {"record"},
 	"node/demo":             {"validate/keyset"},

@@ -27,25 +27,27 @@ type story struct {
 	ctx     context.Context
 	cluster *dev.Cluster
 	nodes   int
-	adjust  func(*node.Config) // nil for none
+	change  func(*node.Config) // may be nil
 }
 
 // tell starts a cluster of real nodes on loopback.
 func tell(t *testing.T, nodes int) *story {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	t.Cleanup(cancel)
-	s := &story{T: t, ctx: ctx, nodes: nodes}
-	s.start(t.TempDir(), freePorts(t, nodes))
-	return s
+	return tellOf(t, nodes, nil)
 }
 
-// tellWith is tell with nodes that are configured in another way.
-func tellWith(t *testing.T, nodes int, limit time.Duration, adjust func(*node.Config)) *story {
+// tellOf changes the nodes' configurations before they start.
+func tellOf(t *testing.T, nodes int, change func(*node.Config)) *story {
+	t.Helper()
+	return tellWithin(t, 40*time.Second, nodes, change)
+}
+
+// tellWithin is for a story that takes longer.
+func tellWithin(t *testing.T, limit time.Duration, nodes int, change func(*node.Config)) *story {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
-	s := &story{T: t, ctx: ctx, nodes: nodes, adjust: adjust}
+	s := &story{T: t, ctx: ctx, nodes: nodes, change: change}
 	s.start(t.TempDir(), freePorts(t, nodes))
 	return s
 }
@@ -53,7 +55,7 @@ func tellWith(t *testing.T, nodes int, limit time.Duration, adjust func(*node.Co
 func (s *story) start(dir string, port int) {
 	s.Helper()
 	c, err := dev.Start(s.ctx, dev.Config{
-		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {}, Adjust: s.adjust,
+		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {}, Change: s.change,
 	})
 	if err != nil {
 		s.Fatal(err)
@@ -78,7 +80,7 @@ func logger(t *testing.T) *slog.Logger {
 // freePorts finds a first port so that all ports of the nodes are free.
 func freePorts(t *testing.T, nodes int) int {
 	t.Helper()
-	for port := 21000 + os.Getpid()%200*100; port < 60000; port += 100 {
+	for port := 21000 + os.Getpid()%100*100; port < 32000; port += 100 { // below those that the kernel gives to whoever dials
 		free := true
 		for p := port; p < port+nodes*dev.Step && free; p++ {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))

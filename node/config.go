@@ -56,6 +56,9 @@ type Config struct {
 	// MinRevisionWait is how long a question may wait for the revision that it asks for, at
 	// most 5s; 0 waits for none.
 	MinRevisionWait time.Duration `koanf:"min_revision_wait"`
+	// CanaryInterval is how often this node revokes a token of the cluster's own and measures
+	// when the others deny it: 100ms to 1h; 0 never.
+	CanaryInterval time.Duration `koanf:"canary_interval"`
 	// TokenCacheBytes is about how much memory verified tokens may take; 0 remembers none.
 	TokenCacheBytes int `koanf:"token_cache_bytes"`
 	// IndexExactMax is how many revocations of one kind are held in memory, at about 45 bytes
@@ -77,7 +80,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
-		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond,
+		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
 		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LogLevel: "info", LogFormat: "text",
 		EventsConfig: defaultEvents(),
 	}
@@ -125,6 +128,12 @@ func (c *Config) alone() bool {
 
 // longestRevisionWait keeps a question from outliving the patience of whoever asked it.
 const longestRevisionWait = 5 * time.Second
+
+// Each canary is an entry of the log, and kept for an hour or two.
+const (
+	shortestCanary = 100 * time.Millisecond
+	longestCanary  = time.Hour
+)
 
 var validNodeID = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 
@@ -197,6 +206,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
 	case c.MinRevisionWait < 0 || c.MinRevisionWait > longestRevisionWait:
 		return fmt.Errorf("min_revision_wait: %s is not between 0 and %s", c.MinRevisionWait, longestRevisionWait)
+	case c.CanaryInterval != 0 && (c.CanaryInterval < shortestCanary || c.CanaryInterval > longestCanary):
+		return fmt.Errorf("canary_interval: %s is not between %s and %s; 0 switches the canary off", c.CanaryInterval, shortestCanary, longestCanary)
 	case c.TokenCacheBytes < 0:
 		return fmt.Errorf("token_cache_bytes: %d is below 0; 0 remembers no tokens", c.TokenCacheBytes)
 	case c.IndexExactMax < 0:

@@ -10,6 +10,9 @@
 // Promises that only a whole node can keep (numbered as in the design):
 //
 //	P6   TestReceiptHoldsOnEveryNode
+//	P8   A node says how old its state is, also when it is far away, and so does a leader that has
+//	     lost its voters, and who follows it.
+//	     TestReplicaInAnotherRegionSaysItsLag, TestLeaderCutOffFromItsVoters in cmd/veto
 //	P9   TestStrangerCannotJoin
 //	P10  TestRestartedNodeIsNotReadyWithoutALeader
 //	N1   What is wrong with the configuration or the data directory is said, and nothing is
@@ -23,7 +26,11 @@
 //	    TestRevokeOverNATS
 //	N4  What a subscriber of a feed misses it can see, and find: the same events, by the same numbers.
 //	    TestGapOfAFeedIsFilled, TestEventsGoOnAfterARestart, TestStreamEndsWithItsKey
-//	N5  An event of a stream revokes once, however often it comes, whichever node is lost, and is not
+//	N5  Every node measures when every other denies what it revokes, tells it as it is, and leaves
+//	    no trace of that in lists, audit trail or feeds.
+//	    TestCanaryOnThreeNodes, TestCanaryMeasuresOneWayThereAndBack, TestCanaryLeavesNoTrace,
+//	    TestCanaryIsOff
+//	N6  An event of a stream revokes once, however often it comes, whichever node is lost, and is not
 //	    acknowledged without a quorum.
 //	    TestEventsOfAStreamAreTaken, TestEventsSurviveTheirTaker, TestEventsOfTheNodesOwnStream
 package node

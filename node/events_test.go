@@ -84,21 +84,7 @@ func TestEventsGoOnAfterARestart(t *testing.T) {
 	s.revoke(1, name(3))
 	told(3)
 	// All stop, and start again; someone else resumes from what it knew long before.
-	for i := 1; i < 3; i++ {
-		if err := s.cluster.StopNode(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 3 {
-		if err := s.cluster.StartNode(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 3 {
-		if err := s.cluster.AwaitReady(s.ctx, i); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.allBack(1, 2)
 	s.revoke(2, name(4))
 	told(4)
 	for i := range 3 {
@@ -119,9 +105,47 @@ func TestEventsGoOnAfterARestart(t *testing.T) {
 		t.Errorf("%+v %s", e, e.Data)
 	}
 	// Who asks again is told that it was revoked, though what of is gone.
+	s.gone(2, receipt.ID)
 	again := s.follow(s.at(2), ids[4])
 	if e, data := again.next(s); e.ID != ids[5] || !data.Gone || data.ID != receipt.ID || data.Value != "" {
 		t.Errorf("%+v %s", e, e.Data)
+	}
+}
+
+// allBack stops these nodes, too, and starts all.
+func (s *story) allBack(running ...int) {
+	s.Helper()
+	for _, i := range running {
+		if err := s.cluster.StopNode(i); err != nil {
+			s.Fatal(err)
+		}
+	}
+	for i := range s.nodes {
+		if err := s.cluster.StartNode(i); err != nil {
+			s.Fatal(err)
+		}
+	}
+	for i := range s.nodes {
+		if err := s.cluster.AwaitReady(s.ctx, i); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
+// gone waits until the node has no such revocation any more.
+func (s *story) gone(i int, id string) {
+	s.Helper()
+	for {
+		_, err := s.at(i).Revocation(s.ctx, id)
+		var problem *client.Error
+		if errors.As(err, &problem) && problem.Status == http.StatusNotFound {
+			return
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatalf("node %s has it still: %v", dev.ID(i), err)
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }
 

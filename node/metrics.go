@@ -19,11 +19,13 @@ type metrics struct {
 	// longer than to count.
 	counters map[validate.Kind]map[validate.Code]prometheus.Counter
 	duration prometheus.Histogram
+
+	propagation *propagation
 }
 
 func newMetrics(n *Node) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), propagation: newPropagation(),
 		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "veto_validations_total", Help: "Verdicts given, by kind of credential, outcome and code.",
 		}, []string{"kind", "outcome", "code"}),
@@ -41,7 +43,7 @@ func newMetrics(n *Node) *metrics {
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "veto_build_info", Help: "Always 1."}, []string{"version"})
 	build.WithLabelValues(n.around.Version).Set(1)
-	m.registry.MustRegister(m.verdicts, m.duration, build, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.verdicts, m.duration, m.propagation.took, m.propagation.failed, build, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(newIndexMetrics(n.view.Stats))
 	for _, g := range n.gauges() {
@@ -74,7 +76,7 @@ func (n *Node) gauges() []gauge {
 			return -1
 		}},
 		{"veto_raft_is_leader", "1 while this node leads.", func() float64 { return yes(n.replica.Leads()) }},
-		{"veto_revocations", "Names that are revoked.", func() float64 { return float64(n.view.Stats().Revocations) }},
+		{"veto_revocations", "Names that are revoked, with those of the canary.", func() float64 { return float64(n.view.Stats().Revocations) }},
 		{"veto_api_keys", "API keys known.", func() float64 { return float64(n.view.Stats().Keys) }},
 		{"veto_issuers", "Trusted issuers.", func() float64 { return float64(n.view.Stats().Issuers) }},
 		{"veto_remembered_tokens", "Verified tokens that are remembered.", func() float64 {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"veto/node/canary"
 	"veto/node/certs"
 	"veto/node/discovery"
 	"veto/node/intake"
@@ -57,6 +58,7 @@ type Node struct {
 	roster    *roster.Roster
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
+	canary    *canary.Canary // nil if it is off
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake // once opening is closed
 	opening   chan struct{}
@@ -88,7 +90,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -236,11 +238,13 @@ func (n *Node) readCerts() (certs.Material, []byte, error) {
 }
 
 const (
-	joinRetry = time.Second
-	joinAgain = 30 * time.Second
+	joinRetry   = time.Second
+	joinMissing = 5 * time.Second
+	joinAgain   = 30 * time.Second
 )
 
-// join meets the others, and meets them again if this node ends up alone.
+// join meets the others, and meets them again while one is missing: gossip by itself takes a minute
+// to hear of who comes back from where it was cut off.
 func (n *Node) join(ctx context.Context) {
 	addresses := n.config.joinAddresses()
 	if len(addresses) == 0 {
@@ -248,12 +252,12 @@ func (n *Node) join(ctx context.Context) {
 	}
 	for {
 		pause := joinAgain
-		if !n.met() {
-			if _, err := n.roster.Join(addresses); err != nil {
+		if met, missing := n.met(); !met || missing {
+			if _, err := n.roster.Join(addresses); err != nil && !met {
 				n.around.Log.Info("no other node answers yet; trying again", "join", addresses, "error", err)
 			}
-			if !n.met() {
-				pause = joinRetry
+			if pause = joinRetry; met {
+				pause = joinMissing
 			}
 		}
 		select {
@@ -264,13 +268,18 @@ func (n *Node) join(ctx context.Context) {
 	}
 }
 
-func (n *Node) met() bool {
+// met tells whether this node knows another one that is alive, and whether one is missing.
+func (n *Node) met() (met, missing bool) {
 	for _, m := range n.roster.Members() {
-		if m.ID != n.config.NodeID && m.State == "alive" {
-			return true
+		switch {
+		case m.ID == n.config.NodeID || m.State == "left":
+		case m.State == "alive":
+			met = true
+		default:
+			missing = true
 		}
 	}
-	return false
+	return met, missing
 }
 
 // claim makes the data directory this node's, once its certificate has shown that it is.

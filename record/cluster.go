@@ -46,6 +46,21 @@ type NodeStatus struct {
 	// LagMillis is how far the node's as-of time is behind; -1 when it could not be asked.
 	LagMillis int64  `json:"lag_ms" cbor:"7,keyasint"`
 	Version   string `json:"version,omitempty" cbor:"8,keyasint,omitempty"`
+	// Propagation is what the node that was asked has measured of this one; nil if nothing.
+	Propagation *Propagation `json:"propagation,omitempty" cbor:"9,keyasint,omitempty"`
+}
+
+// Propagation is how long a node takes to deny what another has revoked, from when that has taken
+// it until it has this node's word. The way of the word back is in it: so it is a bound from above.
+type Propagation struct {
+	// P50Millis and P99Millis are -1 when that many were not confirmed, or the last one was not:
+	// a node that is gone is not shown as fast as it once was.
+	P50Millis float64 `json:"p50_ms" cbor:"1,keyasint"`
+	P99Millis float64 `json:"p99_ms" cbor:"2,keyasint"`
+	// Samples are those that were confirmed of the last ones, and Failed those that were not in
+	// time.
+	Samples int `json:"samples" cbor:"3,keyasint"`
+	Failed  int `json:"failed" cbor:"4,keyasint"`
 }
 
 // ClusterStatus is the cluster as one node sees it.

@@ -61,6 +61,9 @@ func (c Class) String() string {
 // ClassSet is a set of classes.
 type ClassSet uint32
 
+// SingleTargets are the classes of one target each.
+const SingleTargets ClassSet = 1<<(TargetConsumer+1) - 1<<TargetJTI
+
 // With is the set with the class added.
 func (s ClassSet) With(c Class) ClassSet { return s | 1<<c }
 

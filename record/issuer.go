@@ -147,6 +147,9 @@ func (i *Issuer) Check() error {
 	if i.Issuer == "" || len(i.Issuer) > maxURL {
 		return Invalid("issuer: give the exact iss claim of its tokens, 1 to %d characters", maxURL)
 	}
+	if i.Issuer == CanaryIssuer {
+		return Invalid("issuer: %s is the cluster's own, and never trusted", CanaryIssuer)
+	}
 	if err := i.checkSource(); err != nil {
 		return err
 	}

@@ -83,6 +83,14 @@ type Name struct {
 	And []Part `json:"and,omitempty" cbor:"11,keyasint,omitempty"`
 }
 
+// CanaryIssuer is the iss in whose name the cluster revokes tokens of its own, which nobody has, to
+// see how long that takes. No issuer can have it, and nobody but the cluster revokes in its name.
+const CanaryIssuer = "veto:canary"
+
+// OfCanary tells whether the name is the canary's: what is done about it is in no list, audit trail
+// or feed.
+func (n Name) OfCanary() bool { return n.Issuer == CanaryIssuer }
+
 // MaxNameValue bounds Value and Issuer of a name, in bytes.
 const MaxNameValue = 2048
 

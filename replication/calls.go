@@ -43,6 +43,8 @@ type awaitCall struct {
 	Millis   int64           `cbor:"2,keyasint"`
 	Outbox   record.OutboxID `cbor:"3,keyasint,omitempty"`
 	Number   uint64          `cbor:"4,keyasint,omitempty"`
+	// Digest, if given, is what must then be denied: found, and not only passed.
+	Digest record.Digest `cbor:"5,keyasint,omitempty"`
 }
 
 // leaderClaim is the question whether a voter takes a node for the leader of a term; the
@@ -118,7 +120,8 @@ func (r *Replica) answerAwait(ctx context.Context, in awaitCall) (bool, error) {
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return false, err
 	}
-	return err == nil, nil
+	found := in.Digest == (record.Digest{}) || r.view.Denied(in.Digest, record.NoIssuedAt)
+	return err == nil && found, nil
 }
 
 // inForce blocks until what was accepted is in force here; otherwise it returns the context's

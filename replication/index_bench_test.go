@@ -21,6 +21,7 @@ import (
 var (
 	benchRevocations = flag.Int("revocations", 10_000_000, "revocations of tokens in the state that is measured")
 	benchExact       = flag.Int("exact", 2_000_000, "revocations of one kind in tables, where filters are measured")
+	benchCache       = flag.Int64("cache", store.DefaultCacheBytes, "bytes of the database's cache")
 	benchState       = flag.String("state", "", "directory of that state, to use it again; a new one for each run if empty")
 )
 
@@ -102,7 +103,7 @@ func benchFill(b *testing.B, s *store.Store, t record.Target, first, step int) {
 
 func benchOpen(b *testing.B, dir string) *store.Store {
 	b.Helper()
-	s, err := store.Open(dir, store.Options{Log: slog.New(slog.DiscardHandler)})
+	s, err := store.Open(dir, store.Options{CacheBytes: *benchCache, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

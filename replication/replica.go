@@ -115,14 +115,15 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 	for _, c := range changes {
 		switch item := c.Record.(type) {
 		case *record.Revocation:
-			if !c.Gone {
+			if !c.Gone && !item.OfCanary() {
 				revoked = append(revoked, *item)
 			}
 		case *record.Delivered:
 			told = true
 		}
 	}
-	if len(revoked) > 0 && !told {
+	// A stream brings more than anyone would put into an overlay: the log has it there as soon.
+	if n := len(revoked); n > 0 && n <= record.MaxRevocations && !told {
 		r.broadcast.Notice(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
 	}
 	r.broadcast.Tell(r.view.ClusterID(), events.Facts())

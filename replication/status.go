@@ -3,6 +3,8 @@ package replication
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +49,37 @@ func (r *Replica) EnforcedOn(ctx context.Context, a record.Accepted, all bool) (
 		}
 	}
 	return on, pending
+}
+
+// errNotDenied says that a node answered that it does not deny what it was asked for.
+var errNotDenied = errors.New("the node does not deny it yet")
+
+// Denies asks another node, and blocks until that has said that it denies the name, which was
+// accepted here; otherwise it returns why not.
+func (r *Replica) Denies(ctx context.Context, nodeID string, a record.Accepted, n record.Name) error {
+	addr, ok := r.addressOf(nodeID)
+	if !ok {
+		return fmt.Errorf("nobody knows where node %s is", nodeID)
+	}
+	limit := longestAwait
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = time.Until(deadline)
+	}
+	got, err := call[awaitCall, bool](ctx, r.peers, addr, nodeID, pathAwait, awaitCall{
+		Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds(), Digest: r.view.Digest(n),
+	})
+	if err == nil && !got {
+		return errNotDenied
+	}
+	return err
+}
+
+// Others are the other nodes that the log has, with what gossip says of them.
+func (r *Replica) Others() []record.NodeStatus {
+	servers, _ := r.node().Servers()
+	return slices.DeleteFunc(r.nodes(), func(n record.NodeStatus) bool {
+		return n.ID == r.config.ID || !slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == n.ID })
+	})
 }
 
 // ask calls f for all servers at once and waits for all.

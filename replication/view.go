@@ -64,8 +64,8 @@ func (v *View) Digest(n record.Name) record.Digest {
 // RevocationID is the id that every revocation of the name has.
 func (v *View) RevocationID(n record.Name) string { return v.Digest(n).RevocationID() }
 
-// Combinations are those of which there are revocations, or were since the node started.
-func (v *View) Combinations() record.ClassSet { return v.index.Combinations() }
+// InUse are the classes of names of which there are revocations, or were since the node started.
+func (v *View) InUse() record.ClassSet { return v.index.InUse() }
 
 // Denied tells whether a credential that bears a name with the digest, issued at the given
 // second (or record.NoIssuedAt), is denied.
@@ -182,7 +182,7 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err
 }
 
-// Revocations lists revocations by the time until which they are kept. Next is the cursor of
+// Revocations lists revocations, but for the canary's, by the time until which they are kept. Next is the cursor of
 // the following page; empty on the last.
 func (v *View) Revocations(cursor string, limit int) (items []record.Revocation, next string, err error) {
 	from := record.TableRevocations.Key()
@@ -202,6 +202,9 @@ func (v *View) Revocations(cursor string, limit int) (items []record.Revocation,
 		var r record.Revocation
 		if err := record.Decode(value, &r); err != nil {
 			return false, err
+		}
+		if r.OfCanary() {
+			return true, nil
 		}
 		items, last = append(items, r), append(last[:0], key...)
 		return true, nil

@@ -11,7 +11,7 @@ import (
 )
 
 func newCluster(r *remote) *cobra.Command {
-	return r.command("cluster", "Show the nodes, and what is wrong with them", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+	c := r.command("cluster", "Show the nodes, and what is wrong with them", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
 		s, err := c.Cluster(ctx)
 		if err != nil {
 			return err
@@ -26,13 +26,33 @@ func newCluster(r *remote) *cobra.Command {
 			if n.LagMillis >= 0 {
 				lag = fmt.Sprintf("%d ms", n.LagMillis)
 			}
-			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, n.Version})
+			p50, p99, failed := propagation(n.Propagation)
+			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Version})
 		}
-		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "version"}, rows); err != nil {
+		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "version"}, rows); err != nil {
 			return err
 		}
 		return out.line("\n%s", remark(s))
 	})
+	c.Long = "Shows the nodes, and what is wrong with them.\n\n" +
+		"p50 and p99 are how long the last revocations took to each node: from when the node that is asked\n" +
+		"had taken one until it had the other's word that it denies it, the way back included. They are of\n" +
+		"its canary's, as many as failed is of. With ? a node has not confirmed so many, or not the last."
+	return c
+}
+
+// propagation shows what was measured of a node; nothing of the one that was asked.
+func propagation(p *record.Propagation) (p50, p99, failed string) {
+	if p == nil {
+		return "", "", ""
+	}
+	show := func(millis float64) string {
+		if millis < 0 {
+			return "?"
+		}
+		return fmt.Sprintf("%.1f ms", millis)
+	}
+	return show(p.P50Millis), show(p.P99Millis), fmt.Sprintf("%d of %d", p.Failed, p.Failed+p.Samples)
 }
 
 // slowMillis is the lag from which a node is worth a look.
@@ -41,8 +61,11 @@ const slowMillis = 5000
 // remark says what is wrong and what to do.
 func remark(s record.ClusterStatus) string {
 	voters, alive := 0, 0
-	var slow []string
+	var slow, silent []string
 	for _, n := range s.Nodes {
+		if n.Propagation != nil && n.Propagation.P50Millis < 0 {
+			silent = append(silent, n.ID)
+		}
 		if n.Role != record.NodeVoter {
 			continue
 		}
@@ -63,6 +86,8 @@ func remark(s record.ClusterStatus) string {
 		return fmt.Sprintf("%d of %d voters answer. Start the missing ones.", alive, voters)
 	case len(slow) > 0:
 		return fmt.Sprintf("%s lag behind: look at their logs and their network.", words(slow))
+	case len(silent) > 0:
+		return fmt.Sprintf("%s did not confirm within 10 s what was revoked here: look at their logs and their network.", words(silent))
 	case voters == 1 && len(s.Nodes) == 1:
 		return "All is well, with one node: nothing survives the loss of its disk."
 	}

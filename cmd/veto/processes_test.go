@@ -70,6 +70,7 @@ type process struct {
 	cmd  *exec.Cmd
 	out  *output
 	port int
+	args []string // besides those that all have
 }
 
 type output struct {
@@ -89,7 +90,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// cluster is three processes.
+// cluster is three processes that vote, and those that are added.
 type cluster struct {
 	t     *testing.T
 	dir   string
@@ -97,19 +98,16 @@ type cluster struct {
 	env   []string
 }
 
-func startCluster(t *testing.T) *cluster {
+// startCluster starts three voters with the arguments.
+func startCluster(t *testing.T, args ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), nodes: make([]*process, 3)}
-	certs := filepath.Join(c.dir, "certs")
-	if out, code := execute(t, nil, "", "certs", "authority", "--dir", certs); code != exitOK {
+	c := &cluster{t: t, dir: t.TempDir()}
+	if out, code := execute(t, nil, "", "certs", "authority", "--dir", filepath.Join(c.dir, "certs")); code != exitOK {
 		t.Fatal(out)
 	}
 	first := freePorts(t)
-	for i := range c.nodes {
-		if out, code := execute(t, nil, "", "certs", "node", fmt.Sprintf("n%d", i+1), "--host", "127.0.0.1", "--dir", certs); code != exitOK {
-			t.Fatal(out)
-		}
-		c.nodes[i] = &process{port: first + 10*i, out: &output{}}
+	for i := range 3 {
+		c.add(first+10*i, append([]string{"--bootstrap-expect", "3"}, args...)...)
 	}
 	for i := range c.nodes {
 		c.start(i)
@@ -122,6 +120,17 @@ func startCluster(t *testing.T) *cluster {
 	return c
 }
 
+// add makes a node that does not run yet, and gives its number.
+func (c *cluster) add(port int, args ...string) int {
+	c.t.Helper()
+	c.nodes = append(c.nodes, &process{port: port, out: &output{}, args: args})
+	id := fmt.Sprintf("n%d", len(c.nodes))
+	if out, code := execute(c.t, nil, "", "certs", "node", id, "--host", "127.0.0.1", "--dir", filepath.Join(c.dir, "certs")); code != exitOK {
+		c.t.Fatal(out)
+	}
+	return len(c.nodes) - 1
+}
+
 // start starts a node with the line of its first start.
 func (c *cluster) start(i int) {
 	c.t.Helper()
@@ -130,8 +139,10 @@ func (c *cluster) start(i int) {
 	for _, n := range c.nodes {
 		join = append(join, fmt.Sprintf("127.0.0.1:%d", n.port+3))
 	}
-	p.cmd = exec.Command(program(c.t), "serve", "--node-id", fmt.Sprintf("n%d", i+1), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("n%d", i+1)),
-		"--certs-dir", filepath.Join(c.dir, "certs"), "--port", fmt.Sprint(p.port), "--bootstrap-expect", "3", "--join", strings.Join(join, ","), "--fetch-private")
+	p.cmd = exec.Command(program(c.t), append([]string{
+		"serve", "--node-id", fmt.Sprintf("n%d", i+1), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("n%d", i+1)),
+		"--certs-dir", filepath.Join(c.dir, "certs"), "--port", fmt.Sprint(p.port), "--join", strings.Join(join, ","), "--fetch-private",
+	}, p.args...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		c.t.Fatal(err)
@@ -216,9 +227,9 @@ func (c *cluster) says(i int, credential, code string, exits int) {
 
 func freePorts(t *testing.T) int {
 	t.Helper()
-	for port := 41000 + os.Getpid()%150*100; port < 60000; port += 100 {
+	for port := 14000 + os.Getpid()%60*100; port < 20000; port += 100 { // below those that the kernel gives to whoever dials
 		free := true
-		for p := port; p < port+30 && free; p++ {
+		for p := port; p < port+50 && free; p++ {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
 			if free = err == nil; free {
 				_ = l.Close()
@@ -246,9 +257,8 @@ func claim(t *testing.T, token, name string) string {
 	return text
 }
 
-// loseTheLeader kills whoever leads: the rest go on, and the dead node comes back with the
-// same line and has everything.
-func (c *cluster) loseTheLeader(revoked string) (other int) {
+// leader is the node that leads.
+func (c *cluster) leader() int {
 	c.t.Helper()
 	leader := 0
 	for i := range c.nodes {
@@ -256,6 +266,14 @@ func (c *cluster) loseTheLeader(revoked string) (other int) {
 			leader = i
 		}
 	}
+	return leader
+}
+
+// loseTheLeader kills whoever leads: the rest go on, and the dead node comes back with the
+// same line and has everything.
+func (c *cluster) loseTheLeader(revoked string) (other int) {
+	c.t.Helper()
+	leader := c.leader()
 	c.kill(leader, syscall.SIGKILL)
 	other = (leader + 1) % 3
 	c.until("a change without the dead node", func() bool {

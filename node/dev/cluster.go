@@ -37,10 +37,10 @@ type Config struct {
 	Version     string
 	Now         func() time.Time
 	Log         *slog.Logger
+	// Change, if not nil, changes each node's configuration before it is used.
+	Change func(c *node.Config)
 	// Ready is told when each node has caught up. It must not block.
 	Ready func(nodeID string)
-	// Adjust, if set, changes the configuration of a node before each start.
-	Adjust func(c *node.Config)
 }
 
 // Cluster is a running cluster.
@@ -166,6 +166,11 @@ func (x *Cluster) Data(i int) string { return x.url(i, 0) }
 // Control is the base URL of a node's control plane.
 func (x *Cluster) Control(i int) string { return x.url(i, 1) }
 
+// NATS is the URL of a node's NATS server for clients.
+func (x *Cluster) NATS(i int) string {
+	return "nats://" + net.JoinHostPort(host, strconv.Itoa(x.config.Port+i*Step+4))
+}
+
 func (x *Cluster) url(i, port int) string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(x.config.Port+i*Step+port))
 }
@@ -180,8 +185,8 @@ func (x *Cluster) NodeConfig(i int) node.Config {
 			c.Join = append(c.Join, net.JoinHostPort(host, strconv.Itoa(x.config.Port+j*Step+3)))
 		}
 	}
-	if x.config.Adjust != nil {
-		x.config.Adjust(&c)
+	if x.config.Change != nil {
+		x.config.Change(&c)
 	}
 	return c
 }

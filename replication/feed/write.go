@@ -112,6 +112,9 @@ func (t *Told) collect(c record.Command, changes []record.Change, r record.Revis
 	for _, change := range changes {
 		switch item := change.Record.(type) {
 		case *record.Revocation:
+			if item.OfCanary() {
+				continue // the cluster's own: of no concern to anyone else
+			}
 			if change.Gone && lifted {
 				continue // a name is lifted once, however many revocations it had
 			}

@@ -34,7 +34,7 @@
 //	    TestMissDoesNotAllocate
 //	X3  No reader ever gets a no for what is revoked, while a table is dropped or a filter is made
 //	    anew.
-//	    TestBuildingHidesNothing
+//	    TestBuildingHidesNothing, TestNothingIsLostAtTheSwap
 //	X4  A filter takes 2 to 3 bytes for each name, also when it has grown or much of it has gone,
 //	    and asks the disk seldom for what is not revoked.
 //	    TestFilterFollowsWhatThereIs

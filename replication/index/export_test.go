@@ -1,6 +1,10 @@
 package index
 
-import "runtime"
+import (
+	"runtime"
+
+	"veto/record"
+)
 
 // Settle waits until the builder has nothing to do.
 func (x *Index) Settle() {
@@ -18,4 +22,22 @@ func (x *Index) Settle() {
 		x.builder.look(t)
 		runtime.Gosched()
 	}
+}
+
+// Renew makes every filter anew at once. The index must be closed: there is one builder.
+func (x *Index) Renew() error {
+	for c := range x.tables.Load().classes() {
+		f, buckets := c.begin()
+		for _, b := range buckets {
+			from, more := record.Entry{Bucket: b, Digest: record.Digest{byte(c.number)}}, true
+			for more {
+				var err error
+				if from, more, err = x.builder.page(c, f, from); err != nil {
+					return err
+				}
+			}
+		}
+		c.end(f, true)
+	}
+	return nil
 }

@@ -245,10 +245,8 @@ func use(used *atomic.Uint32, d record.Digest) {
 	}
 }
 
-// Combinations are those of which there are revocations, or were since the node started.
-func (x *Index) Combinations() record.ClassSet {
-	return record.ClassSet(x.used.Load()).Combinations()
-}
+// InUse are the classes of names of which there are revocations, or were since the node started.
+func (x *Index) InUse() record.ClassSet { return record.ClassSet(x.used.Load()) }
 
 // APIKey finds a key by its hash. The record is shared.
 func (x *Index) APIKey(h record.KeyHash) (*record.APIKey, bool) { return x.tables.Load().keys.Load(h) }

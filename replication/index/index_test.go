@@ -123,7 +123,7 @@ func TestNoticesOfOthersAreIgnored(t *testing.T) {
 // P5
 func TestRevisionIsRaisedLast(t *testing.T) {
 	x := empty(t)
-	const last = 20000
+	const last = 5000
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {

@@ -158,6 +158,38 @@ func TestBuildingHidesNothing(t *testing.T) {
 	}
 }
 
+// X3: what the writer adds at the very moment at which a new filter is shown is in it.
+func TestNothingIsLostAtTheSwap(t *testing.T) {
+	n := newNode(t, 0)
+	_ = n.Close() // the test is the builder
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(done)
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if err := n.Renew(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for i := int64(1); i <= 8_000; i++ {
+		r := revocation(fmt.Sprint(i), 0, i/100+1)
+		n.Apply([]record.Change{{Record: &r}, {Record: &record.Expiry{Before: record.Bucket(i / 100)}, Gone: true}}, record.Revision(i))
+		for back := max(i-50, i/100*100, 1); back <= i; back++ {
+			if _, ok := n.Revoked(digest(fmt.Sprint(back)), 1); !ok {
+				t.Fatalf("%d is not denied after %d", back, i)
+			}
+		}
+	}
+}
+
 // X4
 func TestFilterFollowsWhatThereIs(t *testing.T) {
 	n := newNode(t, 10)

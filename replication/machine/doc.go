@@ -24,6 +24,9 @@
 //	    TestImportGoesOnWhereItWas, TestRefusedImport
 //	M6  An issuer's keys are those of the place that its rules name.
 //	    TestKeysOfAnotherSource
+//	M7  What is revoked in the canary's name is kept for an hour or two, and is not in the audit
+//	    trail; nobody but the cluster does it.
+//	    TestCanaryLeavesNoTrace, TestOnlyTheClusterRevokesInTheCanarysName
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -49,8 +49,13 @@ func (x *change) addRevocation(r *record.Revocation, d record.Digest) error {
 	return nil
 }
 
-// revoked notes a revocation, whose id is made only if anyone will see it.
+// revoked notes a revocation, whose id is made only if anyone will see it. The canary's are not
+// for the audit trail.
 func (x *change) revoked(r *record.Revocation, d record.Digest) {
+	if r.OfCanary() {
+		x.changes = append(x.changes, record.Change{Record: r})
+		return
+	}
 	id := ""
 	if len(x.refs) < maxAuditRefs {
 		id = d.RevocationID()
@@ -63,6 +68,9 @@ func (x *change) revoked(r *record.Revocation, d record.Digest) {
 func (x *change) keptUntil(r *record.Revocation) (time.Time, error) {
 	if !r.Target.OfIssuer() {
 		return time.Time{}, x.checkOwned(r.Name)
+	}
+	if r.OfCanary() {
+		return x.canaryUntil(r)
 	}
 	i, err := x.issuerOf(r.Issuer)
 	if err != nil {
@@ -86,6 +94,19 @@ func (x *change) keptUntil(r *record.Revocation) (time.Time, error) {
 		return from.Add(longestLifetime(i) + 2*leeway), nil
 	}
 	return time.Time{}, nil
+}
+
+// canaryKept is longer than anyone asks for a revocation of the canary's. No token bears its name,
+// so nothing is allowed when it is forgotten.
+const canaryKept = time.Minute
+
+// canaryUntil is when a revocation of the canary's may be forgotten. Only the cluster itself makes
+// any.
+func (x *change) canaryUntil(r *record.Revocation) (time.Time, error) {
+	if x.by != "" || r.Target != record.TargetJTI {
+		return time.Time{}, record.Invalid("issuer: %s is the cluster's own, and nobody else revokes in its name", record.CanaryIssuer)
+	}
+	return x.stamp.Add(canaryKept), nil
 }
 
 // longestLifetime also covers tokens from before the limit was lowered.
@@ -180,17 +201,18 @@ func (x *change) collect(into []liftedRevocation, b record.Bucket, d record.Dige
 	return into, err
 }
 
-// expire drops whole buckets. It is no entry of the audit trail when there was nothing.
+// expire drops whole buckets. It is no entry of the audit trail when there was nothing, or nothing
+// but the canary's.
 func (x *change) expire(b record.Expire) error {
 	if b.Before == record.Forever {
 		return record.Invalid("what is kept until it is lifted cannot expire")
 	}
 	for _, t := range []record.Table{record.TableRevocations, record.TableRequests} {
 		from, to := t.Key(), t.Key(b.Before.Bytes())
-		some := false
-		err := x.state.Scan(from, to, func(_, _ []byte) (bool, error) {
-			some = true
-			return false, nil
+		some, others := false, false
+		err := x.state.Scan(from, to, func(_, value []byte) (bool, error) {
+			some, others = true, t != record.TableRevocations || !ofCanary(value)
+			return !others, nil
 		})
 		if err != nil {
 			return err
@@ -201,9 +223,21 @@ func (x *change) expire(b record.Expire) error {
 		if err := x.state.DeleteRange(from, to); err != nil {
 			return err
 		}
-		if t == record.TableRevocations {
-			x.changed(&record.Expiry{Before: b.Before}, true, b.Before.End().Format(time.RFC3339))
+		if t != record.TableRevocations {
+			continue
+		}
+		expiry := &record.Expiry{Before: b.Before}
+		if others {
+			x.changed(expiry, true, b.Before.End().Format(time.RFC3339))
+		} else {
+			x.changes = append(x.changes, record.Change{Record: expiry, Gone: true})
 		}
 	}
 	return nil
+}
+
+// ofCanary tells whether a stored revocation is the canary's. What cannot be read is not.
+func ofCanary(value []byte) bool {
+	var r record.Revocation
+	return record.Decode(value, &r) == nil && r.OfCanary()
 }

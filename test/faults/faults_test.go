@@ -147,9 +147,11 @@ func TestFaults(t *testing.T) {
 	n := &nemesis{cluster: c, began: w.start, random: rand.New(rand.NewPCG(*seed, 99)), done: map[string]int{}}
 	n.run(time.Now().Add(time.Duration(*seconds) * time.Second))
 	c.net.heal()
+	healed := time.Now()
 	for i := range c.nodes {
 		c.ready(i)
 	}
+	t.Logf("all nodes are ready %s after the last fault", time.Since(healed).Round(time.Millisecond))
 	stop()
 	<-ended
 	lost := w.lost()

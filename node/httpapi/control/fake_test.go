@@ -183,7 +183,7 @@ func (c *cluster) Revoked(n record.Name, _ int64) (record.Revocation, bool) {
 
 func (c *cluster) Digest(n record.Name) record.Digest { return digestKey.Digest(n) }
 
-func (c *cluster) Combinations() record.ClassSet { return 0 }
+func (c *cluster) InUse() record.ClassSet { return record.SingleTargets }
 
 func (c *cluster) Denied(d record.Digest, _ int64) bool {
 	_, ok, _ := c.Revocation(d)

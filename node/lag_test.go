@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/node/certs"
+	"veto/record"
+	"veto/validate"
+)
+
+// regions are a voter and a replica in another region: all that is sent between them takes as
+// long as it would on the way there.
+type regions struct {
+	*testing.T
+	ctx            context.Context
+	home, far      *client.Client
+	voter, replica *Node
+}
+
+func newRegions(t *testing.T, delay time.Duration) *regions {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	t.Cleanup(cancel)
+	dir := t.TempDir()
+	authority, err := certs.NewAuthority(filepath.Join(dir, "certs"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := 10000 + os.Getpid()%200*10
+	r, token := newRelay(t, delay), make(chan string, 1)
+	bind := func(i int) string { return fmt.Sprintf("127.0.2.%d", 11+i) }
+	told := func(i int) string { return fmt.Sprintf("127.0.3.%d", 11+i) }
+	var nodes []*Node
+	for i, region := range []string{"home", "far"} {
+		if err := authority.Issue(filepath.Join(dir, "certs"), region, []string{bind(i)}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []int{peerPort, gossipPort, routePort} {
+			r.tcp(net.JoinHostPort(told(i), strconv.Itoa(port+p)), net.JoinHostPort(bind(i), strconv.Itoa(port+p)))
+		}
+		r.udp(net.JoinHostPort(told(i), strconv.Itoa(port+gossipPort)), net.JoinHostPort(bind(i), strconv.Itoa(port+gossipPort)))
+		c := DefaultConfig()
+		c.DataDir, c.NodeID, c.Region, c.Port = filepath.Join(dir, region), region, region, port
+		c.Bind, c.Advertise, c.CertsDir, c.InsecureHTTP, c.MinRevisionWait = bind(i), told(i), filepath.Join(dir, "certs"), true, longestRevisionWait
+		c.CanaryInterval = 200 * time.Millisecond
+		if i > 0 {
+			c.Role, c.Join = string(record.NodeReplica), []string{told(0)}
+		}
+		n, err := Start(c, Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(s string) { token <- s }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = n.Close() })
+		nodes = append(nodes, n)
+	}
+	for _, n := range nodes {
+		for !n.Ready() || n.broadcast.Stats().Routes < 1 {
+			select {
+			case <-ctx.Done():
+				t.Fatal("the replica does not become ready")
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	x := &regions{T: t, ctx: ctx, voter: nodes[0], replica: nodes[1]}
+	secret := <-token
+	for i, c := range []**client.Client{&x.home, &x.far} {
+		*c = client.New(client.Options{
+			Data: []string{fmt.Sprintf("http://%s:%d", bind(i), port)}, Control: []string{fmt.Sprintf("http://%s:%d", bind(i), port+controlPort)}, Token: secret,
+		})
+	}
+	return x
+}
+
+// A replica in another region says the truth about its lag, in verdicts and in the status: its
+// state is never as of later than what can have come to it. It waits for what a client has just
+// changed at home, and a client that wants no such old answer gets none.
+func TestReplicaInAnotherRegionSaysItsLag(t *testing.T) {
+	const delay = 150 * time.Millisecond
+	x := newRegions(t, delay)
+	if _, err := x.home.PutConsumer(x.ctx, "shop", client.ConsumerFields{}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := x.home.CreateKey(x.ctx, client.KeyFields{Consumer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := x.far.Validate(x.ctx, client.Question{Credential: key.Secret, MinRevision: key.Revision})
+	if err != nil || v.Code != validate.OK || v.Revision < key.Revision {
+		t.Errorf("a key that was just made: %+v, %v", v, err)
+	}
+	for range 40 {
+		v, err := x.far.Validate(x.ctx, client.Question{Credential: key.Secret})
+		if lag := time.Since(v.AsOf); err != nil || v.Code != validate.OK || lag < delay {
+			t.Fatalf("%s says that it is %s behind, and nothing gets there in less than %s: %v", v.Code, lag, delay, err)
+		}
+		if v, err := x.far.Validate(x.ctx, client.Question{Credential: key.Secret, MaxStaleness: record.Duration(delay)}); err != nil || v.Code != validate.Stale {
+			t.Fatalf("asked for a state younger than any that can be there: %+v, %v", v, err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	for _, c := range []*client.Client{x.home, x.far} {
+		status, err := c.Cluster(x.ctx)
+		if err != nil || len(status.Nodes) != 2 {
+			t.Fatalf("%+v, %v", status, err)
+		}
+		if far := status.Nodes[0]; far.Region != "far" || far.Role != record.NodeReplica || far.LagMillis < delay.Milliseconds() {
+			t.Errorf("%+v", far)
+		}
+	}
+}
+
+// What the canary measures of a node far away is its way there and the word's way back: to ask
+// adds nothing. When the node leaves for good, what was said of it goes with it.
+func TestCanaryMeasuresOneWayThereAndBack(t *testing.T) {
+	const delay = 150 * time.Millisecond
+	x := newRegions(t, delay)
+	far := func() *record.Propagation {
+		status, err := x.home.Cluster(x.ctx)
+		for _, n := range status.Nodes {
+			if n.ID == "far" {
+				return n.Propagation
+			}
+		}
+		if x.ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		return nil
+	}
+	p := far()
+	for ; p == nil || p.Samples < 10; p = far() { // the first ones had to connect
+		<-time.After(20 * time.Millisecond)
+	}
+	if least := float64(2 * delay.Milliseconds()); p.P50Millis < least || p.P50Millis >= 1.5*least || p.Failed > 0 {
+		t.Errorf("%+v, and there and back takes %s", p, 2*delay)
+	}
+	nobody := record.Name{Target: record.TargetJTI, Issuer: record.CanaryIssuer, Value: "nobody"}
+	if x.voter.replica.Denies(x.ctx, "far", record.Accepted{Revision: 1}, nobody) == nil {
+		t.Error("a node is believed to deny what it does not")
+	}
+	if shown := x.metrics(); !strings.Contains(shown, `veto_propagation_seconds_count{node="far",region="far"}`) || !strings.Contains(shown, `veto_propagation_failures_total{node="far",region="far"} 0`) {
+		t.Error("the metrics do not show it")
+	}
+	if err := x.replica.roster.Leave(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for strings.Contains(x.metrics(), `node="far"`) {
+		select {
+		case <-x.ctx.Done():
+			t.Fatal("a node that left is still in the metrics")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if p := far(); p != nil {
+		t.Errorf("%+v", p)
+	}
+}
+
+func (x *regions) metrics() string {
+	x.Helper()
+	w := httptest.NewRecorder()
+	x.voter.metrics.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
+}
