@@ -123,7 +123,7 @@ func TestWrongRequests(t *testing.T) {
 		`{"target":"jti","issuer":"i","value":"x","not_before":"yesterday"}`, `{"target":"subject","issuer":"i","value":"x","not_before":"0001-01-01T00:00:00Z"}`,
 		`{"token":"of ` + ours + `","target":"jti"}`, `{"token":"not one"}`, `{"target":"subject","issuer":"i","value":"` + strings.Repeat("x", intake.MaxBody) + `"}`,
 		`{"target":"subject","issuer":"i","value":"x","and":[{"target":"client","value":"a"},{"target":"client","value":"a"},{"target":"client","value":"a"},{"target":"client","value":"a"}]}`,
-		`{"token":"` + strings.Repeat("x", 17<<10) + `"}`,
+		`{"token":"` + strings.Repeat("x", 17<<10) + `"}`, good[:len(good)-1] + `,"until":"tomorrow"}`,
 	} {
 		r, p := answered(t, x, "key_good", bad, "")
 		if p.Status != 422 || p.Detail == "" || r.ID != "" {
