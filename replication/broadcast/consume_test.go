@@ -29,7 +29,7 @@ type events struct {
 	stream  broadcast.Stream
 	js      jetstream.JetStream // sees the stream from inside
 	publish func(body, id string)
-	log     *strings.Builder
+	log     *locked
 
 	mu   sync.Mutex
 	seen []broadcast.Arrived
@@ -42,7 +42,7 @@ func newEvents(t *testing.T, j broadcast.JetStream) *events {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	e := &events{T: t, ctx: ctx, came: make(chan struct{}, 1000), log: &strings.Builder{}}
+	e := &events{T: t, ctx: ctx, came: make(chan struct{}, 1000), log: &locked{}}
 	var err error
 	e.node, err = broadcast.Start(broadcast.Config{
 		NodeID: "n1", ClientAddr: "127.0.0.1:0", RouteAddr: "127.0.0.1:0", RouteTLS: newAuthority(t).routes(t), Random: rand.Reader,
@@ -54,7 +54,7 @@ func newEvents(t *testing.T, j broadcast.JetStream) *events {
 			return g, true
 		},
 		Handlers:  broadcast.Handlers{Notice: func(record.Notice) {}, Beacon: func(record.Beacon) {}},
-		JetStream: j, Log: slog.New(slog.NewTextHandler(&locked{b: e.log}, nil)),
+		JetStream: j, Log: slog.New(slog.NewTextHandler(e.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,13 @@ func newEvents(t *testing.T, j broadcast.JetStream) *events {
 
 type locked struct {
 	mu sync.Mutex
-	b  *strings.Builder
+	b  strings.Builder
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (l *locked) Write(p []byte) (int, error) {
@@ -371,6 +377,15 @@ func TestConsumerThatWouldLoseEvents(t *testing.T) {
 	}
 	e.publish("x", "")
 	e.take(func(context.Context, broadcast.Arrived, int) error { return nil })
+	for !strings.Contains(e.log.String(), "deliver without a bound") {
+		select {
+		case <-e.came:
+			t.Fatal("it is used")
+		case <-e.ctx.Done():
+			t.Fatal("nobody said why")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 	if err := e.js.DeleteConsumer(e.ctx, "EVENTS", "veto"); err != nil { // then it makes its own
 		t.Fatal(err)
 	}

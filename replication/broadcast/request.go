@@ -3,7 +3,6 @@ package broadcast
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,15 +83,20 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 	stop = func() {
 		cancel()
 		if s.Drain() == nil { // otherwise the connection is closed, and nothing comes any more
-			<-gone
+			select {
+			case <-gone:
+			case <-time.After(requestLimit): // the connection is down, and nothing comes
+			}
 		}
 		doing.Wait()
 	}
-	// Once the server has heard of it, requests are answered.
-	if err := errors.Join(s.SetPendingLimits(queueLength, pendingBytes), b.nodes.FlushTimeout(readyLimit)); err != nil {
+	if err := s.SetPendingLimits(queueLength, pendingBytes); err != nil {
 		stop()
 		return nil, fmt.Errorf("nats: %w", err)
 	}
+	// Requests are answered from when the server has heard of it. The connection may just be down, as
+	// the server's routes change; then it hears of it when that is up again.
+	_ = b.nodes.FlushTimeout(readyLimit)
 	return stop, nil
 }
 
