@@ -52,6 +52,7 @@ var rooms = map[string][]string{
 	"node":                  {"record", "record/event", "validate", "validate/...", "replication", "replication/...", "node/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "validate"},
+	"test/natsproc":         {},
 	"test/faults":           {},
 	"cmd/veto":              {"record", "validate", "client", "node", "node/..."},
 }

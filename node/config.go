@@ -72,6 +72,8 @@ type Config struct {
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel  string `koanf:"log_level"`
 	LogFormat string `koanf:"log_format"`
+	// EventsConfig is how it takes revocations from a stream of events.
+	EventsConfig `koanf:",squash"`
 }
 
 // DefaultConfig is a node alone on this machine.
@@ -80,6 +82,7 @@ func DefaultConfig() Config {
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
 		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
 		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LogLevel: "info", LogFormat: "text",
+		EventsConfig: defaultEvents(),
 	}
 }
 
@@ -147,7 +150,7 @@ func (c *Config) Complete() error {
 	if c.CertsDir == "" && c.alone() {
 		c.CertsDir = filepath.Join(c.DataDir, "certs")
 	}
-	for _, check := range []func() error{c.checkCluster, c.checkAddresses, c.checkRest} {
+	for _, check := range []func() error{c.checkCluster, c.checkAddresses, c.checkRest, c.checkEvents} {
 		if err := check(); err != nil {
 			return err
 		}

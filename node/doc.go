@@ -30,4 +30,7 @@
 //	    no trace of that in lists, audit trail or feeds.
 //	    TestCanaryOnThreeNodes, TestCanaryMeasuresOneWayThereAndBack, TestCanaryLeavesNoTrace,
 //	    TestCanaryIsOff
+//	N6  An event of a stream revokes once, however often it comes, whichever node is lost, and is not
+//	    acknowledged without a quorum.
+//	    TestEventsOfAStreamAreTaken, TestEventsSurviveTheirTaker, TestEventsOfTheNodesOwnStream
 package node

@@ -32,6 +32,7 @@ func (n *Node) takeRequests(context.Context) error {
 		return err
 	}
 	n.opened(func() error { stop(); return nil })
+	close(n.opening)
 	return nil
 }
 
@@ -54,7 +55,7 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 		g.Subscribe = []string{"veto.revoked.>", "veto.lifted.>", "veto.key.>"}
 	}
 	if key.HasRole(record.RoleRevoker) {
-		g.Publish = []string{broadcast.SubjectRevoke}
+		g.Publish = []string{broadcast.SubjectRevoke, broadcast.EventsOf(key.ID)}
 		g.Subscribe = append(g.Subscribe, "_INBOX.>") // for the answers
 	}
 	return g, true

@@ -90,6 +90,8 @@ func (n *Node) gauges() []gauge {
 		{"veto_outbox_pending", "Revocations that this node has taken and the log does not have yet.", func() float64 { return float64(n.replica.Pending()) }},
 		{"veto_broadcast_dropped", "Messages that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
 		{"veto_broadcast_received", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
+		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
+		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
 		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},
 	}
 }

@@ -60,7 +60,8 @@ type Node struct {
 	replica   *replication.Replica
 	canary    *canary.Canary // nil if it is off
 	fetcher   *discovery.Fetcher
-	intake    *intake.Intake
+	intake    *intake.Intake // once opening is closed
+	opening   chan struct{}
 	clientTLS *tls.Config        // nil if the listeners and NATS speak without
 	tokens    *remembered.Tokens // nil if none are remembered
 
@@ -87,7 +88,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
 		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
-		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
+		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
 	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
@@ -197,7 +198,7 @@ func (n *Node) openPeers(ctx context.Context) error {
 	n.broadcast, err = broadcast.Start(broadcast.Config{
 		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), RouteAddr: n.config.address(routePort),
 		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: identity.Mutual(), ClientTLS: n.clientTLS.Clone(),
-		Authorize: n.grant, Handlers: broadcast.Handlers{Notice: n.view.Notice, Beacon: n.view.Beacon},
+		Authorize: n.grant, JetStream: n.jetStream(), Handlers: broadcast.Handlers{Notice: n.view.Notice, Beacon: n.view.Beacon},
 		Random: rand.Reader, Log: n.around.Log,
 	})
 	if err != nil {
@@ -301,7 +302,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
 		Found: admin.found, Founded: admin.founded,
-		WhileLeading: []func(context.Context){n.refreshKeys}, WantKeys: n.wanted.add,
+		WhileLeading: []func(context.Context){n.refreshKeys, n.takeEvents}, WantKeys: n.wanted.add,
 		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,
 	}, replication.Parts{
 		Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,

@@ -30,14 +30,22 @@ var notConfig = []string{"VETO_ADDRESS", "VETO_DATA_ADDRESS", "VETO_TOKEN", "VET
 
 // settings are the names of all settings with their defaults, in the order of node.Config.
 func settings() (names []string, defaults map[string]any) {
-	v := reflect.ValueOf(node.DefaultConfig())
 	defaults = map[string]any{}
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("koanf")
+	eachSetting(node.DefaultConfig(), func(name string, value any) {
 		names = append(names, name)
-		defaults[name] = v.Field(i).Interface()
-	}
+		defaults[name] = value
+	})
 	return names, defaults
+}
+
+// eachSetting goes through the settings, those of embedded parts with the others.
+func eachSetting(c node.Config, f func(name string, value any)) {
+	v := reflect.ValueOf(c)
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		if !field.Anonymous {
+			f(field.Tag.Get("koanf"), v.FieldByIndex(field.Index).Interface())
+		}
+	}
 }
 
 var help = map[string]string{
@@ -50,7 +58,11 @@ var help = map[string]string{
 	"serve_stale": "answer beyond max_staleness, marked; bounds of issuers and requests still hold", "min_revision_wait": "how long a question may wait for the revision that it asks for; 0 waits for none",
 	"canary_interval":   "how often to revoke a token of the cluster's own, and measure when the other nodes deny it; 0 never",
 	"token_cache_bytes": "memory for verified tokens; 0 remembers none", "index_exact_max": "revocations of one kind to hold in memory; above it a filter, with the disk behind it", "fetch_private": "allow issuers at private addresses and over http",
-	"pprof":     "show profiles of the process to admins at /debug/pprof/",
+	"pprof":           "show profiles of the process to admins at /debug/pprof/",
+	"events_nats_url": "NATS server with a stream of events that revoke; none if empty", "events_nats_creds_file": "credentials of this node there", "events_nats_token_file": "token of this node there",
+	"events_nats_ca_file": "authority of the certificate of the NATS server with the events", "events_stream": "name of the stream of events", "events_durable": "name of the durable consumer on it",
+	"events_dead_letter_subject": "where events go that are refused", "events_operator_key_id": "id of the key in whose name events are; if empty, the last word of their subject",
+	"events_embedded": "have the stream of events in this node's own NATS server; for a node alone", "events_embedded_max_bytes": "how large that stream may be",
 	"log_level": "debug, info, warn or error", "log_format": "text or json",
 }
 
@@ -213,11 +225,7 @@ func newConfig() *cobra.Command {
 				return &exit{exitUsage, err}
 			}
 			var rows [][]any
-			v := reflect.ValueOf(c)
-			for i := range v.NumField() {
-				name := v.Type().Field(i).Tag.Get("koanf")
-				rows = append(rows, []any{name, v.Field(i).Interface(), sources[name]})
-			}
+			eachSetting(c, func(name string, value any) { rows = append(rows, []any{name, value, sources[name]}) })
 			out, formatErr := outputOf(cmd)
 			if formatErr != nil {
 				return formatErr

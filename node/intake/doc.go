@@ -14,4 +14,7 @@
 //	    TestAuthority
 //	I4  The same request is done once, and the same key with another request is refused.
 //	    TestRequestsHaveSums
+//	I5  An event has one name, however often and from where it comes, and no two have the same. What
+//	    will never be done is told apart from what may be done later.
+//	    TestEventsHaveNames, TestEventsThatAreRefused, FuzzParseEvent
 package intake

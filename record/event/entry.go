@@ -135,6 +135,9 @@ func DecodeEntry(r record.Revision, b []byte) (Entry, error) {
 		return e, ErrDamaged
 	}
 	e.At = time.UnixMilli(in.varint()).UTC()
+	if y := e.At.Year(); y < 0 || y > 9999 { // it could not be told in JSON
+		return e, ErrDamaged
+	}
 	for _, p := range []*Position{&e.Revocations, &e.Keys} {
 		p.Sequence, p.Revision = in.uvarint(), record.Revision(in.uvarint())
 	}

@@ -36,6 +36,7 @@ type Config struct {
 	// Authorize tells what a client with the token may do. Called from many goroutines.
 	Authorize func(token string) (Grant, bool)
 	Handlers  Handlers
+	JetStream JetStream
 	Random    io.Reader
 	Log       *slog.Logger
 }
@@ -43,6 +44,8 @@ type Config struct {
 const (
 	subjectNotice = "veto.internal.notice"
 	subjectBeacon = "veto.internal.beacon"
+	// inboxPrefix is that of the node's own connections: clients may listen to the usual one.
+	inboxPrefix = "veto.internal.inbox"
 
 	queueLength  = 65536
 	pendingBytes = 64 << 20
@@ -66,12 +69,14 @@ type Broadcast struct {
 	routes []string
 }
 
-type counts struct{ received, dropped, refused, slow atomic.Uint64 }
+type counts struct{ received, dropped, refused, slow, taken, buried atomic.Uint64 }
 
 // Stats are numbers for people who watch.
 type Stats struct {
 	Received, Dropped, Refused, Slow uint64
-	Routes                           int
+	// Taken are events of a stream that were taken, Buried those that were refused.
+	Taken, Buried uint64
+	Routes        int
 }
 
 // Start runs the server. The caller closes it.
@@ -92,7 +97,11 @@ func Start(c Config) (*Broadcast, error) {
 	if b.server, err = startServer(options.Clone(), g, c.Log); err != nil {
 		return nil, err
 	}
-	if err := b.connect(g.secret, c.Handlers); err != nil {
+	err = b.connect(g.secret, c.Handlers)
+	if err == nil {
+		err = b.openStream(c.JetStream)
+	}
+	if err != nil {
 		b.server.Shutdown()
 		return nil, err
 	}
@@ -122,7 +131,7 @@ func (b *Broadcast) connect(secret string, h Handlers) error {
 func (b *Broadcast) dial(user, secret string) (*nats.Conn, error) {
 	conn, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(user, secret),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.NoEcho(),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.NoEcho(), nats.CustomInboxPrefix(inboxPrefix),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				b.counts.slow.Add(1)
@@ -158,7 +167,7 @@ func subscribe[T any](b *Broadcast, subject string, handle func(T)) error {
 func (b *Broadcast) SetRoutes(routes []string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if slices.Equal(routes, b.routes) {
+	if slices.Equal(routes, b.routes) || b.options.JetStream {
 		return nil
 	}
 	options := b.options.Clone()
@@ -195,14 +204,20 @@ func (b *Broadcast) toNodes(subject string, v any) {
 // ClientAddr and RouteAddr are where the server listens.
 func (b *Broadcast) ClientAddr() string { return b.server.Addr().String() }
 
-// RouteAddr is where other nodes connect.
-func (b *Broadcast) RouteAddr() string { return b.server.ClusterAddr().String() }
+// RouteAddr is where other nodes connect; empty if they cannot.
+func (b *Broadcast) RouteAddr() string {
+	if addr := b.server.ClusterAddr(); addr != nil {
+		return addr.String()
+	}
+	return ""
+}
 
 // Stats may be called from anywhere.
 func (b *Broadcast) Stats() Stats {
 	return Stats{
 		Received: b.counts.received.Load(), Dropped: b.counts.dropped.Load(),
-		Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(), Routes: b.server.NumRoutes(),
+		Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(),
+		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Routes: b.server.NumRoutes(),
 	}
 }
 

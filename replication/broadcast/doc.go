@@ -10,7 +10,7 @@
 // Queues. Publishing goes to a queue of 65,536 messages with one goroutine; when it is full a
 // message is dropped and counted. Subscribers of the feed see a gap by the sequence, and ask a node
 // for what they missed. Of the requests of clients 256 are done at once; what is above is told to come
-// again.
+// again. Of the events of a stream 64 are; the others wait in the stream.
 //
 // Promises:
 //
@@ -23,4 +23,12 @@
 //	P13 A request is done in the name of the grant that its client was let in with. No client can
 //	    make it another's.
 //	    TestRequestsAreAnswered, TestNobodyAsksInTheNameOfAnother
+//	P14 An event of a stream is acknowledged after it was done, and not before; until then it comes
+//	    again, with the same name.
+//	    TestEventsAreTaken, TestNotAcknowledgedBeforeItIsDone, TestLostBeforeItIsAcknowledged,
+//	    TestLaterComesAgain, TestConsumerThatWouldLoseEvents
+//	P15 An event that is refused is put aside, with the reason, before it is acknowledged.
+//	    TestDeadLetters, TestDeadLetterIsKeptFirst
+//	P16 In the node's own stream a client publishes in its own name only, and hears of no event.
+//	    TestPublishersStayApart
 package broadcast

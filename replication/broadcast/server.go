@@ -144,7 +144,7 @@ func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
 	if err := share(nodes, public); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	return &server.Options{
+	o := &server.Options{
 		ServerName: c.NodeID, Host: host, Port: port, NoSigs: true, NoLog: true,
 		MaxPayload: maxPayload, MaxConn: maxClients, AuthTimeout: authSeconds,
 		PingInterval: pingInterval, MaxPingsOut: 2, TLSConfig: c.ClientTLS,
@@ -154,7 +154,9 @@ func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
 			TLSConfig: c.RouteTLS, TLSTimeout: authSeconds, AuthTimeout: authSeconds,
 			PingInterval: pingInterval, MaxPingsOut: 2, PoolSize: -1,
 		},
-	}, nil
+	}
+	c.JetStream.options(o)
+	return o, nil
 }
 
 // splitAddr takes port 0 for any free one, which the server calls -1.
