@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -153,7 +154,8 @@ func TestCanaryLeavesNoTrace(t *testing.T) {
 		}
 	}
 	_, err := s.at(0).Revoke(s.ctx, client.RevokeRequest{Target: "jti", Issuer: record.CanaryIssuer, Value: "x"}, false, 0)
-	if refused, ok := err.(*client.Error); !ok || refused.Status != http.StatusUnprocessableEntity {
+	var refused *client.Error
+	if !errors.As(err, &refused) || refused.Status != http.StatusUnprocessableEntity {
 		t.Errorf("revoked in the canary's name: %v", err)
 	}
 	if _, err := s.at(0).PutIssuer(s.ctx, "canary", client.Rules{Issuer: record.CanaryIssuer, JWKSURI: "https://x/"}); err == nil {

@@ -201,6 +201,12 @@ func (x *change) collect(into []liftedRevocation, b record.Bucket, d record.Dige
 	return into, err
 }
 
+// ofCanary tells whether a stored revocation is the canary's.
+func ofCanary(stored []byte) bool {
+	var r record.Revocation
+	return record.Decode(stored, &r) == nil && r.OfCanary()
+}
+
 // expire drops whole buckets. It is no entry of the audit trail when there was nothing, or nothing
 // but the canary's.
 func (x *change) expire(b record.Expire) error {
@@ -211,8 +217,7 @@ func (x *change) expire(b record.Expire) error {
 		from, to := t.Key(), t.Key(b.Before.Bytes())
 		some, others := false, false
 		err := x.state.Scan(from, to, func(_, value []byte) (bool, error) {
-			var r record.Revocation
-			some, others = true, t != record.TableRevocations || record.Decode(value, &r) != nil || !r.OfCanary()
+			some, others = true, t != record.TableRevocations || !ofCanary(value)
 			return !others, nil
 		})
 		if err != nil {
