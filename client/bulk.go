@@ -77,7 +77,10 @@ func (c *Client) revokeOnce(ctx context.Context, base, key string, lines func() 
 	defer func() { _ = in.Close() }()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(base, "/")+"/v1/revocations/bulk", in)
 	if err != nil {
-		return Progress{}, fmt.Errorf("%s is not the address of a cluster", base)
+		return Progress{}, notAnAddress(base)
+	}
+	if req.URL.User != nil {
+		return Progress{}, errPassword
 	}
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	req.Header.Set("Content-Type", ndjson)
@@ -135,7 +138,10 @@ func (c *Client) Export(ctx context.Context, w io.Writer) error {
 	base := c.options.Control[0]
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/v1/revocations/export", nil)
 	if err != nil {
-		return fmt.Errorf("%s is not the address of a cluster", base)
+		return notAnAddress(base)
+	}
+	if req.URL.User != nil {
+		return errPassword
 	}
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	req.Header.Set("Authorization", "Bearer "+c.options.Token)

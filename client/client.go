@@ -130,6 +130,16 @@ func another(err error) bool {
 	return errors.As(err, &problem) && problem.Status == http.StatusServiceUnavailable
 }
 
+var errPassword = errors.New("the address of a node has a user in it, who is not used; give the operator's key as the token")
+
+// notAnAddress repeats the address only if there is no password in it.
+func notAnAddress(base string) error {
+	if strings.Contains(base, "@") {
+		return errPassword
+	}
+	return fmt.Errorf("%s is not the address of a cluster", base)
+}
+
 func (c *Client) send(ctx context.Context, base string, r request, body []byte, key string) (*http.Response, error) {
 	target := strings.TrimSuffix(base, "/") + r.path
 	if len(r.query) > 0 {
@@ -137,7 +147,10 @@ func (c *Client) send(ctx context.Context, base string, r request, body []byte, 
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("%s is not the address of a cluster", base)
+		return nil, notAnAddress(base)
+	}
+	if req.URL.User != nil {
+		return nil, errPassword
 	}
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	if body != nil {

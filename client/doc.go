@@ -17,4 +17,7 @@
 //	    TestPartOfAnAnswerIsNone
 //	U5  What is no answer of Veto's is an error, never an empty receipt or verdict.
 //	    TestAnswersOfStrangersAreNone
+//	U6  Events are given once each and in their order, whatever becomes of the connections; what
+//	    is refused is an error, and tried no more.
+//	    TestEventsGoOn, TestEventsAreRefused
 package client

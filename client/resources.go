@@ -181,10 +181,12 @@ func (c *Client) DeleteConsumer(ctx context.Context, id string) (Changed, error)
 
 // KeyFields are an API key as an operator gives it.
 type KeyFields struct {
-	Consumer  string          `json:"consumer,omitempty"`
-	Name      string          `json:"name,omitempty"`
-	Scopes    []string        `json:"scopes,omitempty"`
-	Roles     []record.Role   `json:"roles,omitempty"`
+	Consumer string        `json:"consumer,omitempty"`
+	Name     string        `json:"name,omitempty"`
+	Scopes   []string      `json:"scopes,omitempty"`
+	Roles    []record.Role `json:"roles,omitempty"`
+	// Issuers bind a key with the role revoker to what is of them.
+	Issuers   []string        `json:"issuers,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 }

@@ -125,10 +125,13 @@ func TestCanaryLeavesNoTrace(t *testing.T) {
 	select {
 	case m := <-feeds:
 		var got struct {
-			Issuer   string          `json:"issuer"`
-			Previous record.Revision `json:"previous_revision"`
+			Data struct {
+				Issuer   string          `json:"issuer"`
+				Previous record.Revision `json:"previous_revision"`
+				Sequence uint64          `json:"sequence"`
+			} `json:"data"`
 		}
-		if err := json.Unmarshal(m.Data, &got); err != nil || got.Issuer != iss || got.Previous != 0 {
+		if err := json.Unmarshal(m.Data, &got); err != nil || got.Data.Issuer != iss || got.Data.Previous != 0 || got.Data.Sequence != 1 {
 			t.Errorf("the first message is %s %s", m.Subject, m.Data)
 		}
 	case <-s.ctx.Done():

@@ -74,7 +74,7 @@ func logger(t *testing.T) *slog.Logger {
 // freePorts finds a first port so that all ports of the nodes are free.
 func freePorts(t *testing.T, nodes int) int {
 	t.Helper()
-	for port := 21000 + os.Getpid()%200*100; port < 60000; port += 100 {
+	for port := 21000 + os.Getpid()%100*100; port < 32000; port += 100 { // below those that the kernel gives to whoever dials
 		free := true
 		for p := port; p < port+nodes*dev.Step && free; p++ {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))

@@ -61,6 +61,10 @@ type Config struct {
 	CanaryInterval time.Duration `koanf:"canary_interval"`
 	// TokenCacheBytes is about how much memory verified tokens may take; 0 remembers none.
 	TokenCacheBytes int `koanf:"token_cache_bytes"`
+	// IndexExactMax is how many revocations of one kind are held in memory, at about 45 bytes
+	// each. When there are more, only a filter of 2 to 3 bytes each is, and what it cannot rule
+	// out is looked up on disk.
+	IndexExactMax int `koanf:"index_exact_max"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
 	// Pprof shows the process's profiles to admins on the control plane.
@@ -75,7 +79,7 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
 		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
-		TokenCacheBytes: 64 << 20, LogLevel: "info", LogFormat: "text",
+		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LogLevel: "info", LogFormat: "text",
 	}
 }
 
@@ -203,6 +207,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("canary_interval: %s is not between %s and %s; 0 switches the canary off", c.CanaryInterval, shortestCanary, longestCanary)
 	case c.TokenCacheBytes < 0:
 		return fmt.Errorf("token_cache_bytes: %d is below 0; 0 remembers no tokens", c.TokenCacheBytes)
+	case c.IndexExactMax < 0:
+		return fmt.Errorf("index_exact_max: %d is below 0; 0 holds everything in filters", c.IndexExactMax)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
 		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
 	case c.LogFormat != "text" && c.LogFormat != "json":

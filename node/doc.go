@@ -21,8 +21,13 @@
 //	N2   Keys that tokens name and nobody has are fetched at once, by one node, and no more often
 //	     for whoever invents kids; a revoked key stays revoked though it is published.
 //	     TestKeysAreFetchedWhenTokensNameNewOnes
-//	N3   Every node measures when every other denies what it revokes, tells it as it is, and leaves
-//	     no trace of that in lists, audit trail or feeds.
-//	     TestCanaryOnThreeNodes, TestCanaryMeasuresOneWayThereAndBack, TestCanaryLeavesNoTrace,
-//	     TestCanaryIsOff
+//	N3  A revocation that is asked for over NATS is one as any other: done in the name of the key that
+//	    the client logged in with, within its bounds, once, and answered with its receipt.
+//	    TestRevokeOverNATS
+//	N4  What a subscriber of a feed misses it can see, and find: the same events, by the same numbers.
+//	    TestGapOfAFeedIsFilled, TestEventsGoOnAfterARestart, TestStreamEndsWithItsKey
+//	N5  Every node measures when every other denies what it revokes, tells it as it is, and leaves
+//	    no trace of that in lists, audit trail or feeds.
+//	    TestCanaryOnThreeNodes, TestCanaryMeasuresOneWayThereAndBack, TestCanaryLeavesNoTrace,
+//	    TestCanaryIsOff
 package node

@@ -105,7 +105,7 @@ func (n *Node) serveControl(l net.Listener) {
 	server := &http.Server{
 		Handler: control.New(control.Config{
 			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary},
-			ParseJWKS: keyset.Parse, Refresh: n.refreshOne,
+			ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
 			NewKey: func(prefix string) (string, record.KeyHash, string, error) {
 				return apikey.Generate(rand.Reader, prefix)
 			},

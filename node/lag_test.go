@@ -38,7 +38,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := 12000 + os.Getpid()%2000*10
+	port := 10000 + os.Getpid()%200*10
 	r, token := newRelay(t, delay), make(chan string, 1)
 	bind := func(i int) string { return fmt.Sprintf("127.0.2.%d", 11+i) }
 	told := func(i int) string { return fmt.Sprintf("127.0.3.%d", 11+i) }

@@ -45,6 +45,7 @@ func newMetrics(n *Node) *metrics {
 	build.WithLabelValues(n.around.Version).Set(1)
 	m.registry.MustRegister(m.verdicts, m.duration, m.propagation.took, m.propagation.failed, build, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(newIndexMetrics(n.view.Stats))
 	for _, g := range n.gauges() {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value))
 	}

@@ -16,6 +16,7 @@ import (
 	"veto/node/canary"
 	"veto/node/certs"
 	"veto/node/discovery"
+	"veto/node/intake"
 	"veto/record"
 	"veto/replication"
 	"veto/replication/broadcast"
@@ -59,6 +60,7 @@ type Node struct {
 	replica   *replication.Replica
 	canary    *canary.Canary // nil if it is off
 	fetcher   *discovery.Fetcher
+	intake    *intake.Intake
 	clientTLS *tls.Config        // nil if the listeners and NATS speak without
 	tokens    *remembered.Tokens // nil if none are remembered
 
@@ -87,7 +89,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openCanary, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -144,13 +146,17 @@ func (n *Node) openStore(context.Context) error {
 	}
 	n.opened(n.outbox.Close)
 	keys := keyset.NewHolder()
-	x := index.New(func(issuers []record.Issuer, signing []record.SigningKeys) {
-		keys.Swap(issuers, signing)
-		select {
-		case n.issuersChanged <- struct{}{}:
-		default: // the refresher has not looked yet, and will see this change, too
-		}
+	x := index.Open(index.Config{
+		OnIssuers: func(issuers []record.Issuer, signing []record.SigningKeys) {
+			keys.Swap(issuers, signing)
+			select {
+			case n.issuersChanged <- struct{}{}:
+			default: // the refresher has not looked yet, and will see this change, too
+			}
+		},
+		Disk: n.store, ExactMax: n.config.IndexExactMax, Log: n.around.Log,
 	})
+	n.opened(x.Close)
 	if n.config.TokenCacheBytes > 0 {
 		if n.tokens, err = remembered.New(uint64(n.config.TokenCacheBytes)); err != nil {
 			return err
@@ -230,21 +236,14 @@ func (n *Node) readCerts() (certs.Material, []byte, error) {
 	return m, gossipKey, err
 }
 
-// grant tells what a NATS client with an operator's key may do: read the feed.
-func (n *Node) grant(token string) (broadcast.Grant, bool) {
-	key, _ := n.validator.Operator(token, n.around.Now())
-	if key == nil {
-		return broadcast.Grant{}, false
-	}
-	return broadcast.Grant{Name: key.ID, Subscribe: []string{"veto.revoked.>", "veto.key.>"}, Until: key.ExpiresAt}, true
-}
-
 const (
-	joinRetry = time.Second
-	joinAgain = 30 * time.Second
+	joinRetry   = time.Second
+	joinMissing = 5 * time.Second
+	joinAgain   = 30 * time.Second
 )
 
-// join meets the others, and meets them again if this node ends up alone.
+// join meets the others, and meets them again while one is missing: gossip by itself takes a minute
+// to hear of who comes back from where it was cut off.
 func (n *Node) join(ctx context.Context) {
 	addresses := n.config.joinAddresses()
 	if len(addresses) == 0 {
@@ -252,12 +251,12 @@ func (n *Node) join(ctx context.Context) {
 	}
 	for {
 		pause := joinAgain
-		if !n.met() {
-			if _, err := n.roster.Join(addresses); err != nil {
+		if met, missing := n.met(); !met || missing {
+			if _, err := n.roster.Join(addresses); err != nil && !met {
 				n.around.Log.Info("no other node answers yet; trying again", "join", addresses, "error", err)
 			}
-			if !n.met() {
-				pause = joinRetry
+			if pause = joinRetry; met {
+				pause = joinMissing
 			}
 		}
 		select {
@@ -268,13 +267,18 @@ func (n *Node) join(ctx context.Context) {
 	}
 }
 
-func (n *Node) met() bool {
+// met tells whether this node knows another one that is alive, and whether one is missing.
+func (n *Node) met() (met, missing bool) {
 	for _, m := range n.roster.Members() {
-		if m.ID != n.config.NodeID && m.State == "alive" {
-			return true
+		switch {
+		case m.ID == n.config.NodeID || m.State == "left":
+		case m.State == "alive":
+			met = true
+		default:
+			missing = true
 		}
 	}
-	return false
+	return met, missing
 }
 
 // claim makes the data directory this node's, once its certificate has shown that it is.

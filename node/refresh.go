@@ -172,7 +172,7 @@ func (n *Node) refresh(ctx context.Context, i record.Issuer) (time.Duration, err
 	for _, why := range refused {
 		n.around.Log.Warn("an issuer publishes a key that is not taken; its others are", "issuer", i.ID, "error", why)
 	}
-	_, err = n.replica.Propose(ctx, record.Command{Body: record.PutSigningKeys{Keys: record.SigningKeys{
+	_, err = n.replica.Propose(ctx, record.Command{Body: record.PutSigningKeys{Rules: i.Revision, Keys: record.SigningKeys{
 		IssuerID: i.ID, FetchedAt: n.around.Now().UTC().Truncate(time.Second), Keys: keys,
 	}}})
 	return freshFor, err

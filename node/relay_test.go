@@ -17,6 +17,7 @@ type relay struct {
 }
 
 func newRelay(t testing.TB, delay time.Duration) *relay {
+	t.Helper()
 	r := &relay{t: t, delay: delay, stop: make(chan struct{})}
 	t.Cleanup(func() { close(r.stop); r.wg.Wait() })
 	return r

@@ -50,11 +50,19 @@ type APIKey struct {
 	CreatedAt time.Time `json:"created_at,omitzero" cbor:"11,keyasint,omitzero"`
 	Revision  Revision  `json:"revision" cbor:"12,keyasint,omitempty"`
 	Created   Revision  `json:"-" cbor:"13,keyasint,omitempty"`
+	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
+	// then it may revoke nothing else.
+	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
 }
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.
 func (k *APIKey) HasRole(r Role) bool {
 	return slices.Contains(k.Roles, r) || slices.Contains(k.Roles, RoleAdmin)
+}
+
+// MayRevoke tells whether the key, if it may revoke at all, may revoke what has the name.
+func (k *APIKey) MayRevoke(n Name) bool {
+	return len(k.Issuers) == 0 || n.Target.OfIssuer() && slices.Contains(k.Issuers, n.Issuer)
 }
 
 // Check reports what is wrong with the key as an operator gave it, or nil.
@@ -80,6 +88,12 @@ func (k *APIKey) Check() error {
 		if !slices.Contains(Roles, r) {
 			return Invalid("roles: %q is not one of admin, revoker, validator, auditor", r)
 		}
+	}
+	if len(k.Issuers) > 0 && (!slices.Contains(k.Roles, RoleRevoker) || slices.Contains(k.Roles, RoleAdmin)) {
+		return Invalid("issuers: bind a key with the role revoker, and without the role admin")
+	}
+	if err := checkList("issuers", k.Issuers); err != nil {
+		return err
 	}
 	if !storable(k.ExpiresAt) {
 		return Invalid("expires_at: out of range")

@@ -53,6 +53,7 @@ const (
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
 	TableAudit       Table = 'a' // revision, number -> Audit
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
+	TableEvents      Table = 'e' // revision -> event.Entry
 )
 
 // Key returns the store key of the parts in the table.
@@ -95,6 +96,13 @@ func RevocationKey(b Bucket, d Digest, cutoff int64) []byte {
 // AuditKey is the store key of an entry of the audit trail.
 func AuditKey(r Revision, number uint16) []byte {
 	return TableAudit.Key(r.Bytes(), binary.BigEndian.AppendUint16(nil, number))
+}
+
+// Entry is what the key of a revocation says: all that a look-up needs.
+type Entry struct {
+	Bucket Bucket
+	Digest Digest
+	Cutoff int64
 }
 
 // ParseRevocationKey is the reverse of RevocationKey.

@@ -56,8 +56,14 @@ func (i Issuer) withPreset() Issuer {
 	if len(i.Types) == 0 {
 		i.Types = slices.Clone(p.types)
 	}
-	if len(i.Required) == 0 {
-		i.Required = maps.Clone(p.required)
+	// What more is required takes nothing of the preset's away.
+	required := maps.Clone(p.required)
+	if required == nil {
+		required = map[string]string{}
+	}
+	maps.Copy(required, i.Required)
+	if i.Required = required; len(required) == 0 {
+		i.Required = nil
 	}
 	return i
 }

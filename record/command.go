@@ -80,6 +80,9 @@ type DeleteIssuer struct {
 // no longer names are kept as retired for the issuer's longest lifetime.
 type PutSigningKeys struct {
 	Keys SigningKeys `cbor:"1,keyasint"`
+	// Rules is the revision of the issuer's rules that they were fetched by: under others they
+	// are refused.
+	Rules Revision `cbor:"2,keyasint,omitempty"`
 }
 
 // PutConsumer makes a consumer or replaces one.

@@ -45,8 +45,24 @@ func (c Class) Combined() []Target {
 	return all
 }
 
+// String is the text form of the class's targets.
+func (c Class) String() string {
+	all := c.Combined()
+	if all == nil {
+		return Target(c).String()
+	}
+	text := all[0].String()
+	for _, t := range all[1:] {
+		text += "_and_" + t.String()
+	}
+	return text
+}
+
 // ClassSet is a set of classes.
 type ClassSet uint32
+
+// SingleTargets are the classes of one target each.
+const SingleTargets ClassSet = 1<<(TargetConsumer+1) - 1<<TargetJTI
 
 // With is the set with the class added.
 func (s ClassSet) With(c Class) ClassSet { return s | 1<<c }

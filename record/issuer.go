@@ -153,11 +153,11 @@ func (i *Issuer) Check() error {
 	if err := i.checkSource(); err != nil {
 		return err
 	}
-	if d := time.Duration(i.MaxLifetime); d < 0 || d > LongestMaxLifetime {
+	if d := time.Duration(i.MaxLifetime); d != 0 && d < time.Second || d > LongestMaxLifetime {
 		return Invalid("max_lifetime: must be between 1s and %s", Duration(LongestMaxLifetime))
 	}
-	if d := time.Duration(i.Leeway); d < 0 || d > LongestLeeway {
-		return Invalid("leeway: must be between 0s and %s", Duration(LongestLeeway))
+	if d := time.Duration(i.Leeway); d != 0 && d < time.Second || d > LongestLeeway {
+		return Invalid("leeway: must be between 1s and %s", Duration(LongestLeeway))
 	}
 	if d := time.Duration(i.MaxStaleness); d != 0 && (d < ShortestMaxStaleness || d > LongestMaxStaleness) {
 		return Invalid("max_staleness: must be between %s and %s, or not given for the node's own", Duration(ShortestMaxStaleness), Duration(LongestMaxStaleness))
@@ -264,6 +264,9 @@ func (k *SigningKey) Check() error {
 	if need == 0 || len(k.Secret) < need || len(k.Secret) > MaxSecret {
 		return Invalid("shared_secret: must have %d to %d bytes for %s", max(need, MinSecret), MaxSecret, k.Alg)
 	}
+	if !slices.ContainsFunc(k.Secret, func(b byte) bool { return b != k.Secret[0] }) {
+		return Invalid("shared_secret: is the same byte over and over, which is no secret")
+	}
 	return nil
 }
 
@@ -291,9 +294,12 @@ func checkList(name string, list []string) error {
 	if len(list) > maxListItems {
 		return Invalid("%s: at most %d", name, maxListItems)
 	}
-	for _, s := range list {
+	for n, s := range list {
 		if s == "" || len(s) > maxURL {
 			return Invalid("%s: each must have 1 to %d characters", name, maxURL)
+		}
+		if slices.Contains(list[:n], s) {
+			return Invalid("%s: %.100q is there twice", name, s)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"veto/record"
 	"veto/replication/consensus"
+	"veto/replication/feed"
 	"veto/replication/index"
 	"veto/replication/machine"
 	"veto/replication/store"
@@ -21,7 +22,7 @@ type applier struct {
 	horizon *Horizon
 	view    *View
 	// announce is given what each committed command changed, after it is in force here.
-	announce func(changes []record.Change, feeds feeds, r record.Revision)
+	announce func(changes []record.Change, told feed.Told, r record.Revision)
 	// delivered is called when entries that an outbox brought were applied, and restored when
 	// the node was given a state that has them. They must not block.
 	delivered, restored func(record.Delivered, record.Revision)
@@ -29,20 +30,11 @@ type applier struct {
 	founded func()
 }
 
-// feeds are the revisions of the last message on each public feed. They are part of the
-// state, so that whoever leads next goes on where the last leader ended.
-type feeds struct {
-	Revoked record.Revision `cbor:"1,keyasint,omitempty"`
-	Key     record.Revision `cbor:"2,keyasint,omitempty"`
-}
-
-var feedsKey = record.TableMeta.Key([]byte("feeds"))
-
 // applied is what one entry did, to be shown once it is committed.
 type applied struct {
 	revision record.Revision
 	changes  []record.Change
-	before   feeds
+	told     feed.Told
 	found    *record.Found
 }
 
@@ -95,38 +87,26 @@ func (a *applier) one(batch *store.Batch, e consensus.Entry) (applied, record.Re
 		effect.found = &f
 	}
 	effect.changes = changes
-	effect.before, err = advanceFeeds(batch, changes, effect.revision)
+	effect.told, err = tell(batch, c, changes, effect.revision)
+	if e, ok := c.Body.(record.Expire); ok && err == nil && result.Rejection == nil {
+		err = feed.Expire(batch, e.Before)
+	}
 	return effect, result, err
 }
 
-// advanceFeeds notes which feeds the changes concern and returns the feeds as they were.
-func advanceFeeds(batch *store.Batch, changes []record.Change, r record.Revision) (feeds, error) {
-	var before feeds
-	b, ok, err := batch.Get(feedsKey)
-	if err == nil && ok {
-		err = record.Decode(b, &before)
-	}
-	if err != nil {
-		return before, err
-	}
-	now := before
-	for _, c := range changes {
-		switch item := c.Record.(type) {
-		case *record.Revocation:
-			if !c.Gone && !item.OfCanary() {
-				now.Revoked = r
+// tell writes what other systems are told of the changes.
+func tell(batch *store.Batch, c record.Command, changes []record.Change, r record.Revision) (feed.Told, error) {
+	var found *record.Found
+	return feed.Write(batch, c, changes, r, func(n record.Name) (record.Digest, error) {
+		if found == nil {
+			f, _, err := machine.Cluster(batch)
+			if err != nil {
+				return record.Digest{}, err
 			}
-		case *record.APIKey:
-			now.Key = r
+			found = &f
 		}
-	}
-	if now == before {
-		return before, nil
-	}
-	if b, err = record.Encode(now); err != nil {
-		return before, err
-	}
-	return before, batch.Put(feedsKey, b)
+		return found.DigestKey.Digest(n), nil
+	})
 }
 
 // show makes committed effects visible, in their order.
@@ -146,7 +126,7 @@ func (a *applier) show(done []applied, last record.Revision) error {
 				a.delivered(*from, d.revision)
 			}
 		}
-		a.announce(d.changes, d.before, d.revision)
+		a.announce(d.changes, d.told, d.revision)
 	}
 	a.index.Apply(nil, last)
 	a.horizon.Reached(last)
@@ -194,12 +174,13 @@ func (a *applier) load() error {
 	return nil
 }
 
-// changes goes through all records of the store that the index holds.
+// changes goes through all records of the store that the index holds, but for revocations, whose
+// keys it reads itself.
 func (a *applier) changes() iter.Seq2[record.Change, error] {
 	return func(yield func(record.Change, error) bool) {
 		for _, t := range []record.Table{
 			record.TableIssuers, record.TableSigningKeys, record.TableConsumers,
-			record.TableKeys, record.TableOutboxes, record.TableRevocations,
+			record.TableKeys, record.TableOutboxes,
 		} {
 			more := true
 			err := a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
@@ -230,8 +211,6 @@ func decodeRecord(t record.Table, value []byte) (record.Record, error) {
 		r = new(record.APIKey)
 	case record.TableOutboxes:
 		r = new(record.Delivered)
-	case record.TableRevocations:
-		r = new(record.Revocation)
 	default:
 		return nil, fmt.Errorf("table %c holds no records for the index", t)
 	}

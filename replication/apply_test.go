@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/event"
 	"veto/replication/consensus"
+	"veto/replication/feed"
 	"veto/replication/index"
 	"veto/replication/store"
 )
@@ -24,6 +26,12 @@ type parts struct {
 
 func newParts(t testing.TB) *parts {
 	t.Helper()
+	return newPartsOf(t, 1<<20)
+}
+
+// newPartsOf are those of a node that holds so many revocations of a class exactly.
+func newPartsOf(t testing.TB, exactMax int) *parts {
+	t.Helper()
 	s, err := store.Open(t.TempDir(), store.Options{CacheBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -33,10 +41,13 @@ func newParts(t testing.TB) *parts {
 			t.Error(err)
 		}
 	})
-	x := index.New(func([]record.Issuer, []record.SigningKeys) {})
+	x := index.Open(index.Config{
+		OnIssuers: func([]record.Issuer, []record.SigningKeys) {}, Disk: s, ExactMax: exactMax, Log: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(func() { _ = x.Close() })
 	h := NewHorizon(x, func() time.Time { return now })
 	p := &parts{}
-	p.applier = &applier{store: s, index: x, horizon: h, view: NewView(x, s, h), announce: func(c []record.Change, _ feeds, r record.Revision) {
+	p.applier = &applier{store: s, index: x, horizon: h, view: NewView(x, s, h), announce: func(c []record.Change, _ feed.Told, r record.Revision) {
 		if len(c) > 0 {
 			p.announced = append(p.announced, r)
 		}
@@ -207,7 +218,7 @@ func TestRestoreBringsTheIndex(t *testing.T) {
 func TestNoticeComesFromACommittedEntry(t *testing.T) {
 	p := newParts(t)
 	p.must(t, founding(t, 1))
-	p.announce = func(c []record.Change, _ feeds, r record.Revision) {
+	p.announce = func(c []record.Change, _ feed.Told, r record.Revision) {
 		if at := p.store.Applied(); at.Index < uint64(r) {
 			t.Errorf("revision %d is announced and %d committed", r, at.Index)
 		}
@@ -273,14 +284,16 @@ func TestSkippableCommandIsSkipped(t *testing.T) {
 
 func TestFeedsGoOnAfterARestart(t *testing.T) {
 	p := newParts(t)
-	var before []feeds
-	p.announce = func(_ []record.Change, f feeds, _ record.Revision) { before = append(before, f) }
+	var told []feed.Told
+	p.announce = func(_ []record.Change, f feed.Told, _ record.Revision) { told = append(told, f) }
 	p.must(t, founding(t, 1), revokeKey(t, 2), entry(t, 3, record.PutConsumer{Consumer: record.Consumer{ID: "x"}}))
 	again := &applier{store: p.store, index: p.index, horizon: p.horizon, view: p.view, announce: p.announce}
 	if _, err := again.Apply([]consensus.Entry{revokeKey(t, 4), revokeKey(t, 5)}); err != nil {
 		t.Fatal(err)
 	}
-	if got := before[3:]; got[0] != (feeds{Revoked: 2, Key: 1}) || got[1] != (feeds{Revoked: 4, Key: 1}) {
-		t.Errorf("%+v", got)
+	for i, want := range []event.Position{{Sequence: 1, Revision: 2}, {Sequence: 2, Revision: 4}} {
+		if got := told[3+i].Entry; got.Revocations != want || got.Keys != (event.Position{Sequence: 1, Revision: 1}) || len(got.Items) != 1 {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 	}
 }

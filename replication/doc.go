@@ -19,6 +19,7 @@
 //	P5   A reader sees the index raised only after the records; a restore never shows a
 //	     lower revision.
 //	     TestReadersSeeRecordsBeforeTheRevision, TestLoadNeverGoesBack in room index
+//	     The record that denies is found, whichever of several: TestRevokedFindsTheRecord
 //	P6   After a receipt with revision r, a node asked with min_revision >= r denies, or
 //	     answers unknown; never allow.
 //	     TestReceiptHoldsOnEveryNode in room node

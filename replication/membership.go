@@ -102,10 +102,12 @@ func (r *Replica) tellRoster() {
 	}
 }
 
+// routes are to all who have not left: whom gossip takes for dead is perhaps only cut off, and is to
+// be told as soon as it can be reached, which may be long before gossip hears of it.
 func (r *Replica) routes() {
 	var routes []string
 	for _, m := range r.roster.Members() {
-		if m.ID != r.config.ID && m.State == stateAlive && m.RouteAddr != "" {
+		if m.ID != r.config.ID && m.State != stateLeft && m.RouteAddr != "" {
 			routes = append(routes, m.RouteAddr)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"veto/record"
 	"veto/replication/broadcast"
 	"veto/replication/consensus"
+	"veto/replication/feed"
 	"veto/replication/index"
 	"veto/replication/outbox"
 	"veto/replication/peer"
@@ -100,7 +101,7 @@ func (r *Replica) addressOf(id string) (string, bool) {
 
 // announce tells the other nodes and the other systems of what was committed. Only the leader
 // does: it applies first. What is lost of it is harmless, as the log brings it too.
-func (r *Replica) announce(changes []record.Change, before feeds, rev record.Revision) {
+func (r *Replica) announce(changes []record.Change, events feed.Told, rev record.Revision) {
 	for _, c := range changes {
 		if id, lost := lostKey(c); lost {
 			r.broadcast.Disconnect(id)
@@ -119,19 +120,13 @@ func (r *Replica) announce(changes []record.Change, before feeds, rev record.Rev
 			}
 		case *record.Delivered:
 			told = true
-		case *record.APIKey:
-			r.broadcast.Key(keyAction(c, item, rev), *item, before.Key)
 		}
 	}
-	if len(revoked) == 0 {
-		return
-	}
-	if !told {
+	// A stream brings more than anyone would put into an overlay: the log has it there as soon.
+	if n := len(revoked); n > 0 && n <= record.MaxRevocations && !told {
 		r.broadcast.Notice(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
 	}
-	for _, one := range revoked {
-		r.broadcast.Revoked(r.view.RevocationID(one.Name), one, before.Revoked)
-	}
+	r.broadcast.Tell(r.view.ClusterID(), events.Facts())
 }
 
 // lostKey tells whether the change takes an API key away from whoever is connected with it.
@@ -143,16 +138,6 @@ func lostKey(c record.Change) (id string, lost bool) {
 		return item.Value, item.Target == record.TargetKey && !c.Gone
 	}
 	return "", false
-}
-
-func keyAction(c record.Change, k *record.APIKey, rev record.Revision) string {
-	switch {
-	case c.Gone:
-		return "deleted"
-	case k.Created == rev:
-		return "created"
-	}
-	return "updated"
 }
 
 // Close hands the leadership over, if this node has it, and stops. The node stays a member:

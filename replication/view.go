@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"sync/atomic"
 
 	"veto/record"
@@ -10,8 +11,9 @@ import (
 	"veto/replication/store"
 )
 
-// View is what readers see of the state. Its methods may be called from anywhere. Those that
-// validation needs answer from memory and do not block; those that list read the disk.
+// View is what readers see of the state. Its methods may be called from anywhere, and do not block
+// on writes. Those that validation needs answer from memory, but for what a filter of revocations
+// cannot rule out; those that list read the disk.
 type View struct {
 	index   *index.Index
 	store   *store.Store
@@ -62,8 +64,8 @@ func (v *View) Digest(n record.Name) record.Digest {
 // RevocationID is the id that every revocation of the name has.
 func (v *View) RevocationID(n record.Name) string { return v.Digest(n).RevocationID() }
 
-// Combinations are those of which there are revocations, or were since the node started.
-func (v *View) Combinations() record.ClassSet { return v.index.Combinations() }
+// InUse are the classes of names of which there are revocations, or were since the node started.
+func (v *View) InUse() record.ClassSet { return v.index.InUse() }
 
 // Denied tells whether a credential that bears a name with the digest, issued at the given
 // second (or record.NoIssuedAt), is denied.
@@ -71,8 +73,14 @@ func (v *View) Denied(d record.Digest, issuedAt int64) bool {
 	return v.index.Denied(d, issuedAt)
 }
 
-// Revoked finds the revocation that denies a credential that bears the name. It may read the
-// disk.
+// AnsweredBy says by what means Denied answers.
+func (v *View) AnsweredBy(d record.Digest, issuedAt int64) string {
+	hit, _ := v.index.Revoked(d, issuedAt)
+	return hit.By.String()
+}
+
+// Revoked finds the revocation that denies a credential that bears the name: of several the one
+// that is kept longest. It may read the disk.
 func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) {
 	hit, ok := v.index.Revoked(v.Digest(n), issuedAt)
 	if !ok {
@@ -155,6 +163,8 @@ func (v *View) Audit(after record.Audit, limit int) ([]record.Audit, error) {
 	return list[record.Audit](v.store, record.TableAudit, string(key[1:]), limit, nil)
 }
 
+var errDisk = errors.New("the disk cannot tell whether this is revoked")
+
 // Revocation finds what is in force of the name with the digest.
 func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	hit, ok := v.index.Revoked(d, record.NoIssuedAt)
@@ -164,6 +174,9 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	if hit.Notice != nil {
 		s := record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}
 		return s, true, nil
+	}
+	if hit.By == index.ByFailure {
+		return record.Standing{}, false, errDisk
 	}
 	r, ok, err := v.stored(hit.Bucket, d, record.NoIssuedAt)
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err

@@ -28,4 +28,6 @@
 //	V8  Of the bounds on staleness that the node, the issuer and the request set, the strictest
 //	    holds. Serving stale lifts the node's own, and no other's.
 //	    TestStrictestBoundHolds, TestKeysHaveNoIssuersBound
+//	V8  An operator's key is no credential: it opens the control plane, and nothing else.
+//	    TestOperatorsKeyIsNoCredential
 package validate

@@ -12,11 +12,11 @@ type Actor struct{ Issuer, Subject, Client string }
 // usualNames is how many names most credentials bear at most.
 const usualNames = 10
 
-// marks are the digests of a credential's names, in their order, with the combinations that were
-// in use when they were made.
+// marks are the digests of a credential's names, in their order, of the classes that were in use
+// when they were made.
 type marks struct {
-	digests      []record.Digest
-	combinations record.ClassSet
+	digests []record.Digest
+	of      record.ClassSet
 }
 
 // TokenName is how a revocation names the JWT itself, which may have no jti.
@@ -26,24 +26,28 @@ func (c *Claims) TokenName() record.Name {
 	return record.Name{Target: record.TargetToken, Issuer: c.Issuer, Value: string(value[:])}
 }
 
-// names appends all names that a revocation of the credential could have: of combinations,
-// those in use.
-func (c *Claims) names(to []record.Name, combinations record.ClassSet) []record.Name {
+// names appends the names of the classes that a revocation of the credential could have.
+func (c *Claims) names(to []record.Name, of record.ClassSet) []record.Name {
 	if c.Key != nil {
-		return c.keyNames(to)
+		return c.keyNames(to, of)
 	}
-	to = append(to, c.TokenName(), record.Name{Target: record.TargetIssuer, Issuer: c.Issuer})
+	if of.Has(record.Class(record.TargetToken)) {
+		to = append(to, c.TokenName())
+	}
+	if of.Has(record.Class(record.TargetIssuer)) {
+		to = append(to, record.Name{Target: record.TargetIssuer, Issuer: c.Issuer})
+	}
 	for _, t := range [...]record.Target{
 		record.TargetJTI, record.TargetSubject, record.TargetClient, record.TargetSession, record.TargetSigningKey,
 	} {
-		to = appendNamed(to, t, c.Issuer, c.value(t))
+		to = appendNamed(to, of, t, c.Issuer, c.value(t))
 	}
 	for i := range c.Actors {
 		a := &c.Actors[i]
-		to = appendNamed(to, record.TargetSubject, a.Issuer, a.Subject)
-		to = appendNamed(to, record.TargetClient, a.Issuer, a.Client)
+		to = appendNamed(to, of, record.TargetSubject, a.Issuer, a.Subject)
+		to = appendNamed(to, of, record.TargetClient, a.Issuer, a.Client)
 	}
-	for class := range combinations.All() {
+	for class := range of.Combinations().All() {
 		if n, ok := c.combined(class); ok {
 			to = append(to, n)
 		}
@@ -52,13 +56,13 @@ func (c *Claims) names(to []record.Name, combinations record.ClassSet) []record.
 }
 
 // keyNames are those of an API key; two at most.
-func (c *Claims) keyNames(to []record.Name) []record.Name {
-	to = append(to, record.Name{Target: record.TargetKey, Value: c.Key.ID})
-	return appendNamed(to, record.TargetConsumer, "", c.Key.Consumer)
+func (c *Claims) keyNames(to []record.Name, of record.ClassSet) []record.Name {
+	to = appendNamed(to, of, record.TargetKey, "", c.Key.ID)
+	return appendNamed(to, of, record.TargetConsumer, "", c.Key.Consumer)
 }
 
-func appendNamed(to []record.Name, t record.Target, issuer, value string) []record.Name {
-	if value == "" {
+func appendNamed(to []record.Name, of record.ClassSet, t record.Target, issuer, value string) []record.Name {
+	if value == "" || !of.Has(record.Class(t)) {
 		return to
 	}
 	return append(to, record.Name{Target: t, Issuer: issuer, Value: value})

@@ -44,12 +44,15 @@ func (v *view) Denied(d record.Digest, issuedAt int64) bool {
 	return ok && issuedAt <= cutoff
 }
 
-func (v *view) Combinations() record.ClassSet {
+func (v *view) AnsweredBy(record.Digest, int64) string { return "the test" }
+
+func (v *view) InUse() record.ClassSet {
+	v.asked = append(v.asked, "in use")
 	var s record.ClassSet
 	for d := range v.revoked {
 		s = s.With(d.Class())
 	}
-	return s.Combinations()
+	return s
 }
 
 // revoked is one revocation.
@@ -215,9 +218,9 @@ func TestFreshness(t *testing.T) {
 
 // V3
 func TestFreshnessIsReadFirst(t *testing.T) {
-	v := &view{fresh: fresh}
+	v := &view{fresh: fresh, revoked: revoked(record.Name{Target: record.TargetJTI, Issuer: "i", Value: "another"}, record.DeniesAll)}
 	ask(v, jwtClaims(), validate.OK, validate.Request{})
-	if len(v.asked) < 2 || v.asked[0] != "freshness" {
+	if len(v.asked) < 3 || v.asked[0] != "freshness" || v.asked[1] != "in use" || v.asked[2] != "denied" {
 		t.Errorf("asked in the order %v", v.asked)
 	}
 }
@@ -257,6 +260,19 @@ func TestOperator(t *testing.T) {
 		}
 		if k, v := x.Denier("secret", now); (k != nil) != (c.ok || name == "not ready") {
 			t.Errorf("%s, as a denier: %v %+v", name, k, v)
+		}
+	}
+}
+
+// V8
+func TestOperatorsKeyIsNoCredential(t *testing.T) {
+	operator := &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Roles: []record.Role{record.RoleAdmin}}}
+	x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, nil, verifier{operator, validate.OK})
+	for name, v := range map[string]validate.Verdict{
+		"validate": x.Validate(validate.Request{Credential: "secret"}, now), "explain": x.Explain(validate.Request{Credential: "secret"}, now),
+	} {
+		if v.Outcome != validate.Deny || v.Code != validate.KeyNotFound || v.KeyID != "" {
+			t.Errorf("%s: %+v", name, v)
 		}
 	}
 }
@@ -328,6 +344,9 @@ func TestExplainSaysWhatValidateSays(t *testing.T) {
 		for _, check := range got.Checks {
 			if check.Result == "fail" && failed == "" {
 				failed = check.Check
+			}
+			if strings.HasPrefix(check.Check, "revoked_") && !strings.HasSuffix(check.Detail, "(the test)") {
+				t.Errorf("%s: %s does not say by what means: %s", name, check.Check, check.Detail)
 			}
 		}
 		if failed != c.fails || got.Code != want.Code || got.Outcome != want.Outcome || got.Subject != want.Subject || want.Checks != nil {

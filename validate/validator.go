@@ -10,18 +10,20 @@ import (
 	"veto/record"
 )
 
-// View is what the node knows. Its methods do not block. Records are shared: read them only.
+// View is what the node knows. Its methods do not block on writes. Records are shared: read them only.
 type View interface {
 	// Freshness is how far the answers of the other methods reach at least, if they are
 	// asked later.
 	Freshness() record.Freshness
 	// Digest stands for the name in this cluster. It does not change once the node is ready.
 	Digest(n record.Name) record.Digest
-	// Combinations are those of which there are revocations.
-	Combinations() record.ClassSet
+	// InUse are the classes of names of which there are revocations, or were. It only grows.
+	InUse() record.ClassSet
 	// Denied tells whether a revocation denies what bears a name with the digest and was
 	// issued at the second (or record.NoIssuedAt).
 	Denied(d record.Digest, issuedAt int64) bool
+	// AnsweredBy says, for people, by what means Denied answers.
+	AnsweredBy(d record.Digest, issuedAt int64) string
 	// Revoked finds that revocation; it may read the disk.
 	Revoked(n record.Name, issuedAt int64) (record.Revocation, bool)
 	Consumer(id string) (*record.Consumer, bool)
@@ -84,8 +86,19 @@ func New(view View, policy Policy, jwt JWTs, apiKey Verifier) *Validator {
 func (v *Validator) Validate(r Request, now time.Time) Verdict {
 	room, _ := v.rooms.Get().(*Claims)
 	defer v.rooms.Put(room)
-	verdict, _ := v.decide(r, now, room, v.policy)
+	verdict, claims := v.decide(r, now, room, v.policy)
+	if isOperator(claims) && verdict.Outcome == Allow {
+		return noCredential(verdict)
+	}
 	return verdict
+}
+
+// isOperator tells whether the claims are of an operator's key: it opens the control plane, and is
+// no credential of an API's caller.
+func isOperator(c *Claims) bool { return c != nil && c.Key != nil && len(c.Key.Roles) > 0 }
+
+func noCredential(v Verdict) Verdict {
+	return Verdict{Outcome: Deny, Code: KeyNotFound, Kind: APIKey, Revision: v.Revision, AsOf: v.AsOf}
 }
 
 // decide also gives the claims, if the credential itself is good.
@@ -140,6 +153,10 @@ func (v *Validator) Explain(r Request, now time.Time) Verdict {
 	doubt := v.policy.doubt(fresh, r, trail.MaxStaleness, now)
 	verdict := v.judge(r, doubt, fresh, claims, code, trail)
 	v.explainRest(r, now, fresh, doubt, claims, trail)
+	if isOperator(claims) && verdict.Outcome == Allow {
+		verdict = noCredential(verdict)
+		trail.Tell("purpose", KeyNotFound, "an operator's key opens the control plane, and nothing else")
+	}
 	verdict.Checks = trail.Checks
 	return verdict
 }
@@ -233,30 +250,34 @@ func (p Policy) limit(issuer, request time.Duration) (limit time.Duration, by st
 // revoked looks up every name that the claims bear. Their digests are remembered with the
 // claims once they cannot change any more.
 func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
-	combinations := v.view.Combinations()
-	if m := c.marks.Load(); m != nil && m.combinations == combinations {
-		return v.lookUp(c, m.digests, combinations, trail)
+	of := v.view.InUse()
+	if trail != nil {
+		of |= record.SingleTargets // whoever wants it explained is told of all
+	}
+	if m := c.marks.Load(); m != nil && m.of == of {
+		return v.lookUp(c, m.digests, of, trail)
 	}
 	var room [usualNames]record.Digest // usually not on the heap, and so never what is kept
-	digests := v.mark(c, combinations, room[:0])
+	digests := v.mark(c, of, room[:0])
 	if c.Remembered && ready {
-		c.marks.Store(&marks{slices.Clone(digests), combinations})
+		c.marks.Store(&marks{slices.Clone(digests), of})
 	}
-	return v.lookUp(c, digests, combinations, trail)
+	return v.lookUp(c, digests, of, trail)
 }
 
-func (v *Validator) lookUp(c *Claims, digests []record.Digest, combinations record.ClassSet, trail *Trail) *Denial {
+func (v *Validator) lookUp(c *Claims, digests []record.Digest, of record.ClassSet, trail *Trail) *Denial {
 	var denial *Denial
 	for i := range digests {
 		var found *Denial
 		if v.view.Denied(digests[i], c.IssuedAt) {
-			found = v.denial(c, combinations, i)
+			found = v.denial(c, of, i)
 		}
 		if denial == nil {
 			denial = found
 		}
 		if trail != nil {
-			trail.Tell(told(nameAt(c, combinations, i), found))
+			check, code, detail := told(nameAt(c, of, i), found)
+			trail.Tell(check, code, detail+" ("+v.view.AnsweredBy(digests[i], c.IssuedAt)+")")
 		} else if denial != nil {
 			return denial
 		}
@@ -264,28 +285,28 @@ func (v *Validator) lookUp(c *Claims, digests []record.Digest, combinations reco
 	return denial
 }
 
-func (v *Validator) mark(c *Claims, combinations record.ClassSet, to []record.Digest) []record.Digest {
+func (v *Validator) mark(c *Claims, of record.ClassSet, to []record.Digest) []record.Digest {
 	if c.Key != nil {
 		var room [2]record.Name // to clear room for a token's names takes longer than to look these up
-		for _, n := range c.keyNames(room[:0]) {
+		for _, n := range c.keyNames(room[:0], of) {
 			to = append(to, v.view.Digest(n))
 		}
 		return to
 	}
 	var room [usualNames]record.Name
-	for _, n := range c.names(room[:0], combinations) {
+	for _, n := range c.names(room[:0], of) {
 		to = append(to, v.view.Digest(n))
 	}
 	return to
 }
 
-func nameAt(c *Claims, combinations record.ClassSet, i int) record.Name {
-	return c.names(nil, combinations)[i]
+func nameAt(c *Claims, of record.ClassSet, i int) record.Name {
+	return c.names(nil, of)[i]
 }
 
 // denial describes the revocation of one of the names.
-func (v *Validator) denial(c *Claims, combinations record.ClassSet, i int) *Denial {
-	n := nameAt(c, combinations, i)
+func (v *Validator) denial(c *Claims, of record.ClassSet, i int) *Denial {
+	n := nameAt(c, of, i)
 	d := &Denial{ID: v.view.Digest(n).RevocationID(), Target: n.Target}
 	if r, ok := v.view.Revoked(n, c.IssuedAt); ok {
 		d.Reason, d.Revision = r.Reason, r.Revision

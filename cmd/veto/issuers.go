@@ -69,7 +69,10 @@ func newIssuersPut(r *remote) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--shared-secret-file: %w", err)
 			}
-			rules.SharedSecret = base64.RawURLEncoding.EncodeToString(bytes.TrimRight(b, "\r\n"))
+			if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
+				return &exit{exitUsage, fmt.Errorf("--shared-secret-file: %s is empty", secretFile)}
+			}
+			rules.SharedSecret = base64.RawURLEncoding.EncodeToString(b)
 		}
 		i, err := c.PutIssuer(ctx, args[0], rules)
 		if err != nil {

@@ -57,7 +57,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles,
+		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
 			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
 	})
 	f := c.Flags()
@@ -65,6 +65,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 	f.StringVar(&fields.Name, "name", "", "a name for people")
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
 	f.StringSliceVar(&roles, "role", nil, "for an operator's key: admin, revoker, validator, auditor")
+	f.StringSliceVar(&fields.Issuers, "issuer", nil, "for a revoker's key: the iss of those whose tokens it may revoke, and nothing else")
 	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
 	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
 	return c
@@ -99,9 +100,9 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 		if k.Disabled {
 			state = "disabled"
 		}
-		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, state, moment(k.ExpiresAt), k.Revision})
+		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), state, moment(k.ExpiresAt), k.Revision})
 	}
-	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "state", "expires", "revision"}, rows)
+	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "revision"}, rows)
 }
 
 func newConsumers(r *remote) *cobra.Command {

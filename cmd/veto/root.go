@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"veto/client"
 )
@@ -42,7 +43,7 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
 	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(),
-		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newKeys(r), newCluster(r), newAudit(r))
+		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newKeys(r), newCluster(r), newAudit(r), newWatch(r))
 	usageErrors(root)
 	return root
 }
@@ -76,9 +77,31 @@ func usageErrors(c *cobra.Command) {
 			return nil
 		}
 	}
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if name := emptyFlag(c); name != "" {
+				return &exit{code, fmt.Errorf("--%s: is empty, as of a variable that was never set; leave it out, or give a value", name)}
+			}
+			return run(c, args)
+		}
+	}
 	for _, sub := range c.Commands() {
 		usageErrors(sub)
 	}
+}
+
+// emptyFlag is the name of a flag that was given and says nothing: what was meant to be wanted must
+// not be taken for wanting nothing.
+func emptyFlag(c *cobra.Command) (name string) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Value.Type() {
+		case "string", "stringSlice", "stringArray":
+			if v := f.Value.String(); v == "" || v == "[]" {
+				name = f.Name
+			}
+		}
+	})
+	return name
 }
 
 func list(variable, standard string) []string {

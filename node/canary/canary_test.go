@@ -114,7 +114,7 @@ func (c *cluster) since() []string {
 }
 
 // fly starts a canary in a bubble, with two others: n2 is near, n3 far.
-func fly(t *testing.T, interval time.Duration, story func(c *cluster, x *canary.Canary)) {
+func fly(t *testing.T, interval time.Duration, story func(t *testing.T, c *cluster, x *canary.Canary)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{
@@ -127,7 +127,7 @@ func fly(t *testing.T, interval time.Duration, story func(c *cluster, x *canary.
 			Ready: func() bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.unready },
 			NewID: func() string { c.mu.Lock(); defer c.mu.Unlock(); ids++; return fmt.Sprint(ids) },
 		})
-		story(c, x)
+		story(t, c, x)
 		x.Close()
 	})
 }
@@ -147,7 +147,8 @@ func equal(t *testing.T, got, want []string) {
 
 // C1
 func TestMeasuresUntilTheWordIsHere(t *testing.T) {
-	fly(t, every, func(c *cluster, x *canary.Canary) {
+	fly(t, every, func(t *testing.T, c *cluster, x *canary.Canary) {
+		t.Helper()
 		if p := x.Propagation("n2"); p != nil {
 			t.Errorf("before anything was measured: %+v", p)
 		}
@@ -173,7 +174,8 @@ func TestMeasuresUntilTheWordIsHere(t *testing.T) {
 // C1: one that cannot be reached is asked again, and its way to an answer is what was measured; one
 // that gives none in time has failed.
 func TestNodeThatDoesNotConfirmFails(t *testing.T) {
-	fly(t, time.Hour, func(c *cluster, x *canary.Canary) {
+	fly(t, time.Hour, func(t *testing.T, c *cluster, x *canary.Canary) {
+		t.Helper()
 		c.set(func() { delete(c.delays, "n3"); c.delays["n2"] = 9 * time.Second })
 		after(3 * time.Second)
 		equal(t, c.since(), nil)
@@ -193,7 +195,8 @@ func TestNodeThatDoesNotConfirmFails(t *testing.T) {
 
 // C2
 func TestFailuresAreNotShownAsFast(t *testing.T) {
-	fly(t, every, func(c *cluster, x *canary.Canary) {
+	fly(t, every, func(t *testing.T, c *cluster, x *canary.Canary) {
+		t.Helper()
 		after(300 * every) // more than are kept
 		if p := x.Propagation("n3"); *p != (record.Propagation{P50Millis: 80, P99Millis: 80, Samples: 256}) {
 			t.Errorf("%+v", p)
@@ -228,7 +231,8 @@ func TestFailuresAreNotShownAsFast(t *testing.T) {
 
 // C3
 func TestCanariesUnderWayAreBounded(t *testing.T) {
-	fly(t, 10*ms, func(c *cluster, x *canary.Canary) {
+	fly(t, 10*ms, func(t *testing.T, c *cluster, x *canary.Canary) {
+		t.Helper()
 		c.set(func() { c.delays["n2"], c.delays["n3"] = time.Hour, time.Hour })
 		after(9 * time.Second)
 		c.mu.Lock()
@@ -241,7 +245,8 @@ func TestCanariesUnderWayAreBounded(t *testing.T) {
 
 // C3
 func TestCanaryRests(t *testing.T) {
-	fly(t, every, func(c *cluster, _ *canary.Canary) {
+	fly(t, every, func(t *testing.T, c *cluster, _ *canary.Canary) {
+		t.Helper()
 		after(time.Second)
 		for name, f := range map[string]func(bool){
 			"held up":   func(yes bool) { c.pending = map[bool]int{true: 1000, false: 999}[yes] },
@@ -270,7 +275,8 @@ func TestCanaryRests(t *testing.T) {
 
 // C3
 func TestNodesThatLeaveAreForgotten(t *testing.T) {
-	fly(t, every, func(c *cluster, x *canary.Canary) {
+	fly(t, every, func(t *testing.T, c *cluster, x *canary.Canary) {
+		t.Helper()
 		after(time.Second)
 		c.since()
 		c.set(func() { c.delays["n3"] = 3 * time.Second; c.delays["n2"] = 6 * time.Second })
@@ -295,7 +301,8 @@ func TestNodesThatLeaveAreForgotten(t *testing.T) {
 
 // C4
 func TestCloseEndsTheCanary(t *testing.T) {
-	fly(t, every, func(c *cluster, x *canary.Canary) {
+	fly(t, every, func(t *testing.T, c *cluster, x *canary.Canary) {
+		t.Helper()
 		c.set(func() { delete(c.delays, "n2"); c.delays["n3"] = time.Hour })
 		after(time.Second)
 		begin := time.Now()

@@ -58,7 +58,7 @@ type Broadcast struct {
 	gate    *gatekeeper
 	counts  counts
 
-	queue chan *nats.Msg
+	queue chan told
 	wg    sync.WaitGroup
 	stop  chan struct{}
 
@@ -87,7 +87,7 @@ func Start(c Config) (*Broadcast, error) {
 	}
 	b := &Broadcast{
 		options: options, log: c.Log, gate: g,
-		queue: make(chan *nats.Msg, queueLength), stop: make(chan struct{}),
+		queue: make(chan told, queueLength), stop: make(chan struct{}),
 	}
 	if b.server, err = startServer(options.Clone(), g, c.Log); err != nil {
 		return nil, err

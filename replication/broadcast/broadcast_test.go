@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"veto/record"
+	"veto/record/event"
 	"veto/replication/broadcast"
 )
 
@@ -259,6 +260,18 @@ func TestClientsAreCutOffWithTheirGrant(t *testing.T) {
 	}
 }
 
+func facts(r record.Revision) []event.Fact {
+	one := notice(r).Revocations[0]
+	e := event.Entry{Revision: r, At: time.Now(), Revocations: event.Position{Sequence: 3, Revision: 5}}
+	e.Items = []event.Item{event.RevocationItem(&one, record.DigestKey{}.Digest(one.Name), false, "")}
+	var all []event.Fact
+	for f := range e.Facts() {
+		f.Record = &one
+		all = append(all, f)
+	}
+	return all
+}
+
 func TestFeed(t *testing.T) {
 	nodes := together(t, "a", "b")
 	c, err := connect(nodes[0], goodToken, nil)
@@ -277,7 +290,7 @@ func TestFeed(t *testing.T) {
 	defer cancel()
 	for {
 		// Until the other node knows of the subscription.
-		nodes[1].Revoked("rev_1", record.Revocation{Name: notice(1).Revocations[0].Name, Revision: 8}, 5)
+		nodes[1].Tell("cluster-1", facts(8))
 		wait, stop := context.WithTimeout(ctx, 100*time.Millisecond)
 		m, err := feed.NextMsgWithContext(wait)
 		stop()
@@ -287,9 +300,14 @@ func TestFeed(t *testing.T) {
 			}
 			continue
 		}
-		var got map[string]any
-		if err := json.Unmarshal(m.Data, &got); err != nil || m.Subject != "veto.revoked.jti" || got["id"] != "rev_1" || got["revision"] != 8.0 || got["previous_revision"] != 5.0 {
-			t.Errorf("%s %v %v", m.Subject, got, err)
+		var got event.Event
+		var data event.RevocationData
+		err = errors.Join(json.Unmarshal(m.Data, &got), json.Unmarshal(got.Data, &data))
+		if err != nil || m.Subject != "veto.revoked.jti" || got.ID != "8.1" || data.Sequence != 4 || data.Previous != 5 || data.Value != "v" {
+			t.Errorf("%s %s %v", m.Subject, m.Data, err)
+		}
+		if m.Header.Get(nats.MsgIdHdr) != got.Source+"/8.1" || m.Header.Get("Content-Type") != event.ContentType {
+			t.Errorf("%v", m.Header)
 		}
 		return
 	}

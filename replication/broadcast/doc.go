@@ -1,6 +1,6 @@
-// Package broadcast tells: notices and beacons to the other nodes, and a public feed of what
-// was revoked to other systems. It is the only room that knows NATS, and runs a server in
-// the node.
+// Package broadcast tells: notices and beacons to the other nodes, and what happened to other
+// systems. It listens, too: to what clients from outside ask for. It is the only room that knows
+// NATS, and runs a server in the node.
 //
 // What it carries may be lost, doubled, late or out of order; nobody waits for it, and
 // nothing relies on it: correctness is the log's. The nodes' subjects are in an account that
@@ -8,7 +8,9 @@
 // what their grant names.
 //
 // Queues. Publishing goes to a queue of 65,536 messages with one goroutine; when it is full a
-// message is dropped and counted. Subscribers of the feed see a gap by previous_revision.
+// message is dropped and counted. Subscribers of the feed see a gap by the sequence, and ask a node
+// for what they missed. Of the requests of clients 256 are done at once; what is above is told to come
+// again.
 //
 // Promises:
 //
@@ -18,4 +20,7 @@
 //	    read what is between nodes.
 //	    TestStrangerIsNoRoute, TestClientsStayOutside,
 //	    TestClientsAreCutOffWithTheirGrant
+//	P13 A request is done in the name of the grant that its client was let in with. No client can
+//	    make it another's.
+//	    TestRequestsAreAnswered, TestNobodyAsksInTheNameOfAnother
 package broadcast

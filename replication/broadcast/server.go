@@ -20,8 +20,8 @@ import (
 type Grant struct {
 	// Name is whose the grant is: see Broadcast.Disconnect.
 	Name string
-	// Subscribe are subjects, which may have wildcards. Nobody from outside publishes.
-	Subscribe []string
+	// Subscribe and Publish are subjects, which may have wildcards.
+	Subscribe, Publish []string
 	// Until, if set, is when the client is cut off.
 	Until time.Time
 }
@@ -97,7 +97,8 @@ func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 		token = o.Password
 	}
 	grant, ok := g.authorize(token)
-	if !ok {
+	// The name of a client that shows a key of its own would be that key, and not its grant's.
+	if !ok || o.Nkey != "" || o.JWT != "" {
 		return false
 	}
 	// Before it is in: a grant that ends from now on finds it.
@@ -107,10 +108,18 @@ func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 	}
 	return g.admit(c, accountPublic, &server.User{
 		Username: grant.Name, ConnectionDeadline: grant.Until, Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Deny: []string{">"}},
-			Subscribe: &server.SubjectPermission{Allow: grant.Subscribe},
+			Publish:   only(grant.Publish),
+			Subscribe: only(grant.Subscribe),
 		},
 	})
+}
+
+// only allows the subjects, and nothing if there are none.
+func only(subjects []string) *server.SubjectPermission {
+	if len(subjects) == 0 {
+		return &server.SubjectPermission{Deny: []string{">"}}
+	}
+	return &server.SubjectPermission{Allow: subjects}
 }
 
 func (g *gatekeeper) admit(c server.ClientAuthentication, account string, u *server.User) bool {
@@ -131,11 +140,15 @@ func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
 	if err != nil {
 		return nil, err
 	}
+	nodes, public := server.NewAccount(accountNodes), server.NewAccount(accountPublic)
+	if err := share(nodes, public); err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
 	return &server.Options{
 		ServerName: c.NodeID, Host: host, Port: port, NoSigs: true, NoLog: true,
 		MaxPayload: maxPayload, MaxConn: maxClients, AuthTimeout: authSeconds,
 		PingInterval: pingInterval, MaxPingsOut: 2, TLSConfig: c.ClientTLS,
-		Accounts: []*server.Account{server.NewAccount(accountNodes), server.NewAccount(accountPublic)}, CustomClientAuthentication: g,
+		Accounts: []*server.Account{nodes, public}, CustomClientAuthentication: g,
 		Cluster: server.ClusterOpts{
 			Name: "veto", Host: routeHost, Port: routePort, Advertise: c.AdvertiseRoute,
 			TLSConfig: c.RouteTLS, TLSTimeout: authSeconds, AuthTimeout: authSeconds,

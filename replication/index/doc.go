@@ -5,10 +5,18 @@
 // index is a copy: the store has the truth, and Load builds the index from it. It decides
 // nothing: a Hit is a rule that matches, and what follows is the reader's to say.
 //
-// Revocations are exact: 128-bit digests keyed with the cluster's secret, in open-addressing
-// tables without pointers, about 45 bytes each. Of several revocations of one name the
-// greatest cut-off and the latest bucket are kept, so that a name may be denied for as long
-// as the longest of its rules is kept; no credential lives that long that would notice.
+// Revocations are held by classes: digests of 128 bits, keyed with the cluster's secret. A class
+// of which nothing was revoked costs a look-up one load. Any other has a Bloom filter, of 2 to 2.5
+// bytes for each name, which rules most names out with one read of memory. What it does not rule
+// out is settled by an open-addressing table without pointers, of 35 to 50 bytes for each rule;
+// above Config.ExactMax the class has none, and the disk settles it. So the answers are exact
+// either way.
+//
+// A filter is made anew from what is on disk, beside the writer and the readers, by a goroutine
+// that the index owns: when it holds more than it has room for, and when much of what it holds has
+// expired or was lifted. What is added meanwhile goes into the one that is shown and into the one
+// that is being made; then one store shows the new one to the readers. A filter that is too full
+// says maybe more often, and that is all: so there is never more than one to ask.
 //
 // Notices are in an overlay beside the tables until the log has passed their revision. It
 // holds up to MaxNotices revocations; over that a notice is dropped and counted.
@@ -19,8 +27,19 @@
 //	    TestNoticesAreHarmless
 //	P5  Who sees a revision sees all that it changed; the revision never goes back.
 //	    TestRevisionIsRaisedLast, TestLoadNeverGoesBack, TestBrokenLoadChangesNothing
-//	X1  What was applied is denied, what was not is not.
+//	X1  What was applied is denied, what was not is not: in either mode the same, and the same
+//	    after a Load.
 //	    TestAgainstModel
 //	X2  A look-up of a name that is not revoked does not allocate.
 //	    TestMissDoesNotAllocate
+//	X3  No reader ever gets a no for what is revoked, while a table is dropped or a filter is made
+//	    anew.
+//	    TestBuildingHidesNothing, TestNothingIsLostAtTheSwap
+//	X4  A filter takes 2 to 3 bytes for each name, also when it has grown or much of it has gone,
+//	    and asks the disk seldom for what is not revoked.
+//	    TestFilterFollowsWhatThereIs
+//	X5  When the disk cannot settle what a filter says, the answer is a denial.
+//	    TestDiskErrorDenies
+//	X6  A look-up says by what means it was answered.
+//	    TestMeansAreTold
 package index

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -12,22 +13,49 @@ import (
 	"veto/record"
 )
 
+// Config is what an Index needs. All of it must be given.
+type Config struct {
+	// OnIssuers is called by the writer whenever issuers or their keys change, before the
+	// revision is raised, so that whoever keeps keys ready is in step; the slices are shared and
+	// must not be changed.
+	OnIssuers func([]record.Issuer, []record.SigningKeys)
+	Disk      Disk
+	// ExactMax is how many revocations of one class are held exactly in memory. When there are
+	// more, the class has no table any more.
+	ExactMax int
+	Log      *slog.Logger
+}
+
+// Disk is where revocations are kept for good. Its methods may be called from anywhere at once,
+// and see whatever was given to the index before the call.
+type Disk interface {
+	// Revoked finds the first of the buckets in which a revocation denies what has the digest and
+	// was issued at the second. It costs little where there is none.
+	Revoked(d record.Digest, issuedAt int64, buckets []record.Bucket) (record.Bucket, bool, error)
+	// Revocations goes through them in the order of their buckets, digests and cut-offs, from
+	// (inclusive) on, until fn says no more.
+	Revocations(from record.Entry, fn func(record.Entry) (more bool)) error
+}
+
 // Index is what this node answers from.
 type Index struct {
-	onIssuers func([]record.Issuer, []record.SigningKeys)
-	tables    atomic.Pointer[tables]
-	overlay   *overlay
-	revision  *gate
+	config   Config
+	tables   atomic.Pointer[tables]
+	overlay  *overlay
+	revision *gate
 	// used is a record.ClassSet: of which there are revocations, or were.
-	used *atomic.Uint32
+	used    *atomic.Uint32
+	settled settled
+	builder *builder
 }
 
 // tables are swapped whole by Load.
 type tables struct {
 	used        *atomic.Uint32 // the index's
+	exactMax    int
 	cluster     string
 	key         record.DigestKey
-	revocations *table
+	revocations [record.Classes]atomic.Pointer[class] // nil until there is one of the class
 	keys        *xsync.Map[record.KeyHash, *record.APIKey]
 	consumers   *xsync.Map[string, *record.Consumer]
 	trusted     atomic.Pointer[trusted]
@@ -43,9 +71,9 @@ type trusted struct {
 	keys    []record.SigningKeys
 }
 
-func newTables(used *atomic.Uint32, cluster string, key record.DigestKey) *tables {
+func newTables(used *atomic.Uint32, exactMax int, cluster string, key record.DigestKey) *tables {
 	t := &tables{
-		used: used, cluster: cluster, key: key, revocations: newTable(),
+		used: used, exactMax: exactMax, cluster: cluster, key: key,
 		keys:      xsync.NewMap[record.KeyHash, *record.APIKey](),
 		consumers: xsync.NewMap[string, *record.Consumer](),
 		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{},
@@ -54,23 +82,28 @@ func newTables(used *atomic.Uint32, cluster string, key record.DigestKey) *table
 	return t
 }
 
-// New is an empty index at revision zero. OnIssuers is called by the writer whenever issuers
-// or their keys change, before the revision is raised, so that whoever keeps keys ready is in
-// step; the slices are shared and must not be changed.
-func New(onIssuers func([]record.Issuer, []record.SigningKeys)) *Index {
-	x := &Index{onIssuers: onIssuers, overlay: newOverlay(), revision: newGate(), used: new(atomic.Uint32)}
-	x.tables.Store(newTables(x.used, "", record.DigestKey{}))
+// Open gives an empty index at revision zero. The caller closes it.
+func Open(c Config) *Index {
+	x := &Index{config: c, overlay: newOverlay(), revision: newGate(), used: new(atomic.Uint32)}
+	x.tables.Store(newTables(x.used, c.ExactMax, "", record.DigestKey{}))
+	x.builder = startBuilder(x)
 	return x
 }
 
-// Load replaces everything by the records of the changes, built aside and swapped. It fails,
-// and changes nothing, if the revision is lower than the one that readers have seen, or if the
-// changes end with an error.
+// Close ends what runs beside the writer. The index still answers.
+func (x *Index) Close() error {
+	x.builder.close()
+	return nil
+}
+
+// Load replaces everything by the records of the changes and by the disk's revocations, built
+// aside and swapped. It fails, and changes nothing, if the revision is lower than the one that
+// readers have seen, or if the changes or the disk end with an error.
 func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, key record.DigestKey, rev record.Revision) error {
 	if now := x.Revision(); rev < now {
 		return fmt.Errorf("index: the state to load ends at revision %d, below %d, which readers have seen", rev, now)
 	}
-	t := newTables(x.used, cluster, key)
+	t := newTables(x.used, x.config.ExactMax, cluster, key)
 	var delivered []record.Change
 	for c, err := range changes {
 		if err != nil {
@@ -81,10 +114,14 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 		}
 		t.apply(c)
 	}
+	if err := t.load(x.config.Disk); err != nil {
+		return err
+	}
 	t.publish()
 	x.tables.Store(t)
 	x.tell(t)
 	x.pass(delivered, rev)
+	x.builder.look(t)
 	return nil
 }
 
@@ -100,11 +137,12 @@ func (x *Index) Apply(changes []record.Change, rev record.Revision) {
 		x.tell(t)
 	}
 	x.pass(changes, rev)
+	x.builder.look(t)
 }
 
 func (x *Index) tell(t *tables) {
 	now := t.trusted.Load()
-	x.onIssuers(now.issuers, now.keys)
+	x.config.OnIssuers(now.issuers, now.keys)
 }
 
 // pass raises the revision and drops from the overlay what the tables hold now.
@@ -126,13 +164,15 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 	case *record.Revocation:
 		d := t.key.Digest(r.Name)
 		if c.Gone {
-			t.revocations.remove(d)
+			t.lift(d, r.Bucket())
 		} else {
 			use(t.used, d)
-			t.revocations.add(d, r.Cutoff(), r.Bucket())
+			t.class(d.Class()).add(keyOf(&d), r.Cutoff(), r.Bucket())
 		}
 	case *record.Expiry:
-		t.revocations.expire(r.Before)
+		for c := range t.classes() {
+			c.expire(r.Before)
+		}
 	case *record.APIKey:
 		set(t.keys, r.Hash, r, c.Gone)
 	case *record.Consumer:
@@ -171,6 +211,33 @@ func (t *tables) publish() {
 	t.trusted.Store(now)
 }
 
+// class is the class of that number. Called by the writer.
+func (t *tables) class(number record.Class) *class {
+	c := t.revocations[number].Load()
+	if c == nil {
+		c = newClass(number, 0, t.exactMax)
+		t.revocations[number].Store(c)
+	}
+	return c
+}
+
+func (t *tables) lift(d record.Digest, b record.Bucket) {
+	if c := t.revocations[d.Class()].Load(); c != nil {
+		c.lift(keyOf(&d), b)
+	}
+}
+
+// classes are those of which there are revocations, or were.
+func (t *tables) classes() iter.Seq[*class] {
+	return func(yield func(*class) bool) {
+		for i := range t.revocations {
+			if c := t.revocations[i].Load(); c != nil && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
 // use notes that there is a revocation of the digest's class, before it can be found.
 func use(used *atomic.Uint32, d record.Digest) {
 	if !record.ClassSet(used.Load()).Has(d.Class()) {
@@ -178,44 +245,8 @@ func use(used *atomic.Uint32, d record.Digest) {
 	}
 }
 
-// Combinations are those of which there are revocations, or were since the node started.
-func (x *Index) Combinations() record.ClassSet {
-	return record.ClassSet(x.used.Load()).Combinations()
-}
-
-// Hit is a revocation that denies.
-type Hit struct {
-	// Bucket in which the store keeps it.
-	Bucket record.Bucket
-	// Notice is the revocation itself while only a notice told of it; it is shared. Node is
-	// whose outbox it is in, and Taken where; empty if the log has it.
-	Notice *record.Revocation
-	Node   string
-	Taken  record.Accepted
-}
-
-// Denied tells whether something with the digest, issued at the given second, is denied. The
-// overlay comes first: what it drops is in the tables before, so nothing is missed in between.
-func (x *Index) Denied(d record.Digest, issuedAt int64) bool {
-	if x.overlay.count.Load() != 0 {
-		if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
-			return true
-		}
-	}
-	cutoff, _, ok := x.tables.Load().revocations.find(d)
-	return ok && issuedAt <= cutoff
-}
-
-// Revoked is Denied, and tells what denies.
-func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
-	if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
-		return e.hit(), true
-	}
-	if cutoff, bucket, ok := x.tables.Load().revocations.find(d); ok && issuedAt <= cutoff {
-		return Hit{Bucket: bucket}, true
-	}
-	return Hit{}, false
-}
+// InUse are the classes of names of which there are revocations, or were since the node started.
+func (x *Index) InUse() record.ClassSet { return record.ClassSet(x.used.Load()) }
 
 // APIKey finds a key by its hash. The record is shared.
 func (x *Index) APIKey(h record.KeyHash) (*record.APIKey, bool) { return x.tables.Load().keys.Load(h) }
@@ -229,21 +260,4 @@ func (x *Index) Consumer(id string) (*record.Consumer, bool) {
 func (x *Index) Issuers() ([]record.Issuer, []record.SigningKeys) {
 	now := x.tables.Load().trusted.Load()
 	return now.issuers, now.keys
-}
-
-// Stats are numbers for people who watch.
-type Stats struct {
-	Revocations, Keys, Consumers, Issuers int
-	Notices                               int
-	NoticesDropped                        uint64
-}
-
-// Stats may be called from anywhere.
-func (x *Index) Stats() Stats {
-	t := x.tables.Load()
-	return Stats{
-		Revocations: int(t.revocations.count.Load()),
-		Keys:        t.keys.Size(), Consumers: t.consumers.Size(), Issuers: len(t.trusted.Load().issuers),
-		Notices: int(x.overlay.count.Load()), NoticesDropped: x.overlay.dropped.Load(),
-	}
 }

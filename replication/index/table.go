@@ -1,143 +1,195 @@
 package index
 
 import (
-	"encoding/binary"
+	"math/bits"
 	"sync/atomic"
 
 	"veto/record"
 )
 
 const (
-	shards        = 256
-	firstSlots    = 8
-	fullNumerator = 7 // of 10: a shard grows when it is fuller
+	shards     = 256
+	firstSlots = 8
+	// A shard is made anew when more than fullest tenths of it are used, for what lives in it and
+	// as much room again as leaves it at 56 %: bigger steps would save copying and cost memory.
+	fullest   = 7
+	roomFor   = 25
+	roomPer   = 14
+	slotBytes = 24
 )
 
-// table is the set of revoked digests. One goroutine writes; readers need no lock, since a
-// slot's first word is written last, words are atomic, and a shard is replaced whole when it
-// grows or loses entries.
+// table is the exact set of one class: every rule of every digest, but those that another covers.
+// One goroutine writes, or, at the start, several in different shards; readers need no lock, since
+// a slot's first word is written last, its words are atomic, and a shard is replaced whole when it
+// has to grow.
 type table struct {
 	shards [shards]shard
-	count  atomic.Int64 // of digests
+	count  atomic.Int64 // of rules
 }
 
 type shard struct {
 	slots atomic.Pointer[[]slot]
-	used  int // owned by the writer
+	used  int // of slots, with those of dead rules; owned by the writer, as is dead
+	dead  int
 }
 
-// slot is one digest; free while a is zero.
+// slot is one rule of a digest; free while a is zero.
 type slot struct {
-	a, b   atomic.Uint64
-	cutoff atomic.Int64
-	bucket atomic.Uint32
+	a, b atomic.Uint64
+	rule atomic.Uint64
 }
 
-func newTable() *table {
+// newTable has room for about so many rules.
+func newTable(room int) *table {
 	t := new(table)
 	for i := range t.shards {
-		slots := make([]slot, firstSlots)
+		slots := make([]slot, max(firstSlots, room/shards*roomFor/roomPer))
 		t.shards[i].slots.Store(&slots)
 	}
 	return t
 }
 
-// words are a digest as two numbers, of which the first is never zero.
-func words(d record.Digest) (a, b uint64) {
-	a, b = binary.LittleEndian.Uint64(d[1:9]), binary.LittleEndian.Uint64(d[9:])
-	if a == 0 {
-		a = 1
-	}
-	return a, b
+// start is where the search for a key begins among n slots. The first byte is the shard's.
+func (k key) start(n int) int {
+	i, _ := bits.Mul64(k.a<<8, uint64(n))
+	return int(i)
 }
 
-func (t *table) of(d record.Digest) *shard { return &t.shards[d[16]] }
+func (t *table) of(k key) *shard { return &t.shards[k.a>>56] }
 
-// find returns the digest's cut-off and bucket.
-func (t *table) find(d record.Digest) (cutoff int64, bucket record.Bucket, ok bool) {
-	a, b := words(d)
-	slots := *t.of(d).slots.Load()
-	mask := uint64(len(slots) - 1)
-	for i := a & mask; ; i = (i + 1) & mask {
+// find returns the latest bucket in which a rule denies what was issued at the second.
+func (t *table) find(k key, issuedAt int64) (record.Bucket, bool) {
+	slots := *t.of(k).slots.Load()
+	best := dead
+	for i := k.start(len(slots)); ; {
 		s := &slots[i]
 		switch s.a.Load() {
 		case 0:
-			return 0, 0, false
-		case a:
-			if s.b.Load() == b {
-				return s.cutoff.Load(), record.Bucket(s.bucket.Load()), true
+			return best.bucket(), best != dead
+		case k.a:
+			if s.b.Load() == k.b {
+				if r := rule(s.rule.Load()); r > best && issuedAt <= r.cutoff() {
+					best = r
+				}
 			}
+		}
+		if i++; i == len(slots) {
+			i = 0
 		}
 	}
 }
 
-// add makes sure that the digest has at least the cut-off and the bucket.
-func (t *table) add(d record.Digest, cutoff int64, bucket record.Bucket) {
-	sh := t.of(d)
-	if slots := *sh.slots.Load(); sh.used*10 >= len(slots)*fullNumerator {
-		sh.rebuild(len(slots)*2, func(*slot) bool { return true })
+// add makes sure that there is the rule, or one that covers it.
+func (t *table) add(k key, r rule) {
+	sh := t.of(k)
+	if len(*sh.slots.Load())*fullest <= sh.used*10 {
+		sh.rebuild()
 	}
-	a, b := words(d)
-	if place(*sh.slots.Load(), a, b, cutoff, bucket) {
-		sh.used++
+	if sh.place(*sh.slots.Load(), k, r) {
 		t.count.Add(1)
 	}
 }
 
-func place(slots []slot, a, b uint64, cutoff int64, bucket record.Bucket) (isNew bool) {
-	mask := uint64(len(slots) - 1)
-	for i := a & mask; ; i = (i + 1) & mask {
+// place tells whether there is a rule more than before. A rule of the same digest that is covered
+// now, or dead, gives its slot to the new one; with one store, so that readers see the one or the
+// other.
+func (sh *shard) place(slots []slot, k key, r rule) (isMore bool) {
+	var same *slot
+	for i := k.start(len(slots)); ; {
 		s := &slots[i]
-		switch at := s.a.Load(); {
-		case at == 0:
-			s.b.Store(b)
-			s.cutoff.Store(cutoff)
-			s.bucket.Store(uint32(bucket))
-			s.a.Store(a) // last: now readers see it
+		at := s.a.Load()
+		if at == 0 && same != nil {
+			if isMore = rule(same.rule.Load()) == dead; isMore {
+				sh.dead--
+			}
+			same.rule.Store(uint64(r))
+			return isMore
+		}
+		if at == 0 {
+			s.b.Store(k.b)
+			s.rule.Store(uint64(r))
+			s.a.Store(k.a) // last: now readers see it
+			sh.used++
 			return true
-		case at == a && s.b.Load() == b:
-			s.cutoff.Store(max(s.cutoff.Load(), cutoff))
-			s.bucket.Store(max(s.bucket.Load(), uint32(bucket)))
-			return false
+		}
+		if at == k.a && s.b.Load() == k.b {
+			old := rule(s.rule.Load())
+			if old.covers(r) {
+				return false
+			}
+			if same == nil && r.covers(old) {
+				same = s
+			}
+		}
+		if i++; i == len(slots) {
+			i = 0
 		}
 	}
 }
 
-// rebuild replaces the shard's slots by a copy of those to keep.
-func (sh *shard) rebuild(size int, keep func(*slot) bool) {
-	old, slots := *sh.slots.Load(), make([]slot, size)
-	sh.used = 0
+// rebuild replaces the shard's slots by others that hold what lives, with room for more.
+func (sh *shard) rebuild() {
+	old := *sh.slots.Load()
+	slots := make([]slot, max(firstSlots, (sh.used-sh.dead)*roomFor/roomPer))
+	sh.used, sh.dead = 0, 0
 	for i := range old {
 		s := &old[i]
-		if a := s.a.Load(); a != 0 && keep(s) {
-			place(slots, a, s.b.Load(), s.cutoff.Load(), record.Bucket(s.bucket.Load()))
-			sh.used++
+		if a, r := s.a.Load(), rule(s.rule.Load()); a != 0 && r != dead {
+			sh.place(slots, key{a, s.b.Load()}, r)
 		}
 	}
 	sh.slots.Store(&slots)
 }
 
-// remove takes the digest out.
-func (t *table) remove(d record.Digest) {
-	a, b := words(d)
-	sh := t.of(d)
-	before := sh.used
-	sh.rebuild(len(*sh.slots.Load()), func(s *slot) bool { return s.a.Load() != a || s.b.Load() != b })
-	t.count.Add(int64(sh.used - before))
+// remove takes away all rules of the digest.
+func (t *table) remove(k key) {
+	sh := t.of(k)
+	slots := *sh.slots.Load()
+	for i := k.start(len(slots)); ; {
+		s := &slots[i]
+		at := s.a.Load()
+		if at == 0 {
+			return
+		}
+		if at == k.a && s.b.Load() == k.b && rule(s.rule.Load()) != dead {
+			t.bury(sh, s)
+		}
+		if i++; i == len(slots) {
+			i = 0
+		}
+	}
 }
 
-// expire takes out all that is kept in buckets below.
+// bury leaves the slot in its place, for the sake of searches that go past it.
+func (t *table) bury(sh *shard, s *slot) {
+	s.rule.Store(uint64(dead))
+	sh.dead++
+	t.count.Add(-1)
+}
+
+// expire takes away all rules that are kept in buckets below. It stores nothing that a reader
+// would have to wait for, and makes a shard anew only when it has become much too big.
 func (t *table) expire(below record.Bucket) {
 	for i := range t.shards {
 		sh := &t.shards[i]
-		size, before := len(*sh.slots.Load()), sh.used
-		sh.rebuild(size, func(s *slot) bool { return record.Bucket(s.bucket.Load()) >= below })
-		t.count.Add(int64(sh.used - before))
-		for size > firstSlots && sh.used*4 < size {
-			size /= 2
+		slots := *sh.slots.Load()
+		for n := range slots {
+			s := &slots[n]
+			if r := rule(s.rule.Load()); r != dead && r.bucket() < below {
+				t.bury(sh, s)
+			}
 		}
-		if size < len(*sh.slots.Load()) {
-			sh.rebuild(size, func(*slot) bool { return true })
+		if len(slots) > firstSlots && (sh.used-sh.dead)*4 < len(slots) {
+			sh.rebuild()
 		}
 	}
+}
+
+// bytes is what the table takes of memory.
+func (t *table) bytes() int {
+	n := 0
+	for i := range t.shards {
+		n += len(*t.shards[i].slots.Load()) * slotBytes
+	}
+	return n
 }

@@ -22,7 +22,9 @@
 //	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
 //	M5  Of a stream that is imported each item is done once, however often it is sent.
 //	    TestImportGoesOnWhereItWas, TestRefusedImport
-//	M6  What is revoked in the canary's name is kept for an hour or two, and is not in the audit
+//	M6  An issuer's keys are those of the place that its rules name.
+//	    TestKeysOfAnotherSource
+//	M7  What is revoked in the canary's name is kept for an hour or two, and is not in the audit
 //	    trail; nobody but the cluster does it.
 //	    TestCanaryLeavesNoTrace, TestOnlyTheClusterRevokesInTheCanarysName
 //	M3   The last admin's key cannot be taken away.

@@ -47,9 +47,19 @@ func (x *change) putIssuer(b record.PutIssuer) error {
 	x.ref = i.ID
 	x.changed(&i, false, i.ID)
 	if !i.Inline() {
-		return nil
+		return x.leaveSource(old, i)
 	}
 	return x.replaceKeys(i, record.SigningKeys{IssuerID: i.ID, FetchedAt: x.stamp, Keys: b.Keys})
+}
+
+// leaveSource drops the keys that came from another place than the one where they are now: what
+// is trusted is what that one says, and nothing until it has.
+func (x *change) leaveSource(old, now record.Issuer) error {
+	if old.ID != now.ID || !old.Inline() && old.Discovery == now.Discovery && old.JWKSURI == now.JWKSURI {
+		return nil
+	}
+	x.changed(&record.SigningKeys{IssuerID: now.ID, Revision: x.revision}, false, now.ID)
+	return x.state.Delete(keysKey(now.ID))
 }
 
 // before is what was known of the issuer until now: as it is, or as it was when it was trusted
@@ -166,6 +176,9 @@ func (x *change) putSigningKeys(b record.PutSigningKeys) error {
 	}
 	if i.Inline() {
 		return record.Conflict("the keys of issuer %s were given, and are not fetched", i.ID)
+	}
+	if b.Rules != i.Revision {
+		return record.Conflict("the rules of issuer %s were changed while its keys were fetched; they are fetched again", i.ID)
 	}
 	if err := checkKeys(&i, b.Keys.Keys); err != nil {
 		return err

@@ -1,7 +1,7 @@
 package machine_test
 
 import (
-	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,7 +84,7 @@ func TestSecretIsReplacedOutright(t *testing.T) {
 	s, rev := founded(t)
 	put := func(secret byte) record.Result {
 		i := record.Issuer{ID: "hmac", Issuer: iss + "/hmac", SharedSecret: true}
-		keys := []record.SigningKey{{Alg: "HS256", Secret: bytes.Repeat([]byte{secret}, 32)}}
+		keys := []record.SigningKey{{Alg: "HS256", Secret: append([]byte{secret}, make([]byte, 31)...)}}
 		return apply(t, s, rev, stamp, record.PutIssuer{Issuer: i, Keys: keys})
 	}
 	put(1)
@@ -97,11 +97,13 @@ func TestSecretIsReplacedOutright(t *testing.T) {
 		t.Errorf("%d keys", len(stored.Keys))
 	}
 	for what, b := range map[string]record.PutIssuer{
-		"no secret":         {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}},
-		"a short secret":    {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 31)}}},
-		"a public key":      {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "RS256", JWK: []byte("{}")}}},
-		"a secret for all":  {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}")}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}}},
-		"HS256 with a JWKS": {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}"), Algorithms: []string{"HS256"}}},
+		"no secret":          {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}},
+		"no secret at all":   {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}}},
+		"an algorithm twice": {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}"), Algorithms: []string{"RS256", "RS256"}}},
+		"a short secret":     {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 31)}}},
+		"a public key":       {Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true}, Keys: []record.SigningKey{{Alg: "RS256", JWK: []byte("{}")}}},
+		"a secret for all":   {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}")}, Keys: []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}}},
+		"HS256 with a JWKS":  {Issuer: record.Issuer{ID: "x", Issuer: "x", JWKS: []byte("{}"), Algorithms: []string{"HS256"}}},
 		"RS256 with a secret": {
 			Issuer: record.Issuer{ID: "x", Issuer: "x", SharedSecret: true, Algorithms: []string{"RS256"}},
 			Keys:   []record.SigningKey{{Alg: "HS256", Secret: make([]byte, 32)}},
@@ -114,6 +116,59 @@ func TestSecretIsReplacedOutright(t *testing.T) {
 	fetched := record.PutSigningKeys{Keys: record.SigningKeys{IssuerID: "hmac", Keys: []record.SigningKey{{Alg: "RS256", JWK: []byte("{}")}}}}
 	if r := apply(t, s, rev, stamp, fetched); r.Rejection == nil {
 		t.Error("fetched keys for an issuer with a shared secret")
+	}
+}
+
+// M6: keys are those of the place where the rules say they are, and of no other.
+func TestKeysOfAnotherSource(t *testing.T) {
+	s, rev := founded(t)
+	key := func(kid string) []record.SigningKey {
+		return []record.SigningKey{{KID: kid, Alg: "ES256", JWK: []byte(`"` + kid + `"`)}}
+	}
+	kids := func() (all []string) {
+		var stored record.SigningKeys
+		if b, ok := s[string(record.TableSigningKeys.Key([]byte("one")))]; ok {
+			if err := record.Decode([]byte(b), &stored); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, k := range stored.Keys {
+			all = append(all, k.KID)
+		}
+		return all
+	}
+	fetched := func(rules record.Revision, kid string) record.Result {
+		return apply(t, s, rev, stamp, record.PutSigningKeys{Rules: rules, Keys: record.SigningKeys{IssuerID: "one", Keys: key(kid)}})
+	}
+	i := issuerNow(t, s)
+	first := i.Revision
+	if r := fetched(first, "a"); r.Rejection != nil || !slices.Equal(kids(), []string{"a"}) {
+		t.Fatalf("%+v, %v", r, kids())
+	}
+	i.Audiences = []string{"x"} // other rules, the same place
+	apply(t, s, rev, stamp, record.PutIssuer{Issuer: i})
+	if !slices.Equal(kids(), []string{"a"}) {
+		t.Errorf("other rules: %v", kids())
+	}
+	i.JWKSURI = "https://elsewhere.example"
+	apply(t, s, rev, stamp, record.PutIssuer{Issuer: i})
+	if len(kids()) != 0 {
+		t.Errorf("from elsewhere: %v", kids())
+	}
+	// What was asked for before comes late.
+	if r := fetched(first, "late"); r.Rejection == nil || r.Rejection.Reason != record.ReasonConflict || len(kids()) != 0 {
+		t.Errorf("%+v, %v", r, kids())
+	}
+	fetched(issuerNow(t, s).Revision, "b")
+	given := i
+	given.JWKSURI, given.JWKS = "", []byte("{}")
+	apply(t, s, rev, stamp, record.PutIssuer{Issuer: given, Keys: key("given")})
+	if !slices.Equal(kids(), []string{"given"}) {
+		t.Errorf("given: %v", kids())
+	}
+	apply(t, s, rev, stamp, record.PutIssuer{Issuer: i})
+	if len(kids()) != 0 {
+		t.Errorf("fetched again: %v", kids())
 	}
 }
 

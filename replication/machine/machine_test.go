@@ -299,7 +299,7 @@ func TestRetiredKeysAreKeptForALifetime(t *testing.T) {
 		for _, kid := range kids {
 			keys = append(keys, record.SigningKey{KID: kid, Alg: "ES256", JWK: []byte(`"` + kid + `"`)})
 		}
-		apply(t, s, rev, at, record.PutSigningKeys{Keys: record.SigningKeys{IssuerID: "one", Keys: keys}})
+		apply(t, s, rev, at, record.PutSigningKeys{Rules: issuerNow(t, s).Revision, Keys: record.SigningKeys{IssuerID: "one", Keys: keys}})
 		var stored record.SigningKeys
 		if err := record.Decode([]byte(s[string(record.TableSigningKeys.Key([]byte("one")))]), &stored); err != nil {
 			t.Fatal(err)

@@ -201,12 +201,6 @@ func (x *change) collect(into []liftedRevocation, b record.Bucket, d record.Dige
 	return into, err
 }
 
-// ofCanary tells whether a stored revocation is the canary's.
-func ofCanary(stored []byte) bool {
-	var r record.Revocation
-	return record.Decode(stored, &r) == nil && r.OfCanary()
-}
-
 // expire drops whole buckets. It is no entry of the audit trail when there was nothing, or nothing
 // but the canary's.
 func (x *change) expire(b record.Expire) error {
@@ -240,4 +234,10 @@ func (x *change) expire(b record.Expire) error {
 		}
 	}
 	return nil
+}
+
+// ofCanary tells whether a stored revocation is the canary's. What cannot be read is not.
+func ofCanary(value []byte) bool {
+	var r record.Revocation
+	return record.Decode(value, &r) == nil && r.OfCanary()
 }

@@ -1,9 +1,9 @@
 // Package store keeps the state on disk: records and the applied index, in one Pebble
 // database, and moves whole states from node to node as a stream.
 //
-// It is the only room that knows Pebble. It does not know what a record means, and keeps no
-// log: an entry that was applied and is lost by a crash comes again from Raft's log, as long
-// as the log is cut only behind what Sync made durable.
+// It is the only room that knows Pebble. It does not know what a record means, but for what the
+// keys of revocations say. It keeps no log: an entry that was applied and is lost by a crash comes
+// again from Raft's log, as long as the log is cut only behind what Sync made durable.
 //
 // In its directory: LOCK (held while open), identity.json (whose data this is), CURRENT (the
 // name of the live database), db-N (the databases; more than one only during a Restore).
@@ -19,4 +19,7 @@
 //	    TestBrokenStreamIsRefused, FuzzRestore
 //	S2  Two processes cannot open the same directory, nor a node another's.
 //	    TestSecondProcessIsRefused, TestIdentity
+//	S3  A revocation that is there is found. How keys are split into name and rest
+//	    is part of the databases' form, and pinned.
+//	    TestRevokedFindsWhatIsThere, TestComparerIsPinned
 package store

@@ -166,7 +166,7 @@ func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 	cache := pebble.NewCache(s.options.CacheBytes)
 	defer cache.Unref()
 	o := &pebble.Options{
-		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion,
+		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion, Comparer: comparer(),
 		MemTableSize: 32 << 20, MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: 2, L0StopWritesThreshold: 20, LBaseMaxBytes: 64 << 20,
 		BytesPerSync: 512 << 10, Logger: logger{s.options}, ErrorIfNotExists: mustExist,

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ var (
 	seconds = flag.Int("seconds", 20, "how long faults are injected")
 	seed    = flag.Uint64("seed", 1, "which faults, and when")
 	voters  = flag.Int("voters", 3, "nodes of the cluster")
+	only    = flag.String("only", "", "inject only faults whose names have this in them")
 )
 
 // nemesis does harm, and makes it good again.
@@ -105,15 +107,30 @@ func (n *nemesis) freezing(i int) func() {
 // wait lets harm last: time itself is what is waited for.
 func (n *nemesis) wait(d time.Duration) { <-time.After(d) }
 
+// lasts is how long harm lasts, or peace: mostly a moment, and now and then longer than anyone
+// waits for an answer.
+func (n *nemesis) lasts() time.Duration {
+	if n.random.IntN(5) == 0 {
+		return 8 * time.Second
+	}
+	return time.Duration(500+n.random.IntN(2500)) * time.Millisecond
+}
+
 func (n *nemesis) run(until time.Time) {
+	var mine []fault
+	for _, f := range kinds {
+		if strings.Contains(f.name, *only) {
+			mine = append(mine, f)
+		}
+	}
 	for time.Now().Before(until) {
-		f := kinds[n.random.IntN(len(kinds))]
+		f := mine[n.random.IntN(len(mine))]
 		n.done[f.name]++
 		mend := f.do(n)
 		n.t.Logf("%12s: %s", time.Since(n.began).Round(time.Millisecond), f.name)
-		n.wait(time.Duration(500+n.random.IntN(2500)) * time.Millisecond)
+		n.wait(n.lasts())
 		mend()
-		n.wait(time.Duration(500+n.random.IntN(2500)) * time.Millisecond)
+		n.wait(n.lasts() / 2)
 	}
 }
 
@@ -130,9 +147,11 @@ func TestFaults(t *testing.T) {
 	n := &nemesis{cluster: c, began: w.start, random: rand.New(rand.NewPCG(*seed, 99)), done: map[string]int{}}
 	n.run(time.Now().Add(time.Duration(*seconds) * time.Second))
 	c.net.heal()
+	healed := time.Now()
 	for i := range c.nodes {
 		c.ready(i)
 	}
+	t.Logf("all nodes are ready %s after the last fault", time.Since(healed).Round(time.Millisecond))
 	stop()
 	<-ended
 	lost := w.lost()

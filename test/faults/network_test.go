@@ -27,7 +27,7 @@ func newNetwork(t *testing.T, nodes int) *network {
 	n.in(n.name, "link set dev sw0 up")
 	n.ip(fmt.Sprintf("link add name %s type veth peer name test netns %s", n.link(), n.name))
 	n.in(n.name, "link set test master sw0 up")
-	n.ip(fmt.Sprintf("addr add 10.77.0.1/24 dev %s", n.link()))
+	n.ip(fmt.Sprintf("addr add %s/24 dev %s", n.host(1), n.link()))
 	n.ip("link set " + n.link() + " up")
 	for i := range nodes {
 		n.ip("netns add " + n.space(i))
@@ -44,7 +44,10 @@ func (n *network) link() string { return n.name + "x" }
 
 func (n *network) space(i int) string { return fmt.Sprintf("%s-%d", n.name, i+1) }
 
-func (n *network) address(i int) string { return fmt.Sprintf("10.77.0.%d", 11+i) }
+func (n *network) address(i int) string { return n.host(11 + i) }
+
+// host is an address on a network that no other run on this machine has.
+func (n *network) host(number int) string { return fmt.Sprintf("10.77.%d.%d", os.Getpid()%250, number) }
 
 func (n *network) ip(command string) {
 	n.t.Helper()

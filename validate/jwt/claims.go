@@ -126,11 +126,13 @@ func (t *token) scopes(names []string) []string {
 	return nil
 }
 
-// words are parts between spaces; most lists of scopes have one between two, and few.
+// words are parts between spaces, and no other blanks (RFC 6749 section 3.3).
 func words(s string) []string {
 	list := make([]string, 0, 1+strings.Count(s, " "))
-	for w := range strings.FieldsSeq(s) {
-		list = append(list, w)
+	for w := range strings.SplitSeq(s, " ") {
+		if w != "" {
+			list = append(list, w)
+		}
 	}
 	return list
 }

@@ -49,20 +49,27 @@ func ecJWK(t *testing.T, kid string) string {
 func TestParseRefuses(t *testing.T) {
 	fine := ecJWK(t, "fine")
 	for name, b := range map[string][]byte{
-		"no JSON":         []byte("x"),
-		"no set":          []byte(`{}`),
-		"no usable key":   set(`{"kty":"oct","k":"c2VjcmV0"}`),
-		"empty":           set(),
-		"weak RSA":        set(fine, rsaJWK(t, 1024, "")),
-		"private":         set(fine, `{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}`),
-		"off the curve":   set(fine, `{"kty":"EC","crv":"P-256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"}`),
-		"two of one kid":  set(fine, ecJWK(t, "fine")),
-		"a kid too long":  set(strings.Replace(fine, `"fine"`, `"`+strings.Repeat("k", 600)+`"`, 1)),
-		"too many":        set(strings.Split(strings.Repeat(fine+"|", 101), "|")[:101]...),
-		"too many bytes":  append(set(fine), make([]byte, keyset.MaxBytes)...),
-		"not a JWK":       set(`5`),
-		"short Ed25519":   set(`{"kty":"OKP","crv":"Ed25519","x":"AA"}`),
-		"something after": append(set(fine), '{'),
+		"no JSON":                 []byte("x"),
+		"no set":                  []byte(`{}`),
+		"no usable key":           set(`{"kty":"oct","k":"c2VjcmV0"}`),
+		"empty":                   set(),
+		"weak RSA":                set(fine, rsaJWK(t, 1024, "")),
+		"private":                 set(fine, `{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}`),
+		"symmetric":               set(fine, `{"kty":"oct","k":"c2VjcmV0"}`),
+		"half private":            set(fine, strings.Replace(rsaJWK(t, 2048, ""), `"kty"`, `"p":"AQAB","kty"`, 1)),
+		"private to encrypt with": set(fine, strings.Replace(rsaJWK(t, 2048, ""), `"kty"`, `"use":"enc","d":"AQAB","kty"`, 1)),
+		"private of another kind": set(fine, `{"kty":"OKP","crv":"X25519","x":"AA","d":"AA"}`),
+		"a long exponent":         set(fine, strings.Replace(rsaJWK(t, 2048, ""), `"e":"AQAB"`, `"e":"AQAAAAAAAAEAAQ"`, 1)),
+		"of small order":          set(fine, `{"kty":"OKP","crv":"Ed25519","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`),
+		"no point":                set(fine, `{"kty":"OKP","crv":"Ed25519","x":"AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`),
+		"off the curve":           set(fine, `{"kty":"EC","crv":"P-256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"}`),
+		"two of one kid":          set(fine, ecJWK(t, "fine")),
+		"a kid too long":          set(strings.Replace(fine, `"fine"`, `"`+strings.Repeat("k", 600)+`"`, 1)),
+		"too many":                set(strings.Split(strings.Repeat(fine+"|", 101), "|")[:101]...),
+		"too many bytes":          append(set(fine), make([]byte, keyset.MaxBytes)...),
+		"not a JWK":               set(`5`),
+		"short Ed25519":           set(`{"kty":"OKP","crv":"Ed25519","x":"AA"}`),
+		"something after":         append(set(fine), '{'),
 	} {
 		_, err := keyset.Parse(b)
 		var rejection *record.Rejection
@@ -70,9 +77,14 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	keys, err := keyset.Parse(set(fine, `{"kty":"oct","k":"c2VjcmV0"}`, rsaJWK(t, 2048, `,"alg":"PS256"`), rsaJWK(t, 2049, `,"use":"enc"`)))
+	keys, err := keyset.Parse(set(fine, `{"kty":"akp"}`, rsaJWK(t, 2048, `,"alg":"PS256"`), rsaJWK(t, 2049, `,"use":"enc"`)))
 	if err != nil || len(keys) != 2 || keys[0].Alg != "ES256" || keys[1].Alg != "PS256" {
 		t.Errorf("%+v, %v", keys, err)
+	}
+	// What is kept of a set is its usable keys, and nothing else.
+	_, kept, err := keyset.ParseGiven([]byte(`{"old":[{"d":"secret"}],"keys":[` + fine + `,` + rsaJWK(t, 2048, `,"use":"enc"`) + `]}`))
+	if again, errAgain := keyset.Parse(kept); err != nil || errAgain != nil || len(again) != 1 || strings.Contains(string(kept), "secret") || strings.Contains(string(kept), "RSA") {
+		t.Errorf("%s: %v, %v", kept, err, errAgain)
 	}
 	for _, k := range keys {
 		if strings.Contains(string(k.JWK), `"d"`) || strings.Contains(string(k.JWK), `"k":`) {

@@ -5,11 +5,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 
+	"filippo.io/edwards25519"
 	"github.com/lestrrat-go/jwx/v2/jwk"
 
 	"veto/record"
@@ -37,6 +40,17 @@ func Parse(set []byte) ([]record.SigningKey, error) {
 		return nil, err
 	}
 	return keys, nil
+}
+
+// ParseGiven is Parse, and gives the set as it may be kept: with the public form of the keys that
+// are used, and nothing else.
+func ParseGiven(set []byte) ([]record.SigningKey, json.RawMessage, error) {
+	keys, err := Parse(set)
+	if err != nil {
+		return nil, nil, err
+	}
+	kept, err := canonical(keys)
+	return keys, kept, err
 }
 
 // ParsePublished does the same with a set that an issuer publishes, but leaves out the keys that
@@ -81,9 +95,18 @@ type keyHead struct {
 	Use string   `json:"use"`
 	Ops []string `json:"key_ops"`
 	Crv string   `json:"crv"`
-	D   string   `json:"d"`
 	KID string   `json:"kid"`
 	Alg string   `json:"alg"`
+	E   string   `json:"e"`
+
+	// The members of private and of symmetric keys (RFC 7518 sections 6.2.2, 6.3.2, 6.4.1).
+	D, P, Q, DP, DQ, QI, K json.RawMessage
+	Oth                    json.RawMessage
+}
+
+// secret tells whether any part of it is one.
+func (h *keyHead) secret() bool {
+	return slices.ContainsFunc([]json.RawMessage{h.D, h.P, h.Q, h.DP, h.DQ, h.QI, h.K, h.Oth}, func(m json.RawMessage) bool { return len(m) > 0 })
 }
 
 // usable tells whether the key is one that verifies signatures.
@@ -104,16 +127,19 @@ func parseKey(raw json.RawMessage) (record.SigningKey, bool, error) {
 	if err := json.Unmarshal(raw, &head); err != nil {
 		return record.SigningKey{}, false, fmt.Errorf("is not a JWK")
 	}
+	if head.secret() {
+		return record.SigningKey{}, false, fmt.Errorf("is a private or a symmetric key; take it out at once and replace it")
+	}
 	if !head.usable() {
 		return record.SigningKey{}, false, nil
-	}
-	if head.D != "" {
-		return record.SigningKey{}, false, fmt.Errorf("is a private key; take it out at once and replace it")
 	}
 	if len(head.KID) > maxKID {
 		return record.SigningKey{}, false, fmt.Errorf("its kid is longer than %d bytes", maxKID)
 	}
 	public, err := publicOf(raw)
+	if k, ok := public.(*rsa.PublicKey); ok && err == nil && !isExponent(head.E, k.E) {
+		err = fmt.Errorf("its exponent is none that can be used")
+	}
 	if err != nil {
 		return record.SigningKey{}, false, err
 	}
@@ -128,6 +154,13 @@ func parseKey(raw json.RawMessage) (record.SigningKey, bool, error) {
 	return record.SigningKey{KID: head.KID, Alg: alg, JWK: canonical, Status: record.SigningKeyActive}, true, nil
 }
 
+// isExponent tells whether the text is the exponent that was read: the library cuts off what is
+// too long.
+func isExponent(text string, e int) bool {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	return err == nil && e < 1<<31 && new(big.Int).SetBytes(b).Cmp(big.NewInt(int64(e))) == 0
+}
+
 // publicOf reads the key and refuses weak ones.
 func publicOf(raw []byte) (crypto.PublicKey, error) {
 	key, err := jwk.ParseKey(raw)
@@ -140,8 +173,8 @@ func publicOf(raw []byte) (crypto.PublicKey, error) {
 	}
 	switch k := public.(type) {
 	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits < minRSABits || bits > maxRSABits || k.E < 3 || k.E%2 == 0 {
-			return nil, fmt.Errorf("an RSA key must have %d to %d bits and an odd exponent; this has %d bits", minRSABits, maxRSABits, bits)
+		if bits := k.N.BitLen(); bits < minRSABits || bits > maxRSABits || k.E < 3 || k.E%2 == 0 || k.N.Bit(0) == 0 {
+			return nil, fmt.Errorf("an RSA key must have %d to %d bits, an odd modulus and an odd exponent; this has %d bits", minRSABits, maxRSABits, bits)
 		}
 		return k, nil
 	case *ecdsa.PublicKey:
@@ -152,6 +185,12 @@ func publicOf(raw []byte) (crypto.PublicKey, error) {
 	case ed25519.PublicKey:
 		if len(k) != ed25519.PublicKeySize {
 			return nil, fmt.Errorf("an Ed25519 key has 32 bytes")
+		}
+		// Of a point of small order anyone can make signatures (RFC 8032 section 5.1.7 leaves
+		// it to the caller).
+		point, err := new(edwards25519.Point).SetBytes(k)
+		if err != nil || new(edwards25519.Point).MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 1 {
+			return nil, fmt.Errorf("its point is none that a key can be")
 		}
 		return k, nil
 	}
@@ -190,6 +229,24 @@ func mustPublicJWK(public crypto.PublicKey) jwk.Key {
 		panic("keyset: a key that was just read cannot be written: " + err.Error())
 	}
 	return key
+}
+
+// canonical is the JWK set of the keys.
+func canonical(keys []record.SigningKey) (json.RawMessage, error) {
+	set := struct {
+		Keys []map[string]any `json:"keys"`
+	}{Keys: []map[string]any{}}
+	for _, k := range keys {
+		var one map[string]any
+		if err := json.Unmarshal(k.JWK, &one); err != nil {
+			return nil, fmt.Errorf("jwks: %w", err)
+		}
+		if one["alg"] = k.Alg; k.KID != "" {
+			one["kid"] = k.KID
+		}
+		set.Keys = append(set.Keys, one)
+	}
+	return json.Marshal(set)
 }
 
 // PublicJWKS writes a JWK set of public keys by their kids.

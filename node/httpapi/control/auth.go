@@ -2,8 +2,6 @@ package control
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"veto/node/httpapi"
+	"veto/node/intake"
 	"veto/record"
 	"veto/validate"
 )
@@ -45,7 +44,7 @@ func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
 		writeProblem(w, r, problem)
 		return
 	}
-	next(huma.WithValue(ctx, operatorInContext{}, operator.ID))
+	next(huma.WithValue(ctx, operatorInContext{}, operator))
 }
 
 // operator finds who asks, and whether they may.
@@ -78,38 +77,30 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 			writeProblem(w, r, problem)
 			return
 		}
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorInContext{}, operator.ID)))
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorInContext{}, operator)))
 	})
 }
 
 // propose sends a command in the name of who asks.
 func (x *control) propose(ctx context.Context, key string, asked any, body record.Body) (record.Result, error) {
-	request, err := requestOf(key, asked, body.Kind())
+	request, err := intake.RequestOf(key, asked, body.Kind())
 	if err != nil {
 		return record.Result{}, err
 	}
 	return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), Request: request, Body: body})
 }
 
-func operatorID(ctx context.Context) string {
-	by, _ := ctx.Value(operatorInContext{}).(string)
+// operatorOf is the key of who asks.
+func operatorOf(ctx context.Context) *record.APIKey {
+	by, _ := ctx.Value(operatorInContext{}).(*record.APIKey)
 	return by
 }
 
-// requestOf sums up what was asked for, so that the same Idempotency-Key for something else is
-// noticed.
-func requestOf(key string, asked any, kind record.Kind) (record.Request, error) {
-	if len(key) > maxIdempotencyKey {
-		return record.Request{}, record.Invalid("Idempotency-Key: at most %d bytes", maxIdempotencyKey)
+func operatorID(ctx context.Context) string {
+	if by := operatorOf(ctx); by != nil {
+		return by.ID
 	}
-	if key == "" {
-		return record.Request{}, nil
-	}
-	what, err := json.Marshal(asked)
-	if err != nil {
-		return record.Request{}, err
-	}
-	return record.Request{Key: key, Sum: sha256.Sum256(append([]byte(kind.String()+"\n"), what...))}, nil
+	return ""
 }
 
 // maxIdempotencyKey is in bytes. A longer one could not be read back from the log (L5).

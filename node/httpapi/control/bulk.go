@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	json "github.com/go-json-experiment/json"
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
+	"veto/node/intake"
 	"veto/record"
 )
 
@@ -49,7 +49,13 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", ndjson)
 	w.Header().Set("Idempotency-Key", key)
 	importer := bulk.Importer{
-		Named: x.namedInLine,
+		Named: func(line []byte) (record.Revocation, error) {
+			b, err := intake.Parse(line)
+			if err != nil {
+				return record.Revocation{}, err
+			}
+			return x.intake.Named(operatorOf(r.Context()), b)
+		},
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
@@ -62,16 +68,6 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 
 // importSum stands in a request for "a stream": its Idempotency-Key is used for nothing else.
 var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
-
-// namedInLine reads one line of a stream, as strictly as the body of a request.
-func (x *control) namedInLine(text []byte) (record.Revocation, error) {
-	var b revokeRequest
-	if err := json.Unmarshal(text, &b, json.RejectUnknownMembers(true)); err != nil {
-		// What is wrong is not repeated: it may be a secret in a wrong place.
-		return record.Revocation{}, record.Invalid("the line is not a JSON object as POST /v1/revocations takes it, of at most %d bytes", bulk.MaxLine)
-	}
-	return x.named(b)
-}
 
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
@@ -115,7 +111,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	in := operation("revoke-bulk", http.MethodPost, "/v1/revocations/bulk", "Revoke line by line", record.RoleRevoker)
 	in.Description += " The body is a stream of lines, each as the body of POST /v1/revocations; the answer comes while it is sent, a line of progress at a time." +
 		" Sent again with the same Idempotency-Key, to any node, within a day, it goes on where it was."
-	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[revokeRequest](), true, "RevokeRequest")}}}
+	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")}}}
 	in.Responses = map[string]*huma.Response{"200": {Description: "The progress; the last line has done or error", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[bulk.Progress](), true, "Progress")},
 	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
@@ -127,7 +123,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	out := operation("export-revocations", http.MethodGet, "/v1/revocations/export", "All revocations, line by line", anyOperator)
 	out.Description += " Each line is what revoke-bulk takes."
 	out.Responses = map[string]*huma.Response{"200": {Description: "The revocations", Content: map[string]*huma.MediaType{
-		ndjson: {Schema: schemas.Schema(typeOf[revokeRequest](), true, "RevokeRequest")},
+		ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")},
 	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&out)
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/watch"
+	"veto/node/intake"
 	"veto/record"
 	"veto/validate"
 )
@@ -84,8 +86,8 @@ type Config struct {
 	Validator Validator
 	Records   Records
 	Cluster   Cluster
-	// ParseJWKS reads an inline JWK set.
-	ParseJWKS func([]byte) ([]record.SigningKey, error)
+	// ParseJWKS reads an inline JWK set, and gives it in the form in which it may be kept.
+	ParseJWKS func([]byte) ([]record.SigningKey, json.RawMessage, error)
 	// Refresh fetches an issuer's keys and has the cluster agree on them. It blocks.
 	Refresh func(ctx context.Context, i record.Issuer) error
 	// NewKey makes a key with the prefix; NewID an id with the prefix.
@@ -97,6 +99,9 @@ type Config struct {
 	Pprof bool
 	Ready func() []httpapi.Check
 	Now   func() time.Time
+	// Events is where events come from, and Closing is closed when streams of them are to end.
+	Events  watch.Source
+	Closing <-chan struct{}
 	// NodeID is this node's.
 	NodeID  string
 	Version string
@@ -111,7 +116,8 @@ const (
 
 type control struct {
 	Config
-	api huma.API
+	api    huma.API
+	intake *intake.Intake
 }
 
 // New makes the control plane's handler.
@@ -129,6 +135,9 @@ func New(c Config) http.Handler {
 		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles."},
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
+	x.intake = intake.New(intake.Config{
+		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+	})
 	x.api.UseMiddleware(x.authenticate)
 	x.issuers()
 	x.consumers()
@@ -136,6 +145,7 @@ func New(c Config) http.Handler {
 	x.revocations()
 	x.cluster()
 	x.bulk(mux)
+	x.events(mux)
 	x.describe()
 	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
 	if c.Pprof {

@@ -39,11 +39,13 @@ type plane struct {
 	checks  []httpapi.Check
 	said    strings.Builder // everything that was answered
 	ids     int
+	closing chan struct{}
 }
 
 func open(t *testing.T, change ...func(*control.Config)) *plane {
 	t.Helper()
-	p := &plane{T: t, cluster: newCluster(), secrets: map[record.Role]string{}, checks: []httpapi.Check{{Name: "caught_up", OK: true}}}
+	p := &plane{T: t, cluster: newCluster(), secrets: map[record.Role]string{}, checks: []httpapi.Check{{Name: "caught_up", OK: true}}, closing: make(chan struct{})}
+	close(p.closing) // a stream ends with what there is
 	for _, role := range record.Roles {
 		secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.OperatorPrefix)
 		if err != nil {
@@ -54,9 +56,9 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	}
 	c := p.cluster
 	config := control.Config{
-		Proposer: c, Records: c, Cluster: c,
+		Proposer: c, Records: c, Cluster: c, Events: c, Closing: p.closing,
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust, nil, func(string) {}), apikey.New(c)),
-		ParseJWKS: keyset.Parse,
+		ParseJWKS: keyset.ParseGiven,
 		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },
 		NewKey: func(prefix string) (string, record.KeyHash, string, error) {
 			return apikey.Generate(rand.Reader, prefix)

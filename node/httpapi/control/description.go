@@ -68,6 +68,7 @@ func (x *control) describe() {
 	}
 	api.AddOperation(&metrics)
 	x.describeStreams(api)
+	x.describeEvents(api)
 	x.describeProblems(api)
 }
 

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"veto/node/httpapi/watch"
 	"veto/record"
+	"veto/record/event"
 	"veto/validate/keyset"
 )
 
@@ -181,12 +183,14 @@ func (c *cluster) Revoked(n record.Name, _ int64) (record.Revocation, bool) {
 
 func (c *cluster) Digest(n record.Name) record.Digest { return digestKey.Digest(n) }
 
-func (c *cluster) Combinations() record.ClassSet { return 0 }
+func (c *cluster) InUse() record.ClassSet { return record.SingleTargets }
 
 func (c *cluster) Denied(d record.Digest, _ int64) bool {
 	_, ok, _ := c.Revocation(d)
 	return ok
 }
+
+func (c *cluster) AnsweredBy(record.Digest, int64) string { return "the test" }
 
 func (c *cluster) RevocationID(n record.Name) string { return digestKey.Digest(n).RevocationID() }
 
@@ -276,6 +280,31 @@ func (c *cluster) Revoke(ctx context.Context, t record.Taken, _ time.Duration) (
 	r, err := c.Propose(ctx, record.Command{By: t.By, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})
 	return record.Accepted{Revision: r.Revision}, err
 }
+
+// Events has one, and what came before is dropped.
+func (c *cluster) Events(after event.ID, _ int) ([]event.Fact, event.ID, error) {
+	if after.Revision < 5 {
+		return nil, after, watch.Gone(5)
+	}
+	k := record.APIKey{ID: "key_1", Created: 6}
+	f := event.Fact{ID: event.ID{Revision: 6, Number: 1}, Item: event.KeyItem(&k, false, 6), Record: &k}
+	if after.Revision >= 6 {
+		return nil, after, nil
+	}
+	return []event.Fact{f}, f.ID, nil
+}
+
+func (c *cluster) Now() (event.ID, error) { return event.ID{Revision: 6, Number: 1}, nil }
+
+func (c *cluster) Await(ctx context.Context, r record.Revision) error {
+	if r <= 6 {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (c *cluster) ClusterID() string { return "cluster-1" }
 
 func (c *cluster) EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string) {
 	deadline, _ := ctx.Deadline()

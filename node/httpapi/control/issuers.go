@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -13,19 +14,19 @@ import (
 
 // rules are an issuer as an operator gives it; its id is in the path.
 type rules struct {
-	Issuer        string          `json:"issuer" doc:"The exact iss of its tokens"`
-	Preset        string          `json:"preset,omitempty" enum:"auth0,cognito,entra,google,hydra,keycloak,okta,zitadel" doc:"Fills in claims, types and required as this issuer has them, where nothing else is said"`
-	Discovery     string          `json:"discovery,omitempty" doc:"URL of its metadata document, or auto: where the issuer's own name says (so it is, too, if no source of keys is given)"`
-	JWKSURI       string          `json:"jwks_uri,omitempty" doc:"URL of its JWK set"`
-	JWKS          json.RawMessage `json:"jwks,omitempty" doc:"Its JWK set"`
-	SharedSecret  string          `json:"shared_secret,omitempty" maxLength:"1400" doc:"The secret of its HMAC signatures, in base64url: at least as long as the hash. It is never shown."`
-	Algorithms    []string        `json:"algorithms,omitempty" enum:"RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,HS256,HS384,HS512" doc:"RS256, ES256 and EdDSA if empty; with a shared secret HS256, and only HS"`
-	Audiences     []string        `json:"audiences,omitempty" doc:"A token must name one of them; any if empty"`
-	Types         []string        `json:"types,omitempty" doc:"Accepted typ headers; any if empty"`
-	MaxLifetime   record.Duration `json:"max_lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Longest exp - iat; 24h if not given"`
-	Leeway        record.Duration `json:"leeway,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Clock difference that is forgiven; 30s if not given"`
-	MaxStaleness  record.Duration `json:"max_staleness,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 5s" doc:"How old a node's state may be to answer about its tokens, 1s at least; the node's own bound if not given, or if that is stricter. It holds on nodes that serve stale, too"`
-	AllowNoExpiry bool            `json:"allow_no_expiry,omitempty" doc:"Admit tokens without exp; revocations are then kept for good"`
+	Issuer        string           `json:"issuer" doc:"The exact iss of its tokens"`
+	Preset        string           `json:"preset,omitempty" enum:"auth0,cognito,entra,google,hydra,keycloak,okta,zitadel" doc:"Fills in claims, types and required as this issuer has them, where nothing else is said"`
+	Discovery     string           `json:"discovery,omitempty" doc:"URL of its metadata document, or auto: where the issuer's own name says (so it is, too, if no source of keys is given)"`
+	JWKSURI       string           `json:"jwks_uri,omitempty" doc:"URL of its JWK set"`
+	JWKS          json.RawMessage  `json:"jwks,omitempty" doc:"Its JWK set"`
+	SharedSecret  *string          `json:"shared_secret,omitempty" minLength:"1" maxLength:"1400" doc:"The secret of its HMAC signatures, in base64url: at least as long as the hash. It is never shown."`
+	Algorithms    []string         `json:"algorithms,omitempty" enum:"RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,HS256,HS384,HS512" doc:"RS256, ES256 and EdDSA if empty; with a shared secret HS256, and only HS"`
+	Audiences     []string         `json:"audiences,omitempty" doc:"A token must name one of them; any if empty"`
+	Types         []string         `json:"types,omitempty" doc:"Accepted typ headers; any if empty"`
+	MaxLifetime   *record.Duration `json:"max_lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Longest exp - iat; 24h if not given"`
+	Leeway        *record.Duration `json:"leeway,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 90s or 24h" doc:"Clock difference that is forgiven; 30s if not given"`
+	MaxStaleness  record.Duration  `json:"max_staleness,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 5s" doc:"How old a node's state may be to answer about its tokens, 1s at least; the node's own bound if not given, or if that is stricter. It holds on nodes that serve stale, too"`
+	AllowNoExpiry bool             `json:"allow_no_expiry,omitempty" doc:"Admit tokens without exp; revocations are then kept for good"`
 
 	AllowNoIssuedAt bool              `json:"allow_no_issued_at,omitempty" doc:"Admit tokens without iat; revocations are then kept for good"`
 	Claims          record.ClaimNames `json:"claims,omitempty" doc:"In which claims its tokens have what Veto looks for; of several the first that is there"`
@@ -34,23 +35,40 @@ type rules struct {
 
 // issuer is what the rules say of the issuer with the id.
 func (b rules) issuer(id string) record.Issuer {
-	return record.Issuer{
+	i := record.Issuer{
 		ID: id, Issuer: b.Issuer, Preset: b.Preset, Discovery: b.Discovery, JWKSURI: b.JWKSURI, JWKS: b.JWKS,
-		SharedSecret: b.SharedSecret != "", Algorithms: b.Algorithms, Audiences: b.Audiences, Types: b.Types,
-		MaxLifetime: b.MaxLifetime, Leeway: b.Leeway, MaxStaleness: b.MaxStaleness, AllowNoExpiry: b.AllowNoExpiry, AllowNoIssuedAt: b.AllowNoIssuedAt,
+		SharedSecret: b.SharedSecret != nil, Algorithms: b.Algorithms, Audiences: b.Audiences, Types: b.Types,
+		MaxStaleness: b.MaxStaleness, AllowNoExpiry: b.AllowNoExpiry, AllowNoIssuedAt: b.AllowNoIssuedAt,
 		Claims: b.Claims, Required: b.Required,
-	}.WithDefaults()
+	}
+	if b.MaxLifetime != nil {
+		i.MaxLifetime = *b.MaxLifetime
+	}
+	if b.Leeway != nil {
+		i.Leeway = *b.Leeway
+	}
+	return i.WithDefaults()
+}
+
+// check refuses what says something that would be taken for nothing.
+func (b rules) check() error {
+	if b.MaxLifetime != nil && *b.MaxLifetime == 0 || b.Leeway != nil && *b.Leeway == 0 {
+		return record.Invalid("max_lifetime and leeway: 0s is none that can be kept; leave it out for the usual one, or give at least 1s")
+	}
+	return nil
 }
 
 // givenKeys are those that the operator gives: of a JWK set, or one for each algorithm from a secret.
-func (x *control) givenKeys(b rules, i record.Issuer) ([]record.SigningKey, error) {
+func (x *control) givenKeys(b rules, i *record.Issuer) ([]record.SigningKey, error) {
 	if len(i.JWKS) > 0 {
-		return x.ParseJWKS(i.JWKS)
+		keys, canonical, err := x.ParseJWKS(i.JWKS)
+		i.JWKS = canonical
+		return keys, err
 	}
 	if !i.SharedSecret {
 		return nil, nil
 	}
-	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(b.SharedSecret, "="))
+	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(*b.SharedSecret, "="))
 	if err != nil {
 		return nil, record.Invalid("shared_secret: is not base64url")
 	}
@@ -112,10 +130,10 @@ func (x *control) putIssuer(ctx context.Context, in *struct {
 },
 ) (*issuerAnswer, error) {
 	i := in.Body.issuer(in.ID)
-	if err := i.Check(); err != nil {
+	if err := errors.Join(in.Body.check(), i.Check()); err != nil {
 		return nil, err
 	}
-	keys, err := x.givenKeys(in.Body, i)
+	keys, err := x.givenKeys(in.Body, &i)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type keyRequest struct {
 	Name      string          `json:"name,omitempty" maxLength:"200"`
 	Scopes    []string        `json:"scopes,omitempty"`
 	Roles     []record.Role   `json:"roles,omitempty" enum:"admin,revoker,validator,auditor" doc:"For an operator's key"`
+	Issuers   []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
 	Metadata  json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero" required:"false"`
 }
@@ -67,7 +68,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	}
 	k := record.APIKey{
 		ID: x.NewID("key_"), Consumer: in.Body.Consumer, Name: in.Body.Name, Hash: hash, Hint: hint,
-		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
+		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
 	}
 	if err := k.Check(); err != nil {
 		return nil, err

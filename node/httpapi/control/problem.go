@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -27,9 +28,11 @@ func (x *control) around(mux *http.ServeMux) http.Handler {
 		w.Header().Set(httpapi.RequestIDHeader, id)
 		w.Header().Set("Cache-Control", "no-store")
 		defer func() {
-			if p := recover(); p == http.ErrAbortHandler {
+			p := recover()
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p) // that is how an answer is cut off
-			} else if p != nil {
+			}
+			if p != nil {
 				x.Log.Error("a request on the control plane panicked",
 					"request_id", id, "panic", httpapi.PanicText(p), "stack", string(debug.Stack()))
 				writeProblem(w, r, httpapi.Internal())

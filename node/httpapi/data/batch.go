@@ -115,7 +115,7 @@ func readBatch(r *fasthttp.Request) ([]validate.Request, *httpapi.Problem) {
 		if problem == nil && b.Explain {
 			problem = bad("a batch is not explained; ask for this one alone")
 		}
-		if problem == nil && b.Credential == "" {
+		if problem == nil && !b.given {
 			problem = bad("there is no credential")
 		}
 		if problem == nil {

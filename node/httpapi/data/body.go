@@ -18,6 +18,7 @@ import (
 // body is the JSON of POST /v1/validate.
 type body struct {
 	Credential  string
+	given       bool // the credential is there, be it empty
 	Audience    string
 	Scopes      []string
 	MinRevision record.Revision
@@ -88,10 +89,11 @@ func (b *body) read(name string, value []byte) (kind string, ok bool) {
 	switch name {
 	case "credential":
 		b.Credential, ok = text(value)
+		b.given = true
 		return "a string", ok
 	case "audience":
 		b.Audience, ok = text(value)
-		return "a string", ok
+		return "a string that is not empty: leave it out if none is wanted", ok && b.Audience != ""
 	case "scopes":
 		b.Scopes, ok = texts(value)
 		return "a list of strings", ok
@@ -117,7 +119,15 @@ func text(value []byte) (string, bool) {
 	}
 	var s string
 	err := json.Unmarshal(value, &s)
-	return s, err == nil
+	return s, err == nil && !brokenText(value, s)
+}
+
+// brokenText tells whether half a surrogate pair was read as U+FFFD: that would be another text
+// than was sent.
+func brokenText(value []byte, s string) bool {
+	const replacement = "\uFFFD"
+	return strings.Contains(s, replacement) && !bytes.Contains(value, []byte(replacement)) &&
+		!bytes.Contains(bytes.ToLower(value), []byte(`\ufffd`))
 }
 
 // duration reads a JSON string such as "1m30s". One without a sign: of what is not above zero
@@ -133,16 +143,16 @@ func duration(value []byte) (time.Duration, bool) {
 
 // texts reads a JSON array of strings.
 func texts(value []byte) ([]string, bool) {
-	var items []*string // a null is nil, and not an empty string
-	if value[0] != '[' || json.Unmarshal(value, &items) != nil {
+	if value[0] != '[' {
 		return nil, false
 	}
-	out := make([]string, 0, len(items))
-	for _, s := range items {
-		if s == nil {
+	out := []string{}
+	for list := (elements{rest: value}); list.next(); {
+		s, ok := text(list.value)
+		if !ok {
 			return nil, false
 		}
-		out = append(out, *s)
+		out = append(out, s)
 	}
 	return out, true
 }

@@ -33,13 +33,13 @@ func readRequest(r *fasthttp.Request) (q validate.Request, explain bool, problem
 			return q, false, problem
 		}
 	}
-	if !b.Explain {
+	if !b.Explain && !isChunked(r) {
 		problem = b.fromHeaders(r)
 	}
 	if problem == nil {
 		problem = b.minRevision(r)
 	}
-	if problem == nil && b.Credential == "" {
+	if problem == nil && b.Credential == "" && !b.given {
 		problem = bad(`there is no credential; send {"credential": "..."}, or the header Authorization: Bearer, or X-API-Key`)
 	}
 	return b.question(), b.Explain, problem
@@ -82,7 +82,17 @@ func (b *body) fromHeaders(r *fasthttp.Request) *httpapi.Problem {
 	return nil
 }
 
+// chunkedMark is set on a request whose body comes in chunks. Fields may come behind such a body, in
+// its trailer, where no proxy looks for them, and cannot be told from the header's: so nothing is
+// taken from the header then (RFC 9110 section 6.5.1).
+const chunkedMark = "Veto-Chunked"
+
+func isChunked(r *fasthttp.Request) bool { return len(r.Header.Peek(chunkedMark)) > 0 }
+
 func (b *body) minRevision(r *fasthttp.Request) *httpapi.Problem {
+	if isChunked(r) && len(r.Header.Peek("Veto-Min-Revision")) > 0 {
+		return bad("with a chunked body, min_revision must be in the body")
+	}
 	for _, raw := range r.Header.PeekAll("Veto-Min-Revision") {
 		v, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil {

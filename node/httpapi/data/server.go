@@ -80,6 +80,7 @@ func New(c Config) *Server {
 		Handler: s.handle, ErrorHandler: s.unreadable, Name: "veto",
 		ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
 		MaxRequestBodySize: MaxBody, ReadBufferSize: maxHeaders, HeaderReceived: limits,
+		ContinueHandler: func(h *fasthttp.RequestHeader) bool { return h.ContentLength() <= limitOf(h) },
 		// A form is refused as any other body that is not JSON; parsed, it could be put on disk.
 		DisablePreParseMultipartForm: true,
 		NoDefaultDate:                true, Logger: quiet{c.Log}, CloseOnShutdown: true,
@@ -201,7 +202,14 @@ func (s *Server) decide(r validate.Request) validate.Verdict {
 // mayExplain lets only operators have a credential explained: why it is refused is of help to
 // whoever forges one.
 func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
-	token, _ := bearer(ctx.Request.Header.Peek("Authorization"))
+	headers := ctx.Request.Header.PeekAll("Authorization")
+	if len(headers) > 1 {
+		return bad("there are several Authorization headers; send one")
+	}
+	token := ""
+	if len(headers) == 1 {
+		token, _ = bearer(headers[0])
+	}
 	key, verdict := s.config.Validator.Operator(token, s.config.Now())
 	switch {
 	case verdict.Outcome == validate.Unknown:
@@ -214,12 +222,19 @@ func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
 	return nil
 }
 
-// limits lets a batch be longer than a question.
+// limits lets a batch be longer than a question, and marks what comes in chunks.
 func limits(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if string(h.RequestURI()) == batchPath {
-		return fasthttp.RequestConfig{MaxRequestBodySize: MaxBatchBody}
+	if h.ContentLength() == -1 { // as fasthttp calls it
+		h.Set(chunkedMark, "yes")
 	}
-	return fasthttp.RequestConfig{}
+	return fasthttp.RequestConfig{MaxRequestBodySize: limitOf(h)}
+}
+
+func limitOf(h *fasthttp.RequestHeader) int {
+	if string(h.RequestURI()) == batchPath {
+		return MaxBatchBody
+	}
+	return MaxBody
 }
 
 func (s *Server) ready(ctx *fasthttp.RequestCtx) {

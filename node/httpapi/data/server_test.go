@@ -33,8 +33,9 @@ func (s *state) Revoked(record.Name, int64) (record.Revocation, bool) {
 	return record.Revocation{}, false
 }
 func (s *state) Digest(record.Name) record.Digest         { return record.Digest{} }
-func (s *state) Combinations() record.ClassSet            { return 0 }
+func (s *state) InUse() record.ClassSet                   { return record.SingleTargets }
 func (s *state) Denied(record.Digest, int64) bool         { return false }
+func (s *state) AnsweredBy(record.Digest, int64) string   { return "the test" }
 func (s *state) Consumer(string) (*record.Consumer, bool) { return nil, false }
 func (s *state) APIKey(h record.KeyHash) (*record.APIKey, bool) {
 	return s.key, h == s.hash

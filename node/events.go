@@ -1,0 +1,92 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"veto/node/httpapi/watch"
+	"veto/node/intake"
+	"veto/record"
+	"veto/record/event"
+	"veto/replication"
+	"veto/replication/broadcast"
+	"veto/replication/feed"
+)
+
+// takeRequests has requests on NATS answered, from when the node can take revocations on until just
+// before it cannot.
+func (n *Node) takeRequests(context.Context) error {
+	n.intake = intake.New(intake.Config{
+		Taker: n.replica, Tokens: n.validator, Revocations: n.view, Keys: n.view, Cluster: n.replica, NodeID: n.config.NodeID, Now: n.around.Now,
+	})
+	stop, err := n.broadcast.Answer(func(ctx context.Context, r broadcast.Request) []byte {
+		answer, unknown := n.intake.Answer(ctx, r.By, r.Body, r.ID, requestWait)
+		if unknown != nil {
+			n.around.Log.Error("a request on NATS failed", "key", r.By, "error", unknown)
+		}
+		return answer
+	})
+	if err != nil {
+		return err
+	}
+	n.opened(func() error { stop(); return nil })
+	return nil
+}
+
+// requestWait is how long a request on NATS waits for the log, before it is answered as pending.
+const requestWait = 2 * time.Second
+
+// grant tells what a NATS client with an operator's key may do: read the feeds, and revoke, if its
+// key may. For the latter the state that this node has is enough, as it is on the control plane.
+func (n *Node) grant(token string) (broadcast.Grant, bool) {
+	now := n.around.Now()
+	reader, _ := n.validator.Operator(token, now)
+	key := reader
+	if key == nil {
+		if key, _ = n.validator.Denier(token, now); key == nil || !key.HasRole(record.RoleRevoker) {
+			return broadcast.Grant{}, false
+		}
+	}
+	g := broadcast.Grant{Name: key.ID, Until: key.ExpiresAt}
+	if reader != nil {
+		g.Subscribe = []string{"veto.revoked.>", "veto.lifted.>", "veto.key.>"}
+	}
+	if key.HasRole(record.RoleRevoker) {
+		g.Publish = []string{broadcast.SubjectRevoke}
+		g.Subscribe = append(g.Subscribe, "_INBOX.>") // for the answers
+	}
+	return g, true
+}
+
+// happenings is what happened, as the node's state has it.
+type happenings struct {
+	state feed.Reader
+	view  *replication.View
+}
+
+// Events gives facts behind the place, of what is in force.
+func (h happenings) Events(after event.ID, limit int) ([]event.Fact, event.ID, error) {
+	facts, at, err := feed.Read(h.state, after, h.view.Freshness().Revision, limit)
+	var dropped *feed.Dropped
+	if errors.As(err, &dropped) {
+		err = watch.Gone(dropped.First)
+	}
+	return facts, at, err
+}
+
+// Now is the place behind all that is in force.
+func (h happenings) Now() (event.ID, error) {
+	now := h.view.Freshness().Revision
+	_, at, err := h.Events(event.ID{Revision: now}, math.MaxInt)
+	return at, err
+}
+
+// Await waits until the revision is in force.
+func (h happenings) Await(ctx context.Context, r record.Revision) error {
+	return h.view.AwaitRevision(ctx, r)
+}
+
+// ClusterID names the cluster.
+func (h happenings) ClusterID() string { return h.view.ClusterID() }

@@ -1,0 +1,20 @@
+// Package watch is a stream of events over HTTP, as server-sent events: what happened behind a
+// place, and then what happens, for as long as the other side listens. It keeps nothing of what it
+// sends but one page, and whoever does not read holds up only itself.
+//
+// Promises:
+//
+//	W1  What is sent goes on where the place that was named ends, without a gap and without a
+//	    double, also while much happens.
+//	    TestFollowsWithoutAGap
+//	W2  A place that is kept no more is answered with 410, and what to do.
+//	    TestPlaceThatIsGone
+//	W3  Whoever stops reading is let go; the others do not notice. There are never more streams than
+//	    Limit.
+//	    TestSlowReader, TestTooManyStreams
+//	W4  A stream ends with the right to read it, and with the node.
+//	    TestStreamEndsWithItsRight
+//	W5  A stream on which nothing happens moves on all the same: so a place does not grow old while
+//	    someone listens.
+//	    TestHeartbeat
+package watch

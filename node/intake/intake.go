@@ -1,0 +1,186 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"veto/node/httpapi"
+	"veto/record"
+	"veto/validate"
+)
+
+// Taker takes revocations: with or without a leader, and answers what came of each within the wait.
+type Taker interface {
+	Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error)
+}
+
+// Tokens verifies a token that is presented to be revoked.
+type Tokens interface {
+	Inspect(token string, now time.Time) (*validate.Claims, validate.Code)
+}
+
+// Revocations reads revocations.
+type Revocations interface {
+	RevocationID(n record.Name) string
+	Revocation(d record.Digest) (record.Standing, bool, error)
+}
+
+// Keys reads API keys, and whether one is revoked.
+type Keys interface {
+	Key(id string) (record.APIKey, bool, error)
+	Revoked(n record.Name, issuedAt int64) (record.Revocation, bool)
+	Freshness() record.Freshness
+	AwaitRevision(ctx context.Context, r record.Revision) error
+}
+
+// Cluster tells on which nodes something is enforced.
+type Cluster interface {
+	EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string)
+}
+
+// Config is what an Intake is made of.
+type Config struct {
+	Taker       Taker
+	Tokens      Tokens
+	Revocations Revocations
+	Keys        Keys // for Authority alone
+	Cluster     Cluster
+	NodeID      string
+	Now         func() time.Time
+}
+
+// Intake takes revocations in. It may be used from anywhere at once.
+type Intake struct{ Config }
+
+// New makes an Intake.
+func New(c Config) *Intake { return &Intake{c} }
+
+// Take revokes what the key asks for, and tells the id of that. The request key is the caller's
+// Idempotency-Key, or empty. What is not committed within the wait is on its way.
+func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, requestKey string, wait time.Duration) (id string, a record.Accepted, err error) {
+	r, err := x.Named(by, b)
+	if err != nil {
+		return "", a, err
+	}
+	request, err := RequestOf(requestKey, b, record.KindRevoke)
+	if err != nil {
+		return "", a, err
+	}
+	a, err = x.Taker.Revoke(ctx, record.Taken{Revocation: r, By: by.ID, Request: request}, wait)
+	return x.Revocations.RevocationID(r.Name), a, err
+}
+
+// RequestOf sums up what was asked for, so that the same key for something else is noticed.
+func RequestOf(key string, asked any, kind record.Kind) (record.Request, error) {
+	if len(key) > maxRequestKey { // a longer one could not be read back from the log
+		return record.Request{}, record.Invalid("%s: at most %d bytes", requestKeyName, maxRequestKey)
+	}
+	if key == "" {
+		return record.Request{}, nil
+	}
+	what, err := json.Marshal(asked)
+	if err != nil {
+		return record.Request{}, err
+	}
+	return record.Request{Key: key, Sum: sha256.Sum256(append([]byte(kind.String()+"\n"), what...))}, nil
+}
+
+// Receipt says what is so of what was taken, by the end of the context.
+func (x *Intake) Receipt(ctx context.Context, id string, a record.Accepted, all bool) record.Receipt {
+	on, pending := x.Cluster.EnforcedOn(ctx, a, all)
+	out := record.Receipt{ID: id, Revision: a.Revision, State: record.StateCommitted, EnforcedOn: on, PendingOn: pending}
+	if a.Revision == 0 {
+		out.State, out.DurableOn = record.StatePending, []string{x.NodeID}
+		return out
+	}
+	if d, err := record.ParseRevocationID(id); err == nil {
+		if now, ok, err := x.Revocations.Revocation(d); err == nil && ok {
+			out.KeptUntil = now.Revocation.KeptUntil
+		}
+	}
+	return out
+}
+
+// Authority is the key with the id, if it may revoke now by the state as this node has it. It is for
+// ways by which no key comes along. A denial too many can be lifted, so it asks for no fresh state.
+func (x *Intake) Authority(id string) (*record.APIKey, error) {
+	k, ok, err := x.Keys.Key(id)
+	if err != nil {
+		return nil, err
+	}
+	refused := func(status int, code validate.Code) (*record.APIKey, error) {
+		return nil, httpapi.New(status, string(code), "this is no operator's API key that may revoke now")
+	}
+	_, revoked := x.Keys.Revoked(record.Name{Target: record.TargetKey, Value: id}, record.NoIssuedAt)
+	switch {
+	case !ok:
+		return refused(http.StatusUnauthorized, validate.KeyNotFound)
+	case revoked:
+		return refused(http.StatusUnauthorized, validate.Revoked)
+	case k.Disabled:
+		return refused(http.StatusUnauthorized, validate.KeyDisabled)
+	case !k.ExpiresAt.IsZero() && !x.Now().Before(k.ExpiresAt):
+		return refused(http.StatusUnauthorized, validate.KeyExpired)
+	case !k.HasRole(record.RoleRevoker):
+		return refused(http.StatusForbidden, "forbidden")
+	}
+	return &k, nil
+}
+
+// lagLimit is how long a key that is not known here is waited for.
+const lagLimit = time.Second
+
+// awaitAuthority is Authority for a client that another node let in: that may be ahead of this one.
+func (x *Intake) awaitAuthority(ctx context.Context, id string) (*record.APIKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, lagLimit)
+	defer cancel()
+	for {
+		seen := x.Keys.Freshness().Revision
+		by, err := x.Authority(id)
+		var problem *httpapi.Problem
+		if !errors.As(err, &problem) || problem.Code != string(validate.KeyNotFound) || x.Keys.AwaitRevision(ctx, seen+1) != nil {
+			return by, err
+		}
+	}
+}
+
+// Answer does what a message of the key with the id asks for, and is the receipt or the problem, in
+// JSON. Known is the error, if it is not one that is meant for whoever asks.
+func (x *Intake) Answer(ctx context.Context, keyID string, body []byte, requestKey string, wait time.Duration) (answer []byte, unknown error) {
+	receipt, err := x.answer(ctx, keyID, body, requestKey, wait)
+	if err == nil {
+		answer, err = json.Marshal(receipt)
+	}
+	if err == nil {
+		return answer, nil
+	}
+	problem, known := httpapi.ProblemOf(err)
+	if !known {
+		unknown = err
+	}
+	answer, err = json.Marshal(problem)
+	if unknown == nil {
+		unknown = err
+	}
+	return answer, unknown
+}
+
+func (x *Intake) answer(ctx context.Context, keyID string, body []byte, requestKey string, wait time.Duration) (record.Receipt, error) {
+	by, err := x.awaitAuthority(ctx, keyID)
+	if err != nil {
+		return record.Receipt{}, err
+	}
+	b, err := Parse(body)
+	if err != nil {
+		return record.Receipt{}, err
+	}
+	id, a, err := x.Take(ctx, by, b, requestKey, wait)
+	if err != nil {
+		return record.Receipt{}, err
+	}
+	return x.Receipt(ctx, id, a, false), nil
+}

@@ -1,0 +1,250 @@
+package intake_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"veto/node/httpapi"
+	"veto/node/intake"
+	"veto/record"
+	"veto/validate"
+)
+
+var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+
+const (
+	ours   = "https://ours.example"
+	theirs = "https://theirs.example"
+)
+
+// cluster takes everything, and has some keys.
+type cluster struct {
+	taken    []record.Taken
+	keys     map[string]record.APIKey
+	revoked  string
+	fail     error
+	revision record.Revision
+}
+
+func (c *cluster) Revoke(_ context.Context, t record.Taken, _ time.Duration) (record.Accepted, error) {
+	if c.fail != nil {
+		return record.Accepted{}, c.fail
+	}
+	c.taken = append(c.taken, t)
+	return record.Accepted{Revision: 7}, nil
+}
+
+func (c *cluster) Inspect(token string, _ time.Time) (*validate.Claims, validate.Code) {
+	iss, ok := strings.CutPrefix(token, "of ")
+	if !ok {
+		return nil, validate.UnknownIssuer
+	}
+	return &validate.Claims{Issuer: iss, JTI: "j", ExpiresAt: now.Add(time.Hour)}, validate.OK
+}
+
+func (c *cluster) RevocationID(n record.Name) string {
+	return record.DigestKey{}.Digest(n).RevocationID()
+}
+
+func (c *cluster) Revocation(record.Digest) (record.Standing, bool, error) {
+	return record.Standing{Revocation: record.Revocation{KeptUntil: now.Add(time.Hour)}}, true, nil
+}
+
+func (c *cluster) EnforcedOn(context.Context, record.Accepted, bool) (on, pending []string) {
+	return []string{"n1"}, []string{"n2"}
+}
+
+func (c *cluster) Key(id string) (record.APIKey, bool, error) {
+	k, ok := c.keys[id]
+	k.ID = id
+	return k, ok, nil
+}
+
+func (c *cluster) Revoked(n record.Name, _ int64) (record.Revocation, bool) {
+	return record.Revocation{}, n.Target == record.TargetKey && n.Value == c.revoked
+}
+
+func (c *cluster) Freshness() record.Freshness { return record.Freshness{Revision: c.revision} }
+
+// AwaitRevision reaches one revision more, at which a key comes that this node did not know.
+func (c *cluster) AwaitRevision(ctx context.Context, r record.Revision) error {
+	if r > 1 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	c.revision = r
+	c.keys["key_late"] = record.APIKey{Roles: []record.Role{record.RoleRevoker}}
+	return nil
+}
+
+func open(t *testing.T) (*intake.Intake, *cluster) {
+	t.Helper()
+	revoker := []record.Role{record.RoleRevoker}
+	c := &cluster{revoked: "key_revoked", keys: map[string]record.APIKey{
+		"key_good": {Roles: revoker}, "key_admin": {Roles: []record.Role{record.RoleAdmin}}, "key_bound": {Roles: revoker, Issuers: []string{ours}},
+		"key_reader": {Roles: []record.Role{record.RoleAuditor, record.RoleValidator}}, "key_off": {Roles: revoker, Disabled: true},
+		"key_old": {Roles: revoker, ExpiresAt: now}, "key_young": {Roles: revoker, ExpiresAt: now.Add(1)},
+		"key_revoked": {Roles: revoker}, "key_consumer": {Consumer: "shop"},
+	}}
+	return intake.New(intake.Config{Taker: c, Tokens: c, Revocations: c, Keys: c, Cluster: c, NodeID: "n1", Now: func() time.Time { return now }}), c
+}
+
+// answered sends a message and reads the answer.
+func answered(t *testing.T, x *intake.Intake, key, body, request string) (record.Receipt, httpapi.Problem) {
+	t.Helper()
+	answer, unknown := x.Answer(t.Context(), key, []byte(body), request, time.Second)
+	if unknown != nil {
+		t.Error(unknown)
+	}
+	var r record.Receipt
+	var p httpapi.Problem
+	if err := errors.Join(json.Unmarshal(answer, &r), json.Unmarshal(answer, &p)); err != nil {
+		t.Fatalf("%s: %v", answer, err)
+	}
+	return r, p
+}
+
+const good = `{"target":"jti","issuer":"` + ours + `","value":"a"}`
+
+// I1
+func TestWrongRequests(t *testing.T) {
+	x, c := open(t)
+	for _, bad := range []string{
+		``, `null`, `[]`, `"x"`, `{`, good + good, `{"target":"jti","target":"jti"}`, `{"targets":"jti"}`, `{"target":"everyone"}`, `{"target":3}`,
+		`{"target":"jti","issuer":"i","value":"` + "\xff" + `"}`, `{"target":"jti","value":"x"}`, `{"target":"jti","issuer":"i","value":"eyJh.eyJi."}`,
+		`{"target":"jti","issuer":"i","value":"x","not_before":"yesterday"}`, `{"target":"subject","issuer":"i","value":"x","not_before":"0001-01-01T00:00:00Z"}`,
+		`{"token":"of ` + ours + `","target":"jti"}`, `{"token":"not one"}`, `{"target":"subject","issuer":"i","value":"` + strings.Repeat("x", intake.MaxBody) + `"}`,
+		`{"target":"subject","issuer":"i","value":"x","and":[{"target":"client","value":"a"},{"target":"client","value":"a"},{"target":"client","value":"a"},{"target":"client","value":"a"}]}`,
+		`{"token":"` + strings.Repeat("x", 17<<10) + `"}`,
+	} {
+		r, p := answered(t, x, "key_good", bad, "")
+		if p.Status != 422 || p.Detail == "" || r.ID != "" {
+			t.Errorf("%.80s: %+v %+v", bad, r, p)
+		}
+		if strings.Contains(p.Detail, "eyJ") {
+			t.Errorf("what was sent is repeated: %s", p.Detail)
+		}
+	}
+	if len(c.taken) != 0 {
+		t.Errorf("taken: %+v", c.taken)
+	}
+}
+
+// I1
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{good, `{"token":"x"}`, `{"target":"subject","issuer":"i","value":"x","and":[{"target":"client","value":"a"}],"not_before":"2026-01-01T00:00:00Z"}`, `{`, "\xff"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := intake.Parse(text)
+		if err != nil {
+			var rejected *record.Rejection
+			if !errors.As(err, &rejected) {
+				t.Errorf("%v is not for whoever asks", err)
+			}
+			return
+		}
+		// What was understood is the same when it is written down and read again: then it can be
+		// summed up.
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(again) > intake.MaxBody {
+			return // escapes made it longer
+		}
+		back, err := intake.Parse(again)
+		if err != nil {
+			t.Fatalf("%s: %v", again, err)
+		}
+		a, errA := intake.RequestOf("k", r, record.KindRevoke)
+		b, errB := intake.RequestOf("k", back, record.KindRevoke)
+		if errA != nil || errB != nil || a != b {
+			t.Errorf("%s and %s differ: %v %v", text, again, errA, errB)
+		}
+	})
+}
+
+// I2
+func TestBoundKeys(t *testing.T) {
+	x, c := open(t)
+	for _, row := range []struct {
+		body string
+		may  bool
+	}{
+		{good, true},
+		{`{"target":"subject","issuer":"` + ours + `","value":"a"}`, true},
+		{`{"target":"subject","issuer":"` + ours + `","value":"a","and":[{"target":"client","value":"b"}]}`, true},
+		{`{"target":"issuer","issuer":"` + ours + `"}`, true},
+		{`{"token":"of ` + ours + `"}`, true},
+		{`{"target":"jti","issuer":"` + theirs + `","value":"a"}`, false},
+		{`{"target":"jti","issuer":"` + ours + `/","value":"a"}`, false},
+		{`{"target":"issuer","issuer":"` + theirs + `"}`, false},
+		{`{"token":"of ` + theirs + `"}`, false},
+		{`{"target":"key","value":"key_good"}`, false},
+		{`{"target":"consumer","value":"shop"}`, false},
+	} {
+		c.taken = nil
+		r, p := answered(t, x, "key_bound", row.body, "")
+		if row.may != (r.Revision == 7 && len(c.taken) == 1) || !row.may && (p.Status != 403 || p.Code != "forbidden" || len(c.taken) != 0) {
+			t.Errorf("%s: %+v %+v", row.body, r, p)
+		}
+		if r, _ := answered(t, x, "key_good", row.body, ""); r.Revision != 7 {
+			t.Errorf("not bound, and %s is refused", row.body)
+		}
+	}
+	revoker, admin := []record.Role{record.RoleRevoker}, []record.Role{record.RoleRevoker, record.RoleAdmin}
+	for _, k := range []record.APIKey{
+		{Roles: admin, Issuers: []string{ours}},
+		{Roles: []record.Role{record.RoleAuditor}, Issuers: []string{ours}},
+		{Consumer: "shop", Issuers: []string{ours}},
+		{Roles: revoker, Issuers: []string{""}},
+	} {
+		k.ID, k.Hash = "key_1", record.KeyHash{1}
+		if k.Check() == nil {
+			t.Errorf("%+v can be made", k)
+		}
+	}
+}
+
+// I3
+func TestAuthority(t *testing.T) {
+	x, c := open(t)
+	for key, want := range map[string]string{
+		"key_good": "", "key_admin": "", "key_young": "", "key_bound": "", "key_late": "",
+		"key_reader": "forbidden", "key_consumer": "forbidden", "key_off": "key_disabled", "key_old": "key_expired", "key_revoked": "revoked", "key_none": "key_not_found", "": "key_not_found",
+	} {
+		c.taken = nil
+		r, p := answered(t, x, key, good, "")
+		if p.Code != want || (want == "") != (len(c.taken) == 1 && c.taken[0].By == key && r.State == record.StateCommitted) {
+			t.Errorf("%s: %q, want %q; %+v", key, p.Code, want, c.taken)
+		}
+	}
+	c.fail = errors.New("open /data/secret: no such file")
+	answer, unknown := x.Answer(t.Context(), "key_good", []byte(good), "", time.Second)
+	if !errors.Is(unknown, c.fail) || strings.Contains(string(answer), "/data") {
+		t.Errorf("%s %v", answer, unknown)
+	}
+}
+
+// I4
+func TestRequestsHaveSums(t *testing.T) {
+	x, c := open(t)
+	answered(t, x, "key_good", good, "k")
+	answered(t, x, "key_good", `{ "value" : "a", "issuer":"`+ours+`", "target":"jti" }`, "k")
+	answered(t, x, "key_good", `{"target":"jti","issuer":"`+ours+`","value":"b"}`, "k")
+	answered(t, x, "key_good", good, "")
+	if c.taken[0].Request != c.taken[1].Request || c.taken[0].Request.Key != "k" {
+		t.Errorf("the same in another form: %+v %+v", c.taken[0].Request, c.taken[1].Request)
+	}
+	if c.taken[2].Request.Sum == c.taken[0].Request.Sum || c.taken[3].Request != (record.Request{}) {
+		t.Errorf("%+v", c.taken)
+	}
+	if _, p := answered(t, x, "key_good", good, strings.Repeat("x", 256)); p.Status != 422 {
+		t.Errorf("%+v", p)
+	}
+}

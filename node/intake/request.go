@@ -1,0 +1,114 @@
+package intake
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	json "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"veto/node/httpapi"
+	"veto/record"
+	"veto/validate"
+	"veto/validate/apikey"
+)
+
+// RevokeRequest names what is revoked, or presents the token itself.
+type RevokeRequest struct {
+	Target    record.Target `json:"target,omitempty" enum:"jti,token,subject,client,session,signing_key,issuer,key,consumer" doc:"What issuer and value name"`
+	Issuer    string        `json:"issuer,omitempty" doc:"The iss within which value has its meaning"`
+	Value     string        `json:"value,omitempty"`
+	And       []record.Part `json:"and,omitempty" maxItems:"3" doc:"What else a token must bear to be denied: of subject, client, session and signing_key, each once"`
+	NotBefore *time.Time    `json:"not_before,omitempty" doc:"Deny only what was issued until then"`
+	Reason    string        `json:"reason,omitempty" maxLength:"500"`
+	Token     string        `json:"token,omitempty" maxLength:"16384" doc:"The JWT itself, instead of target and value"`
+}
+
+// Bounds of what is taken in, in bytes.
+const (
+	MaxBody        = 32 << 10
+	maxToken       = 16 << 10
+	maxParts       = 3
+	maxRequestKey  = 255
+	requestKeyName = "Idempotency-Key"
+)
+
+// Parse reads one request, strictly: two readers must not understand it differently, and what is
+// not known here may be what matters.
+func Parse(text []byte) (RevokeRequest, error) {
+	var r RevokeRequest
+	if len(text) > MaxBody || !jsontext.Value(text).IsValid() || json.Unmarshal(text, &r, json.RejectUnknownMembers(true)) != nil || jsontext.Value(text).Kind() != '{' {
+		// What is wrong is not repeated: it may be a secret in a wrong place.
+		return RevokeRequest{}, record.Invalid("this is not a JSON object as POST /v1/revocations takes it, of at most %d bytes", MaxBody)
+	}
+	if len(r.Token) > maxToken || len(r.And) > maxParts {
+		return RevokeRequest{}, record.Invalid("token: at most %d bytes; and: at most %d", maxToken, maxParts)
+	}
+	return r, nil
+}
+
+// Named turns the request of the key into a revocation. A presented token is verified first: so
+// its issuer, its jti and its expiry are known, not claimed. One that is not admitted today may be
+// tomorrow, by the time or by its issuer's rules, so it is revoked as well; only one that has
+// expired cannot come back.
+func (x *Intake) Named(by *record.APIKey, b RevokeRequest) (record.Revocation, error) {
+	r, err := x.named(b)
+	if err != nil {
+		return r, err
+	}
+	if !by.MayRevoke(r.Name) {
+		return r, httpapi.New(http.StatusForbidden, "forbidden", "this API key may revoke only what is of the issuers that it is bound to")
+	}
+	return r, nil
+}
+
+func (x *Intake) named(b RevokeRequest) (record.Revocation, error) {
+	r := record.Revocation{
+		Name:   record.Name{Target: b.Target, Issuer: b.Issuer, Value: b.Value, And: b.And}.Canonical(),
+		Reason: b.Reason,
+	}
+	if b.NotBefore != nil {
+		// The zero time would read as none, and deny everything.
+		if r.NotBefore = b.NotBefore.Truncate(time.Second); r.NotBefore.IsZero() {
+			return r, record.Invalid("not_before: out of range")
+		}
+	}
+	texts := []string{b.Issuer, b.Value, b.Reason}
+	for _, p := range b.And {
+		texts = append(texts, p.Value)
+	}
+	if slices.ContainsFunc(texts, IsCredential) {
+		return r, record.Invalid("a credential is where a name should be; send a JWT as token, and name an API key by its id")
+	}
+	if b.Token == "" {
+		return r, r.Check()
+	}
+	if b.Target != 0 || b.Issuer != "" || b.Value != "" || len(b.And) > 0 || b.NotBefore != nil {
+		return r, record.Invalid("give the token, or target and value, not both")
+	}
+	claims, code := x.Tokens.Inspect(b.Token, x.Now())
+	if claims == nil || code == validate.Expired {
+		return r, httpapi.New(http.StatusUnprocessableEntity, string(code), tokenRefused(code))
+	}
+	r.Name = record.Name{Target: record.TargetJTI, Issuer: claims.Issuer, Value: claims.JTI}
+	if claims.JTI == "" || len(claims.JTI) > record.MaxNameValue {
+		r.Name = claims.TokenName()
+	}
+	r.Expiry = claims.ExpiresAt
+	return r, r.Check()
+}
+
+// IsCredential tells whether the text holds something that has the form of a credential. Names
+// and reasons are kept and shown, so none may be among them.
+func IsCredential(text string) bool { return credentialForm.MatchString(text) }
+
+var credentialForm = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.|` + apikey.Prefix + `(op_)?[0-9A-Za-z]{36}`)
+
+func tokenRefused(code validate.Code) string {
+	if code == validate.Expired {
+		return "this token has expired: it is denied everywhere without a revocation"
+	}
+	return "no trusted issuer signed this token (" + string(code) + "), so there is nothing to revoke; to revoke by name, give target and value"
+}

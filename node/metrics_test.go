@@ -1,0 +1,39 @@
+package node
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"veto/record"
+	"veto/replication/index"
+)
+
+func TestIndexMetrics(t *testing.T) {
+	both := record.DigestKey{}.Digest(record.Name{
+		Target: record.TargetSubject, Issuer: "i", Value: "s", And: []record.Part{{Target: record.TargetClient, Value: "c"}},
+	}).Class()
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(newIndexMetrics(func() index.Stats {
+		return index.Stats{
+			Classes: []index.ClassStats{
+				{Class: record.Class(record.TargetJTI), Revocations: 5, Filtered: true, Bytes: 10}, {Class: both, Revocations: 2, Bytes: 90},
+			},
+			Settled: index.Settled{Yes: 1, No: 2, Failed: 3},
+		}
+	}))
+	w := httptest.NewRecorder()
+	m.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	for _, want := range []string{
+		`veto_revocations_active{target="jti"} 5`, `veto_revocations_active{target="subject_and_client"} 2`,
+		`veto_index_filtered{target="jti"} 1`, `veto_index_filtered{target="subject_and_client"} 0`, `veto_index_bytes 100`,
+		`veto_index_disk_lookups_total{result="revoked"} 1`, `veto_index_disk_lookups_total{result="not_revoked"} 2`,
+		`veto_index_disk_lookups_total{result="error"} 3`,
+	} {
+		if !strings.Contains(w.Body.String(), want+"\n") {
+			t.Errorf("there is no %s in\n%s", want, w.Body)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package broadcast
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// SubjectRevoke is where clients from outside ask for a revocation.
+const SubjectRevoke = "veto.revoke"
+
+// Requests come to the nodes' account on a subject of its own, to which no client from outside can
+// publish: the public account imports it as SubjectRevoke, and the server that the client is
+// connected to says in a header which user that is. A header of that name that a client sends itself
+// is replaced.
+const (
+	subjectRequest = "veto.internal.revoke"
+	queueGroup     = "veto"
+
+	// requestLimit bounds one request, and maxRequests how many are done at once; what is above is
+	// told to come again.
+	requestLimit = 5 * time.Second
+	maxRequests  = 256
+)
+
+// Request is what a client from outside asks for.
+type Request struct {
+	// By is the name of the client's grant, which the server vouches for.
+	By string
+	// ID is how the client names the request; empty if it does not.
+	ID   string
+	Body []byte
+}
+
+// share makes the one way from the public account into the nodes'.
+func share(nodes, public *server.Account) error {
+	if err := nodes.AddServiceExport(subjectRequest, []*server.Account{public}); err != nil {
+		return err
+	}
+	if err := public.AddServiceImport(nodes, SubjectRevoke, subjectRequest); err != nil {
+		return err
+	}
+	return public.SetServiceImportSharing(nodes, subjectRequest, true)
+}
+
+// Answer has requests of clients answered by the handler, each in a goroutine of its own, until stop,
+// which waits for those that are being done. A handler ends with its context.
+func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop func(), err error) {
+	all, cancel := context.WithCancel(context.Background())
+	var doing sync.WaitGroup
+	room := make(chan struct{}, maxRequests)
+	s, err := b.nodes.QueueSubscribe(subjectRequest, queueGroup, func(m *nats.Msg) {
+		by, ok := requestedBy(m)
+		if !ok {
+			b.counts.refused.Add(1)
+			return
+		}
+		select {
+		case room <- struct{}{}:
+		default:
+			b.counts.dropped.Add(1)
+			b.respond(m, busy)
+			return
+		}
+		doing.Go(func() {
+			defer func() { <-room }()
+			ctx, cancel := context.WithTimeout(all, requestLimit)
+			defer cancel()
+			b.respond(m, handle(ctx, Request{By: by, ID: m.Header.Get(nats.MsgIdHdr), Body: m.Data}))
+		})
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	gone := make(chan struct{})
+	s.SetClosedHandler(func(string) { close(gone) })
+	return func() {
+		cancel()
+		if s.Drain() == nil { // otherwise the connection is closed, and nothing comes any more
+			<-gone
+		}
+		doing.Wait()
+	}, s.SetPendingLimits(queueLength, pendingBytes)
+}
+
+var busy = []byte(`{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable","detail":"this node has as many requests as it can serve; ask again in a moment"}`)
+
+func (b *Broadcast) respond(m *nats.Msg, answer []byte) {
+	if m.Reply == "" {
+		return // whoever asked does not want to know
+	}
+	if err := m.Respond(answer); err != nil {
+		b.counts.dropped.Add(1)
+	}
+}
+
+// requestedBy is the name of the grant of the client that the server had the request from.
+func requestedBy(m *nats.Msg) (string, bool) {
+	var who server.ClientInfo
+	if err := json.Unmarshal([]byte(m.Header.Get(server.ClientInfoHdr)), &who); err != nil {
+		return "", false
+	}
+	return who.User, who.User != "" && who.Account == accountPublic
+}

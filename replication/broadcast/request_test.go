@@ -1,0 +1,220 @@
+package broadcast_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"veto/record"
+	"veto/replication/broadcast"
+)
+
+// asking are grants of clients that may ask, by their tokens.
+var asking = map[string]broadcast.Grant{
+	"alice":  {Name: "key_alice", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{"_INBOX.>"}},
+	"bob":    {Name: "key_bob", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{"_INBOX.>"}},
+	"reader": {Name: "key_reader", Subscribe: []string{"_INBOX.>", "veto.>"}},
+}
+
+// answering is a node that answers requests with who asked, and what.
+func answering(t *testing.T, id string, a authority, handle func(context.Context, broadcast.Request) []byte) *node {
+	t.Helper()
+	n := &node{notices: make(chan record.Notice, 100), beacons: make(chan record.Beacon, 100)}
+	var err error
+	n.Broadcast, err = broadcast.Start(broadcast.Config{
+		NodeID: id, ClientAddr: "127.0.0.1:0", RouteAddr: "127.0.0.1:0", RouteTLS: a.routes(t), Random: rand.Reader,
+		Authorize: func(token string) (broadcast.Grant, bool) { g, ok := asking[token]; return g, ok },
+		Handlers: broadcast.Handlers{
+			Notice: func(x record.Notice) { n.notices <- x }, Beacon: func(x record.Beacon) { n.beacons <- x },
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	if handle != nil {
+		stop, err := n.Answer(handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+	}
+	return n
+}
+
+func echo(id string) func(context.Context, broadcast.Request) []byte {
+	return func(_ context.Context, r broadcast.Request) []byte {
+		return fmt.Appendf(nil, "%s: %s %s %s", id, r.By, r.ID, r.Body)
+	}
+}
+
+func ask(t *testing.T, n *node, token string, m *nats.Msg) string {
+	t.Helper()
+	c, err := connect(n, token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	got, err := c.RequestMsg(m, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(got.Data)
+}
+
+// P13
+func TestRequestsAreAnswered(t *testing.T) {
+	a := newAuthority(t)
+	one, two := answering(t, "one", a, echo("one")), answering(t, "two", a, nil)
+	if err := two.SetRoutes([]string{one.RouteAddr()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.SetRoutes([]string{two.RouteAddr()}); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, one, two)
+	hears(t, two, one)
+	m := nats.NewMsg(broadcast.SubjectRevoke)
+	m.Data = []byte("please")
+	m.Header.Set(nats.MsgIdHdr, "r1")
+	if got := ask(t, one, "alice", m); got != "one: key_alice r1 please" {
+		t.Error(got)
+	}
+	// By another node, if that is the one which takes requests.
+	if got := ask(t, two, "bob", m); got != "one: key_bob r1 please" {
+		t.Error(got)
+	}
+}
+
+// P13
+func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
+	n := answering(t, "one", newAuthority(t), echo("one"))
+	m := nats.NewMsg(broadcast.SubjectRevoke)
+	m.Header["Nats-Request-Info"] = []string{`{"acc":"PUBLIC","user":"key_alice"}`}
+	if got := ask(t, n, "bob", m); !strings.HasPrefix(got, "one: key_bob ") {
+		t.Errorf("with a header: %s", got)
+	}
+	for name, connect := range map[string]string{
+		"with a user's name": `{"user":"key_alice","pass":"bob","headers":true,"verbose":true}`,
+		"with a key":         `{"auth_token":"bob","nkey":"key_alice","headers":true,"verbose":true}`,
+		"with a token":       `{"auth_token":"bob","jwt":"key_alice","headers":true,"verbose":true}`,
+	} {
+		if got := raw(t, n, connect); got != "" && !strings.HasPrefix(got, "one: key_bob ") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	// Past the one way in there is none.
+	bad := make(chan error, 10)
+	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token("bob"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, subject := range []string{"veto.internal.revoke", "veto.revoke.x", "veto.revoked.jti", "_INBOX.x", "$SYS.REQ.SERVER.PING", "$JS.API.INFO"} {
+		if err := errors.Join(c.Publish(subject, nil), c.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-bad; !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("%s: %v", subject, err)
+		}
+	}
+	reader, err := connectWith(n, "reader", bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := errors.Join(reader.Publish(broadcast.SubjectRevoke, nil), reader.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-bad; !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Error(err)
+	}
+}
+
+func connectWith(n *node, token string, bad chan<- error) (*nats.Conn, error) {
+	return nats.Connect("nats://"+n.ClientAddr(), nats.Token(token), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
+}
+
+// raw speaks the protocol itself, to say what no client library would. It gives the answer, or
+// nothing if it is not let in.
+func raw(t *testing.T, n *node, connect string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", n.ClientAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	in := bufio.NewReader(c)
+	if _, err := fmt.Fprintf(c, "CONNECT %s\r\nSUB _INBOX.r 1\r\nPUB veto.revoke _INBOX.r 2\r\nhi\r\n", connect); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil || strings.HasPrefix(line, "-ERR") {
+			return ""
+		}
+		if strings.HasPrefix(line, "MSG _INBOX.r") {
+			answer, _ := in.ReadString('\n')
+			return strings.TrimSpace(answer)
+		}
+	}
+}
+
+// Requests that are more than can be done are told so, and the others are done.
+func TestTooManyRequests(t *testing.T) {
+	held, begun := make(chan struct{}), make(chan struct{}, 1000)
+	n := answering(t, "one", newAuthority(t), func(ctx context.Context, _ broadcast.Request) []byte {
+		begun <- struct{}{}
+		select {
+		case <-held:
+		case <-ctx.Done():
+		}
+		return []byte("done")
+	})
+	c, err := connect(n, "alice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answers, err := c.SubscribeSync("_INBOX.answers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 256
+	for range most + 5 {
+		if err := c.PublishRequest(broadcast.SubjectRevoke, "_INBOX.answers", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		m, err := answers.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var problem struct{ Status int }
+		if err := json.Unmarshal(m.Data, &problem); err != nil || problem.Status != 503 {
+			t.Errorf("%s", m.Data)
+		}
+	}
+	for range most {
+		<-begun
+	}
+	close(held)
+	for range most {
+		if m, err := answers.NextMsg(10 * time.Second); err != nil || string(m.Data) != "done" {
+			t.Fatalf("%v", err)
+		}
+	}
+}

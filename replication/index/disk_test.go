@@ -1,0 +1,128 @@
+package index_test
+
+import (
+	"bytes"
+	"cmp"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"veto/record"
+	"veto/replication/index"
+)
+
+// disk is a Disk in memory.
+type disk struct {
+	mu      sync.RWMutex
+	entries []record.Entry // in order
+	failure atomic.Pointer[error]
+	asked   atomic.Int64
+}
+
+func order(a, b record.Entry) int {
+	return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Digest[:], b.Digest[:]), cmp.Compare(a.Cutoff, b.Cutoff))
+}
+
+func (k *disk) Revoked(d record.Digest, issuedAt int64, buckets []record.Bucket) (record.Bucket, bool, error) {
+	k.asked.Add(1)
+	if failure := k.failure.Load(); failure != nil {
+		return 0, false, *failure
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, b := range buckets {
+		at, _ := slices.BinarySearchFunc(k.entries, record.Entry{Bucket: b, Digest: d}, order)
+		for ; at < len(k.entries) && k.entries[at].Bucket == b && k.entries[at].Digest == d; at++ {
+			if issuedAt <= k.entries[at].Cutoff {
+				return b, true, nil
+			}
+		}
+	}
+	return 0, false, nil
+}
+
+// Revocations takes the lock for each entry, as a disk lets others go on.
+func (k *disk) Revocations(from record.Entry, fn func(record.Entry) bool) error {
+	for {
+		if failure := k.failure.Load(); failure != nil {
+			return *failure
+		}
+		k.mu.RLock()
+		at, _ := slices.BinarySearchFunc(k.entries, from, order)
+		if at == len(k.entries) {
+			k.mu.RUnlock()
+			return nil
+		}
+		e := k.entries[at]
+		k.mu.RUnlock()
+		if !fn(e) {
+			return nil
+		}
+		from = e
+		from.Cutoff++
+		if e.Cutoff == record.DeniesAll { // there is none above
+			from = record.Entry{Bucket: e.Bucket, Digest: next(e.Digest)}
+		}
+	}
+}
+
+func next(d record.Digest) record.Digest {
+	for i := len(d) - 1; i >= 0; i-- {
+		if d[i]++; d[i] != 0 {
+			return d
+		}
+	}
+	return d
+}
+
+func (k *disk) commit(changes []record.Change) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range changes {
+		switch r := c.Record.(type) {
+		case *record.Expiry:
+			k.entries = slices.DeleteFunc(k.entries, func(e record.Entry) bool { return e.Bucket < r.Before })
+		case *record.Revocation:
+			e := record.Entry{Bucket: r.Bucket(), Digest: digestKey.Digest(r.Name), Cutoff: r.Cutoff()}
+			at, there := slices.BinarySearchFunc(k.entries, e, order)
+			if c.Gone && there {
+				k.entries = slices.Delete(k.entries, at, at+1)
+			} else if !c.Gone && !there {
+				k.entries = slices.Insert(k.entries, at, e)
+			}
+		}
+	}
+}
+
+// node is an index with a disk, changed in the order in which a node changes them.
+type node struct {
+	*index.Index
+	disk *disk
+}
+
+func newNode(t testing.TB, exactMax int) node {
+	t.Helper()
+	k := &disk{}
+	n := node{index.Open(index.Config{OnIssuers: ignore, Disk: k, ExactMax: exactMax, Log: slog.New(slog.DiscardHandler)}), k}
+	t.Cleanup(func() { _ = n.Close() })
+	if err := n.Load(none, "c", digestKey, 0); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (n node) Apply(changes []record.Change, rev record.Revision) {
+	n.disk.commit(changes)
+	n.Index.Apply(changes, rev)
+}
+
+func (n node) filtered() bool {
+	for _, c := range n.Stats().Classes {
+		if c.Filtered {
+			return true
+		}
+	}
+	return false
+}

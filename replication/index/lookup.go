@@ -1,0 +1,111 @@
+package index
+
+import (
+	"sync/atomic"
+
+	"veto/record"
+)
+
+// Means is what a look-up was answered by.
+type Means uint8
+
+// The means.
+const (
+	ByNothing Means = iota // nothing of the kind was ever revoked here
+	ByNotice
+	ByTable
+	ByFilterNo
+	ByDiskNo
+	ByDiskYes
+	// ByFailure is a denial because the disk could not be asked.
+	ByFailure
+)
+
+var meansText = [...]string{
+	ByNothing: "nothing of this kind was ever revoked", ByNotice: "a notice", ByTable: "the filter said maybe, the exact table settled it",
+	ByFilterNo: "the filter said no", ByDiskNo: "the filter said maybe, the disk said no",
+	ByDiskYes: "the filter said maybe, the disk said yes", ByFailure: "the filter said maybe, and the disk could not be asked",
+}
+
+// String says it to people.
+func (m Means) String() string { return meansText[m] }
+
+// Hit is what a look-up has found: a revocation that denies, or by what means there is none.
+type Hit struct {
+	By Means
+	// Bucket in which the store keeps it.
+	Bucket record.Bucket
+	// Notice is the revocation itself while only a notice told of it; it is shared. Node is
+	// whose outbox it is in, and Taken where; empty if the log has it.
+	Notice *record.Revocation
+	Node   string
+	Taken  record.Accepted
+}
+
+// settled counts what the disk was asked, because a filter said maybe.
+type settled struct{ yes, no, failed atomic.Uint64 }
+
+// Revoked looks up whether something with the digest, issued at the given second, is denied: of
+// several revocations by the one that is kept longest. The overlay comes first: what it drops is
+// in the tables before, so nothing is missed in between. It reads the disk only where a filter
+// says maybe; if that fails, it denies.
+func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
+	if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
+		h := e.hit()
+		h.By = ByNotice
+		return h, true
+	}
+	by, b, denied := x.look(&d, issuedAt)
+	return Hit{By: by, Bucket: b}, denied
+}
+
+// Denied is Revoked for those who only ask whether.
+func (x *Index) Denied(d record.Digest, issuedAt int64) bool {
+	if x.overlay.count.Load() > 0 {
+		if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
+			return true
+		}
+	}
+	_, _, denied := x.look(&d, issuedAt)
+	return denied
+}
+
+// look is the look-up without the overlay.
+func (x *Index) look(d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
+	number := d.Class()
+	if !record.ClassSet(x.used.Load()).Has(number) {
+		return ByNothing, 0, false
+	}
+	c := x.tables.Load().revocations[number].Load()
+	if c == nil {
+		return ByNothing, 0, false
+	}
+	s, k := c.shown.Load(), keyOf(d)
+	if !s.filter.has(k) {
+		return ByFilterNo, 0, false
+	}
+	if s.exact != nil {
+		b, ok := s.exact.find(k, issuedAt)
+		return ByTable, b, ok
+	}
+	return x.settle(c, *d, issuedAt)
+}
+
+// settle asks the disk. The buckets are read after the filter, to which what they hold was added
+// later than they came into use.
+func (x *Index) settle(c *class, d record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
+	b, found, err := x.config.Disk.Revoked(d, issuedAt, *c.inUse.Load())
+	switch {
+	case err != nil:
+		// Told of at the 1st, 2nd, 4th and so on: it may be as often as anything is validated.
+		if n := x.settled.failed.Add(1); n&(n-1) == 0 {
+			x.config.Log.Error("the disk cannot tell whether something is revoked, so it is denied", "times", n, "error", err)
+		}
+		return ByFailure, 0, true
+	case found:
+		x.settled.yes.Add(1)
+		return ByDiskYes, b, true
+	}
+	x.settled.no.Add(1)
+	return ByDiskNo, 0, false
+}

@@ -1,0 +1,258 @@
+package replication
+
+import (
+	"bytes"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"veto/record"
+	"veto/replication/index"
+	"veto/replication/store"
+)
+
+var (
+	benchRevocations = flag.Int("revocations", 10_000_000, "revocations of tokens in the state that is measured")
+	benchExact       = flag.Int("exact", 2_000_000, "revocations of one kind in tables, where filters are measured")
+	benchCache       = flag.Int64("cache", store.DefaultCacheBytes, "bytes of the database's cache")
+	benchState       = flag.String("state", "", "directory of that state, to use it again; a new one for each run if empty")
+)
+
+var benchKey = record.DigestKey{7}
+
+const (
+	benchIssuer = "https://issuer.example"
+	benchHours  = 24 // in which the revocations of tokens expire
+)
+
+// benchName is one of the names that tokens bear; tokens that are revoked have numbers from 0 on.
+func benchName(t record.Target, i int) record.Name {
+	n := record.Name{Target: t, Issuer: benchIssuer}
+	if t != record.TargetIssuer {
+		n.Value = fmt.Sprintf("0192f0c1-7c2b-7d00-8000-%012d", i)
+	}
+	return n
+}
+
+// whole are the digests of a token's usual names.
+func whole(i int) []record.Digest {
+	var all []record.Digest
+	for _, t := range []record.Target{
+		record.TargetToken, record.TargetIssuer, record.TargetJTI, record.TargetSubject, record.TargetClient,
+		record.TargetSession, record.TargetSigningKey,
+	} {
+		all = append(all, benchKey.Digest(benchName(t, i)))
+	}
+	return all
+}
+
+// benchStore holds the revocations of tokens, and for each hundred of these one of a session and
+// one of a subject.
+func benchStore(b *testing.B) (dir string) {
+	b.Helper()
+	dir = *benchState
+	if dir == "" {
+		dir = b.TempDir()
+	}
+	s := benchOpen(b, dir)
+	defer func() { _ = s.Close() }()
+	if s.Applied().Index > 0 {
+		return dir
+	}
+	for hour := range benchHours {
+		benchFill(b, s, record.TargetJTI, hour, benchHours)
+	}
+	benchFill(b, s, record.TargetSession, 0, 100)
+	benchFill(b, s, record.TargetSubject, 0, 100)
+	return dir
+}
+
+// benchFill revokes every so many of the tokens, in the order of their keys: the state is then as
+// compactions would have left it.
+func benchFill(b *testing.B, s *store.Store, t record.Target, first, step int) {
+	b.Helper()
+	type one struct {
+		digest record.Digest
+		number int
+	}
+	var all []one
+	for i := first; i < *benchRevocations; i += step {
+		all = append(all, one{benchKey.Digest(benchName(t, i)), i})
+	}
+	slices.SortFunc(all, func(a, b one) int { return bytes.Compare(a.digest[:], b.digest[:]) })
+	at := s.Applied()
+	at.Term = 1
+	for part := range slices.Chunk(all, 10_000) {
+		batch := s.Begin()
+		for _, x := range part {
+			benchPut(b, batch, t, x.number)
+		}
+		at.Index++
+		if err := batch.Commit(at); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchOpen(b *testing.B, dir string) *store.Store {
+	b.Helper()
+	s, err := store.Open(dir, store.Options{CacheBytes: *benchCache, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func benchPut(b *testing.B, batch *store.Batch, t record.Target, i int) {
+	b.Helper()
+	r := record.Revocation{Name: benchName(t, i), Reason: "logged out", By: "key_0123456789", At: now, Revision: record.Revision(i + 1)}
+	if t == record.TargetJTI {
+		r.KeptUntil = now.Add(time.Duration(i%benchHours) * time.Hour)
+	}
+	value, err := record.Encode(&r)
+	if err == nil {
+		err = batch.Put(record.RevocationKey(r.Bucket(), benchKey.Digest(r.Name), r.Cutoff()), value)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func benchIndex(s *store.Store, exactMax int) *index.Index {
+	return index.Open(index.Config{
+		OnIssuers: func([]record.Issuer, []record.SigningKeys) {}, Disk: s, ExactMax: exactMax, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// BenchmarkIndex says what revocations cost in memory and what a look-up of a whole token costs,
+// beside a floor that is taken in the same run: one read of a random cache line of as much memory.
+// The restart is that of store and index, with the files in the machine's cache.
+func BenchmarkIndex(b *testing.B) {
+	dir := benchStore(b)
+	for _, mode := range []struct {
+		name     string
+		exactMax int
+	}{{"exact", 1 << 40}, {"filter", *benchExact}} {
+		b.Run(mode.name, func(b *testing.B) {
+			runtime.GC()
+			start := time.Now()
+			s := benchOpen(b, dir)
+			defer func() { _ = s.Close() }()
+			x := benchIndex(s, mode.exactMax)
+			defer func() { _ = x.Close() }()
+			if err := x.Load(func(func(record.Change, error) bool) {}, "c", benchKey, 1); err != nil {
+				b.Fatal(err)
+			}
+			took, bytes, largest, all := time.Since(start), 0, index.ClassStats{}, x.Stats()
+			for _, c := range all.Classes {
+				if bytes += c.Bytes; c.Revocations > largest.Revocations {
+					largest = c
+				}
+			}
+			b.Run("restart", func(b *testing.B) {
+				for b.Loop() { //nolint:revive // it was loaded above, once
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(took.Seconds(), "s")
+				b.ReportMetric(float64(bytes)/float64(all.Revocations), "B/revocation")
+				b.ReportMetric(float64(largest.Bytes)/float64(largest.Revocations), "B/token")
+			})
+			benchLookups(b, x, bytes)
+		})
+	}
+}
+
+// tokens makes digests of tokens' usual names, in no memory to speak of: so that what is waited
+// for is the index's memory, and not that of the questions. No revocation has such a digest.
+type tokens struct {
+	state   uint64
+	digests [7]record.Digest
+}
+
+func newTokens() *tokens {
+	t := &tokens{state: 1}
+	copy(t.digests[:], whole(0))
+	return t
+}
+
+func (t *tokens) next() *[7]record.Digest {
+	for i := range t.digests {
+		t.state += 0x9e3779b97f4a7c15 // splitmix64
+		z := t.state
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		binary.LittleEndian.PutUint64(t.digests[i][1:], z^z>>31)
+		binary.LittleEndian.PutUint64(t.digests[i][9:], z*0x9e3779b97f4a7c15)
+	}
+	return &t.digests
+}
+
+func benchLookups(b *testing.B, x *index.Index, bytes int) {
+	b.Helper()
+	b.Run("floor", func(b *testing.B) {
+		lines := make([][8]uint64, bytes/64)
+		for i := range lines {
+			lines[i][0] = uint64(i)
+		}
+		b.ResetTimer()
+		at := uint64(1)
+		for b.Loop() { // each read waits for the one before
+			hi, _ := bits.Mul64((at+1)*0x9e3779b97f4a7c15, uint64(len(lines)))
+			at = at*0xbf58476d1ce4e5b9 + lines[hi][0]
+		}
+		runtime.KeepAlive(at)
+	})
+	b.Run("miss", func(b *testing.B) {
+		b.ReportAllocs()
+		before, t := x.Stats().Settled, newTokens()
+		for b.Loop() {
+			for _, d := range t.next() {
+				if x.Denied(d, 1) {
+					b.Fatal("denied")
+				}
+			}
+		}
+		b.ReportMetric(float64(x.Stats().Settled.No-before.No)/float64(b.N), "disk/op")
+	})
+	b.Run("miss of one name", func(b *testing.B) {
+		t := newTokens()
+		for b.Loop() {
+			if x.Denied(t.next()[2], 1) {
+				b.Fatal("denied")
+			}
+		}
+	})
+	b.Run("making tokens", func(b *testing.B) { // to be taken off
+		t := newTokens()
+		for b.Loop() {
+			t.next()
+		}
+	})
+	b.Run("hit", func(b *testing.B) {
+		random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not a secret
+		hits := make([][]record.Digest, 1<<16)
+		for i := range hits {
+			hits[i] = whole(random.IntN(*benchRevocations))
+		}
+		b.ResetTimer()
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			denied := false
+			for _, d := range hits[i%len(hits)] {
+				if denied = x.Denied(d, 1); denied {
+					break
+				}
+			}
+			if !denied {
+				b.Fatal("not denied")
+			}
+		}
+	})
+}
