@@ -297,3 +297,26 @@ func TestFeedsGoOnAfterARestart(t *testing.T) {
 		}
 	}
 }
+
+// What happened is kept in the same batch as the change, and dropped when it is old.
+func TestEventsExpire(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1), revokeKey(t, 2))
+	facts, at, err := feed.Read(p.store, event.ID{}, 2, 10)
+	if err != nil || len(facts) != 2 || facts[1].Type() != event.Revoked || facts[1].Record == nil || at != facts[1].ID {
+		t.Fatalf("%+v %v", facts, err)
+	}
+	hour := record.Bucket(now.Unix() / 3600)
+	p.must(t, entry(t, 3, record.Expire{Before: hour + 48}))
+	if facts, _, err := feed.Read(p.store, event.ID{}, 3, 10); err != nil || len(facts) != 2 {
+		t.Errorf("after 48 hours: %+v %v", facts, err)
+	}
+	p.must(t, entry(t, 4, record.Expire{Before: hour + 50}))
+	var dropped *feed.Dropped
+	if facts, _, err := feed.Read(p.store, event.ID{}, 4, 10); !errors.As(err, &dropped) {
+		t.Errorf("after 50 hours: %+v %v", facts, err)
+	}
+	if _, revoked := p.view.Revoked(revokedKey, 0); !revoked {
+		t.Error("the revocation went with its event")
+	}
+}

@@ -193,8 +193,8 @@ func (c *consumption) one(ctx context.Context, m jetstream.Msg) {
 	var refused *Refused
 	switch {
 	case err == nil:
-		c.acknowledge(ctx, m)
 		c.b.counts.taken.Add(1)
+		c.acknowledge(ctx, m)
 		return
 	case ctx.Err() != nil:
 		return // whoever leads next gets it
