@@ -183,7 +183,7 @@ func TestGapOfAFeedIsFilled(t *testing.T) {
 		t.Helper()
 		s.revoke(0, client.RevokeRequest{Target: "subject", Issuer: s.cluster.Issuer().URL(), Value: value})
 	}
-	sub := listen()
+	witness, sub := listen(), listen()
 	revoke("a")
 	last, seen := next(sub)
 	if err := sub.Unsubscribe(); err != nil { // messages are lost
@@ -191,6 +191,9 @@ func TestGapOfAFeedIsFilled(t *testing.T) {
 	}
 	revoke("b")
 	revoke("c")
+	for range 3 {
+		next(witness) // now nothing of these is on its way any more
+	}
 	sub = listen()
 	revoke("d")
 	after, data := next(sub)
