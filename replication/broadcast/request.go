@@ -3,6 +3,7 @@ package broadcast
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -80,13 +81,19 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 	}
 	gone := make(chan struct{})
 	s.SetClosedHandler(func(string) { close(gone) })
-	return func() {
+	stop = func() {
 		cancel()
 		if s.Drain() == nil { // otherwise the connection is closed, and nothing comes any more
 			<-gone
 		}
 		doing.Wait()
-	}, s.SetPendingLimits(queueLength, pendingBytes)
+	}
+	// Once the server has heard of it, requests are answered.
+	if err := errors.Join(s.SetPendingLimits(queueLength, pendingBytes), b.nodes.FlushTimeout(readyLimit)); err != nil {
+		stop()
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	return stop, nil
 }
 
 var busy = []byte(`{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable","detail":"this node has as many requests as it can serve; ask again in a moment"}`)
