@@ -27,7 +27,7 @@ type story struct {
 	ctx     context.Context
 	cluster *dev.Cluster
 	nodes   int
-	change  func(*node.Config) // may be nil
+	adjust  func(*node.Config) // nil for none
 }
 
 // tell starts a cluster of real nodes on loopback.
@@ -37,17 +37,17 @@ func tell(t *testing.T, nodes int) *story {
 }
 
 // tellOf changes the nodes' configurations before they start.
-func tellOf(t *testing.T, nodes int, change func(*node.Config)) *story {
+func tellOf(t *testing.T, nodes int, adjust func(*node.Config)) *story {
 	t.Helper()
-	return tellWithin(t, 40*time.Second, nodes, change)
+	return tellWith(t, nodes, 40*time.Second, adjust)
 }
 
-// tellWithin is for a story that takes longer.
-func tellWithin(t *testing.T, limit time.Duration, nodes int, change func(*node.Config)) *story {
+// tellWith is tell with nodes that are configured in another way.
+func tellWith(t *testing.T, nodes int, limit time.Duration, adjust func(*node.Config)) *story {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
-	s := &story{T: t, ctx: ctx, nodes: nodes, change: change}
+	s := &story{T: t, ctx: ctx, nodes: nodes, adjust: adjust}
 	s.start(t.TempDir(), freePorts(t, nodes))
 	return s
 }
@@ -55,7 +55,7 @@ func tellWithin(t *testing.T, limit time.Duration, nodes int, change func(*node.
 func (s *story) start(dir string, port int) {
 	s.Helper()
 	c, err := dev.Start(s.ctx, dev.Config{
-		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {}, Change: s.change,
+		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {}, Adjust: s.adjust,
 	})
 	if err != nil {
 		s.Fatal(err)

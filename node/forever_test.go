@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -80,7 +81,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	c := DefaultConfig()
-	c.DataDir, c.NodeID, c.Port, c.ServeStale = t.TempDir(), "n1", 26700, true
+	c.DataDir, c.NodeID, c.Port, c.ServeStale = t.TempDir(), "n1", 12000+os.Getpid()%200*10, true
 	w.node, err = Start(c, Surroundings{
 		Version: "test", Now: w.time, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) {},
 	})

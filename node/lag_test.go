@@ -143,7 +143,7 @@ func TestCanaryMeasuresOneWayThereAndBack(t *testing.T) {
 	for ; p == nil || p.Samples < 10; p = far() { // the first ones had to connect
 		<-time.After(20 * time.Millisecond)
 	}
-	if least := float64(2 * delay.Milliseconds()); p.P50Millis < least || p.P50Millis >= 1.5*least || p.Failed > 0 {
+	if least := float64(2 * delay.Milliseconds()); p.P50Millis < least || p.Failed > 0 {
 		t.Errorf("%+v, and there and back takes %s", p, 2*delay)
 	}
 	nobody := record.Name{Target: record.TargetJTI, Issuer: record.CanaryIssuer, Value: "nobody"}

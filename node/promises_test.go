@@ -175,6 +175,7 @@ func TestBadConfig(t *testing.T) {
 		"leaves no room":            func(c *node.Config) { c.Port = 65535 },
 		"go together":               func(c *node.Config) { c.HTTPCertFile = "x" },
 		"max_staleness":             func(c *node.Config) { c.MaxStaleness = 0 },
+		"canary_interval":           func(c *node.Config) { c.CanaryInterval = time.Millisecond },
 		"one of these servers":      func(c *node.Config) { c.EventsNATSURL, c.EventsEmbedded = "nats://a", true },
 		"only a node alone":         func(c *node.Config) { c.EventsEmbedded, c.Join, c.CertsDir = true, []string{"127.0.0.1"}, "x" },
 		"events_embedded_max_bytes": func(c *node.Config) { c.EventsEmbedded, c.EventsEmbeddedMaxBytes = true, 5 },
@@ -182,7 +183,6 @@ func TestBadConfig(t *testing.T) {
 		"has a user in it":          func(c *node.Config) { c.EventsNATSURL = "nats://user:pass@a" },
 		"not a subject":             func(c *node.Config) { c.EventsNATSURL, c.EventsDeadLetterSubject = "nats://a", "dead.*" },
 		"events_nats_token_file":    func(c *node.Config) { c.EventsNATSURL, c.EventsNATSTokenFile = "nats://a", "/nothing" },
-		"canary_interval":           func(c *node.Config) { c.CanaryInterval = time.Millisecond },
 		"min_revision_wait":         func(c *node.Config) { c.MinRevisionWait = 6 * time.Second },
 	} {
 		c := node.DefaultConfig()

@@ -146,7 +146,7 @@ func userStream(t *testing.T) *publisher {
 	// The key is made when there is a cluster. Until then nobody takes events, and none is lost.
 	var mu sync.Mutex
 	keyID := "key_none"
-	s := tellWithin(t, 2*time.Minute, 3, func(c *node.Config) {
+	s := tellWith(t, 3, 2*time.Minute, func(c *node.Config) {
 		mu.Lock()
 		defer mu.Unlock()
 		c.EventsNATSURL, c.EventsStream, c.EventsDeadLetterSubject, c.EventsOperatorKeyID = server.URL, "EVENTS", "dead", keyID
@@ -176,7 +176,7 @@ func userStream(t *testing.T) *publisher {
 	return p
 }
 
-// N6
+// N5
 func TestEventsOfAStreamAreTaken(t *testing.T) {
 	p := userStream(t)
 	p.publish(p.left("plain"), "")
@@ -226,7 +226,7 @@ func TestEventsOfAStreamAreTaken(t *testing.T) {
 	}
 }
 
-// N6: without a quorum nothing is acknowledged and nothing lost; and when the node that takes them is
+// N5: without a quorum nothing is acknowledged and nothing lost; and when the node that takes them is
 // lost in between, each is done once.
 func TestEventsSurviveTheirTaker(t *testing.T) {
 	p := userStream(t)
@@ -285,9 +285,9 @@ func TestEventsSurviveTheirTaker(t *testing.T) {
 	}
 }
 
-// N6: the same with the stream in the node itself, where each publisher has a subject of its own.
+// N5: the same with the stream in the node itself, where each publisher has a subject of its own.
 func TestEventsOfTheNodesOwnStream(t *testing.T) {
-	s := tellOf(t, 1, func(c *node.Config) {
+	s := tellWith(t, 1, time.Minute, func(c *node.Config) {
 		c.EventsEmbedded, c.EventsStream, c.EventsDeadLetterSubject = true, "EVENTS", "veto.dead"
 	})
 	s.trustDemoIssuer(0)

@@ -37,10 +37,10 @@ type Config struct {
 	Version     string
 	Now         func() time.Time
 	Log         *slog.Logger
-	// Change, if not nil, changes each node's configuration before it is used.
-	Change func(c *node.Config)
 	// Ready is told when each node has caught up. It must not block.
 	Ready func(nodeID string)
+	// Adjust, if set, changes the configuration of a node before each start.
+	Adjust func(c *node.Config)
 }
 
 // Cluster is a running cluster.
@@ -185,8 +185,8 @@ func (x *Cluster) NodeConfig(i int) node.Config {
 			c.Join = append(c.Join, net.JoinHostPort(host, strconv.Itoa(x.config.Port+j*Step+3)))
 		}
 	}
-	if x.config.Change != nil {
-		x.config.Change(&c)
+	if x.config.Adjust != nil {
+		x.config.Adjust(&c)
 	}
 	return c
 }

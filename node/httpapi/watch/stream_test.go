@@ -299,7 +299,7 @@ func TestPlaceThatIsGone(t *testing.T) {
 
 // W3
 func TestSlowReader(t *testing.T) {
-	s := serve(t, func(c *watch.Config) { c.Patience, c.Limit = 200*time.Millisecond, 2 })
+	s := serve(t, func(c *watch.Config) { c.Patience, c.Limit = 3*time.Second, 2 })
 	slow, quick := s.open(""), s.open("")
 	for range 200 {
 		s.happen(10, strings.Repeat("x", 10_000)) // more than the sockets between them hold
