@@ -40,6 +40,9 @@ func TestReceiptHoldsOnEveryNode(t *testing.T) {
 				t.Fatalf("node %s, round %d: %+v after %+v", dev.ID(i), round, v, receipt)
 			}
 		}
+		if kept := time.Until(receipt.KeptUntil); kept < time.Minute || kept > 2*time.Hour {
+			t.Errorf("node %s: kept until %s", dev.ID(round%3), receipt.KeptUntil)
+		}
 		if len(receipt.EnforcedOn) == 0 || receipt.EnforcedOn[0] != dev.ID(round%3) {
 			t.Errorf("enforced on %v, not on the node that says so", receipt.EnforcedOn)
 		}

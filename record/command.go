@@ -198,6 +198,9 @@ type Result struct {
 	// that were not; of a Deliver or an Import.
 	Before  uint64    `cbor:"5,keyasint,omitempty"`
 	Refused []Refusal `cbor:"6,keyasint,omitempty"`
+	// Kept are until when the revocations are kept; of a Deliver from the item after Before on.
+	// It is not remembered with the request.
+	Kept []Kept `cbor:"7,keyasint,omitempty"`
 }
 
 // A command's header: format, flags, kind. The rest is the envelope in CBOR.

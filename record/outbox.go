@@ -37,14 +37,40 @@ type Delivered struct {
 	// Through is the number of the last item, and Before that of the last before this change.
 	Through uint64 `cbor:"2,keyasint"`
 	Before  uint64 `cbor:"-"`
-	// Refused are those items of this change that were not done.
+	// Refused are those items of this change that were not done, and Kept until when those are kept
+	// that were, from the one after Before on.
 	Refused []Refusal `cbor:"-"`
+	Kept    []Kept    `cbor:"-"`
+}
+
+// Kept is until when the log keeps a revocation, in milliseconds since 1970; zero if that was not
+// told.
+type Kept int64
+
+const keptUntilLifted Kept = -1
+
+// KeptUntil is the time, in which zero is until someone lifts the revocation.
+func KeptUntil(t time.Time) Kept {
+	if t.IsZero() {
+		return keptUntilLifted
+	}
+	return Kept(t.UnixMilli())
+}
+
+// Until is the time, if it was told.
+func (k Kept) Until() (t time.Time, told bool) {
+	if k > 0 {
+		t = time.UnixMilli(int64(k)).UTC()
+	}
+	return t, k != 0
 }
 
 // Accepted says what became of a revocation that was taken.
 type Accepted struct {
 	// Revision at which the log has it; zero while it is pending.
 	Revision Revision
+	// Kept is until when the log keeps it, if that was told.
+	Kept Kept
 	// Outbox and Number say where it was taken; zero if it went to the log at once.
 	Outbox OutboxID
 	Number uint64

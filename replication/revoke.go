@@ -63,7 +63,7 @@ func (r *Replica) decided(ctx context.Context, t record.Taken, ticket *outbox.Ti
 	if out.Rejection != nil {
 		return record.Accepted{}, out.Rejection
 	}
-	a.Revision = out.Revision
+	a.Revision, a.Kept = out.Revision, out.Kept
 	return a, nil
 }
 
@@ -71,7 +71,11 @@ func (r *Replica) revokeInOrder(ctx context.Context, t record.Taken, wait time.D
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	result, err := r.Propose(ctx, record.Command{By: t.By, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})
-	return record.Accepted{Revision: result.Revision}, err
+	a := record.Accepted{Revision: result.Revision}
+	if len(result.Kept) > 0 {
+		a.Kept = result.Kept[0]
+	}
+	return a, err
 }
 
 // openOutbox goes on with what this node had taken when it stopped.

@@ -144,6 +144,9 @@ func newRevocations(r *remote) *cobra.Command {
 			return err
 		}
 		rows := revocationRows([]client.Revocation{v.Revocation})
+		if v.State == record.StatePending {
+			rows[0][keptColumn] = "not known yet"
+		}
 		rows[0] = append(rows[0], v.State, words(v.EnforcedOn), words(v.PendingOn), words(v.DurableOn))
 		return out.show(v, append(slices.Clone(revocationHead), "state", "enforced on", "pending on", "durable on"), rows)
 	})
@@ -168,6 +171,8 @@ func newRevocations(r *remote) *cobra.Command {
 	c.AddCommand(all, one, lift, export)
 	return c
 }
+
+const keptColumn = 5
 
 var revocationHead = []string{"id", "target", "issuer", "value", "not before", "kept until", "revision", "reason"}
 

@@ -27,6 +27,7 @@ type Tokens interface {
 type Revocations interface {
 	RevocationID(n record.Name) string
 	Revocation(d record.Digest) (record.Standing, bool, error)
+	AwaitRevision(ctx context.Context, r record.Revision) error
 }
 
 // Keys reads API keys, and whether one is revoked.
@@ -90,19 +91,39 @@ func RequestOf(key string, asked any, kind record.Kind) (record.Request, error) 
 }
 
 // Receipt says what is so of what was taken, by the end of the context.
-func (x *Intake) Receipt(ctx context.Context, id string, a record.Accepted, all bool) record.Receipt {
-	on, pending := x.Cluster.EnforcedOn(ctx, a, all)
-	out := record.Receipt{ID: id, Revision: a.Revision, State: record.StateCommitted, EnforcedOn: on, PendingOn: pending}
-	if a.Revision == 0 {
-		out.State, out.DurableOn = record.StatePending, []string{x.NodeID}
-		return out
-	}
-	if d, err := record.ParseRevocationID(id); err == nil {
-		if now, ok, err := x.Revocations.Revocation(d); err == nil && ok {
-			out.KeptUntil = now.Revocation.KeptUntil
+func (x *Intake) Receipt(ctx context.Context, id string, a record.Accepted, all bool) (record.Receipt, error) {
+	until, told := a.Kept.Until()
+	if a.Revision != 0 && !told {
+		var err error
+		if until, told, err = x.keptUntil(ctx, id, a.Revision); err != nil {
+			return record.Receipt{}, err
 		}
 	}
-	return out
+	on, pending := x.Cluster.EnforcedOn(ctx, a, all)
+	out := record.Receipt{ID: id, State: record.StatePending, EnforcedOn: on, PendingOn: pending}
+	if told {
+		out.State, out.Revision, out.KeptUntil = record.StateCommitted, a.Revision, until
+	} else {
+		out.DurableOn = []string{x.NodeID}
+	}
+	return out, nil
+}
+
+// keptUntil reads until when what was asked for before is kept. If the state here does not tell
+// in time, a receipt says less than it might: pending.
+func (x *Intake) keptUntil(ctx context.Context, id string, made record.Revision) (until time.Time, told bool, err error) {
+	d, err := record.ParseRevocationID(id)
+	if err != nil {
+		return until, false, err
+	}
+	if x.Revocations.AwaitRevision(ctx, made) != nil {
+		return until, false, nil
+	}
+	now, ok, err := x.Revocations.Revocation(d)
+	if err == nil && !ok {
+		err = record.Conflict("this was revoked at revision %d, and lifted or let go since; to revoke it again, leave out the Idempotency-Key or use a new one", made)
+	}
+	return now.Revocation.KeptUntil, now.Node == "", err
 }
 
 // Authority is the key with the id, if it may revoke now by the state as this node has it. It is for
@@ -182,5 +203,5 @@ func (x *Intake) answer(ctx context.Context, keyID string, body []byte, requestK
 	if err != nil {
 		return record.Receipt{}, err
 	}
-	return x.Receipt(ctx, id, a, false), nil
+	return x.Receipt(ctx, id, a, false)
 }

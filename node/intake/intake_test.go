@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"veto/node/httpapi"
 	"veto/node/intake"
@@ -28,6 +31,8 @@ type cluster struct {
 	revoked  string
 	fail     error
 	pending  bool // what is taken is not in the log
+	untold   bool // the log does not say until when it is kept
+	lifted   bool
 	revision record.Revision
 }
 
@@ -39,7 +44,10 @@ func (c *cluster) Revoke(_ context.Context, t record.Taken, _ time.Duration) (re
 	if c.pending {
 		return record.Accepted{Number: 1}, nil
 	}
-	return record.Accepted{Revision: 7}, nil
+	if c.untold {
+		return record.Accepted{Revision: 1}, nil
+	}
+	return record.Accepted{Revision: 7, Kept: record.KeptUntil(now.Add(time.Hour))}, nil
 }
 
 func (c *cluster) Inspect(token string, _ time.Time) (*validate.Claims, validate.Code) {
@@ -55,7 +63,10 @@ func (c *cluster) RevocationID(n record.Name) string {
 }
 
 func (c *cluster) Revocation(record.Digest) (record.Standing, bool, error) {
-	return record.Standing{Revocation: record.Revocation{KeptUntil: now.Add(time.Hour)}}, true, nil
+	if c.lifted {
+		return record.Standing{}, false, nil
+	}
+	return record.Standing{Revocation: record.Revocation{KeptUntil: now.Add(2 * time.Hour)}}, true, nil
 }
 
 func (c *cluster) EnforcedOn(context.Context, record.Accepted, bool) (on, pending []string) {
@@ -250,5 +261,35 @@ func TestRequestsHaveSums(t *testing.T) {
 	}
 	if _, p := answered(t, x, "key_good", good, strings.Repeat("x", 256)); p.Status != 422 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// I6
+func TestReceipts(t *testing.T) {
+	x, c := open(t)
+	for name, one := range map[string]struct {
+		pending, untold, lifted bool
+		want                    record.Receipt
+	}{
+		"committed": {want: record.Receipt{Revision: 7, State: record.StateCommitted, KeptUntil: now.Add(time.Hour)}},
+		"pending":   {pending: true, want: record.Receipt{State: record.StatePending, DurableOn: []string{"n1"}}},
+		"untold":    {untold: true, want: record.Receipt{Revision: 1, State: record.StateCommitted, KeptUntil: now.Add(2 * time.Hour)}},
+	} {
+		c.pending, c.untold, c.lifted = one.pending, one.untold, one.lifted
+		got, problem := answered(t, x, "key_good", good, "")
+		one.want.ID, one.want.EnforcedOn, one.want.PendingOn = got.ID, []string{"n1"}, []string{"n2"}
+		if diff := cmp.Diff(one.want, got); diff != "" {
+			t.Errorf("%s: %+v\n%s", name, problem, diff)
+		}
+	}
+	c.pending, c.untold, c.lifted = false, true, true
+	if got, problem := answered(t, x, "key_good", good, "again"); problem.Status != http.StatusConflict {
+		t.Errorf("asked for again after it was lifted: %+v, %+v", got, problem)
+	}
+	// This node has not reached the revision by the end of the context.
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if r, err := x.Receipt(ended, "rev_0000000000000000000000000000", record.Accepted{Revision: 9}, false); err != nil || r.State != record.StatePending || r.Revision != 0 {
+		t.Errorf("not here yet: %+v, %v", r, err)
 	}
 }

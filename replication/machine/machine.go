@@ -46,6 +46,7 @@ type change struct {
 	// through is how far the outbox of a Deliver had come before, refused what is not done of it.
 	through uint64
 	refused []record.Refusal
+	kept    []record.Kept // of the revocations of a Revoke or a Deliver
 }
 
 const maxAuditRefs = 10
@@ -76,13 +77,15 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if len(x.changes) == 0 {
 		return result, nil, nil
 	}
-	if err := x.audit(c); err != nil {
+	err := x.audit(c)
+	if err != nil {
 		return result, nil, err
 	}
-	if parts {
-		return result, x.changes, nil
+	if !parts {
+		err = remember(s, c, result)
 	}
-	return result, x.changes, remember(s, c, result)
+	result.Kept = x.kept
+	return result, x.changes, err
 }
 
 // refused tells a rejection from an error of the state.

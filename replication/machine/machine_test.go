@@ -229,9 +229,12 @@ func TestRevocationIsKeptLongEnough(t *testing.T) {
 	} {
 		s, rev := founded(t)
 		*rev++
-		_, changes, err := machine.Apply(s, record.Command{Stamp: stamp, Body: record.Revoke{Revocations: []record.Revocation{c.r}}}, *rev)
-		if err != nil || len(changes) != 1 {
-			t.Fatalf("%s: %v %v", name, changes, err)
+		result, changes, err := machine.Apply(s, record.Command{Stamp: stamp, Body: record.Revoke{Revocations: []record.Revocation{c.r}}}, *rev)
+		if err != nil || len(changes) != 1 || len(result.Kept) != 1 {
+			t.Fatalf("%s: %v %v %v", name, result, changes, err)
+		}
+		if told, ok := result.Kept[0].Until(); !ok || !told.Equal(c.want) {
+			t.Errorf("%s: tells that it is kept until %s, %v, want %s", name, told, ok, c.want)
 		}
 		if got := changes[0].Record.(*record.Revocation).KeptUntil; !got.Equal(c.want) {
 			t.Errorf("%s: kept until %s, want %s", name, got, c.want)

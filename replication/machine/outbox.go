@@ -29,6 +29,9 @@ func (x *change) deliver(b record.Deliver) error {
 		if err := x.take(item, number); err != nil {
 			return err
 		}
+		if through := int(number - last.Through); len(x.kept) < through { // not done now
+			x.kept = append(x.kept, 0)
+		}
 	}
 	if now.Through == now.Before {
 		return nil
@@ -36,7 +39,7 @@ func (x *change) deliver(b record.Deliver) error {
 	if err := put(x.state, outboxKey(b.Outbox), now); err != nil {
 		return err
 	}
-	now.Refused = x.refused
+	now.Refused, now.Kept = x.refused, x.kept
 	x.changes = append(x.changes, record.Change{Record: &now})
 	return nil
 }

@@ -37,7 +37,7 @@ func TestDeliveredOnce(t *testing.T) {
 	}
 	// The proposer saw no answer, and proposes the same again with what came in since.
 	again := apply(t, s, rev, stamp, deliver(1, taken("a", "b", "c")...))
-	if again.Before != 2 {
+	if again.Before != 2 || len(again.Kept) != 1 {
 		t.Errorf("%+v", again)
 	}
 	if _, there := s[string(record.RevocationKey(record.Forever, digest, record.DeniesAll))]; there {
@@ -84,6 +84,10 @@ func TestRefusedItemsOfAnOutbox(t *testing.T) {
 	}
 	if !cmp.Equal(numbers, []uint64{2, 4, 5}) {
 		t.Errorf("refused: %v", numbers)
+	}
+	forever := record.KeptUntil(time.Time{})
+	if len(r.Kept) != len(items) || r.Kept[0] != forever || r.Kept[2] != forever {
+		t.Errorf("kept: %v", r.Kept)
 	}
 	var by []string
 	for n := range uint16(4) {

@@ -25,6 +25,7 @@ func (x *change) revoke(b record.Revoke) error {
 			return err
 		}
 		revocations[n] = r
+		x.kept = append(x.kept, record.KeptUntil(r.KeptUntil))
 	}
 	for n := range revocations {
 		r := &revocations[n]

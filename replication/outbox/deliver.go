@@ -59,7 +59,7 @@ func (o *Outbox) first() uint64 { return o.next - uint64(len(o.pending)) }
 // node applies it: only there is seen what became of it.
 func (o *Outbox) delivered(d record.Deliver, r record.Result) {
 	through := d.First + uint64(len(d.Items)) - 1
-	o.decide(r.Before, through, r.Revision, r.Refused)
+	o.decide(record.Delivered{Before: r.Before, Through: through, Refused: r.Refused, Kept: r.Kept}, r.Revision)
 	o.drop(through)
 	if err := o.config.Disk.Remove(through); err != nil {
 		o.config.Log.Error("what was delivered is still in the outbox; it is passed over when it is proposed again", "error", err)
@@ -70,7 +70,7 @@ func (o *Outbox) delivered(d record.Deliver, r record.Result) {
 // log. It does not block.
 func (o *Outbox) Delivered(d record.Delivered, r record.Revision) {
 	if d.Outbox == o.config.ID {
-		o.decide(d.Before, d.Through, r, d.Refused)
+		o.decide(d, r)
 		o.drop(d.Through)
 	}
 }
@@ -90,18 +90,21 @@ func (o *Outbox) Restored(d record.Delivered, r record.Revision) {
 	o.drop(d.Through)
 }
 
-// decide settles the tickets above before, up to through.
-func (o *Outbox) decide(before, through uint64, r record.Revision, refused []record.Refusal) {
+// decide settles the tickets of what was delivered now.
+func (o *Outbox) decide(d record.Delivered, r record.Revision) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for number := before + 1; number <= through; number++ {
+	for number := d.Before + 1; number <= d.Through; number++ {
 		t, ok := o.tickets[number]
 		if !ok {
 			continue
 		}
 		out := Outcome{Revision: r}
-		if i := slices.IndexFunc(refused, func(f record.Refusal) bool { return f.Number == number }); i >= 0 {
-			out.Rejection = &refused[i].Rejection
+		if n := int(number - d.Before - 1); n < len(d.Kept) {
+			out.Kept = d.Kept[n]
+		}
+		if i := slices.IndexFunc(d.Refused, func(f record.Refusal) bool { return f.Number == number }); i >= 0 {
+			out.Rejection = &d.Refused[i].Rejection
 		}
 		o.settle(t, out)
 	}

@@ -81,6 +81,8 @@ type Ticket struct {
 // Outcome is what the log made of an item.
 type Outcome struct {
 	Revision record.Revision
+	// Kept is until when, if that was told.
+	Kept record.Kept
 	// Rejection, if not nil, says why it was not done.
 	Rejection *record.Rejection
 	// Unsure says that the log has it, and that nobody here saw what it made of it.

@@ -57,6 +57,8 @@ type Revocations interface {
 	RevocationID(n record.Name) string
 	Revocation(d record.Digest) (record.Standing, bool, error)
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
+	// AwaitRevision waits until what is read holds the revision.
+	AwaitRevision(ctx context.Context, r record.Revision) error
 }
 
 // Cluster sees the nodes and what they did.

@@ -265,6 +265,8 @@ func (c *cluster) Audit(after record.Audit, limit int) ([]record.Audit, error) {
 	return all, nil
 }
 
+func (c *cluster) AwaitRevision(context.Context, record.Revision) error { return nil }
+
 func (c *cluster) Status(context.Context) record.ClusterStatus {
 	return record.ClusterStatus{ID: "cluster-1", Leader: "n1", Revision: c.revision, Nodes: []record.NodeStatus{}}
 }
@@ -278,7 +280,7 @@ func (c *cluster) Revoke(ctx context.Context, t record.Taken, _ time.Duration) (
 		return record.Accepted{Outbox: record.OutboxID{1}, Number: 1}, nil
 	}
 	r, err := c.Propose(ctx, record.Command{By: t.By, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})
-	return record.Accepted{Revision: r.Revision}, err
+	return record.Accepted{Revision: r.Revision, Kept: record.KeptUntil(time.Time{})}, err
 }
 
 // Events has one, and what came before is dropped.

@@ -84,9 +84,12 @@ func (x *control) revoke(ctx context.Context, in *struct {
 	}
 	ctx, cancel := context.WithTimeout(ctx, until.Sub(x.Now()))
 	defer cancel()
-	out := &receiptAnswer{Status: http.StatusCreated, Revision: headerOf(accepted.Revision)}
-	out.Body = x.intake.Receipt(ctx, id, accepted, in.Wait == "enforced")
-	if accepted.Revision == 0 {
+	receipt, err := x.intake.Receipt(ctx, id, accepted, in.Wait == "enforced")
+	if err != nil {
+		return nil, err
+	}
+	out := &receiptAnswer{Status: http.StatusCreated, Revision: headerOf(receipt.Revision), Body: receipt}
+	if receipt.State == record.StatePending {
 		out.Status = http.StatusAccepted
 	}
 	return out, nil
