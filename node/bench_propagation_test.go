@@ -277,7 +277,7 @@ func (x *apart) revoke(i int, jti string) time.Duration {
 		answered <- err
 	}()
 	for n := 0; n < len(x.nodes); {
-		if x.nodes[n].view.Denied(d, 1) {
+		if x.nodes[n].view.FirstDenied([]record.Digest{d}, 1) == 0 {
 			n++
 			continue
 		}

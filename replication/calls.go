@@ -120,7 +120,7 @@ func (r *Replica) answerAwait(ctx context.Context, in awaitCall) (bool, error) {
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return false, err
 	}
-	found := in.Digest == (record.Digest{}) || r.view.Denied(in.Digest, record.NoIssuedAt)
+	found := in.Digest == (record.Digest{}) || r.view.FirstDenied([]record.Digest{in.Digest}, record.NoIssuedAt) == 0
 	return err == nil && found, nil
 }
 

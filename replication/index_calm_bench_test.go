@@ -81,10 +81,8 @@ func benchCalm(b *testing.B, x *index.Index, do func() error) (p99, p999 float64
 	for b.Loop() {
 		tokens := t.next()
 		start := time.Now()
-		for _, d := range tokens {
-			if x.Denied(d, 1) {
-				b.Fatal("denied")
-			}
+		if x.FirstDenied(tokens[:], 1) >= 0 {
+			b.Fatal("denied")
 		}
 		if len(times) < cap(times) {
 			times = append(times, time.Since(start).Nanoseconds())

@@ -67,13 +67,13 @@ func (v *View) RevocationID(n record.Name) string { return v.Digest(n).Revocatio
 // InUse are the classes of names of which there are revocations, or were since the node started.
 func (v *View) InUse() record.ClassSet { return v.index.InUse() }
 
-// Denied tells whether a credential that bears a name with the digest, issued at the given
-// second (or record.NoIssuedAt), is denied.
-func (v *View) Denied(d record.Digest, issuedAt int64) bool {
-	return v.index.Denied(d, issuedAt)
+// FirstDenied is the place of the first of the digests by which a credential that was issued at the
+// given second (or record.NoIssuedAt) is denied; -1 if it is not.
+func (v *View) FirstDenied(all []record.Digest, issuedAt int64) int {
+	return v.index.FirstDenied(all, issuedAt)
 }
 
-// AnsweredBy says by what means Denied answers.
+// AnsweredBy says by what means FirstDenied answers.
 func (v *View) AnsweredBy(d record.Digest, issuedAt int64) string {
 	hit, _ := v.index.Revoked(d, issuedAt)
 	return hit.By.String()

@@ -38,10 +38,14 @@ var digestKey record.DigestKey
 
 func (v *view) Digest(n record.Name) record.Digest { return digestKey.Digest(n) }
 
-func (v *view) Denied(d record.Digest, issuedAt int64) bool {
-	v.asked = append(v.asked, "denied")
-	cutoff, ok := v.revoked[d]
-	return ok && issuedAt <= cutoff
+func (v *view) FirstDenied(all []record.Digest, issuedAt int64) int {
+	for i, d := range all {
+		v.asked = append(v.asked, "denied")
+		if cutoff, ok := v.revoked[d]; ok && issuedAt <= cutoff {
+			return i
+		}
+	}
+	return -1
 }
 
 func (v *view) AnsweredBy(record.Digest, int64) string { return "the test" }

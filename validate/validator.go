@@ -19,10 +19,10 @@ type View interface {
 	Digest(n record.Name) record.Digest
 	// InUse are the classes of names of which there are revocations, or were. It only grows.
 	InUse() record.ClassSet
-	// Denied tells whether a revocation denies what bears a name with the digest and was
-	// issued at the second (or record.NoIssuedAt).
-	Denied(d record.Digest, issuedAt int64) bool
-	// AnsweredBy says, for people, by what means Denied answers.
+	// FirstDenied is the place of the first of the digests of names by which a revocation denies
+	// what was issued at the second (or record.NoIssuedAt); -1 if there is none.
+	FirstDenied(all []record.Digest, issuedAt int64) int
+	// AnsweredBy says, for people, by what means FirstDenied answers.
 	AnsweredBy(d record.Digest, issuedAt int64) string
 	// Revoked finds that revocation; it may read the disk.
 	Revoked(n record.Name, issuedAt int64) (record.Revocation, bool)
@@ -266,23 +266,26 @@ func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
 }
 
 func (v *Validator) lookUp(c *Claims, digests []record.Digest, of record.ClassSet, trail *Trail) *Denial {
-	var denial *Denial
+	first := v.view.FirstDenied(digests, c.IssuedAt)
+	if trail != nil {
+		v.tellNames(c, digests, of, trail)
+	}
+	if first < 0 {
+		return nil
+	}
+	return v.denial(c, of, first)
+}
+
+// tellNames tells what comes of each name.
+func (v *Validator) tellNames(c *Claims, digests []record.Digest, of record.ClassSet, trail *Trail) {
 	for i := range digests {
 		var found *Denial
-		if v.view.Denied(digests[i], c.IssuedAt) {
+		if v.view.FirstDenied(digests[i:i+1], c.IssuedAt) == 0 {
 			found = v.denial(c, of, i)
 		}
-		if denial == nil {
-			denial = found
-		}
-		if trail != nil {
-			check, code, detail := told(nameAt(c, of, i), found)
-			trail.Tell(check, code, detail+" ("+v.view.AnsweredBy(digests[i], c.IssuedAt)+")")
-		} else if denial != nil {
-			return denial
-		}
+		check, code, detail := told(nameAt(c, of, i), found)
+		trail.Tell(check, code, detail+" ("+v.view.AnsweredBy(digests[i], c.IssuedAt)+")")
 	}
-	return denial
 }
 
 func (v *Validator) mark(c *Claims, of record.ClassSet, to []record.Digest) []record.Digest {

@@ -59,20 +59,27 @@ func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
 	return Hit{By: by, Bucket: b}, denied
 }
 
-// Denied is Revoked for those who only ask whether.
-func (x *Index) Denied(d record.Digest, issuedAt int64) bool {
-	if x.overlay.count.Load() > 0 {
-		if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
-			return true
+// FirstDenied is the place of the first of the digests that is denied to what was issued at the
+// second, or -1. Digests are looked at where they are: a copy could be read only after all that the
+// processor has begun before, and it would wait for the memory of one look-up to begin the next.
+func (x *Index) FirstDenied(all []record.Digest, issuedAt int64) int {
+	for i := range all {
+		d := &all[i]
+		if x.overlay.count.Load() > 0 {
+			if e, ok := x.overlay.find(*d); ok && issuedAt <= e.cutoff {
+				return i
+			}
+		}
+		if _, _, denied := x.look(d, issuedAt); denied {
+			return i
 		}
 	}
-	_, _, denied := x.look(&d, issuedAt)
-	return denied
+	return -1
 }
 
 // look is the look-up without the overlay.
 func (x *Index) look(d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
-	number := d.Class()
+	number := record.Class(d[0])
 	if !record.ClassSet(x.used.Load()).Has(number) {
 		return ByNothing, 0, false
 	}
@@ -88,13 +95,13 @@ func (x *Index) look(d *record.Digest, issuedAt int64) (Means, record.Bucket, bo
 		b, ok := s.exact.find(k, issuedAt)
 		return ByTable, b, ok
 	}
-	return x.settle(c, *d, issuedAt)
+	return x.settle(c, d, issuedAt)
 }
 
 // settle asks the disk. The buckets are read after the filter, to which what they hold was added
 // later than they came into use.
-func (x *Index) settle(c *class, d record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
-	b, found, err := x.config.Disk.Revoked(d, issuedAt, *c.inUse.Load())
+func (x *Index) settle(c *class, d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
+	b, found, err := x.config.Disk.Revoked(*d, issuedAt, *c.inUse.Load())
 	switch {
 	case err != nil:
 		// Told of at the 1st, 2nd, 4th and so on: it may be as often as anything is validated.

@@ -185,9 +185,11 @@ func (c *cluster) Digest(n record.Name) record.Digest { return digestKey.Digest(
 
 func (c *cluster) InUse() record.ClassSet { return record.SingleTargets }
 
-func (c *cluster) Denied(d record.Digest, _ int64) bool {
-	_, ok, _ := c.Revocation(d)
-	return ok
+func (c *cluster) FirstDenied(all []record.Digest, _ int64) int {
+	return slices.IndexFunc(all, func(d record.Digest) bool {
+		_, ok, _ := c.Revocation(d)
+		return ok
+	})
 }
 
 func (c *cluster) AnsweredBy(record.Digest, int64) string { return "the test" }

@@ -34,7 +34,7 @@ func (s *state) Revoked(record.Name, int64) (record.Revocation, bool) {
 }
 func (s *state) Digest(record.Name) record.Digest         { return record.Digest{} }
 func (s *state) InUse() record.ClassSet                   { return record.SingleTargets }
-func (s *state) Denied(record.Digest, int64) bool         { return false }
+func (s *state) FirstDenied([]record.Digest, int64) int   { return -1 }
 func (s *state) AnsweredBy(record.Digest, int64) string   { return "the test" }
 func (s *state) Consumer(string) (*record.Consumer, bool) { return nil, false }
 func (s *state) APIKey(h record.KeyHash) (*record.APIKey, bool) {
