@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"veto/record"
+	"veto/replication/settled"
 )
 
 // class holds the revocations of one class of names: in a filter, which rules most of what is asked
@@ -30,6 +31,8 @@ type class struct {
 type shown struct {
 	filter *filter
 	exact  *table // nil if the disk settles what the filter does not rule out
+	// answers are the disk's; nil with a table. They stay the same for as long as there is none.
+	answers *settled.Answers
 }
 
 // newClass has room for about so many revocations.
@@ -38,6 +41,8 @@ func newClass(number record.Class, live, exactMax int) *class {
 	s := &shown{}
 	if live <= exactMax {
 		s.exact = newTable(live)
+	} else {
+		s.answers = new(settled.Answers)
 	}
 	s.filter = newFilter(s.room(live))
 	c.shown.Store(s)
@@ -76,8 +81,11 @@ func (c *class) add(k key, cutoff int64, b record.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.use(b)
-	if s := c.shown.Load(); s.exact != nil {
+	s := c.shown.Load()
+	if s.exact != nil {
 		s.exact.add(k, newRule(b, cutoff)) // before the filter: what says maybe must be settled right
+	} else {
+		s.answers.Forget(settledKey(k))
 	}
 	c.eachFilter(func(f *filter) {
 		if f.add(k) {
@@ -91,7 +99,7 @@ func (c *class) add(k key, cutoff int64, b record.Bucket) {
 // lock held.
 func (c *class) bound() {
 	if s := c.shown.Load(); s.exact != nil && s.exact.count.Load() > int64(c.exactMax) {
-		c.shown.Store(&shown{filter: s.filter})
+		c.shown.Store(&shown{filter: s.filter, answers: new(settled.Answers)})
 	}
 }
 
@@ -103,6 +111,8 @@ func (c *class) lift(k key, b record.Bucket) {
 	c.eachFilter(func(f *filter) { f.forget(b, 1) })
 	if s := c.shown.Load(); s.exact != nil {
 		s.exact.remove(k)
+	} else {
+		s.answers.Forget(settledKey(k))
 	}
 }
 
@@ -115,6 +125,8 @@ func (c *class) expire(below record.Bucket) {
 	c.eachFilter(func(f *filter) { f.expire(below) })
 	if s := c.shown.Load(); s.exact != nil {
 		s.exact.expire(below)
+	} else {
+		s.answers.ForgetAll()
 	}
 }
 
@@ -158,7 +170,9 @@ func (c *class) end(f *filter, complete bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if complete {
-		c.shown.Store(&shown{filter: f, exact: c.shown.Load().exact})
+		now := *c.shown.Load()
+		now.filter = f
+		c.shown.Store(&now)
 	}
 	c.next = nil
 }
@@ -181,6 +195,8 @@ func (c *class) bytes() int {
 	n := 0
 	if s := c.shown.Load(); s.exact != nil {
 		n = s.exact.bytes()
+	} else {
+		n = settled.Bytes()
 	}
 	c.eachFilter(func(f *filter) { n += f.bytes() })
 	return n

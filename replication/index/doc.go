@@ -9,8 +9,8 @@
 // of which nothing was revoked costs a look-up one load. Any other has a Bloom filter, of 2 to 2.5
 // bytes for each name, which rules most names out with one read of memory. What it does not rule
 // out is settled by an open-addressing table without pointers, of 35 to 50 bytes for each rule;
-// above Config.ExactMax the class has none, and the disk settles it. So the answers are exact
-// either way.
+// above Config.ExactMax the class has none, and the disk settles it, whose last answers are
+// remembered. So the answers are exact either way.
 //
 // A filter is made anew from what is on disk, beside the writer and the readers, by a goroutine
 // that the index owns: when it holds more than it has room for, and when much of what it holds has
@@ -42,4 +42,6 @@
 //	    TestDiskErrorDenies
 //	X6  A look-up says by what means it was answered.
 //	    TestMeansAreTold
+//	X7  What comes again costs the disk once, until something of its name changes.
+//	    TestDiskIsAskedOnce
 package index

@@ -45,7 +45,7 @@ type Index struct {
 	revision *gate
 	// used is a record.ClassSet: of which there are revocations, or were.
 	used    *atomic.Uint32
-	settled settled
+	settled tally
 	builder *builder
 }
 

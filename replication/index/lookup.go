@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"veto/record"
+	"veto/replication/settled"
 )
 
 // Means is what a look-up was answered by.
@@ -42,8 +43,8 @@ type Hit struct {
 	Taken  record.Accepted
 }
 
-// settled counts what the disk was asked, because a filter said maybe.
-type settled struct{ yes, no, failed atomic.Uint64 }
+// tally counts what the disk was asked, because a filter said maybe.
+type tally struct{ yes, no, failed atomic.Uint64 }
 
 // Revoked looks up whether something with the digest, issued at the given second, is denied: of
 // several revocations by the one that is kept longest. The overlay comes first: what it drops is
@@ -95,24 +96,38 @@ func (x *Index) look(d *record.Digest, issuedAt int64) (Means, record.Bucket, bo
 		b, ok := s.exact.find(k, issuedAt)
 		return ByTable, b, ok
 	}
-	return x.settle(c, d, issuedAt)
+	return x.settle(c, s, d, issuedAt)
 }
 
-// settle asks the disk. The buckets are read after the filter, to which what they hold was added
-// later than they came into use.
-func (x *Index) settle(c *class, d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
+// settle asks the disk, unless it has said before. The buckets are read after the filter, to which
+// what they hold was added later than they came into use.
+func (x *Index) settle(c *class, s *shown, d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
+	k := settledKey(keyOf(d))
+	if a, known := s.answers.Find(k, issuedAt); known {
+		return said(a)
+	}
+	question := s.answers.Ask(k, issuedAt)
 	b, found, err := x.config.Disk.Revoked(*d, issuedAt, *c.inUse.Load())
-	switch {
-	case err != nil:
+	if err != nil {
 		// Told of at the 1st, 2nd, 4th and so on: it may be as often as anything is validated.
 		if n := x.settled.failed.Add(1); n&(n-1) == 0 {
 			x.config.Log.Error("the disk cannot tell whether something is revoked, so it is denied", "times", n, "error", err)
 		}
 		return ByFailure, 0, true
-	case found:
-		x.settled.yes.Add(1)
-		return ByDiskYes, b, true
 	}
-	x.settled.no.Add(1)
+	if found {
+		x.settled.yes.Add(1)
+	} else {
+		x.settled.no.Add(1)
+	}
+	a := settled.Answer{Denied: found, Bucket: b}
+	s.answers.Keep(question, a)
+	return said(a)
+}
+
+func said(a settled.Answer) (Means, record.Bucket, bool) {
+	if a.Denied {
+		return ByDiskYes, a.Bucket, true
+	}
 	return ByDiskNo, 0, false
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"veto/record"
+	"veto/replication/settled"
 )
 
 // key is what a digest is within its class, as two numbers, of which the first is never zero. The
@@ -14,6 +15,8 @@ type key struct{ a, b uint64 }
 func keyOf(d *record.Digest) key {
 	return key{max(binary.BigEndian.Uint64(d[1:9]), 1), binary.BigEndian.Uint64(d[9:])}
 }
+
+func settledKey(k key) settled.Key { return settled.Key{A: k.a, B: k.b} }
 
 // rule is one revocation of a digest: until when it is kept, and up to which iat it denies, in
 // one word, so that a reader never sees the half of one and the half of another. The bucket is
