@@ -88,7 +88,7 @@ func (x *bench) fill(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		parsed, err := keyset.Parse([]byte(strings.ReplaceAll(string(set), `"alg":"RS256"`, `"alg":"`+alg+`"`)))
+		parsed, err := keyset.Parse([]byte(strings.ReplaceAll(string(set), `"alg":"RS256"`, `"alg":"`+alg+`"`)), nil)
 		if err != nil {
 			b.Fatal(err)
 		}

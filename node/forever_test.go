@@ -77,7 +77,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.jwks, err = keyset.Parse(set); err != nil {
+	if w.jwks, err = keyset.Parse(set, nil); err != nil {
 		t.Fatal(err)
 	}
 	c := DefaultConfig()

@@ -165,7 +165,7 @@ func (n *Node) refresh(ctx context.Context, i record.Issuer) (time.Duration, err
 	if err != nil {
 		return 0, err
 	}
-	keys, refused, err := keyset.ParsePublished(set)
+	keys, refused, err := keyset.ParsePublished(set, i.Algorithms)
 	if err != nil {
 		return 0, err
 	}

@@ -81,7 +81,7 @@ func TestTokenIsGivenToTheClient(t *testing.T) {
 	}
 	defer response.Body.Close()
 	set, _ := io.ReadAll(response.Body)
-	keys, err := keyset.Parse(set)
+	keys, err := keyset.Parse(set, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -228,7 +228,7 @@ func (f *Fetcher) get(ctx context.Context, at, from string, limit int64) ([]byte
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", host, err)
+		return nil, nil, plain(err, host)
 	}
 	if int64(len(body)) > limit {
 		return nil, nil, fmt.Errorf("%s answers with more than %d bytes", host, limit)
@@ -236,16 +236,20 @@ func (f *Fetcher) get(ctx context.Context, at, from string, limit int64) ([]byte
 	return body, response, nil
 }
 
-// plain leaves of the URL in net/http's error its host: paths and queries can hold secrets.
+// plain leaves of the URL in net/http's error its host: paths and queries can hold secrets. That a
+// host took too long is its own fault, and no timeout of whoever asked for the keys.
 func plain(err error, host string) error {
 	var wrapped *url.Error
-	if !errors.As(err, &wrapped) {
-		return fmt.Errorf("%s: %w", host, err)
+	if errors.As(err, &wrapped) {
+		if u, e := url.Parse(wrapped.URL); e == nil && u.Host != "" {
+			host = u.Host
+		}
+		err = wrapped.Err
 	}
-	if u, e := url.Parse(wrapped.URL); e == nil && u.Host != "" {
-		host = u.Host
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s did not answer in time", host)
 	}
-	return fmt.Errorf("%s: %w", host, wrapped.Err)
+	return fmt.Errorf("%s: %w", host, err)
 }
 
 var maxAge = regexp.MustCompile(`(?i)(?:^|[\s,])max-age="?(\d+)`)

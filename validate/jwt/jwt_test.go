@@ -74,7 +74,7 @@ func parse(t testing.TB, keys map[string]crypto.PublicKey) []record.SigningKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := keyset.Parse(set)
+	parsed, err := keyset.Parse(set, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func trusting(t *testing.T, iss, alg, key string) *Verifier {
 	var keys []record.SigningKey
 	if key[0] == '{' {
 		var err error
-		if keys, err = keyset.Parse([]byte(key)); err != nil {
+		if keys, err = keyset.Parse([]byte(key), nil); err != nil {
 			t.Fatal(err)
 		}
 		keys[0].Alg = alg // an RSA key that names none is for RS256

@@ -74,7 +74,12 @@ func requirements(required map[string]string) []string {
 
 func (t *token) aboutKey() string {
 	if t.key == nil {
-		return fmt.Sprintf("kid %.80q, alg %.40q: the issuer has %d keys without regard to kid for it", t.kid, t.alg, len(t.trust.Candidates(t.alg)))
+		all, tried := t.trust.Fitting(t.alg), len(t.trust.Candidates(t.alg))
+		text := fmt.Sprintf("kid %.80q, alg %.40q: the issuer has %d keys without regard to kid for it", t.kid, t.alg, all)
+		if tried < all {
+			text += fmt.Sprintf(", of which a token without a kid is tried against %d only", tried)
+		}
+		return text
 	}
 	text := fmt.Sprintf("kid %.80q, a key for %s", t.key.KID, t.key.Alg)
 	if !t.key.RetiredAt.IsZero() {

@@ -71,19 +71,19 @@ func TestParseRefuses(t *testing.T) {
 		"short Ed25519":           set(`{"kty":"OKP","crv":"Ed25519","x":"AA"}`),
 		"something after":         append(set(fine), '{'),
 	} {
-		_, err := keyset.Parse(b)
+		_, err := keyset.Parse(b, nil)
 		var rejection *record.Rejection
 		if !errors.As(err, &rejection) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	keys, err := keyset.Parse(set(fine, `{"kty":"akp"}`, rsaJWK(t, 2048, `,"alg":"PS256"`), rsaJWK(t, 2049, `,"use":"enc"`)))
+	keys, err := keyset.Parse(set(fine, `{"kty":"akp"}`, rsaJWK(t, 2048, `,"alg":"PS256"`), rsaJWK(t, 2049, `,"use":"enc"`)), nil)
 	if err != nil || len(keys) != 2 || keys[0].Alg != "ES256" || keys[1].Alg != "PS256" {
 		t.Errorf("%+v, %v", keys, err)
 	}
 	// What is kept of a set is its usable keys, and nothing else.
-	_, kept, err := keyset.ParseGiven([]byte(`{"old":[{"d":"secret"}],"keys":[` + fine + `,` + rsaJWK(t, 2048, `,"use":"enc"`) + `]}`))
-	if again, errAgain := keyset.Parse(kept); err != nil || errAgain != nil || len(again) != 1 || strings.Contains(string(kept), "secret") || strings.Contains(string(kept), "RSA") {
+	_, kept, err := keyset.ParseGiven([]byte(`{"old":[{"d":"secret"}],"keys":[` + fine + `,` + rsaJWK(t, 2048, `,"use":"enc"`) + `]}`), nil)
+	if again, errAgain := keyset.Parse(kept, nil); err != nil || errAgain != nil || len(again) != 1 || strings.Contains(string(kept), "secret") || strings.Contains(string(kept), "RSA") {
 		t.Errorf("%s: %v, %v", kept, err, errAgain)
 	}
 	for _, k := range keys {
@@ -103,11 +103,11 @@ func TestBadKeyLeavesTheOthers(t *testing.T) {
 		"two of one kid": ecJWK(t, "fine"),
 		"not a JWK":      `5`,
 	} {
-		want, err := keyset.Parse(set(fine, ecJWK(t, "other")))
+		want, err := keyset.Parse(set(fine, ecJWK(t, "other")), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, refused, err := keyset.ParsePublished(set(fine, bad, ecJWK(t, "other")))
+		keys, refused, err := keyset.ParsePublished(set(fine, bad, ecJWK(t, "other")), nil)
 		var rejection *record.Rejection
 		if err != nil || len(refused) != 1 || !errors.As(refused[0], &rejection) {
 			t.Errorf("%s: refused %v, %v", name, refused, err)
@@ -115,16 +115,49 @@ func TestBadKeyLeavesTheOthers(t *testing.T) {
 		if len(keys) != 2 || string(keys[0].JWK) != string(want[0].JWK) || keys[1].KID != "other" {
 			t.Errorf("%s: %+v", name, keys)
 		}
-		if keys, _, err := keyset.ParsePublished(set(bad)); name != "two of one kid" && (err == nil || keys != nil) {
+		if keys, _, err := keyset.ParsePublished(set(bad), nil); name != "two of one kid" && (err == nil || keys != nil) {
 			t.Errorf("%s alone: %+v, %v", name, keys, err)
 		}
+	}
+}
+
+func TestAlgorithmOfAKeyThatNamesNone(t *testing.T) {
+	for _, c := range []struct {
+		allowed []string
+		want    string
+	}{
+		{nil, "RS256"},
+		{[]string{"PS512", "RS256"}, "RS256"},
+		{[]string{"ES256", "PS256", "RS512"}, "PS256"},
+		{[]string{"ES256"}, "RS256"},
+	} {
+		keys, err := keyset.Parse(set(rsaJWK(t, 2048, "")), c.allowed)
+		if err != nil || len(keys) != 1 || keys[0].Alg != c.want {
+			t.Errorf("%v allowed: %+v, %v", c.allowed, keys, err)
+		}
+	}
+	keys, err := keyset.Parse(set(rsaJWK(t, 2048, `,"alg":"RS384"`)), []string{"PS256"})
+	if err != nil || keys[0].Alg != "RS384" {
+		t.Errorf("a key that names one: %+v, %v", keys, err)
+	}
+	var many []string
+	for range 10 {
+		many = append(many, ecJWK(t, ""))
+	}
+	if keys, err = keyset.Parse(set(many...), nil); err != nil {
+		t.Fatal(err)
+	}
+	s := keyset.Build([]record.Issuer{{ID: "a", Issuer: "iss"}}, []record.SigningKeys{{IssuerID: "a", Keys: keys}}, &keyset.Set{})
+	trust, _ := s.Issuer("iss")
+	if len(trust.Candidates("ES256")) != 8 || trust.Fitting("ES256") != 10 {
+		t.Errorf("%d of %d", len(trust.Candidates("ES256")), trust.Fitting("ES256"))
 	}
 }
 
 // Y2
 func TestIssuersDoNotMix(t *testing.T) {
 	parse := func(jwk string) []record.SigningKey {
-		keys, err := keyset.Parse(set(jwk))
+		keys, err := keyset.Parse(set(jwk), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +192,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		keys, _, err := keyset.ParsePublished(b)
+		keys, _, err := keyset.ParsePublished(b, nil)
 		if err != nil {
 			return
 		}

@@ -28,11 +28,13 @@ const (
 )
 
 // Parse reads a JWK set (RFC 7517 section 5) that an operator gives, and returns its usable
-// verification keys, in their public form. Keys for encryption, of unknown kinds and symmetric
+// verification keys, in their public form. A key that names no
+// algorithm is used with the usual one of its kind, or, if its issuer does not allow that, with the
+// first that is allowed and fits. Keys for encryption, of unknown kinds and symmetric
 // ones are left out; one that is weak or private, or has another's kid, refuses the whole set.
 // Errors are *record.Rejection.
-func Parse(set []byte) ([]record.SigningKey, error) {
-	keys, refused, err := ParsePublished(set)
+func Parse(set []byte, allowed []string) ([]record.SigningKey, error) {
+	keys, refused, err := ParsePublished(set, allowed)
 	if err == nil && len(refused) > 0 {
 		err = refused[0]
 	}
@@ -44,8 +46,8 @@ func Parse(set []byte) ([]record.SigningKey, error) {
 
 // ParseGiven is Parse, and gives the set as it may be kept: with the public form of the keys that
 // are used, and nothing else.
-func ParseGiven(set []byte) ([]record.SigningKey, json.RawMessage, error) {
-	keys, err := Parse(set)
+func ParseGiven(set []byte, allowed []string) ([]record.SigningKey, json.RawMessage, error) {
+	keys, err := Parse(set, allowed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,7 +58,7 @@ func ParseGiven(set []byte) ([]record.SigningKey, json.RawMessage, error) {
 // ParsePublished does the same with a set that an issuer publishes, but leaves out the keys that
 // are refused, and says why for each: nobody here can mend them, and the issuer's other tokens
 // must go on. Of two keys with one kid the first counts. It is an error if no key is left.
-func ParsePublished(set []byte) (keys []record.SigningKey, refused []error, err error) {
+func ParsePublished(set []byte, allowed []string) (keys []record.SigningKey, refused []error, err error) {
 	if len(set) > MaxBytes {
 		return nil, nil, record.Invalid("jwks: %d bytes; at most %d", len(set), MaxBytes)
 	}
@@ -70,7 +72,7 @@ func ParsePublished(set []byte) (keys []record.SigningKey, refused []error, err 
 		return nil, nil, record.Invalid("jwks: %d keys; at most %d", len(document.Keys), maxKeys)
 	}
 	for n, raw := range document.Keys {
-		k, ok, err := parseKey(raw)
+		k, ok, err := parseKey(raw, allowed)
 		switch {
 		case err != nil:
 			refused = append(refused, record.Invalid("jwks: key %d: %s", n+1, err))
@@ -122,7 +124,7 @@ func (h keyHead) usable() bool {
 	return h.Kty == "RSA"
 }
 
-func parseKey(raw json.RawMessage) (record.SigningKey, bool, error) {
+func parseKey(raw json.RawMessage, allowed []string) (record.SigningKey, bool, error) {
 	var head keyHead
 	if err := json.Unmarshal(raw, &head); err != nil {
 		return record.SigningKey{}, false, fmt.Errorf("is not a JWK")
@@ -143,7 +145,7 @@ func parseKey(raw json.RawMessage) (record.SigningKey, bool, error) {
 	if err != nil {
 		return record.SigningKey{}, false, err
 	}
-	alg, ok := algorithmOf(public, head.Alg)
+	alg, ok := algorithmOf(public, head.Alg, allowed)
 	if !ok {
 		return record.SigningKey{}, false, nil
 	}
@@ -197,9 +199,9 @@ func publicOf(raw []byte) (crypto.PublicKey, error) {
 	return nil, fmt.Errorf("is of an unusable kind")
 }
 
-// algorithmOf is the one algorithm that the key is used with: the one it names, if it fits,
-// or the usual one of its kind (RFC 8725 section 3.1).
-func algorithmOf(public crypto.PublicKey, named string) (string, bool) {
+// algorithmOf is the one algorithm that the key is used with: the one it names, if it fits; otherwise
+// the usual one of its kind, unless only others of its kind are allowed (RFC 8725 section 3.1).
+func algorithmOf(public crypto.PublicKey, named string, allowed []string) (string, bool) {
 	var usual string
 	fits := func(alg string) bool { return alg == usual }
 	switch k := public.(type) {
@@ -215,6 +217,9 @@ func algorithmOf(public crypto.PublicKey, named string) (string, bool) {
 		fits = func(alg string) bool { return alg == "EdDSA" || alg == "Ed25519" }
 	}
 	if named == "" {
+		if i := slices.IndexFunc(allowed, fits); i >= 0 && !slices.Contains(allowed, usual) {
+			usual = allowed[i]
+		}
 		return usual, usual != ""
 	}
 	if named == "Ed25519" {
@@ -257,7 +262,7 @@ func PublicJWKS(keys map[string]crypto.PublicKey) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("jwks: %w", err)
 		}
-		alg, ok := algorithmOf(public, "")
+		alg, ok := algorithmOf(public, "", nil)
 		if !ok {
 			return nil, fmt.Errorf("jwks: no algorithm fits the key %s", kid)
 		}

@@ -53,6 +53,17 @@ func (t *Trust) Candidates(alg string) []*Key {
 	return fit
 }
 
+// Fitting is how many keys are used with the algorithm: those above eight are no candidates.
+func (t *Trust) Fitting(alg string) int {
+	n := 0
+	for _, k := range t.all {
+		if k.Alg == alg {
+			n++
+		}
+	}
+	return n
+}
+
 // Set is all trusted issuers at one moment. It never changes.
 type Set struct{ byIssuer map[string]*Trust }
 

@@ -89,7 +89,7 @@ type Config struct {
 	Records   Records
 	Cluster   Cluster
 	// ParseJWKS reads an inline JWK set, and gives it in the form in which it may be kept.
-	ParseJWKS func([]byte) ([]record.SigningKey, json.RawMessage, error)
+	ParseJWKS func(set []byte, algorithms []string) ([]record.SigningKey, json.RawMessage, error)
 	// Refresh fetches an issuer's keys and has the cluster agree on them. It blocks.
 	Refresh func(ctx context.Context, i record.Issuer) error
 	// NewKey makes a key with the prefix; NewID an id with the prefix.

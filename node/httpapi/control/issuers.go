@@ -19,7 +19,7 @@ type rules struct {
 	Discovery     string           `json:"discovery,omitempty" doc:"URL of its metadata document, or auto: where the issuer's own name says (so it is, too, if no source of keys is given)"`
 	JWKSURI       string           `json:"jwks_uri,omitempty" doc:"URL of its JWK set"`
 	JWKS          json.RawMessage  `json:"jwks,omitempty" doc:"Its JWK set"`
-	SharedSecret  *string          `json:"shared_secret,omitempty" minLength:"1" maxLength:"1400" doc:"The secret of its HMAC signatures, in base64url: at least as long as the hash. It is never shown."`
+	SharedSecret  sharedSecret     `json:"shared_secret,omitempty" minLength:"1" maxLength:"1400" doc:"The secret of its HMAC signatures, in base64url: at least as long as the hash. It is never shown."`
 	Algorithms    []string         `json:"algorithms,omitempty" enum:"RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,HS256,HS384,HS512" doc:"RS256, ES256 and EdDSA if empty; with a shared secret HS256, and only HS"`
 	Audiences     []string         `json:"audiences,omitempty" doc:"A token must name one of them; any if empty"`
 	Types         []string         `json:"types,omitempty" doc:"Accepted typ headers; any if empty"`
@@ -37,7 +37,7 @@ type rules struct {
 func (b rules) issuer(id string) record.Issuer {
 	i := record.Issuer{
 		ID: id, Issuer: b.Issuer, Preset: b.Preset, Discovery: b.Discovery, JWKSURI: b.JWKSURI, JWKS: b.JWKS,
-		SharedSecret: b.SharedSecret != nil, Algorithms: b.Algorithms, Audiences: b.Audiences, Types: b.Types,
+		SharedSecret: b.SharedSecret != "", Algorithms: b.Algorithms, Audiences: b.Audiences, Types: b.Types,
 		MaxStaleness: b.MaxStaleness, AllowNoExpiry: b.AllowNoExpiry, AllowNoIssuedAt: b.AllowNoIssuedAt,
 		Claims: b.Claims, Required: b.Required,
 	}
@@ -50,10 +50,28 @@ func (b rules) issuer(id string) record.Issuer {
 	return i.WithDefaults()
 }
 
+// sharedSecret tells null from nothing: whoever meant to give a secret must not be given an issuer
+// that is trusted by what its name leads to.
+type sharedSecret string
+
+// nullSecret is too short to be a secret.
+const nullSecret sharedSecret = "null"
+
+// UnmarshalJSON is of json.Unmarshaler.
+func (s *sharedSecret) UnmarshalJSON(b []byte) error {
+	if *s = nullSecret; string(b) == string(nullSecret) {
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(s))
+}
+
 // check refuses what says something that would be taken for nothing.
 func (b rules) check() error {
 	if b.MaxLifetime != nil && *b.MaxLifetime == 0 || b.Leeway != nil && *b.Leeway == 0 {
 		return record.Invalid("max_lifetime and leeway: 0s is none that can be kept; leave it out for the usual one, or give at least 1s")
+	}
+	if b.SharedSecret == nullSecret {
+		return record.Invalid("shared_secret: is null; give the secret, or leave it out")
 	}
 	return nil
 }
@@ -61,14 +79,14 @@ func (b rules) check() error {
 // givenKeys are those that the operator gives: of a JWK set, or one for each algorithm from a secret.
 func (x *control) givenKeys(b rules, i *record.Issuer) ([]record.SigningKey, error) {
 	if len(i.JWKS) > 0 {
-		keys, canonical, err := x.ParseJWKS(i.JWKS)
+		keys, canonical, err := x.ParseJWKS(i.JWKS, i.Algorithms)
 		i.JWKS = canonical
 		return keys, err
 	}
 	if !i.SharedSecret {
 		return nil, nil
 	}
-	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(*b.SharedSecret, "="))
+	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(string(b.SharedSecret), "="))
 	if err != nil {
 		return nil, record.Invalid("shared_secret: is not base64url")
 	}

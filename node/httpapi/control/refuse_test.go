@@ -47,6 +47,7 @@ func TestBadRequests(t *testing.T) {
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks_uri": "https://x/", "algorithms": ["HS256"]}`, 422, "algorithms"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "shared_secret": "c2hvcnQ"}`, 422, "32 to"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "shared_secret": "***"}`, 422, "base64url"},
+		{"PUT", "/v1/issuers/demo", `{"issuer": "https://i.example", "shared_secret": null}`, 422, "shared_secret"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks_uri": "https://x/", "preset": "mine"}`, 422, "body.preset"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks_uri": "https://x/", "claims": {"sub": ["x"]}}`, 422, "body.claims.sub"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}}`, 422, "jwks"},
