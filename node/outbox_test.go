@@ -132,3 +132,58 @@ func (s *story) committed(i int, id string) client.Standing {
 		}
 	}
 }
+
+// P7: a revocation that a node took without a quorum, and told another of, comes into the log though
+// that node and its disk are gone; once, and it stays away when it was lifted.
+func TestPendingOutlivesItsNode(t *testing.T) {
+	s := tellWith(t, 5, 2*time.Minute, nil)
+	s.trustDemoIssuer(0)
+	token, other := s.token(), s.token()
+	for i := range 5 {
+		s.eventually(i, token, validate.OK)
+	}
+	for _, i := range []int{1, 2, 3} {
+		if err := s.cluster.StopNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.leaderless(0)
+	s.leaderless(4)
+	receipt, err := s.at(4).Revoke(s.ctx, client.RevokeRequest{Token: token, Reason: "leaked"}, false, 100*time.Millisecond)
+	if err != nil || receipt.State != record.StatePending {
+		t.Fatalf("%+v, %v", receipt, err)
+	}
+	s.eventually(0, token, validate.Revoked)
+	if err := s.cluster.StopNode(4); err != nil { // for good
+		t.Fatal(err)
+	}
+	for _, i := range []int{1, 2} {
+		if err := s.cluster.StartNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	standing := s.committed(1, receipt.ID)
+	if standing.Reason != "leaked" || standing.By == "" || standing.KeptUntil.IsZero() {
+		t.Errorf("%+v", standing)
+	}
+	s.restart(0)
+	for _, i := range []int{0, 1, 2} {
+		s.eventually(i, token, validate.Revoked)
+		s.eventually(i, other, validate.OK)
+	}
+	if _, err := s.at(1).Lift(s.ctx, receipt.ID, "a mistake"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.StartNode(4); err != nil { // after all, with its outbox
+		t.Fatal(err)
+	}
+	if err := s.cluster.AwaitReady(s.ctx, 4); err != nil {
+		t.Fatal(err)
+	}
+	marker := s.revoke(4, client.RevokeRequest{Token: other})
+	for _, i := range []int{0, 1, 2, 4} {
+		if v := s.ask(i, token, marker.Revision); v.Code != validate.OK && v.Code != validate.BehindMinRevision {
+			t.Errorf("node %s: lifted, and %+v", dev.ID(i), v)
+		}
+	}
+}

@@ -3,8 +3,6 @@ package node_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,22 +49,8 @@ func cloudEvent(id, data string) string {
 // numbers reads metrics of a node.
 func (s *story) numbers(i int, names ...string) []float64 {
 	s.Helper()
-	r, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.cluster.Control(i)+"/metrics", nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer "+s.cluster.AdminToken())
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.Fatal(err)
-	}
 	out := make([]float64, len(names))
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(s.metrics(i)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if n := slices.Index(names, name); n >= 0 {
 			out[n], _ = strconv.ParseFloat(value, 64)

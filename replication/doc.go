@@ -12,8 +12,8 @@
 //
 // Promises (numbered as in the design):
 //
-//	P1   A notice comes from a committed entry only.
-//	     TestNoticeComesFromACommittedEntry
+//	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it.
+//	     TestNoticeComesFromACommittedEntry, TestRevokeWithoutQuorum in room node
 //	P3   Records and applied index change in one batch; what is applied is skipped.
 //	     TestAppliedEntriesAreSkipped
 //	P5   A reader sees the index raised only after the records; a restore never shows a
@@ -23,6 +23,9 @@
 //	P6   After a receipt with revision r, a node asked with min_revision >= r denies, or
 //	     answers unknown; never allow.
 //	     TestReceiptHoldsOnEveryNode in room node
+//	P7   What was answered as pending comes into the log once, by the node that took it or, if
+//	     that does not, by another that was told of it.
+//	     TestRevokeWithoutQuorum, TestPendingOutlivesItsNode in room node
 //	P9   Gossip advises; only the log changes the voters. A node without the cluster's
 //	     certificate can neither join, propose nor notify.
 //	     TestStrangerCannotJoin in room node, and the tests of peer and broadcast

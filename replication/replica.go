@@ -72,6 +72,10 @@ func Open(c Config, p Parts) (*Replica, error) {
 	r.stop = stop
 	r.wg.Go(func() { r.lead(ctx) })
 	r.wg.Go(func() { r.meet(ctx) })
+	r.wg.Go(func() {
+		var seen map[record.OutboxID]uint64
+		every(ctx, adoptEvery, nil, func(ctx context.Context) { seen = r.adopt(ctx, seen) })
+	})
 	return r, nil
 }
 

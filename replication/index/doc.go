@@ -42,6 +42,8 @@
 //	    TestDiskErrorDenies
 //	X6  A look-up says by what means it was answered.
 //	    TestMeansAreTold
+//	X8  What an outbox told of and the log lacks is given in its order, without gaps.
+//	    TestUndelivered
 //	X7  What comes again costs the disk once, until something of its name changes.
 //	    TestDiskIsAskedOnce
 package index

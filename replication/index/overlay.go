@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/puzpuzpuz/xsync/v4"
 
@@ -202,4 +203,38 @@ func (x *Index) notice(n record.Notice, own bool) {
 // it returns the context's error.
 func (x *Index) AwaitTaken(ctx context.Context, outbox record.OutboxID, number uint64) error {
 	return x.overlay.await(ctx, position{source: outbox, number: number})
+}
+
+// maxUndelivered bounds what is given of one outbox at a time.
+const maxUndelivered = 256
+
+// Undelivered is what outboxes have told of and the log does not have: of each from the item on that
+// the log lacks first, if that is here, up to the first that is not. The records are the caller's.
+func (x *Index) Undelivered() []record.Deliver { return x.overlay.undelivered() }
+
+func (o *overlay) undelivered() []record.Deliver {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var all []record.Deliver
+	for s, t := range o.sources {
+		if s == (source{}) {
+			continue
+		}
+		d := record.Deliver{Outbox: s, First: t.passed + 1}
+		for p := (position{source: s, number: d.First}); len(d.Items) < maxUndelivered; p.number++ {
+			digest, here := t.hints[p]
+			if !here {
+				break
+			}
+			hints, _ := o.early.Load(digest)
+			h := hints[slices.IndexFunc(hints, func(h hint) bool { return h.position == p })]
+			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At}
+			item.Revocation.By, item.Revocation.At = "", time.Time{}
+			d.Items = append(d.Items, item)
+		}
+		if len(d.Items) > 0 {
+			all = append(all, d)
+		}
+	}
+	return all
 }

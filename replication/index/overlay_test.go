@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"veto/record"
@@ -154,6 +155,50 @@ func TestAwaitTaken(t *testing.T) {
 	x.Apply([]record.Change{{Record: &record.Delivered{Outbox: box, Through: 2}}}, 5)
 	if err := <-done; err != nil {
 		t.Errorf("brought by the log: %v", err)
+	}
+}
+
+// X8
+func TestUndelivered(t *testing.T) {
+	x := empty(t)
+	lacking := func(want map[uint64]string) {
+		t.Helper()
+		got := map[uint64]string{}
+		for _, d := range x.Undelivered() {
+			for i, item := range d.Items {
+				got[d.First+uint64(i)] = item.Revocation.Value
+				if d.Outbox != box || item.By != "key_a" || item.Revocation.By != "" || !item.Revocation.At.IsZero() {
+					t.Errorf("%+v", d)
+				}
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	told := func(number uint64, value string) {
+		n := early(number, value, 0)
+		n.Revocations[0].By, n.Revocations[0].At = "key_a", time.Unix(1, 0)
+		x.Notice(n)
+	}
+	none := map[uint64]string{}
+	lacking(none)
+	told(2, "b")
+	told(3, "b")
+	lacking(none) // the first is not known here: to deliver the second would pass it over
+	told(1, "a")
+	told(5, "e")
+	lacking(map[uint64]string{1: "a", 2: "b", 3: "b"})
+	x.Notice(record.Notice{Cluster: "c", Revision: 9, Revocations: []record.Revocation{revocation("z", 0, 0)}})
+	x.Apply([]record.Change{{Record: &record.Delivered{Outbox: box, Through: 2}}}, 5)
+	lacking(map[uint64]string{3: "b"})
+	x.Apply([]record.Change{{Record: &record.Delivered{Outbox: box, Through: 4}}}, 6)
+	lacking(map[uint64]string{5: "e"})
+	for n := range uint64(1000) {
+		told(6+n, "f")
+	}
+	if d := x.Undelivered(); len(d) != 1 || len(d[0].Items) > 256 {
+		t.Errorf("%d outboxes, and of the first %d items", len(d), len(d[0].Items))
 	}
 }
 
