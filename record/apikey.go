@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -35,7 +36,8 @@ type APIKey struct {
 	Hash KeyHash `json:"-" cbor:"4,keyasint"`
 	// Hint is the key's prefix and last four characters, by which people tell keys apart.
 	Hint string `json:"hint" cbor:"5,keyasint"`
-	// Scopes that a request may ask for.
+	// Scopes that a request may ask for. One that ends in a segment of ScopeWildcard stands for all
+	// that begin with the segments before it and have more.
 	Scopes []string `json:"scopes,omitempty" cbor:"6,keyasint,omitempty"`
 	// Roles on the control plane; empty for all keys but operators'.
 	Roles []Role `json:"roles,omitempty" cbor:"7,keyasint,omitempty"`
@@ -101,5 +103,26 @@ func (k *APIKey) Check() error {
 	if err := checkMetadata(k.Metadata); err != nil {
 		return err
 	}
-	return checkList("scopes", k.Scopes)
+	return checkScopes(k.Scopes)
+}
+
+// Scopes of API keys have segments, the last of which may stand for all others.
+const (
+	ScopeSeparator = ":"
+	ScopeWildcard  = "*"
+)
+
+// checkScopes refuses what is no scope-token (RFC 6749 section 3.3), and wildcards that would be
+// taken for more than they are.
+func checkScopes(scopes []string) error {
+	for _, s := range scopes {
+		if i := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c == '"' || c == '\\' || c > '~' }); i >= 0 {
+			return Invalid("scopes: %.100q has a character that no scope may have: use ASCII without spaces, quotes and backslashes", s)
+		}
+		before, wild := strings.CutSuffix(s, ScopeWildcard)
+		if strings.Contains(before, ScopeWildcard) || wild && before != "" && !strings.HasSuffix(before, ScopeSeparator) {
+			return Invalid("scopes: %.100q: a wildcard is the last segment, as in orders:*", s)
+		}
+	}
+	return checkList("scopes", scopes)
 }

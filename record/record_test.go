@@ -291,3 +291,15 @@ func TestStencilEncodesAsEncode(t *testing.T) {
 		}
 	})
 }
+
+func TestScopesOfKeys(t *testing.T) {
+	for scope, good := range map[string]bool{
+		"orders:read": true, "orders:*": true, "*": true, "https://api.example/orders.read": true, "a:b:*": true, "!": true,
+		"orders*": false, "*:read": false, "orders:*:own": false, "orders:**": false, "a b": false, "a\"": false, "a\\b": false, "é": false, "a\n": false, "": false,
+	} {
+		k := record.APIKey{ID: "key_1", Consumer: "acme", Hash: record.KeyHash{1}, Scopes: []string{scope}}
+		if err := k.Check(); (err == nil) != good {
+			t.Errorf("%q: %v", scope, err)
+		}
+	}
+}

@@ -28,6 +28,9 @@
 //	V8  Of the bounds on staleness that the node, the issuer and the request set, the strictest
 //	    holds. Serving stale lifts the node's own, and no other's.
 //	    TestStrictestBoundHolds, TestKeysHaveNoIssuersBound
-//	V8  An operator's key is no credential: it opens the control plane, and nothing else.
+//	V9  An operator's key is no credential: it opens the control plane, and nothing else.
 //	    TestOperatorsKeyIsNoCredential
+//	V10 A wildcard at the end of an API key's scope stands for the segments that follow, and for
+//	    nothing else; a token's scopes are taken by their names. What is missing is told.
+//	    TestScopes, TestWildcardsCoverWholeSegments
 package validate

@@ -37,16 +37,7 @@ func (d *Verdict) AppendJSON(b []byte) []byte {
 	b = appendField(b, `,"client":`, d.Client)
 	b = appendField(b, `,"consumer":`, d.Consumer)
 	b = appendField(b, `,"key_id":`, d.KeyID)
-	if len(d.Scopes) > 0 {
-		b = append(b, `,"scopes":[`...)
-		for i, s := range d.Scopes {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendText(b, s)
-		}
-		b = append(b, ']')
-	}
+	b = appendTexts(b, `,"scopes":`, d.Scopes)
 	if d.Claims != "" {
 		b = append(append(b, `,"claims":`...), d.Claims...)
 	}
@@ -54,6 +45,7 @@ func (d *Verdict) AppendJSON(b []byte) []byte {
 		b = append(append(b, `,"metadata":`...), d.Metadata...)
 	}
 	b = appendTime(b, `,"expires_at":`, d.ExpiresAt)
+	b = appendTexts(b, `,"missing_scopes":`, d.MissingScopes)
 	b = append(b, `,"revision":`...)
 	b = strconv.AppendUint(b, uint64(d.Revision), 10)
 	b = appendTime(b, `,"as_of":`, d.AsOf)
@@ -88,6 +80,20 @@ func appendField(b []byte, name, value string) []byte {
 		return b
 	}
 	return appendText(append(b, name...), value)
+}
+
+func appendTexts(b []byte, name string, values []string) []byte {
+	if len(values) == 0 {
+		return b
+	}
+	b = append(append(b, name...), '[')
+	for i, s := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, s)
+	}
+	return append(b, ']')
 }
 
 func appendTime(b []byte, name string, t time.Time) []byte {

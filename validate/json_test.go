@@ -25,6 +25,7 @@ func TestAppendJSON(t *testing.T) {
 			Scopes: rapid.SliceOf(rapid.String()).Draw(t, "scopes"), Revision: record.Revision(rapid.Uint64().Draw(t, "revision")),
 		}
 		if rapid.Bool().Draw(t, "more") {
+			v.MissingScopes = rapid.SliceOf(rapid.String()).Draw(t, "missing")
 			v.Claims, v.Metadata = validate.JSON(`{"a":[1,"\u00e9"]}`), json.RawMessage(`{"plan":"gold"}`)
 			v.ExpiresAt, v.AsOf = when.Draw(t, "expires"), when.Draw(t, "as of")
 			v.Revocation = &validate.Denial{ID: text("id"), Target: record.TargetSession, Reason: text("reason"), Revision: record.Revision(rapid.Uint64().Draw(t, "at"))}

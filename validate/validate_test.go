@@ -6,9 +6,12 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"veto/record"
 	"veto/validate"
@@ -268,7 +271,57 @@ func TestOperator(t *testing.T) {
 	}
 }
 
-// V8
+// V10
+func TestScopes(t *testing.T) {
+	for _, c := range []struct {
+		held, wanted, missing []string
+	}{
+		{nil, nil, nil},
+		{[]string{"orders:read"}, []string{"orders:read"}, nil},
+		{[]string{"orders:read"}, []string{"orders:write", "orders:read", "stock:read"}, []string{"orders:write", "stock:read"}},
+		{[]string{"orders:*"}, []string{"orders:read", "orders:read:own", "orders:*"}, nil},
+		{[]string{"orders:*"}, []string{"orders", "orders:", "orders-old:read", "order:read", "Orders:read"}, []string{"orders", "orders:", "orders-old:read", "order:read", "Orders:read"}},
+		{[]string{"orders:read:*"}, []string{"orders:read", "orders:read:own", "orders:write:own"}, []string{"orders:read", "orders:write:own"}},
+		{[]string{"*"}, []string{"orders:read", "x"}, nil},
+		{[]string{"orders*"}, []string{"orders:read"}, []string{"orders:read"}},
+		{[]string{"orders:read"}, []string{"orders:*"}, []string{"orders:*"}},
+	} {
+		k := key()
+		k.Scopes = c.held
+		want := validate.OK
+		if c.missing != nil {
+			want = validate.InsufficientScope
+		}
+		got := ask(&view{fresh: fresh}, k, validate.OK, validate.Request{Scopes: c.wanted})
+		if got.Code != want || !slices.Equal(got.MissingScopes, c.missing) {
+			t.Errorf("%q of %q: %s, missing %q, want %s, %q", c.wanted, c.held, got.Code, got.MissingScopes, want, c.missing)
+		}
+	}
+	token := jwtClaims()
+	token.Scopes = []string{"orders:*"}
+	if got := ask(&view{fresh: fresh}, token, validate.OK, validate.Request{Scopes: []string{"orders:read"}}); got.Code != validate.InsufficientScope {
+		t.Errorf("a token's scope was taken for a wildcard: %+v", got)
+	}
+}
+
+// V10
+func TestWildcardsCoverWholeSegments(t *testing.T) {
+	segment := rapid.SampledFrom([]string{"a", "b", "ab", "", "*"})
+	rapid.Check(t, func(t *rapid.T) {
+		held := rapid.SliceOfN(segment, 1, 3).Draw(t, "held")
+		wanted := rapid.SliceOfN(segment, 1, 4).Draw(t, "wanted")
+		n := len(held) - 1
+		want := slices.Equal(held, wanted) || held[n] == "*" && len(wanted) > n && slices.Equal(held[:n], wanted[:n]) && strings.Join(wanted[n:], ":") != ""
+		k := key()
+		k.Scopes = []string{strings.Join(held, ":")}
+		got := ask(&view{fresh: fresh}, k, validate.OK, validate.Request{Scopes: []string{strings.Join(wanted, ":")}})
+		if (got.Code == validate.OK) != want {
+			t.Fatalf("%q of %q: %s", wanted, held, got.Code)
+		}
+	})
+}
+
+// V9
 func TestOperatorsKeyIsNoCredential(t *testing.T) {
 	operator := &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Roles: []record.Role{record.RoleAdmin}}}
 	x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, nil, verifier{operator, validate.OK})

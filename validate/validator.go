@@ -131,6 +131,9 @@ func (v *Validator) judge(r Request, doubt Code, fresh record.Freshness, claims 
 		} else {
 			verdict.Code = wanted(claims, r)
 		}
+		if verdict.Code == InsufficientScope {
+			verdict.MissingScopes = missing(claims, r.Scopes)
+		}
 	}
 	verdict.Outcome = verdict.Code.Outcome()
 	if verdict.Outcome == Unknown {
@@ -181,7 +184,11 @@ func (v *Validator) explainRest(r Request, now time.Time, fresh record.Freshness
 		return
 	}
 	trail.Tell("wanted_audience", wantedAudience(claims, r), fmt.Sprintf("asked for %.200q", r.Audience))
-	trail.Tell("wanted_scopes", wantedScopes(claims, r), fmt.Sprintf("asked for %.200q, the credential has %.500q", r.Scopes, claims.Scopes))
+	scopes := fmt.Sprintf("asked for %.200q, the credential has %.500q", r.Scopes, claims.Scopes)
+	if lacks := missing(claims, r.Scopes); len(lacks) > 0 {
+		scopes += fmt.Sprintf(", which lacks %.200q", lacks)
+	}
+	trail.Tell("wanted_scopes", wantedScopes(claims, r), scopes)
 }
 
 // verify picks the verifier by the credential's form.
@@ -349,10 +356,8 @@ func wantedAudience(c *Claims, r Request) Code {
 }
 
 func wantedScopes(c *Claims, r Request) Code {
-	for _, s := range r.Scopes {
-		if !slices.Contains(c.Scopes, s) {
-			return InsufficientScope
-		}
+	if len(missing(c, r.Scopes)) > 0 {
+		return InsufficientScope
 	}
 	return OK
 }

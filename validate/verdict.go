@@ -51,6 +51,10 @@ type Verdict struct {
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 
+	// MissingScopes are those that were asked for and are not the credential's; set with code
+	// insufficient_scope.
+	MissingScopes []string `json:"missing_scopes,omitempty"`
+
 	// Revision and AsOf say how far the state reached that the answer is based on.
 	Revision record.Revision `json:"revision"`
 	AsOf     time.Time       `json:"as_of,omitzero"`

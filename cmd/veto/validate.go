@@ -63,7 +63,7 @@ func ask(cmd *cobra.Command, r *remote, q client.Question, arg string, explain b
 	out := &printer{w: cmd.OutOrStdout(), json: r.output == "json"}
 	pairs := []any{
 		"outcome", v.Outcome, "code", v.Code, "kind", v.Kind, "issuer", v.Issuer, "subject", v.Subject, "client", v.Client,
-		"consumer", v.Consumer, "key", v.KeyID, "scopes", words(v.Scopes), "expires", moment(v.ExpiresAt),
+		"consumer", v.Consumer, "key", v.KeyID, "scopes", words(v.Scopes), "missing", words(v.MissingScopes), "expires", moment(v.ExpiresAt),
 		"revision", v.Revision, "as of", moment(v.AsOf),
 	}
 	if v.Revocation != nil {

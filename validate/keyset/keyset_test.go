@@ -82,7 +82,7 @@ func TestParseRefuses(t *testing.T) {
 		t.Errorf("%+v, %v", keys, err)
 	}
 	// What is kept of a set is its usable keys, and nothing else.
-	_, kept, err := keyset.ParseGiven([]byte(`{"old":[{"d":"secret"}],"keys":[` + fine + `,` + rsaJWK(t, 2048, `,"use":"enc"`) + `]}`), nil)
+	_, kept, err := keyset.ParseGiven([]byte(`{"old":[{"d":"secret"}],"keys":[`+fine+`,`+rsaJWK(t, 2048, `,"use":"enc"`)+`]}`), nil)
 	if again, errAgain := keyset.Parse(kept, nil); err != nil || errAgain != nil || len(again) != 1 || strings.Contains(string(kept), "secret") || strings.Contains(string(kept), "RSA") {
 		t.Errorf("%s: %v, %v", kept, err, errAgain)
 	}
