@@ -150,9 +150,19 @@ func (c *Client) DeleteIssuer(ctx context.Context, id string) (Changed, error) {
 	return remove(ctx, c, "/v1/issuers/"+url.PathEscape(id), nil)
 }
 
-// Consumers lists consumers.
-func (c *Client) Consumers(ctx context.Context, l List) (Page[record.Consumer], error) {
-	return get[Page[record.Consumer]](ctx, c, "/v1/consumers", l.query())
+// Consumers lists the consumers that the query finds.
+func (c *Client) Consumers(ctx context.Context, find record.ConsumerQuery, l List) (Page[record.Consumer], error) {
+	q := l.query()
+	if find.Text != "" {
+		q.Set("q", find.Text)
+	}
+	for _, t := range find.Tags {
+		q.Add("tag", t)
+	}
+	if find.Disabled != nil {
+		q.Set("disabled", strconv.FormatBool(*find.Disabled))
+	}
+	return get[Page[record.Consumer]](ctx, c, "/v1/consumers", q)
 }
 
 // Consumer shows one.
@@ -165,9 +175,27 @@ type ConsumerFields struct {
 	Name     string          `json:"name,omitempty"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 	Managers []string        `json:"managers,omitempty"`
+	Tags     []string        `json:"tags,omitempty"`
+	Disabled bool            `json:"disabled,omitempty"`
 }
 
-// PutConsumer makes a consumer, or changes one.
+// ConsumerChange is what is to be changed of a consumer.
+type ConsumerChange struct {
+	Name     *string         `json:"name,omitempty"`
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+	Managers *[]string       `json:"managers,omitempty"`
+	Tags     *[]string       `json:"tags,omitempty"`
+	Disabled *bool           `json:"disabled,omitempty"`
+}
+
+// UpdateConsumer changes what is set.
+func (c *Client) UpdateConsumer(ctx context.Context, id string, change ConsumerChange) (record.Consumer, error) {
+	var out record.Consumer
+	err := c.control(ctx, http.MethodPatch, "/v1/consumers/"+url.PathEscape(id), nil, change, &out)
+	return out, err
+}
+
+// PutConsumer makes a consumer, or replaces one.
 func (c *Client) PutConsumer(ctx context.Context, id string, f ConsumerFields) (record.Consumer, error) {
 	var out record.Consumer
 	err := c.control(ctx, http.MethodPut, "/v1/consumers/"+url.PathEscape(id), nil, f, &out)

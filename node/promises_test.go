@@ -334,6 +334,18 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.eventually(2, key.Secret, validate.OK)
+	if _, err := s.at(1).UpdateConsumer(s.ctx, "shop", client.ConsumerChange{Disabled: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	if v := s.eventually(0, key.Secret, validate.ConsumerDisabled); v.Consumer != "shop" || v.Outcome != validate.Deny {
+		t.Errorf("%+v", v)
+	}
+	if _, err := s.at(2).UpdateConsumer(s.ctx, "shop", client.ConsumerChange{Disabled: &no}); err != nil {
+		t.Fatal(err)
+	}
+	if v := s.eventually(0, key.Secret, validate.OK); string(v.Metadata) != `{"plan":"gold"}` {
+		t.Errorf("%+v", v)
+	}
 	s.revoke(1, client.RevokeRequest{Target: "consumer", Value: "shop"})
 	s.eventually(0, key.Secret, validate.Revoked)
 	if _, err := s.at(0).DeleteKey(s.ctx, key.ID); err != nil {

@@ -36,6 +36,7 @@ const (
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
+	KindUpdateConsumer Kind = 30
 )
 
 var kindNames = [...]string{
@@ -44,6 +45,7 @@ var kindNames = [...]string{
 	KindDeleteConsumer: "delete_consumer", KindCreateKey: "create_key",
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
+	KindUpdateConsumer: "update_consumer",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -88,6 +90,16 @@ type PutSigningKeys struct {
 // PutConsumer makes a consumer or replaces one.
 type PutConsumer struct {
 	Consumer Consumer `cbor:"1,keyasint"`
+}
+
+// UpdateConsumer changes what is set of a consumer.
+type UpdateConsumer struct {
+	ID       string    `cbor:"1,keyasint"`
+	Name     *string   `cbor:"2,keyasint,omitempty"`
+	Metadata []byte    `cbor:"3,keyasint,omitempty"`
+	Managers *[]string `cbor:"4,keyasint,omitempty"`
+	Tags     *[]string `cbor:"5,keyasint,omitempty"`
+	Disabled *bool     `cbor:"6,keyasint,omitempty"`
 }
 
 // DeleteConsumer deletes a consumer and its keys.
@@ -163,6 +175,7 @@ func (Lift) Kind() Kind           { return KindLift }
 func (Expire) Kind() Kind         { return KindExpire }
 func (Deliver) Kind() Kind        { return KindDeliver }
 func (Import) Kind() Kind         { return KindImport }
+func (UpdateConsumer) Kind() Kind { return KindUpdateConsumer }
 
 // Request identifies the request that a command came from, so that it is done once.
 type Request struct {
@@ -331,6 +344,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[Deliver](b)
 	case KindImport:
 		return decodeAs[Import](b)
+	case KindUpdateConsumer:
+		return decodeAs[UpdateConsumer](b)
 	}
 	return nil, &UnknownCommandError{Format: commandFormat, Kind: kind}
 }

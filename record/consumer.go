@@ -2,12 +2,16 @@ package record
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 )
 
 const (
 	maxName     = 200
 	maxMetadata = 16 << 10
+	maxTags     = 50
+	maxTag      = 63
 )
 
 // Consumer is whom an API key belongs to: a customer, a service, a team.
@@ -23,6 +27,28 @@ type Consumer struct {
 	// CreatedAt and Revision are set when the command is applied.
 	CreatedAt time.Time `json:"created_at,omitzero" cbor:"5,keyasint,omitzero"`
 	Revision  Revision  `json:"revision" cbor:"6,keyasint,omitempty"`
+	// Tags are for finding consumers: at most 50, each of 1 to 63 of a-z, 0-9 and -._:
+	Tags []string `json:"tags,omitempty" cbor:"7,keyasint,omitempty"`
+	// Disabled consumers' keys are denied until they are enabled again.
+	Disabled bool `json:"disabled" cbor:"8,keyasint,omitempty"`
+}
+
+// ConsumerQuery is what consumers are looked for by. The zero query finds all.
+type ConsumerQuery struct {
+	// Text stands in the id or the name, in capitals or not.
+	Text string
+	// Tags are all among the consumer's.
+	Tags []string
+	// Disabled, if it is not nil, is whether the consumer is.
+	Disabled *bool
+}
+
+// Finds tells whether it finds the consumer.
+func (q ConsumerQuery) Finds(c *Consumer) bool {
+	text := strings.ToLower(q.Text)
+	return (strings.Contains(c.ID, text) || strings.Contains(strings.ToLower(c.Name), text)) &&
+		!slices.ContainsFunc(q.Tags, func(t string) bool { return !slices.Contains(c.Tags, t) }) &&
+		(q.Disabled == nil || *q.Disabled == c.Disabled)
 }
 
 // Check reports what is wrong with the consumer as an operator gave it, or nil.
@@ -36,7 +62,25 @@ func (c *Consumer) Check() error {
 	if err := checkMetadata(c.Metadata); err != nil {
 		return err
 	}
+	if err := checkTags(c.Tags); err != nil {
+		return err
+	}
 	return checkList("managers", c.Managers)
+}
+
+func checkTags(tags []string) error {
+	if len(tags) > maxTags {
+		return Invalid("tags: at most %d", maxTags)
+	}
+	for n, t := range tags {
+		if t == "" || len(t) > maxTag || strings.Trim(t, "abcdefghijklmnopqrstuvwxyz0123456789-._:") != "" {
+			return Invalid("tags: %.100q: give 1 to %d of a-z, 0-9 and -._:", t, maxTag)
+		}
+		if slices.Contains(tags[:n], t) {
+			return Invalid("tags: %q is there twice", t)
+		}
+	}
+	return nil
 }
 
 func checkMetadata(m json.RawMessage) error {

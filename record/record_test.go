@@ -303,3 +303,26 @@ func TestScopesOfKeys(t *testing.T) {
 		}
 	}
 }
+
+func TestConsumersAreFound(t *testing.T) {
+	yes, no := true, false
+	c := record.Consumer{ID: "acme", Name: "Acme Corp", Tags: []string{"eu", "tier:1"}}
+	for _, q := range []record.ConsumerQuery{{}, {Text: "CORP"}, {Text: "acm"}, {Tags: []string{"eu"}}, {Tags: []string{"tier:1", "eu"}}, {Disabled: &no}} {
+		if !q.Finds(&c) {
+			t.Errorf("%+v does not find it", q)
+		}
+	}
+	for _, q := range []record.ConsumerQuery{{Text: "acme corp x"}, {Tags: []string{"eu", "us"}}, {Tags: []string{"tier"}}, {Disabled: &yes}, {Text: "acme", Disabled: &yes}} {
+		if q.Finds(&c) {
+			t.Errorf("%+v finds it", q)
+		}
+	}
+	for tag, good := range map[string]bool{"eu": true, "tier:1": true, "a.b_c-d": true, "": false, "EU": false, "a b": false, strings.Repeat("x", 64): false} {
+		if err := (&record.Consumer{ID: "acme", Tags: []string{tag}}).Check(); (err == nil) != good {
+			t.Errorf("%q: %v", tag, err)
+		}
+	}
+	if err := (&record.Consumer{ID: "acme", Tags: []string{"eu", "eu"}}).Check(); err == nil {
+		t.Error("a tag twice")
+	}
+}

@@ -136,9 +136,9 @@ func (v *View) SigningKeys(issuerID string) (record.SigningKeys, bool) {
 	return record.SigningKeys{}, false
 }
 
-// Consumers lists consumers with ids above after, in their order.
-func (v *View) Consumers(afterID string, limit int) ([]record.Consumer, error) {
-	return list[record.Consumer](v.store, record.TableConsumers, afterID, limit, nil)
+// Consumers lists the consumers with ids above after that the query finds, in their order.
+func (v *View) Consumers(q record.ConsumerQuery, afterID string, limit int) ([]record.Consumer, error) {
+	return list(v.store, record.TableConsumers, afterID, limit, q.Finds)
 }
 
 // Key reads an API key by its id.

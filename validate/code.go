@@ -60,6 +60,7 @@ const (
 	KeyNotFound       Code = "key_not_found"
 	KeyDisabled       Code = "key_disabled"
 	KeyExpired        Code = "key_expired"
+	ConsumerDisabled  Code = "consumer_disabled"
 	InsufficientScope Code = "insufficient_scope"
 
 	Stale             Code = "stale"
@@ -71,7 +72,7 @@ const (
 var Codes = []Code{
 	OK, Malformed, TooLarge, UnsupportedAlg, UnknownIssuer, UnknownSigningKey, BadSignature, Expired, NotYetValid,
 	IssuedInFuture, TooLongLived, WrongAudience, WrongType, MissingClaim, Revoked, KeyNotFound, KeyDisabled,
-	KeyExpired, InsufficientScope, Stale, BehindMinRevision, NotReady,
+	KeyExpired, ConsumerDisabled, InsufficientScope, Stale, BehindMinRevision, NotReady,
 }
 
 // Outcome is what a verdict with the code comes down to.
@@ -88,7 +89,7 @@ func (c Code) Outcome() Outcome {
 // mayBeNews tells whether the code may come only of not having heard of something yet.
 func (c Code) mayBeNews() bool {
 	switch c {
-	case UnknownIssuer, UnknownSigningKey, KeyNotFound, KeyDisabled, KeyExpired,
+	case UnknownIssuer, UnknownSigningKey, KeyNotFound, KeyDisabled, KeyExpired, ConsumerDisabled,
 		UnsupportedAlg, TooLongLived, WrongAudience, WrongType, MissingClaim:
 		return true
 	}

@@ -23,7 +23,9 @@ var now = time.Unix(1_800_000_000, 0)
 type view struct {
 	fresh   record.Freshness
 	revoked map[record.Digest]int64 // cut-off
-	asked   []string
+	// consumers are all there are; if it is nil, there is every one.
+	consumers map[string]*record.Consumer
+	asked     []string
 }
 
 func (v *view) Freshness() record.Freshness {
@@ -67,7 +69,13 @@ func revoked(n record.Name, cutoff int64) map[record.Digest]int64 {
 	return map[record.Digest]int64{digestKey.Digest(n): cutoff}
 }
 
-func (v *view) Consumer(id string) (*record.Consumer, bool) { return &record.Consumer{ID: id}, true }
+func (v *view) Consumer(id string) (*record.Consumer, bool) {
+	if v.consumers == nil {
+		return &record.Consumer{ID: id}, true
+	}
+	c, ok := v.consumers[id]
+	return c, ok
+}
 
 type verifier struct {
 	claims *validate.Claims
@@ -268,6 +276,21 @@ func TestOperator(t *testing.T) {
 		if k, v := x.Denier("secret", now); (k != nil) != (c.ok || name == "not ready") {
 			t.Errorf("%s, as a denier: %v %+v", name, k, v)
 		}
+	}
+}
+
+func TestDisabledConsumer(t *testing.T) {
+	owner := map[string]*record.Consumer{"c": {ID: "c", Disabled: true}}
+	if got := ask(&view{fresh: fresh, consumers: owner}, key(), validate.OK, validate.Request{}); got.Code != validate.ConsumerDisabled || got.Consumer != "c" {
+		t.Errorf("%+v", got)
+	}
+	stale := record.Freshness{Ready: true, AsOf: now.Add(-time.Hour)}
+	if got := ask(&view{fresh: stale, consumers: owner}, key(), validate.OK, validate.Request{}); got.Code != validate.Stale {
+		t.Errorf("it may be enabled again: %+v", got)
+	}
+	own := revoked(record.Name{Target: record.TargetKey, Value: "k"}, record.DeniesAll)
+	if got := ask(&view{fresh: fresh, consumers: owner, revoked: own}, key(), validate.OK, validate.Request{}); got.Code != validate.Revoked {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -123,12 +123,13 @@ func (v *Validator) judge(r Request, doubt Code, fresh record.Freshness, claims 
 		verdict.Code = doubt
 	case claims == nil:
 	default:
-		verdict.describe(claims, v.view)
+		owner := v.owner(claims)
+		verdict.describe(claims, owner)
 		if revocation := v.revoked(claims, fresh.Ready, trail); revocation != nil {
 			verdict.Code, verdict.Revocation = Revoked, revocation
 		} else if doubt != OK {
 			verdict.Code = doubt
-		} else {
+		} else if verdict.Code = enabled(owner); verdict.Code == OK {
 			verdict.Code = wanted(claims, r)
 		}
 		if verdict.Code == InsufficientScope {
@@ -178,6 +179,9 @@ func (v *Validator) explainRest(r Request, now time.Time, fresh record.Freshness
 		wanted = fmt.Sprintf("at most %s old, by the max_staleness of %s", limit, by)
 	}
 	trail.Tell("freshness", doubt, fmt.Sprintf("%s; wanted: revision %d, %s", state, r.MinRevision, wanted))
+	if claims != nil && claims.Kind == APIKey {
+		trail.Tell("consumer", enabled(v.owner(claims)), claims.Key.Consumer)
+	}
 	if claims == nil {
 		trail.Skip("wanted_audience")
 		trail.Skip("wanted_scopes")
@@ -363,19 +367,35 @@ func wantedScopes(c *Claims, r Request) Code {
 }
 
 // describe fills in whose credential it is.
-func (d *Verdict) describe(c *Claims, view View) {
+func (d *Verdict) describe(c *Claims, owner *record.Consumer) {
 	d.Issuer, d.Subject, d.Client = c.Issuer, c.Subject, c.Client
 	d.Scopes, d.Claims, d.ExpiresAt = c.Scopes, c.Raw, c.ExpiresAt
 	if c.Key == nil {
 		return
 	}
 	d.KeyID, d.Consumer, d.Metadata = c.Key.ID, c.Key.Consumer, c.Key.Metadata
-	if len(d.Metadata) > 0 || d.Consumer == "" {
-		return
-	}
-	if owner, ok := view.Consumer(d.Consumer); ok {
+	if len(d.Metadata) == 0 && owner != nil {
 		d.Metadata = owner.Metadata
 	}
+}
+
+// owner is whom an API key belongs to; nil for other credentials.
+func (v *Validator) owner(c *Claims) *record.Consumer {
+	if c.Key == nil || c.Key.Consumer == "" {
+		return nil
+	}
+	owner, ok := v.view.Consumer(c.Key.Consumer)
+	if !ok {
+		return nil
+	}
+	return owner
+}
+
+func enabled(owner *record.Consumer) Code {
+	if owner != nil && owner.Disabled {
+		return ConsumerDisabled
+	}
+	return OK
 }
 
 // Operator decides who asks for something on the control plane. The key is nil unless the

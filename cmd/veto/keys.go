@@ -96,59 +96,7 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	}
 	var rows [][]any
 	for _, k := range items {
-		state := "enabled"
-		if k.Disabled {
-			state = "disabled"
-		}
-		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), state, moment(k.ExpiresAt), k.Revision})
+		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
 	}
 	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "revision"}, rows)
-}
-
-func newConsumers(r *remote) *cobra.Command {
-	var l client.List
-	var fields client.ConsumerFields
-	var metadata string
-	all := r.command("list", "List consumers", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		page, err := c.Consumers(ctx, l)
-		return showConsumers(page, page.Items, err, out)
-	})
-	listFlags(all, &l)
-	put := r.command("put ID", "Make a consumer, or change one", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
-		if metadata != "" {
-			if fields.Metadata = json.RawMessage(metadata); !json.Valid(fields.Metadata) {
-				return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
-			}
-		}
-		v, err := c.PutConsumer(ctx, args[0], fields)
-		return showConsumers(v, []record.Consumer{v}, err, out)
-	})
-	put.Flags().StringVar(&fields.Name, "name", "", "a name for people")
-	put.Flags().StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
-	put.Flags().StringSliceVar(&fields.Managers, "manager", nil, "subjects who may manage its keys")
-	c := &cobra.Command{Use: "consumers", Short: "Make, see and change consumers"}
-	c.AddCommand(all, put,
-		r.command("get ID", "Show a consumer", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
-			v, err := c.Consumer(ctx, args[0])
-			return showConsumers(v, []record.Consumer{v}, err, out)
-		}),
-		r.command("delete ID", "Delete a consumer and its keys", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
-			v, err := c.DeleteConsumer(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return out.fields(v, "deleted", args[0], "revision", v.Revision)
-		}))
-	return c
-}
-
-func showConsumers(v any, items []record.Consumer, err error, out *printer) error {
-	if err != nil {
-		return err
-	}
-	var rows [][]any
-	for _, c := range items {
-		rows = append(rows, []any{c.ID, c.Name, string(c.Metadata), moment(c.CreatedAt), c.Revision})
-	}
-	return out.show(v, []string{"id", "name", "metadata", "created", "revision"}, rows)
 }

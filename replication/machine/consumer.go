@@ -11,17 +11,47 @@ func memberKey(consumer, keyID string) []byte {
 
 func (x *change) putConsumer(b record.PutConsumer) error {
 	c := b.Consumer
-	if err := c.Check(); err != nil {
-		return err
-	}
 	old, exists, err := get[record.Consumer](x.state, consumerKey(c.ID))
 	if err != nil {
 		return err
 	}
-	c.CreatedAt, c.Revision = x.stamp, x.revision
-	if exists {
+	if c.CreatedAt = x.stamp; exists {
 		c.CreatedAt = old.CreatedAt
 	}
+	return x.writeConsumer(c)
+}
+
+func (x *change) updateConsumer(b record.UpdateConsumer) error {
+	c, ok, err := get[record.Consumer](x.state, consumerKey(b.ID))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return record.NotFound("there is no consumer %s", b.ID)
+	}
+	if b.Name != nil {
+		c.Name = *b.Name
+	}
+	if b.Metadata != nil {
+		c.Metadata = b.Metadata
+	}
+	if b.Managers != nil {
+		c.Managers = *b.Managers
+	}
+	if b.Tags != nil {
+		c.Tags = *b.Tags
+	}
+	if b.Disabled != nil {
+		c.Disabled = *b.Disabled
+	}
+	return x.writeConsumer(c)
+}
+
+func (x *change) writeConsumer(c record.Consumer) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	c.Revision = x.revision
 	x.ref = c.ID
 	x.changed(&c, false, c.ID)
 	return put(x.state, consumerKey(c.ID), c)

@@ -110,6 +110,8 @@ func (x *change) do(c record.Command) error {
 		return x.putSigningKeys(b)
 	case record.PutConsumer:
 		return x.putConsumer(b)
+	case record.UpdateConsumer:
+		return x.updateConsumer(b)
 	case record.DeleteConsumer:
 		return x.deleteConsumer(b)
 	case record.CreateKey:

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"veto/record"
@@ -108,7 +109,7 @@ func bodies() *rapid.Generator[record.Body] {
 	key := rapid.SampledFrom([]string{"key_a", "key_b", "key_s"})
 	value := rapid.SampledFrom([]string{"a", "b", ""})
 	return rapid.Custom(func(t *rapid.T) record.Body {
-		switch rapid.IntRange(0, 10).Draw(t, "kind") {
+		switch rapid.IntRange(0, 11).Draw(t, "kind") {
 		case 0:
 			return record.PutIssuer{Issuer: record.Issuer{ID: id.Draw(t, "id"), Issuer: iss + value.Draw(t, "iss"), JWKSURI: "https://x.example", MaxLifetime: record.Duration(rapid.IntRange(1, 9).Draw(t, "h")) * record.Duration(time.Hour)}}
 		case 1:
@@ -130,6 +131,9 @@ func bodies() *rapid.Generator[record.Body] {
 			return record.Lift{Digest: record.DigestKey{1}.Digest(revocation(record.TargetJTI, value.Draw(t, "value")).Name), Reason: "r"}
 		case 9:
 			return record.Expire{Before: record.BucketUntil(stamp) + record.Bucket(rapid.IntRange(0, 9).Draw(t, "bucket"))}
+		case 10:
+			disabled := rapid.Bool().Draw(t, "disabled")
+			return record.UpdateConsumer{ID: id.Draw(t, "id"), Disabled: &disabled, Tags: &[]string{value.Draw(t, "tag")}}
 		}
 		r := revocation(record.Target(rapid.IntRange(1, 9).Draw(t, "target")), value.Draw(t, "value"))
 		if r.Dated() && rapid.Bool().Draw(t, "dated") {
@@ -319,5 +323,37 @@ func TestRetiredKeysAreKeptForALifetime(t *testing.T) {
 	put(stamp.Add(3*time.Minute), "b")
 	if k := put(stamp.Add(3*time.Hour), "c"); len(k) != 2 || bytes.Equal(k[1].JWK, []byte(`"a"`)) {
 		t.Errorf("after its lifetime: %+v", k)
+	}
+}
+
+func TestUpdatedConsumerKeepsTheRest(t *testing.T) {
+	s, rev := founded(t)
+	whole := record.Consumer{ID: "acme", Name: "Acme", Metadata: []byte(`{"plan":"gold"}`), Managers: []string{"alice"}, Tags: []string{"eu"}}
+	if r := apply(t, s, rev, stamp, record.PutConsumer{Consumer: whole}); r.Rejection != nil {
+		t.Fatal(r.Rejection)
+	}
+	yes := true
+	last := func(body record.Body) record.Consumer {
+		t.Helper()
+		*rev++
+		result, changes, err := machine.Apply(s, record.Command{Stamp: stamp.Add(time.Hour), Body: body}, *rev)
+		if err != nil || result.Rejection != nil || len(changes) != 1 {
+			t.Fatalf("%+v, %v, %v", result, changes, err)
+		}
+		return *changes[0].Record.(*record.Consumer)
+	}
+	want := whole
+	want.Disabled, want.CreatedAt, want.Revision = true, stamp, *rev+1
+	if diff := cmp.Diff(want, last(record.UpdateConsumer{ID: "acme", Disabled: &yes})); diff != "" {
+		t.Error(diff)
+	}
+	want.Tags, want.Name, want.Revision = nil, "", *rev+1
+	if diff := cmp.Diff(want, last(record.UpdateConsumer{ID: "acme", Name: new(string), Tags: &[]string{}}), cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []record.UpdateConsumer{{ID: "nobody", Disabled: &yes}, {ID: "acme", Tags: &[]string{"Not A Tag"}}, {ID: "acme", Metadata: []byte("[]")}} {
+		if r := apply(t, s, rev, stamp, bad); r.Rejection == nil {
+			t.Errorf("%+v was done", bad)
+		}
 	}
 }

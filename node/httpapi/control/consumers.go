@@ -19,14 +19,26 @@ type consumerAnswer struct {
 }
 
 func (x *control) consumers() {
-	register(x, operation("list-consumers", http.MethodGet, "/v1/consumers", "List consumers", anyOperator), x.listConsumers)
+	register(x, operation("list-consumers", http.MethodGet, "/v1/consumers", "Find consumers", anyOperator), x.listConsumers)
 	register(x, operation("get-consumer", http.MethodGet, "/v1/consumers/{id}", "Show a consumer", anyOperator), x.getConsumer)
-	register(x, operation("put-consumer", http.MethodPut, "/v1/consumers/{id}", "Make or change a consumer", record.RoleAdmin), x.putConsumer)
+	register(x, operation("put-consumer", http.MethodPut, "/v1/consumers/{id}", "Make or replace a consumer", record.RoleAdmin), x.putConsumer)
+	register(x, operation("update-consumer", http.MethodPatch, "/v1/consumers/{id}", "Change a consumer", record.RoleAdmin), x.updateConsumer)
 	register(x, operation("delete-consumer", http.MethodDelete, "/v1/consumers/{id}", "Delete a consumer and its keys", record.RoleAdmin), x.deleteConsumer)
 }
 
-func (x *control) listConsumers(_ context.Context, in *Page) (*list[record.Consumer], error) {
-	items, err := x.Records.Consumers(in.Cursor, in.Limit+1)
+func (x *control) listConsumers(_ context.Context, in *struct {
+	Page
+	Text     string   `query:"q" maxLength:"200" doc:"Stands in the id or the name, in capitals or not"`
+	Tags     []string `query:"tag,explode" maxItems:"50" doc:"Those that have all of these"`
+	Disabled string   `query:"disabled" enum:"true,false" doc:"Those that are disabled, or are not"`
+},
+) (*list[record.Consumer], error) {
+	q := record.ConsumerQuery{Text: in.Text, Tags: in.Tags}
+	if in.Disabled != "" {
+		disabled := in.Disabled == "true"
+		q.Disabled = &disabled
+	}
+	items, err := x.Records.Consumers(q, in.Cursor, in.Limit+1)
 	return pageOf(items, in.Limit, func(c record.Consumer) string { return c.ID }), err
 }
 
@@ -45,10 +57,13 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 		Name     string          `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 		Managers []string        `json:"managers,omitempty" doc:"Subjects who may manage its keys"`
+		Tags     []string        `json:"tags,omitempty" maxItems:"50" doc:"To find it by: of a-z, 0-9 and -._:"`
+		Disabled bool            `json:"disabled,omitempty" doc:"Its keys are denied"`
 	}
 },
 ) (*consumerAnswer, error) {
-	c := record.Consumer{ID: in.ID, Name: in.Body.Name, Metadata: in.Body.Metadata, Managers: in.Body.Managers}
+	b := in.Body
+	c := record.Consumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Tags: b.Tags, Disabled: b.Disabled}
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -61,6 +76,31 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 		c = *stored
 	}
 	return &consumerAnswer{Revision: headerOf(result.Revision), Body: c}, nil
+}
+
+func (x *control) updateConsumer(ctx context.Context, in *struct {
+	ConsumerID
+	Change
+	Body struct {
+		Name     *string         `json:"name,omitempty" maxLength:"200"`
+		Metadata json.RawMessage `json:"metadata,omitempty"`
+		Managers *[]string       `json:"managers,omitempty"`
+		Tags     *[]string       `json:"tags,omitempty" maxItems:"50"`
+		Disabled *bool           `json:"disabled,omitempty"`
+	}
+},
+) (*consumerAnswer, error) {
+	b := in.Body
+	update := record.UpdateConsumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Tags: b.Tags, Disabled: b.Disabled}
+	result, err := x.propose(ctx, in.Key, update, update)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := x.Records.Consumer(in.ID)
+	if !ok {
+		return nil, record.NotFound("the consumer was changed, and is not there any more")
+	}
+	return &consumerAnswer{Revision: headerOf(result.Revision), Body: *c}, nil
 }
 
 func (x *control) deleteConsumer(ctx context.Context, in *struct {

@@ -47,7 +47,7 @@ type Issuers interface {
 // Keys reads consumers and API keys.
 type Keys interface {
 	Consumer(id string) (*record.Consumer, bool)
-	Consumers(after string, limit int) ([]record.Consumer, error)
+	Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error)
 	Key(id string) (record.APIKey, bool, error)
 	Keys(consumer, after string, limit int) ([]record.APIKey, error)
 }

@@ -191,6 +191,15 @@ func TestConsumersAndPages(t *testing.T) {
 	if len(first.Items) != 2 || first.NextCursor != "b" || len(second.Items) != 1 || second.NextCursor != "" || second.Items[0].ID != "c" {
 		t.Errorf("pages: %+v %+v", first, second)
 	}
+	if v := ok[record.Consumer](p, p.admin("PATCH", "/v1/consumers/b", `{"disabled": true}`), 200); !v.Disabled || v.Name != "N" {
+		t.Errorf("%+v", v)
+	}
+	for query, want := range map[string]int{"": 3, "disabled=true": 1, "disabled=false": 2, "q=B": 1, "q=n": 3, "tag=x": 0, "tag=x&tag=y": 0} {
+		if all := ok[page[record.Consumer]](p, p.admin("GET", "/v1/consumers?"+query, ""), 200); len(all.Items) != want {
+			t.Errorf("%s: %d found", query, len(all.Items))
+		}
+	}
+	p.problem(p.admin("PATCH", "/v1/consumers/nobody", `{"disabled": true}`), 404, "not_found")
 	ok[struct{}](p, p.admin("DELETE", "/v1/consumers/b", ""), 200)
 	p.problem(p.admin("DELETE", "/v1/consumers/b", ""), 404, "not_found")
 	audit := ok[page[record.Audit]](p, p.admin("GET", "/v1/audit?limit=3&cursor=1.0", ""), 200)

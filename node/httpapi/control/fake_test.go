@@ -98,6 +98,16 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 	case record.PutConsumer:
 		c.consumers[b.Consumer.ID] = b.Consumer
 		return record.Result{Ref: b.Consumer.ID}, nil
+	case record.UpdateConsumer:
+		one, ok := c.consumers[b.ID]
+		if !ok {
+			return record.Result{}, record.NotFound("there is no consumer %s", b.ID)
+		}
+		if b.Disabled != nil {
+			one.Disabled = *b.Disabled
+		}
+		c.consumers[b.ID] = one
+		return record.Result{Ref: b.ID}, nil
 	case record.DeleteConsumer:
 		return remove(c.consumers, b.ID)
 	case record.CreateKey:
@@ -223,8 +233,9 @@ func (c *cluster) Consumer(id string) (*record.Consumer, bool) {
 	return &found, ok
 }
 
-func (c *cluster) Consumers(after string, limit int) ([]record.Consumer, error) {
-	return above(c, c.consumers, after, limit), nil
+func (c *cluster) Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error) {
+	all := slices.DeleteFunc(above(c, c.consumers, after, 1000), func(one record.Consumer) bool { return !q.Finds(&one) })
+	return all[:min(limit, len(all))], nil
 }
 
 func (c *cluster) Key(id string) (record.APIKey, bool, error) {
