@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -132,30 +133,43 @@ func (c *Client) stream() *http.Client {
 // Export writes all revocations, one a line, as RevokeAll takes them. What was written is the
 // whole only if there is no error.
 func (c *Client) Export(ctx context.Context, w io.Writer) error {
+	body, err := c.lines(ctx, "/v1/revocations/export", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	if _, err := io.Copy(w, body); err != nil {
+		return fmt.Errorf("the revocations were cut off: %w", err)
+	}
+	return nil
+}
+
+// lines asks for a stream of lines, which the caller closes.
+func (c *Client) lines(ctx context.Context, path string, q url.Values) (io.ReadCloser, error) {
 	if len(c.options.Control) == 0 {
-		return errors.New("no address of the cluster was given")
+		return nil, errors.New("no address of the cluster was given")
 	}
 	base := c.options.Control[0]
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/v1/revocations/export", nil)
+	address := strings.TrimSuffix(base, "/") + path
+	if len(q) > 0 {
+		address += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return notAnAddress(base)
+		return nil, notAnAddress(base)
 	}
 	if req.URL.User != nil {
-		return errPassword
+		return nil, errPassword
 	}
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	req.Header.Set("Authorization", "Bearer "+c.options.Token)
 	response, err := c.stream().Do(req)
 	if err != nil {
-		return fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
+		return nil, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
 	}
 	if kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); kind != ndjson || response.StatusCode != http.StatusOK {
 		var nothing struct{}
-		return errors.Join(read(response, &nothing), errors.New("nothing was exported"))
+		return nil, errors.Join(read(response, &nothing), errors.New("nothing was exported"))
 	}
-	defer func() { _ = response.Body.Close() }()
-	if _, err := io.Copy(w, response.Body); err != nil {
-		return fmt.Errorf("the revocations were cut off: %w", err)
-	}
-	return nil
+	return response.Body, nil
 }

@@ -324,11 +324,6 @@ func (c *Client) Lift(ctx context.Context, id, reason string) (Changed, error) {
 	return remove(ctx, c, "/v1/revocations/"+url.PathEscape(id), url.Values{"reason": {reason}})
 }
 
-// Audit lists the audit trail.
-func (c *Client) Audit(ctx context.Context, l List) (Page[record.Audit], error) {
-	return get[Page[record.Audit]](ctx, c, "/v1/audit", l.query())
-}
-
 // Cluster shows the nodes.
 func (c *Client) Cluster(ctx context.Context) (record.ClusterStatus, error) {
 	return get[record.ClusterStatus](ctx, c, "/v1/cluster", nil)

@@ -37,8 +37,8 @@ func (a *firstAdmin) found() (record.Found, error) {
 		return record.Found{}, fmt.Errorf("the admin's key: %w", err)
 	}
 	f := record.Found{
-		ClusterID: newID("cluster-"),
-		Admin:     record.APIKey{ID: newID("key_"), Name: "first admin", Hash: hash, Hint: hint, Roles: []record.Role{record.RoleAdmin}},
+		ClusterID: newID("cluster-"), ChainAudit: true,
+		Admin: record.APIKey{ID: newID("key_"), Name: "first admin", Hash: hash, Hint: hint, Roles: []record.Role{record.RoleAdmin}},
 	}
 	_, err = rand.Read(f.DigestKey[:])
 	return f, err

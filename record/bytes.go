@@ -51,7 +51,7 @@ const (
 	TableConsumerKey Table = 'o' // consumer id, 0, key id -> nothing
 	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
-	TableAudit       Table = 'a' // revision, number -> Audit
+	TableAudit       Table = 'a' // revision, number -> trail.Entry
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
 	TableEvents      Table = 'e' // revision -> event.Entry
 )

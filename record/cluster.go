@@ -48,7 +48,21 @@ type NodeStatus struct {
 	Version   string `json:"version,omitempty" cbor:"8,keyasint,omitempty"`
 	// Propagation is what the node that was asked has measured of this one; nil if nothing.
 	Propagation *Propagation `json:"propagation,omitempty" cbor:"9,keyasint,omitempty"`
+	// AuditHead is the last entry of the node's audit trail, as HASH@REVISION; empty if its trail
+	// is not chained yet, or it could not be asked.
+	AuditHead string `json:"audit_head,omitempty" cbor:"10,keyasint,omitempty"`
+	// Audit says whether the trail of the node that was asked holds that head.
+	Audit AuditAgreement `json:"audit,omitempty" cbor:"11,keyasint,omitempty"`
 }
+
+// AuditAgreement is whether two nodes have the same audit trail; empty if it cannot be told now.
+type AuditAgreement string
+
+// The agreements.
+const (
+	AuditAgrees  AuditAgreement = "agrees"
+	AuditDiffers AuditAgreement = "differs"
+)
 
 // Propagation is how long a node takes to deny what another has revoked, from when that has taken
 // it until it has this node's word. The way of the word back is in it: so it is a bound from above.
@@ -93,22 +107,6 @@ type Receipt struct {
 	PendingOn  []string `json:"pending_on"`
 	// DurableOn names, while it is pending, the node that keeps it on disk until the log has it.
 	DurableOn []string `json:"durable_on,omitempty"`
-}
-
-// Audit is what the audit trail keeps of one command. It never holds a secret.
-type Audit struct {
-	Revision Revision `json:"revision" cbor:"1,keyasint"`
-	// Number tells apart what was done at one revision.
-	Number uint16    `json:"number,omitempty" cbor:"7,keyasint,omitempty"`
-	At     time.Time `json:"at" cbor:"2,keyasint"`
-	// By is the id of the API key that asked, or empty for the cluster itself.
-	By string `json:"by,omitempty" cbor:"3,keyasint,omitempty"`
-	// Action is the kind of the command.
-	Action string `json:"action" cbor:"4,keyasint"`
-	// Refs are the ids of the records that it changed; at most the first ten.
-	Refs []string `json:"refs" cbor:"5,keyasint"`
-	// Reason that was given for lifting a revocation.
-	Reason string `json:"reason,omitempty" cbor:"6,keyasint,omitempty"`
 }
 
 // Remembered is what is kept of a request with an Idempotency-Key, for at least a day.

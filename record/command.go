@@ -36,6 +36,7 @@ const (
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
+	KindChainAudit     Kind = 25
 	KindUpdateConsumer Kind = 30
 )
 
@@ -45,7 +46,7 @@ var kindNames = [...]string{
 	KindDeleteConsumer: "delete_consumer", KindCreateKey: "create_key",
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
-	KindUpdateConsumer: "update_consumer",
+	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -64,6 +65,8 @@ type Found struct {
 	ClusterID string    `cbor:"1,keyasint"`
 	DigestKey DigestKey `cbor:"2,keyasint"`
 	Admin     APIKey    `cbor:"3,keyasint"`
+	// ChainAudit begins the audit trail's chain of hashes with this command.
+	ChainAudit bool `cbor:"4,keyasint,omitempty"`
 }
 
 // PutIssuer makes an issuer or replaces the rules of one. Keys are given only with an
@@ -160,7 +163,12 @@ type Expire struct {
 	Before Bucket `cbor:"1,keyasint"`
 }
 
+// ChainAudit begins the audit trail's chain of hashes, in a cluster that was founded without. Where
+// it has begun, nothing is done.
+type ChainAudit struct{}
+
 // Kind of each body.
+func (ChainAudit) Kind() Kind     { return KindChainAudit }
 func (Found) Kind() Kind          { return KindFound }
 func (PutIssuer) Kind() Kind      { return KindPutIssuer }
 func (DeleteIssuer) Kind() Kind   { return KindDeleteIssuer }
@@ -192,10 +200,30 @@ type Command struct {
 	// Stamp is the leader's time when it took the command. Apply knows no other time.
 	Stamp time.Time
 	// By is the id of the API key that asked for it, or empty for the cluster itself.
-	By      string
+	By string
+	// From is the way by which it came to the cluster.
+	From    Origin
 	Request Request
 	Body    Body
 }
+
+// Origin is the way by which a command came to the cluster.
+type Origin struct {
+	// Node is the node that took it.
+	Node string `json:"node,omitempty" cbor:"1,keyasint,omitempty"`
+	// Way is one of the ways below.
+	Way string `json:"way,omitempty" cbor:"2,keyasint,omitempty"`
+	// Address of the client, as that node saw it; of a message of JetStream, its place there.
+	Address string `json:"address,omitempty" cbor:"3,keyasint,omitempty"`
+}
+
+// The ways of an Origin.
+const (
+	WayHTTP      = "http"
+	WayNATS      = "nats"
+	WayJetStream = "jetstream"
+	WayCluster   = "cluster" // the cluster's own doing: nobody asked
+)
 
 // Result is what came of an applied command.
 type Result struct {
@@ -231,6 +259,7 @@ type envelope struct {
 	By          string     `cbor:"2,keyasint,omitempty"`
 	Request     Request    `cbor:"3,keyasint,omitzero"`
 	Body        rawMessage `cbor:"4,keyasint"`
+	From        Origin     `cbor:"5,keyasint,omitzero"`
 }
 
 // UnknownCommandError says that a command is of a format or kind that this program does not
@@ -259,7 +288,7 @@ func (c *Command) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := envelope{By: c.By, Request: c.Request, Body: body}
+	e := envelope{By: c.By, From: c.From, Request: c.Request, Body: body}
 	if !c.Stamp.IsZero() {
 		e.StampMillis = c.Stamp.UnixMilli()
 	}
@@ -305,7 +334,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	if err != nil {
 		return Command{}, fmt.Errorf("command %s: %w", kind, err)
 	}
-	c := Command{Skippable: skippable, By: e.By, Request: e.Request, Body: decoded}
+	c := Command{Skippable: skippable, By: e.By, From: e.From, Request: e.Request, Body: decoded}
 	if e.StampMillis != 0 {
 		c.Stamp = time.UnixMilli(e.StampMillis).UTC()
 	}
@@ -344,6 +373,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[Deliver](b)
 	case KindImport:
 		return decodeAs[Import](b)
+	case KindChainAudit:
+		return decodeAs[ChainAudit](b)
 	case KindUpdateConsumer:
 		return decodeAs[UpdateConsumer](b)
 	}

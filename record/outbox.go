@@ -14,6 +14,8 @@ type Taken struct {
 	Request Request `cbor:"3,keyasint,omitzero"`
 	// At is when, by the clock of the node that took it.
 	At time.Time `cbor:"4,keyasint,omitzero"`
+	// From is the way by which it came to that node.
+	From Origin `cbor:"5,keyasint,omitzero"`
 }
 
 // Deliver brings revocations from an outbox into the log. They are numbered from First on; what

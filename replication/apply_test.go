@@ -10,6 +10,7 @@ import (
 
 	"veto/record"
 	"veto/record/event"
+	"veto/record/trail"
 	"veto/replication/consensus"
 	"veto/replication/feed"
 	"veto/replication/index"
@@ -147,9 +148,9 @@ func TestAppliedEntriesAreSkipped(t *testing.T) {
 	before := p.store.Applied()
 	p.must(t, batch...) // as after a restart
 	after := p.store.Applied()
-	trail, err := p.view.Audit(record.Audit{}, 10)
-	if err != nil || len(trail) != 2 || after.Index != before.Index || len(p.announced) != 2 {
-		t.Errorf("%+v %v, applied %d then %d, announced %v", trail, err, before.Index, after.Index, p.announced)
+	entries, err := p.view.Audit(trail.Entry{}, 10)
+	if err != nil || len(entries) != 2 || after.Index != before.Index || len(p.announced) != 2 {
+		t.Errorf("%+v %v, applied %d then %d, announced %v", entries, err, before.Index, after.Index, p.announced)
 	}
 	if got := p.must(t, batch[0], batch[1], entry(t, 3, record.PutConsumer{Consumer: record.Consumer{ID: "x"}})); got[2].Ref != "x" {
 		t.Errorf("what follows was skipped, too: %+v", got)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/trail"
 	"veto/replication/consensus"
 	"veto/replication/peer"
 )
@@ -34,7 +35,9 @@ type nodeState struct {
 	AsOf          time.Time       `cbor:"9,keyasint,omitzero"`
 	Term          uint64          `cbor:"10,keyasint"`
 	LastIndex     uint64          `cbor:"11,keyasint"`
-	ContactMillis int64           `cbor:"12,keyasint"` // since it heard of the leader; negative for never
+	ContactMillis int64           `cbor:"12,keyasint"`           // since it heard of the leader; negative for never
+	ChainsAudit   bool            `cbor:"13,keyasint,omitempty"` // it knows the audit trail's chain
+	AuditHead     trail.Head      `cbor:"14,keyasint,omitzero"`
 }
 
 // awaitCall asks to wait for a revision, or for an item of an outbox.
@@ -169,10 +172,15 @@ func (r *Replica) stateOf(ctx context.Context, id, addr string) (nodeState, erro
 func (r *Replica) state() nodeState {
 	f := r.view.Freshness()
 	contact := r.node().LastContact().Milliseconds()
+	head, err := r.view.AuditHead()
+	if err != nil {
+		r.config.Log.Warn("the head of the audit trail cannot be read", "error", err)
+	}
 	return nodeState{
 		ID: r.config.ID, ClusterID: r.view.ClusterID(), Role: r.config.Role, Region: r.config.Region,
 		Version: r.config.Version, Founded: r.node().Founded(), Expect: r.config.Expect,
 		Revision: f.Revision, AsOf: f.AsOf,
 		Term: r.node().Term(), LastIndex: r.node().LastIndex(), ContactMillis: contact,
+		ChainsAudit: true, AuditHead: head,
 	}
 }

@@ -65,6 +65,7 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 		tasks.Go(func() { every(ctx, beaconEvery, nil, r.sendBeacon) })
 		tasks.Go(func() { every(ctx, reconcileEvery, r.roster.Changed(), r.reconcile) })
 		tasks.Go(func() { every(ctx, expireEvery, nil, r.expire) })
+		tasks.Go(func() { every(ctx, chainEvery, nil, r.chainAudit) })
 		for _, f := range r.config.WhileLeading {
 			tasks.Go(func() { f(ctx) })
 		}
@@ -168,6 +169,31 @@ func (r *Replica) expire(ctx context.Context) {
 	_, err := r.Propose(ctx, record.Command{Body: record.Expire{Before: before}})
 	if err != nil && ctx.Err() == nil {
 		r.config.Log.Warn("expired revocations were not dropped; the leader tries again later", "error", err)
+	}
+}
+
+// chainEvery is how often the leader looks whether the audit trail is chained yet.
+const chainEvery = 10 * time.Second
+
+// chainAudit begins the audit trail's chain in a cluster that is older than it. All nodes must begin
+// at the same command: so it waits until each has said that it knows how.
+func (r *Replica) chainAudit(ctx context.Context) {
+	head, err := r.view.AuditHead()
+	if err != nil || head.Sequence > 0 {
+		return // an error of the disk ends the node elsewhere
+	}
+	servers, _ := r.node().Servers()
+	able := r.ask(servers, func(s consensus.Server, addr string) bool {
+		ctx, cancel := context.WithTimeout(ctx, statusLimit)
+		defer cancel()
+		state, err := r.stateOf(ctx, s.ID, addr)
+		return err == nil && state.ChainsAudit
+	})
+	if slices.Contains(able, false) {
+		return
+	}
+	if _, err := r.Propose(ctx, record.Command{Body: record.ChainAudit{}}); err != nil && ctx.Err() == nil {
+		r.config.Log.Warn("the audit trail's chain was not begun; the leader tries again", "error", err)
 	}
 }
 

@@ -27,6 +27,7 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 		ctx, cancel = context.WithTimeout(ctx, defaultProposeLimit)
 		defer cancel()
 	}
+	c.From = r.origin(c.By, c.From)
 	result, err := r.tryUntilLeader(ctx, c)
 	if err != nil {
 		return record.Result{}, err
@@ -41,6 +42,17 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 		r.config.Log.Warn("this node lags behind a change that it took", "revision", result.Revision)
 	}
 	return result, nil
+}
+
+// origin completes the way by which a command came: to this node, unless another is named.
+func (r *Replica) origin(by string, o record.Origin) record.Origin {
+	if o.Node == "" {
+		o.Node = r.config.ID
+	}
+	if o.Way == "" && by == "" {
+		o.Way = record.WayCluster
+	}
+	return o
 }
 
 // tryUntilLeader goes on while nobody leads, and, if the command may be proposed twice, while a

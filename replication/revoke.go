@@ -21,6 +21,7 @@ const deliverLimit = 5 * time.Second
 // is *record.Unavailable. The errors are those of Propose.
 func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error) {
 	t.At = r.config.Now().UTC().Truncate(time.Millisecond)
+	t.From = r.origin(t.By, t.From)
 	result, done, err := machine.Admit(r.applier.store, t, t.At)
 	var rejected *record.Rejection
 	switch {
@@ -70,7 +71,7 @@ func (r *Replica) decided(ctx context.Context, t record.Taken, ticket *outbox.Ti
 func (r *Replica) revokeInOrder(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	result, err := r.Propose(ctx, record.Command{By: t.By, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})
+	result, err := r.Propose(ctx, record.Command{By: t.By, From: t.From, Request: t.Request, Body: record.Revoke{Revocations: []record.Revocation{t.Revocation}}})
 	a := record.Accepted{Revision: result.Revision}
 	if len(result.Kept) > 0 {
 		a.Kept = result.Kept[0]

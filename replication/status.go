@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/trail"
 	"veto/replication/consensus"
 )
 
@@ -119,6 +120,7 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 			continue
 		}
 		nodes[i].Applied, nodes[i].Version, nodes[i].Region = states[i].Revision, states[i].Version, states[i].Region
+		r.compareTrails(&nodes[i], states[i].AuditHead)
 		if !states[i].AsOf.IsZero() {
 			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())
 		}
@@ -126,6 +128,19 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 	return record.ClusterStatus{
 		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Nodes: nodes,
 	}
+}
+
+// compareTrails says whether a node's audit trail is the one that is here.
+func (r *Replica) compareTrails(n *record.NodeStatus, head trail.Head) {
+	if head.Sequence == 0 {
+		return
+	}
+	n.AuditHead = head.String()
+	agreement, err := r.view.AuditAgrees(head)
+	if err != nil {
+		r.config.Log.Warn("the audit trail cannot be compared with another node's", "of", n.ID, "error", err)
+	}
+	n.Audit = agreement
 }
 
 // nodes joins what the log says of the nodes with what gossip says.

@@ -7,7 +7,9 @@ import (
 	"sync/atomic"
 
 	"veto/record"
+	"veto/record/trail"
 	"veto/replication/index"
+	"veto/replication/machine"
 	"veto/replication/store"
 )
 
@@ -158,9 +160,33 @@ func (v *View) Keys(consumer, afterID string, limit int) ([]record.APIKey, error
 }
 
 // Audit lists the audit trail behind an entry, in its order.
-func (v *View) Audit(after record.Audit, limit int) ([]record.Audit, error) {
+func (v *View) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
 	key := record.AuditKey(after.Revision, after.Number)
-	return list[record.Audit](v.store, record.TableAudit, string(key[1:]), limit, nil)
+	return list[trail.Entry](v.store, record.TableAudit, string(key[1:]), limit, nil)
+}
+
+// AuditHead is the last entry of the audit trail's chain; zero if the chain has not begun.
+func (v *View) AuditHead() (trail.Head, error) {
+	h, _, err := machine.AuditHead(v.store)
+	return h, err
+}
+
+// AuditAgrees tells whether the trail here holds another node's head; empty if it does not reach so
+// far.
+func (v *View) AuditAgrees(with trail.Head) (record.AuditAgreement, error) {
+	here, err := v.AuditHead()
+	if err != nil || with.Sequence == 0 || here.Sequence < with.Sequence {
+		return "", err
+	}
+	var e trail.Entry
+	b, ok, err := v.store.Get(record.AuditKey(with.Revision, with.Number))
+	if err == nil && ok {
+		err = record.Decode(b, &e)
+	}
+	if err != nil || e.Hash != with.Hash {
+		return record.AuditDiffers, err
+	}
+	return record.AuditAgrees, nil
 }
 
 var errDisk = errors.New("the disk cannot tell whether this is revoked")

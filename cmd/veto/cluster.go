@@ -27,9 +27,9 @@ func newCluster(r *remote) *cobra.Command {
 				lag = fmt.Sprintf("%d ms", n.LagMillis)
 			}
 			p50, p99, failed := propagation(n.Propagation)
-			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Version})
+			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Audit, n.Version})
 		}
-		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "version"}, rows); err != nil {
+		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "audit", "version"}, rows); err != nil {
 			return err
 		}
 		return out.line("\n%s", remark(s))
@@ -37,7 +37,8 @@ func newCluster(r *remote) *cobra.Command {
 	c.Long = "Shows the nodes, and what is wrong with them.\n\n" +
 		"p50 and p99 are how long the last revocations took to each node: from when the node that is asked\n" +
 		"had taken one until it had the other's word that it denies it, the way back included. They are of\n" +
-		"its canary's, as many as failed is of. With ? a node has not confirmed so many, or not the last."
+		"its canary's, as many as failed is of. With ? a node has not confirmed so many, or not the last.\n\n" +
+		"audit says whether the audit trail of each is the one that the node which is asked has."
 	return c
 }
 
@@ -61,8 +62,11 @@ const slowMillis = 5000
 // remark says what is wrong and what to do.
 func remark(s record.ClusterStatus) string {
 	voters, alive := 0, 0
-	var slow, silent []string
+	var slow, silent, other []string
 	for _, n := range s.Nodes {
+		if n.Audit == record.AuditDiffers {
+			other = append(other, n.ID)
+		}
 		if n.Propagation != nil && n.Propagation.P50Millis < 0 {
 			silent = append(silent, n.ID)
 		}
@@ -78,6 +82,8 @@ func remark(s record.ClusterStatus) string {
 		}
 	}
 	switch {
+	case len(other) > 0:
+		return fmt.Sprintf("The audit trail of %s is not the one that the node which was asked has: one of them was altered. `veto audit verify --head` with a head that was written down tells which; keep both disks.", words(other))
 	case s.Leader == "":
 		return fmt.Sprintf("No leader: %d of %d voters answer, %d are needed. Nothing can be changed until more are started; nodes answer from what they have until it is too stale.", alive, voters, voters/2+1)
 	case alive <= voters/2+1 && voters > 1 && alive < voters:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -91,23 +90,6 @@ func secretArg(in io.Reader, arg string) (string, error) {
 		err = fmt.Errorf("standard input is empty")
 	}
 	return strings.TrimSpace(string(b)), err
-}
-
-func newAudit(r *remote) *cobra.Command {
-	var l client.List
-	c := r.command("audit", "List who changed what", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		page, err := c.Audit(ctx, l)
-		if err != nil {
-			return err
-		}
-		var rows [][]any
-		for _, a := range page.Items {
-			rows = append(rows, []any{a.Revision, moment(a.At), a.By, a.Action, words(a.Refs)})
-		}
-		return out.show(page, []string{"revision", "at", "by", "action", "records"}, rows)
-	})
-	listFlags(c, &l)
-	return c
 }
 
 func listFlags(c *cobra.Command, l *client.List) {

@@ -83,7 +83,7 @@ func (x *Intake) TakeEvent(ctx context.Context, e Event, wait time.Duration) err
 	}
 	// A name may be longer than what the log takes, and hold anything.
 	sum := sha256.Sum256([]byte(name))
-	_, a, err := x.Take(ctx, by, r, "event-"+hex.EncodeToString(sum[:]), wait)
+	_, a, err := x.Take(ctx, by, r, "event-"+hex.EncodeToString(sum[:]), record.Origin{Way: record.WayJetStream, Address: e.Place}, wait)
 	if err == nil && a.Revision == 0 {
 		return errPending
 	}

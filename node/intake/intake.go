@@ -61,8 +61,8 @@ type Intake struct{ Config }
 func New(c Config) *Intake { return &Intake{c} }
 
 // Take revokes what the key asks for, and tells the id of that. The request key is the caller's
-// Idempotency-Key, or empty. What is not committed within the wait is on its way.
-func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, requestKey string, wait time.Duration) (id string, a record.Accepted, err error) {
+// Idempotency-Key, or empty; from is the way by which it came. What is not committed within the wait is on its way.
+func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, requestKey string, from record.Origin, wait time.Duration) (id string, a record.Accepted, err error) {
 	r, err := x.Named(by, b)
 	if err != nil {
 		return "", a, err
@@ -71,7 +71,7 @@ func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, r
 	if err != nil {
 		return "", a, err
 	}
-	a, err = x.Taker.Revoke(ctx, record.Taken{Revocation: r, By: by.ID, Request: request}, wait)
+	a, err = x.Taker.Revoke(ctx, record.Taken{Revocation: r, By: by.ID, From: from, Request: request}, wait)
 	return x.Revocations.RevocationID(r.Name), a, err
 }
 
@@ -171,8 +171,8 @@ func (x *Intake) awaitAuthority(ctx context.Context, id string) (*record.APIKey,
 
 // Answer does what a message of the key with the id asks for, and is the receipt or the problem, in
 // JSON. Known is the error, if it is not one that is meant for whoever asks.
-func (x *Intake) Answer(ctx context.Context, keyID string, body []byte, requestKey string, wait time.Duration) (answer []byte, unknown error) {
-	receipt, err := x.answer(ctx, keyID, body, requestKey, wait)
+func (x *Intake) Answer(ctx context.Context, keyID string, body []byte, requestKey string, from record.Origin, wait time.Duration) (answer []byte, unknown error) {
+	receipt, err := x.answer(ctx, keyID, body, requestKey, from, wait)
 	if err == nil {
 		answer, err = json.Marshal(receipt)
 	}
@@ -190,7 +190,7 @@ func (x *Intake) Answer(ctx context.Context, keyID string, body []byte, requestK
 	return answer, unknown
 }
 
-func (x *Intake) answer(ctx context.Context, keyID string, body []byte, requestKey string, wait time.Duration) (record.Receipt, error) {
+func (x *Intake) answer(ctx context.Context, keyID string, body []byte, requestKey string, from record.Origin, wait time.Duration) (record.Receipt, error) {
 	by, err := x.awaitAuthority(ctx, keyID)
 	if err != nil {
 		return record.Receipt{}, err
@@ -199,7 +199,7 @@ func (x *Intake) answer(ctx context.Context, keyID string, body []byte, requestK
 	if err != nil {
 		return record.Receipt{}, err
 	}
-	id, a, err := x.Take(ctx, by, b, requestKey, wait)
+	id, a, err := x.Take(ctx, by, b, requestKey, from, wait)
 	if err != nil {
 		return record.Receipt{}, err
 	}

@@ -111,7 +111,7 @@ func open(t *testing.T) (*intake.Intake, *cluster) {
 // answered sends a message and reads the answer.
 func answered(t *testing.T, x *intake.Intake, key, body, request string) (record.Receipt, httpapi.Problem) {
 	t.Helper()
-	answer, unknown := x.Answer(t.Context(), key, []byte(body), request, time.Second)
+	answer, unknown := x.Answer(t.Context(), key, []byte(body), request, record.Origin{}, time.Second)
 	if unknown != nil {
 		t.Error(unknown)
 	}
@@ -240,7 +240,7 @@ func TestAuthority(t *testing.T) {
 		}
 	}
 	c.fail = errors.New("open /data/secret: no such file")
-	answer, unknown := x.Answer(t.Context(), "key_good", []byte(good), "", time.Second)
+	answer, unknown := x.Answer(t.Context(), "key_good", []byte(good), "", record.Origin{}, time.Second)
 	if !errors.Is(unknown, c.fail) || strings.Contains(string(answer), "/data") {
 		t.Errorf("%s %v", answer, unknown)
 	}

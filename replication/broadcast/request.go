@@ -32,6 +32,8 @@ const (
 type Request struct {
 	// By is the name of the client's grant, which the server vouches for.
 	By string
+	// Node is the one that the client is connected to, and Address where it is, as that says.
+	Node, Address string
 	// ID is how the client names the request; empty if it does not.
 	ID   string
 	Body []byte
@@ -55,7 +57,7 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 	var doing sync.WaitGroup
 	room := make(chan struct{}, maxRequests)
 	s, err := b.nodes.QueueSubscribe(subjectRequest, queueGroup, func(m *nats.Msg) {
-		by, ok := requestedBy(m)
+		who, ok := requestedBy(m)
 		if !ok {
 			b.counts.refused.Add(1)
 			return
@@ -71,7 +73,7 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 			defer func() { <-room }()
 			ctx, cancel := context.WithTimeout(all, requestLimit)
 			defer cancel()
-			b.respond(m, handle(ctx, Request{By: by, ID: m.Header.Get(nats.MsgIdHdr), Body: m.Data}))
+			b.respond(m, handle(ctx, Request{By: who.User, Node: who.Server, Address: who.Host, ID: m.Header.Get(nats.MsgIdHdr), Body: m.Data}))
 		})
 	})
 	if err != nil {
@@ -111,11 +113,11 @@ func (b *Broadcast) respond(m *nats.Msg, answer []byte) {
 	}
 }
 
-// requestedBy is the name of the grant of the client that the server had the request from.
-func requestedBy(m *nats.Msg) (string, bool) {
+// requestedBy is the client that the server had the request from; User is the name of its grant.
+func requestedBy(m *nats.Msg) (server.ClientInfo, bool) {
 	var who server.ClientInfo
 	if err := json.Unmarshal([]byte(m.Header.Get(server.ClientInfoHdr)), &who); err != nil {
-		return "", false
+		return who, false
 	}
-	return who.User, who.User != "" && who.Account == accountPublic
+	return who, who.User != "" && who.Account == accountPublic
 }

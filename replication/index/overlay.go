@@ -228,7 +228,7 @@ func (o *overlay) undelivered() []record.Deliver {
 			}
 			hints, _ := o.early.Load(digest)
 			h := hints[slices.IndexFunc(hints, func(h hint) bool { return h.position == p })]
-			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At}
+			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At, From: record.Origin{Node: h.node}}
 			item.Revocation.By, item.Revocation.At = "", time.Time{}
 			d.Items = append(d.Items, item)
 		}

@@ -42,12 +42,13 @@ func (x *change) createKey(b record.CreateKey) error {
 	if x.ref == "" {
 		x.ref = k.ID
 	}
-	return x.writeKey(k)
+	return x.writeKey(record.APIKey{}, k)
 }
 
-func (x *change) writeKey(k record.APIKey) error {
+func (x *change) writeKey(was, k record.APIKey) error {
 	k.Revision = x.revision
 	x.changed(&k, false, k.ID)
+	x.audit.altered(k.ID, was, k)
 	return put(x.state, keyKey(k.ID), k)
 }
 
@@ -81,7 +82,7 @@ func (x *change) updateKey(b record.UpdateKey) error {
 		}
 	}
 	x.ref = k.ID
-	return x.writeKey(k)
+	return x.writeKey(was, k)
 }
 
 func (x *change) deleteKey(b record.DeleteKey) error {

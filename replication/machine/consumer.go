@@ -18,7 +18,7 @@ func (x *change) putConsumer(b record.PutConsumer) error {
 	if c.CreatedAt = x.stamp; exists {
 		c.CreatedAt = old.CreatedAt
 	}
-	return x.writeConsumer(c)
+	return x.writeConsumer(old, c)
 }
 
 func (x *change) updateConsumer(b record.UpdateConsumer) error {
@@ -29,6 +29,7 @@ func (x *change) updateConsumer(b record.UpdateConsumer) error {
 	if !ok {
 		return record.NotFound("there is no consumer %s", b.ID)
 	}
+	was := c
 	if b.Name != nil {
 		c.Name = *b.Name
 	}
@@ -44,16 +45,17 @@ func (x *change) updateConsumer(b record.UpdateConsumer) error {
 	if b.Disabled != nil {
 		c.Disabled = *b.Disabled
 	}
-	return x.writeConsumer(c)
+	return x.writeConsumer(was, c)
 }
 
-func (x *change) writeConsumer(c record.Consumer) error {
+func (x *change) writeConsumer(was, c record.Consumer) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
 	c.Revision = x.revision
 	x.ref = c.ID
 	x.changed(&c, false, c.ID)
+	x.audit.altered(c.ID, was, c)
 	return put(x.state, consumerKey(c.ID), c)
 }
 

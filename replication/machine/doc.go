@@ -27,6 +27,13 @@
 //	M7  What is revoked in the canary's name is kept for an hour or two, and is not in the audit
 //	    trail; nobody but the cluster does it.
 //	    TestCanaryLeavesNoTrace, TestOnlyTheClusterRevokesInTheCanarysName
+//	M8   Every change has its entry in the audit trail, in the same batch, and each entry of the
+//	     chain the hash over the one before: from the founding on, or from the command that
+//	     began it. What is altered, dropped or moved is found.
+//	     TestAnyAlteredEntryIsFound, TestSameLogSameHead, TestChainBeginsLater
+//	M9   An entry says who, by id and by name as it was, what, when and from where, and of what
+//	     was changed only such fields as hold no secret.
+//	     TestEntriesSayWhoWhatAndWhereFrom
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

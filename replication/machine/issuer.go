@@ -46,6 +46,7 @@ func (x *change) putIssuer(b record.PutIssuer) error {
 	}
 	x.ref = i.ID
 	x.changed(&i, false, i.ID)
+	x.audit.altered(i.ID, old, i)
 	if !i.Inline() {
 		return x.leaveSource(old, i)
 	}
@@ -216,6 +217,7 @@ func (x *change) replaceKeys(i record.Issuer, keys record.SigningKeys) error {
 		return nil
 	}
 	x.changed(&now, false, i.ID)
+	x.audit.rekeyed(i.ID, old.Keys, all)
 	return put(x.state, keysKey(i.ID), now)
 }
 

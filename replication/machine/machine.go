@@ -41,15 +41,12 @@ type change struct {
 	changes  []record.Change
 	ref      string   // id of the record that the command is about
 	taken    []string // ids of API keys that the command itself revokes
-	refs     []string // of all records that it changed, for the audit trail
-	audits   uint16   // entries of the audit trail so far
+	audit    audit    // what goes into the audit trail
 	// through is how far the outbox of a Deliver had come before, refused what is not done of it.
 	through uint64
 	refused []record.Refusal
 	kept    []record.Kept // of the revocations of a Revoke or a Deliver
 }
-
-const maxAuditRefs = 10
 
 // Apply does what the command asks for. The error is the state's and ends the node; a command
 // that was understood and not done is Result.Rejection. The changes are in the order in which
@@ -70,14 +67,17 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 		}
 	}
 	x := &change{state: s, by: c.By, stamp: c.Stamp, revision: rev}
+	if err := x.asks(c.By); err != nil {
+		return result, nil, err
+	}
 	if err := x.do(c); err != nil {
 		return refused(result, err)
 	}
 	result.Ref, result.Before, result.Refused = x.ref, x.through, x.refused
-	if len(x.changes) == 0 {
+	if len(x.changes) == 0 && !x.audit.any() {
 		return result, nil, nil
 	}
-	err := x.audit(c)
+	err := errors.Join(x.enter(c), x.sealAudit())
 	if err != nil {
 		return result, nil, err
 	}
@@ -130,6 +130,8 @@ func (x *change) do(c record.Command) error {
 		return x.deliver(b)
 	case record.Import:
 		return x.imported(b, c)
+	case record.ChainAudit:
+		return x.chainAudit()
 	}
 	return fmt.Errorf("command %s is decoded but not applied by this version", c.Body.Kind())
 }
@@ -171,6 +173,9 @@ func (x *change) found(b record.Found) error {
 	if err := put(x.state, clusterKey, record.Found{ClusterID: b.ClusterID, DigestKey: b.DigestKey}); err != nil {
 		return err
 	}
+	if b.ChainAudit {
+		x.audit.begin()
+	}
 	x.ref = b.ClusterID
 	return x.createKey(record.CreateKey{Key: b.Admin})
 }
@@ -178,23 +183,7 @@ func (x *change) found(b record.Found) error {
 // changed notes a record that the command wrote or took away.
 func (x *change) changed(r record.Record, gone bool, id string) {
 	x.changes = append(x.changes, record.Change{Record: r, Gone: gone})
-	if len(x.refs) < maxAuditRefs {
-		x.refs = append(x.refs, id)
-	}
-}
-
-// audit writes an entry of what was changed since the last, if anything was.
-func (x *change) audit(c record.Command) error {
-	if len(x.refs) == 0 {
-		return nil
-	}
-	a := record.Audit{Revision: x.revision, Number: x.audits, At: x.stamp, By: c.By, Action: c.Body.Kind().String(), Refs: x.refs}
-	if lift, ok := c.Body.(record.Lift); ok {
-		a.Reason = lift.Reason
-	}
-	key := record.AuditKey(x.revision, x.audits)
-	x.audits, x.refs = x.audits+1, nil
-	return put(x.state, key, a)
+	x.audit.record(kindOf(r), id)
 }
 
 func get[T any](s Reader, key []byte) (T, bool, error) {

@@ -53,7 +53,7 @@ func DeliveredThrough(s Reader, id record.OutboxID) (uint64, error) {
 // take adds one revocation, in the name of who asked for it. Nothing is written before it is
 // certain that it is not refused.
 func (x *change) take(item record.Taken, number uint64) error {
-	c := record.Command{Stamp: x.stamp, By: item.By, Request: item.Request, Body: record.Revoke{}}
+	c := record.Command{Stamp: x.stamp, By: item.By, From: item.From, Request: item.Request, Body: record.Revoke{}}
 	taken := len(x.taken)
 	x.by = item.By
 	_, done, err := recall(x.state, c)
@@ -71,7 +71,7 @@ func (x *change) take(item record.Taken, number uint64) error {
 	}
 	result := record.Result{Revision: x.revision, Ref: x.ref}
 	x.ref = ""
-	if err := x.audit(c); err != nil {
+	if err := errors.Join(x.asks(item.By), x.enter(c)); err != nil {
 		return err
 	}
 	return remember(x.state, c, result)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"veto/record"
+	"veto/record/trail"
 	"veto/replication/machine"
 )
 
@@ -91,7 +92,7 @@ func TestRefusedItemsOfAnOutbox(t *testing.T) {
 	}
 	var by []string
 	for n := range uint16(4) {
-		var a record.Audit
+		var a trail.Entry
 		if b, ok := s[string(record.AuditKey(*rev, n))]; ok {
 			if err := record.Decode([]byte(b), &a); err != nil {
 				t.Fatal(err)

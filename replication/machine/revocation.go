@@ -57,11 +57,8 @@ func (x *change) revoked(r *record.Revocation, d record.Digest) {
 		x.changes = append(x.changes, record.Change{Record: r})
 		return
 	}
-	id := ""
-	if len(x.refs) < maxAuditRefs {
-		id = d.RevocationID()
-	}
-	x.changed(r, false, id)
+	x.changes = append(x.changes, record.Change{Record: r})
+	x.audit.revocation(d)
 }
 
 // keptUntil is when a revocation may be forgotten (P12); zero for never. It refuses names

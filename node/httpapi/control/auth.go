@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -87,7 +88,7 @@ func (x *control) propose(ctx context.Context, key string, asked any, body recor
 	if err != nil {
 		return record.Result{}, err
 	}
-	return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), Request: request, Body: body})
+	return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request, Body: body})
 }
 
 // operatorOf is the key of who asks.
@@ -101,6 +102,23 @@ func operatorID(ctx context.Context) string {
 		return by.ID
 	}
 	return ""
+}
+
+type clientInContext struct{}
+
+// originOf is the way by which a request came.
+func originOf(ctx context.Context) record.Origin {
+	address, _ := ctx.Value(clientInContext{}).(string)
+	return record.Origin{Way: record.WayHTTP, Address: address}
+}
+
+// clientOf is the address of a client, without the port, which says nothing a minute later.
+func clientOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // maxIdempotencyKey is in bytes. A longer one could not be read back from the log (L5).

@@ -2,8 +2,11 @@ package control
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"veto/node/httpapi/bulk"
 	"veto/node/intake"
 	"veto/record"
+	"veto/record/trail"
 )
 
 // streamIdle is how long either side of a stream may be silent.
@@ -24,6 +28,7 @@ const ndjson = "application/x-ndjson"
 func (x *control) bulk(mux *http.ServeMux) {
 	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, http.HandlerFunc(x.importStream)))
 	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, http.HandlerFunc(x.exportStream)))
+	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, http.HandlerFunc(x.exportAudit)))
 }
 
 func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +62,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 			return x.intake.Named(operatorOf(r.Context()), b)
 		},
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
-			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
+			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
 		Stop: to.stop,
 	}
@@ -77,6 +82,63 @@ func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 		x.Log.Warn("revocations were not exported to the end", "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// exportAudit writes the audit trail as it is now. What is added meanwhile is left for the next time.
+func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
+	f, err := filterOf(r.URL.RawQuery)
+	var head trail.Head
+	if err == nil {
+		head, err = x.Records.AuditHead()
+	}
+	if err != nil {
+		p, known := httpapi.ProblemOf(err)
+		if !known {
+			x.Log.Error("the audit trail cannot be read", "request_id", requestID(r.Context()), "error", err)
+		}
+		writeProblem(w, r, p)
+		return
+	}
+	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	w.Header().Set("Content-Type", ndjson)
+	if _, err := trail.Write(to, x.Events.ClusterID(), head, f, x.Records.Audit); err != nil {
+		// Cut off, so that nobody takes what came for the whole.
+		x.Log.Warn("the audit trail was not exported to the end", "request_id", requestID(r.Context()), "error", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// filterOf reads which entries are wanted. A parameter that is not known, or empty, or there twice,
+// is refused: what was to choose must not be taken for nothing.
+func filterOf(query string) (trail.Filter, error) {
+	var f trail.Filter
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return f, record.Invalid("the query cannot be read")
+	}
+	for name, v := range values {
+		if len(v) != 1 || v[0] == "" {
+			return f, record.Invalid("%s: give it once, with a value", name)
+		}
+		switch name {
+		case "by":
+			f.By = v[0]
+		case "action":
+			f.Action = v[0]
+		case "ref":
+			f.Ref = v[0]
+		case "since":
+			f.Since, err = time.Parse(time.RFC3339, v[0])
+		case "until":
+			f.Until, err = time.Parse(time.RFC3339, v[0])
+		default:
+			err = errors.New("unknown")
+		}
+		if err != nil {
+			return f, record.Invalid("choose by by, action and ref, and by since and until, each a time such as 2026-01-31T00:00:00Z")
+		}
+	}
+	return f, nil
 }
 
 // patient reads and writes for as long as the other side does something.
@@ -126,4 +188,17 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 		ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")},
 	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&out)
+	audit := operation("export-audit", http.MethodGet, "/v1/audit/export", "The audit trail, line by line", record.RoleAuditor)
+	audit.Description += " The first line says of which cluster, up to which head, and whether entries were chosen; chosen ones are no chain."
+	for name, doc := range map[string]string{
+		"by": "Only those by the API key with this id or name, or cluster", "action": "Only those with this action", "ref": "Only those about the record with this id",
+		"since": "Only those from this time on", "until": "Only those before this time",
+	} {
+		audit.Parameters = append(audit.Parameters, &huma.Param{Name: name, In: "query", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}})
+	}
+	slices.SortFunc(audit.Parameters, func(a, b *huma.Param) int { return strings.Compare(a.Name, b.Name) })
+	audit.Responses = map[string]*huma.Response{"200": {Description: "The entries", Content: map[string]*huma.MediaType{
+		ndjson: {Schema: schemas.Schema(typeOf[trail.Entry](), true, "Entry")},
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A wrong choice"}, "503": {Description: "The node is not ready"}}
+	api.AddOperation(&audit)
 }

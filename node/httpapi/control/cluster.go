@@ -10,6 +10,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/record"
+	"veto/record/trail"
 )
 
 type clusterAnswer struct{ Body record.ClusterStatus }
@@ -25,9 +26,17 @@ type aliveAnswer struct {
 	}
 }
 
+type headAnswer struct {
+	Body struct {
+		trail.Head
+		Text string `json:"head" doc:"HASH@REVISION: write it down outside, and veto audit verify tells later whether anything up to it was changed"`
+	}
+}
+
 func (x *control) cluster() {
 	register(x, operation("get-cluster", http.MethodGet, "/v1/cluster", "Show the nodes", anyOperator), x.getCluster)
 	register(x, operation("list-audit", http.MethodGet, "/v1/audit", "List the audit trail", record.RoleAuditor), x.listAudit)
+	register(x, operation("audit-head", http.MethodGet, "/v1/audit/head", "Show the head of the audit trail's chain", record.RoleAuditor), x.auditHead)
 	ready := operation("readyz", http.MethodGet, "/readyz", "Whether the node is ready", anyone)
 	ready.Responses = map[string]*huma.Response{"503": {
 		Description: "The node is not ready",
@@ -43,15 +52,25 @@ func (x *control) getCluster(ctx context.Context, _ *struct{}) (*clusterAnswer, 
 	return &clusterAnswer{Body: x.Cluster.Status(ctx)}, nil
 }
 
-func (x *control) listAudit(_ context.Context, in *Page) (*list[record.Audit], error) {
-	var after record.Audit
+func (x *control) listAudit(_ context.Context, in *Page) (*list[trail.Entry], error) {
+	var after trail.Entry
 	if in.Cursor != "" {
 		if n, err := fmt.Sscanf(in.Cursor, "%d.%d", &after.Revision, &after.Number); n != 2 || err != nil {
 			return nil, record.Invalid("cursor: is not one that this list gave")
 		}
 	}
 	items, err := x.Records.Audit(after, in.Limit+1)
-	return pageOf(items, in.Limit, func(a record.Audit) string { return fmt.Sprintf("%d.%d", a.Revision, a.Number) }), err
+	return pageOf(items, in.Limit, func(a trail.Entry) string { return fmt.Sprintf("%d.%d", a.Revision, a.Number) }), err
+}
+
+func (x *control) auditHead(context.Context, *struct{}) (*headAnswer, error) {
+	h, err := x.Records.AuditHead()
+	if err == nil && h.Sequence == 0 {
+		err = record.Conflict("the audit trail is not chained yet: that begins once every node runs a version of veto that knows how; `veto cluster` shows their versions")
+	}
+	out := &headAnswer{}
+	out.Body.Head, out.Body.Text = h, h.String()
+	return out, err
 }
 
 func (x *control) ready(_ context.Context, in *struct {

@@ -18,6 +18,7 @@ import (
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
 	"veto/record"
+	"veto/record/trail"
 	"veto/validate"
 )
 
@@ -71,7 +72,9 @@ type Cluster interface {
 
 // Trail reads the audit trail.
 type Trail interface {
-	Audit(after record.Audit, limit int) ([]record.Audit, error)
+	Audit(after trail.Entry, limit int) ([]trail.Entry, error)
+	// AuditHead is the last entry of the chain; zero if that has not begun.
+	AuditHead() (trail.Head, error)
 }
 
 // Records reads all that the cluster has agreed on.

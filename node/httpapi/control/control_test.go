@@ -20,6 +20,7 @@ import (
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/record"
+	"veto/record/trail"
 	"veto/validate"
 	"veto/validate/apikey"
 	"veto/validate/jwt"
@@ -202,7 +203,7 @@ func TestConsumersAndPages(t *testing.T) {
 	p.problem(p.admin("PATCH", "/v1/consumers/nobody", `{"disabled": true}`), 404, "not_found")
 	ok[struct{}](p, p.admin("DELETE", "/v1/consumers/b", ""), 200)
 	p.problem(p.admin("DELETE", "/v1/consumers/b", ""), 404, "not_found")
-	audit := ok[page[record.Audit]](p, p.admin("GET", "/v1/audit?limit=3&cursor=1.0", ""), 200)
+	audit := ok[page[trail.Entry]](p, p.admin("GET", "/v1/audit?limit=3&cursor=1.0", ""), 200)
 	if len(audit.Items) != 3 || audit.Items[0].Revision != 2 || audit.NextCursor != "4.0" {
 		t.Errorf("audit: %+v", audit)
 	}

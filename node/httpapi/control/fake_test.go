@@ -16,12 +16,14 @@ import (
 	"veto/node/httpapi/watch"
 	"veto/record"
 	"veto/record/event"
+	"veto/record/trail"
 	"veto/validate/keyset"
 )
 
 // cluster is a state in memory that applies commands at once: enough to see what the control
 // plane asks for and shows. What commands mean is tested in replication/machine.
 type cluster struct {
+	head        trail.Head
 	mu          sync.Mutex
 	revision    record.Revision
 	issuers     map[string]record.Issuer
@@ -270,13 +272,15 @@ func (c *cluster) Revocations(_ string, limit int) ([]record.Revocation, string,
 	return all[:min(limit, len(all))], "", nil
 }
 
-func (c *cluster) Audit(after record.Audit, limit int) ([]record.Audit, error) {
-	var all []record.Audit
+func (c *cluster) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
+	var all []trail.Entry
 	for r := after.Revision + 1; r <= 5 && len(all) < limit; r++ {
-		all = append(all, record.Audit{Revision: r, Action: "revoke"})
+		all = append(all, trail.Entry{Revision: r, Action: "revoke", Refs: []string{}})
 	}
 	return all, nil
 }
+
+func (c *cluster) AuditHead() (trail.Head, error) { return c.head, nil }
 
 func (c *cluster) AwaitRevision(context.Context, record.Revision) error { return nil }
 

@@ -103,6 +103,8 @@ func TestRoles(t *testing.T) {
 		{"POST", "/v1/keys", `{"roles": ["admin"]}`, []record.Role{record.RoleAdmin}},
 		{"POST", "/v1/revocations", `{"target": "key", "value": "key_1"}`, []record.Role{record.RoleAdmin, record.RoleRevoker}},
 		{"GET", "/v1/audit", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
+		{"GET", "/v1/audit/head", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
+		{"GET", "/v1/audit/export", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
 		{"GET", "/metrics", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
 	} {
 		for _, role := range record.Roles {

@@ -78,7 +78,7 @@ func (x *control) revoke(ctx context.Context, in *struct {
 		return nil, record.Invalid("timeout: give a duration between 1ms and %s", longestWait)
 	}
 	until := x.Now().Add(wait)
-	id, accepted, err := x.intake.Take(ctx, operatorOf(ctx), in.Body, in.Key, wait)
+	id, accepted, err := x.intake.Take(ctx, operatorOf(ctx), in.Body, in.Key, originOf(ctx), wait)
 	if err != nil {
 		return nil, err
 	}
