@@ -43,8 +43,8 @@ type Entry struct {
 	Hash Hash `json:"hash,omitzero" cbor:"15,keyasint,omitzero"`
 }
 
-// Change is one field of a record that was changed: in JSON what it was and what it is, each empty
-// if it was not there, or both if they are not for the audit trail.
+// Change is one field of a record that was changed: what it was and what it is, a string as it is and
+// all else in JSON; each empty if it was not there, or both if they are not for the audit trail.
 type Change struct {
 	Of    string `json:"of" cbor:"1,keyasint"`
 	Field string `json:"field" cbor:"2,keyasint"`

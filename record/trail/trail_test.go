@@ -29,7 +29,7 @@ func chained(t testing.TB, before, n int) ([]trail.Entry, trail.Head) {
 			From: record.Origin{Node: "n1", Way: record.WayHTTP, Address: "192.0.2.1"},
 		}
 		if i%3 == 0 {
-			e.By, e.ByName, e.Changes = "", "", []trail.Change{{Of: "one", Field: "leeway", From: `"1m0s"`, To: `"2m0s"`}}
+			e.By, e.ByName, e.Changes = "", "", []trail.Change{{Of: "one", Field: "leeway", From: "1m0s", To: "2m0s"}}
 		}
 		if i >= before {
 			if err := head.Next(&e); err != nil {

@@ -160,14 +160,17 @@ func (a *audit) change(c trail.Change) {
 	}
 }
 
-// text is a JSON value as the trail holds it: cut, and of an address without what may be a secret.
+// text is a JSON value as the trail holds it: a string as it is, all else in JSON; cut, and of an
+// address without what may be a secret.
 func text(b []byte) string {
-	s := string(b)
-	query := strings.IndexByte(s, '?')
-	if query >= 0 && strings.HasPrefix(s, `"`) && strings.Contains(s[:query], "://") {
-		s = s[:query] + `?..."`
+	var plain string
+	if json.Unmarshal(b, &plain) != nil {
+		return clip(string(b))
 	}
-	return clip(s)
+	if address, _, ok := strings.Cut(plain, "?"); ok && strings.Contains(address, "://") {
+		plain = address + "?..."
+	}
+	return clip(plain)
 }
 
 // clip makes text that is the same in CBOR and in JSON, of at most maxAuditText bytes.

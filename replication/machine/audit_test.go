@@ -208,14 +208,14 @@ func TestEntriesSayWhoWhatAndWhereFrom(t *testing.T) {
 	}
 	name := "till 3"
 	if e := change("key_a", record.UpdateKey{ID: "key_s", Name: &name, Metadata: []byte(`{"pin":"1234"}`)}); e.From != from || e.By != "key_a" ||
-		!cmp.Equal(e.Changes, []trail.Change{{Of: "key_s", Field: "metadata"}, {Of: "key_s", Field: "name", To: `"till 3"`}}) || !cmp.Equal(e.Kinds, []string{"key"}) {
+		!cmp.Equal(e.Changes, []trail.Change{{Of: "key_s", Field: "metadata"}, {Of: "key_s", Field: "name", To: "till 3"}}) || !cmp.Equal(e.Kinds, []string{"key"}) {
 		t.Errorf("%+v", e)
 	}
 	if e := change("key_s", record.PutConsumer{Consumer: record.Consumer{ID: "shop", Disabled: true}}); e.ByName != "till 3" || !cmp.Equal(e.Changes, []trail.Change{{Of: "shop", Field: "disabled", From: "false", To: "true"}}) {
 		t.Errorf("%+v", e)
 	}
 	i := record.Issuer{ID: "one", Issuer: iss, JWKSURI: "https://issuer.example/jwks?key=secret", MaxLifetime: record.Duration(2 * time.Hour), Leeway: record.Duration(time.Minute)}
-	if e := change("key_a", record.PutIssuer{Issuer: i}); !slices.Contains(e.Changes, trail.Change{Of: "one", Field: "jwks_uri", From: `"https://issuer.example/jwks"`, To: `"https://issuer.example/jwks?..."`}) || strings.Contains(fmt.Sprint(e), "=secret") {
+	if e := change("key_a", record.PutIssuer{Issuer: i}); !slices.Contains(e.Changes, trail.Change{Of: "one", Field: "jwks_uri", From: "https://issuer.example/jwks", To: "https://issuer.example/jwks?..."}) || strings.Contains(fmt.Sprint(e), "=secret") {
 		t.Errorf("%+v", e)
 	}
 	// An own deletion names who it was.

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// T1, T2: from the outside, on the built program.
+func TestAuditCommands(t *testing.T) {
+	c := startCluster(t)
+	testscript.Run(t, testscript.Params{
+		Files: []string{filepath.Join("testdata", "audit.txtar")},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
+			e.Setenv("VETO_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port+1))
+			for _, v := range c.env {
+				name, value, _ := strings.Cut(v, "=")
+				e.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter},
+	})
+}
+
+// exits runs a program, which must end with the code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if failed := new(exec.ExitError); err != nil {
+		var ok bool
+		if failed, ok = err.(*exec.ExitError); !ok { //nolint:errorlint // testscript does not wrap it
+			ts.Fatalf("%v", err)
+		}
+		code = failed.ExitCode()
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("it ended with %d, not with %s", code, args[0])
+	}
+}
+
+// head writes the head of the trail down, in a variable.
+func head(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("veto", "audit", "head"))
+	ts.Setenv(args[0], regexp.MustCompile(`[0-9a-f]{64}@\d+`).FindString(ts.ReadFile("stdout")))
+}
+
+// alter makes another export of one.
+func alter(ts *testscript.TestScript, _ bool, args []string) {
+	lines := strings.SplitAfter(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), "\n")
+	lines[len(lines)-1] += "\n"
+	n, _ := strconv.Atoi(args[3])
+	switch args[2] {
+	case "s":
+		for i, l := range lines {
+			lines[i] = strings.ReplaceAll(l, args[3], args[4])
+		}
+	case "drop": // line n
+		lines = slices.Delete(lines, n-1, n)
+	case "swap": // lines n and n+1
+		lines[n-1], lines[n] = lines[n], lines[n-1]
+	case "twice":
+		lines = slices.Insert(lines, n, lines[n-1])
+	case "cut": // to n lines
+		lines = lines[:n]
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(lines, "")), 0o600))
+}
