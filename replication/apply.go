@@ -53,6 +53,9 @@ func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
 		at.Index, at.Term = e.Index, e.Term
 		if e.Servers != nil {
 			at.Configuration, at.ConfigurationIndex = e.Servers, e.Index
+			if err := enlist(batch, e); err != nil {
+				return nil, errors.Join(err, batch.Abort())
+			}
 			continue
 		}
 		effect, result, err := a.one(batch, e)
@@ -66,6 +69,18 @@ func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
 		return nil, err
 	}
 	return results, a.show(done, record.Revision(at.Index))
+}
+
+// enlist has the audit trail say who the nodes are.
+func enlist(batch *store.Batch, e consensus.Entry) error {
+	nodes := make([]record.NodeStatus, len(e.Members))
+	for i, m := range e.Members {
+		nodes[i] = record.NodeStatus{ID: m.ID, Role: record.NodeReplica, Address: m.Address}
+		if m.Voter {
+			nodes[i].Role = record.NodeVoter
+		}
+	}
+	return machine.Enlist(batch, nodes, e.At, record.Revision(e.Index))
 }
 
 // one applies a command to the batch.

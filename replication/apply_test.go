@@ -192,6 +192,53 @@ func TestReadersSeeRecordsBeforeTheRevision(t *testing.T) {
 	}
 }
 
+// A node that is given a state has the audit trail's chain with it, and goes on with the same one.
+func TestRestoreBringsTheTrail(t *testing.T) {
+	p, fresh := newParts(t), newParts(t)
+	found := entry(t, 2, record.Found{ClusterID: "c", ChainAudit: true, Admin: record.APIKey{ID: "key_a", Hash: record.KeyHash{1}, Roles: []record.Role{record.RoleAdmin}}})
+	servers := func(at uint64, members ...consensus.Server) consensus.Entry {
+		return consensus.Entry{Index: at, Term: 1, Servers: []byte{1}, Members: members, At: now}
+	}
+	p.must(t, servers(1, consensus.Server{ID: "n1", Voter: true}), found, servers(3, consensus.Server{ID: "n1", Voter: true}, consensus.Server{ID: "n2"}))
+	snap, err := p.store.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	var stream bytes.Buffer
+	if _, err := snap.WriteTo(&stream); err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh.Restore(&stream); err != nil {
+		t.Fatal(err)
+	}
+	for at := uint64(4); at < 6; at++ {
+		for _, x := range []*parts{p, fresh} {
+			x.must(t, entry(t, at, record.PutConsumer{Consumer: record.Consumer{ID: "x"}}))
+		}
+		a, errA := p.view.AuditHead()
+		b, errB := fresh.view.AuditHead()
+		if a != b || a.Sequence != at-1 || errors.Join(errA, errB) != nil {
+			t.Errorf("%+v %v, and after a restore %+v %v", a, errA, b, errB)
+		}
+		if agrees, err := fresh.view.AuditAgrees(a); agrees != record.AuditAgrees || err != nil {
+			t.Errorf("%q %v", agrees, err)
+		}
+		a.Hash[0]++
+		if agrees, err := fresh.view.AuditAgrees(a); agrees != record.AuditDiffers || err != nil {
+			t.Errorf("%q %v", agrees, err)
+		}
+		a.Sequence++
+		if agrees, err := fresh.view.AuditAgrees(a); agrees != "" || err != nil {
+			t.Errorf("%q %v", agrees, err)
+		}
+	}
+	all, err := fresh.view.Audit(trail.Entry{}, 10)
+	if err != nil || len(all) != 4 || all[1].Action != "nodes" || len(all[1].Refs) != 2 || all[1].From.Way != record.WayCluster || !all[1].At.Equal(now) {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
 func TestRestoreBringsTheIndex(t *testing.T) {
 	p, fresh := newParts(t), newParts(t)
 	p.must(t, founding(t, 1), revokeKey(t, 2))

@@ -23,7 +23,7 @@ type Entry struct {
 	ByName string `json:"by_name,omitempty" cbor:"8,keyasint,omitempty"`
 	// From is the way by which it came.
 	From record.Origin `json:"from,omitzero" cbor:"9,keyasint,omitzero"`
-	// Action is the kind of the command.
+	// Action is the kind of the command, or nodes when it is the nodes that changed.
 	Action string `json:"action" cbor:"4,keyasint"`
 	// Refs are the ids of the records that it changed, at most the first ten, and Kinds what
 	// each of them is.

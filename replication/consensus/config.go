@@ -19,6 +19,10 @@ type Entry struct {
 	Command []byte
 	// Servers is the opaque new configuration of the cluster; nil for a command.
 	Servers []byte
+	// Members are those servers, sorted by id, and At when the leader wrote the change, to the
+	// millisecond: the same on every node.
+	Members []Server
+	At      time.Time
 }
 
 // StateMachine is what committed entries are applied to.

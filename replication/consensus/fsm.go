@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -36,7 +37,8 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		case raft.LogCommand:
 			entries[i].Command = l.Data
 		case raft.LogConfiguration:
-			entries[i].Servers = l.Data
+			entries[i].Servers, entries[i].At = l.Data, l.AppendedAt.UTC().Truncate(time.Millisecond)
+			entries[i].Members = serversOf(raft.DecodeConfiguration(l.Data))
 		}
 	}
 	results, err := f.machine.Apply(entries)

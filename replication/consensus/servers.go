@@ -20,11 +20,15 @@ const membershipTimeout = 10 * time.Second
 // Membership changes name that index, so that one based on an older configuration fails.
 func (n *Node) Servers() (list []Server, index uint64) {
 	f := n.raft.GetConfiguration() // its error is always nil
-	for _, s := range f.Configuration().Servers {
+	return serversOf(f.Configuration()), f.Index()
+}
+
+func serversOf(c raft.Configuration) (list []Server) {
+	for _, s := range c.Servers {
 		list = append(list, Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
 	}
 	slices.SortFunc(list, func(a, b Server) int { return strings.Compare(a.ID, b.ID) })
-	return list, f.Index()
+	return list
 }
 
 // Founded tells whether the node has ever been part of a cluster.

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"hash"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"veto/record"
@@ -35,6 +37,7 @@ type audit struct {
 	more    uint32
 	sum     hash.Hash // over what is more
 	changes []trail.Change
+	reason  string
 	number  uint16            // of the next entry at this revision
 	head    *trail.Head       // of the chain, once it was read; nil as well if there is none
 	read    bool              // the head was
@@ -222,16 +225,40 @@ func (x *change) chainAudit() error {
 	return nil
 }
 
+// actionNodes is of what Raft itself agrees on, and no command: which nodes there are.
+const actionNodes = "nodes"
+
+// Enlist enters which nodes there are from a revision on into the audit trail, where that is chained.
+func Enlist(s State, nodes []record.NodeStatus, at time.Time, rev record.Revision) error {
+	if _, ok, err := AuditHead(s); err != nil || !ok {
+		return err
+	}
+	x := &change{state: s, stamp: at, revision: rev}
+	for _, n := range nodes {
+		x.audit.record("node", n.ID)
+		x.audit.change(trail.Change{Of: n.ID, Field: "role", To: string(n.Role)})
+		x.audit.change(trail.Change{Of: n.ID, Field: "address", To: clip(n.Address)})
+	}
+	return errors.Join(x.entry(actionNodes, "", record.Origin{Way: record.WayCluster}), x.sealAudit())
+}
+
 // enter writes an entry of what was changed since the last, if anything was. It is the next of the
 // chain, if that has begun.
 func (x *change) enter(c record.Command) error {
+	if lift, ok := c.Body.(record.Lift); ok {
+		x.audit.reason = strings.ToValidUTF8(lift.Reason, "\uFFFD")
+	}
+	return x.entry(c.Body.Kind().String(), c.By, c.From)
+}
+
+func (x *change) entry(action, by string, from record.Origin) error {
 	a := &x.audit
 	if !a.any() {
 		return nil
 	}
 	e := trail.Entry{
-		Revision: x.revision, Number: a.number, At: x.stamp, By: clip(c.By), ByName: clip(a.who), Action: c.Body.Kind().String(),
-		From: record.Origin{Node: clip(c.From.Node), Way: clip(c.From.Way), Address: clip(c.From.Address)},
+		Revision: x.revision, Number: a.number, At: x.stamp, By: clip(by), ByName: clip(a.who), Action: action, Reason: a.reason,
+		From: record.Origin{Node: clip(from.Node), Way: clip(from.Way), Address: clip(from.Address)},
 		Refs: a.refs, Kinds: a.kinds, More: a.more, Changes: a.changes,
 	}
 	for i := range e.Refs {
@@ -242,9 +269,6 @@ func (x *change) enter(c record.Command) error {
 	}
 	if a.sum != nil {
 		a.sum.Sum(e.Sum[:0])
-	}
-	if lift, ok := c.Body.(record.Lift); ok {
-		e.Reason = strings.ToValidUTF8(lift.Reason, "\uFFFD")
 	}
 	a.refs, a.kinds, a.more, a.sum, a.changes = nil, nil, 0, nil, nil
 	if err := x.readHead(); err != nil {
