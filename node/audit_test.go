@@ -215,7 +215,7 @@ func TestTamperedDiskIsFound(t *testing.T) {
 	s.tamper(1, func(all []trail.Entry) trail.Head {
 		var head trail.Head
 		for i := range all {
-			if err := head.Next(&all[i]); err != nil {
+			if _, err := head.Next(&all[i]); err != nil {
 				t.Fatal(err)
 			}
 		}

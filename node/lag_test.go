@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"veto/client"
 	"veto/node/certs"
 	"veto/record"
+	"veto/record/trail"
 	"veto/validate"
 )
 
@@ -111,14 +113,31 @@ func TestReplicaInAnotherRegionSaysItsLag(t *testing.T) {
 		}
 		<-time.After(20 * time.Millisecond)
 	}
+	var joined []string
 	for _, c := range []*client.Client{x.home, x.far} {
+		// The time at which it joined is from Raft's log, and must be the same there.
+		var nodes bytes.Buffer
+		if err := c.ExportAudit(x.ctx, &nodes, trail.Filter{Action: "nodes"}); err != nil || !strings.Contains(nodes.String(), `"field":"role","to":"replica"}`) {
+			t.Errorf("who joined: %s %v", nodes.String(), err)
+		}
+		_, entries, _ := strings.Cut(nodes.String(), "\n")
+		joined = append(joined, entries)
+		if _, err := c.VerifyAudit(x.ctx); err != nil {
+			t.Error(err)
+		}
 		status, err := c.Cluster(x.ctx)
 		if err != nil || len(status.Nodes) != 2 {
 			t.Fatalf("%+v, %v", status, err)
 		}
+		if status.Nodes[0].Audit == record.AuditDiffers || status.Nodes[1].Audit == record.AuditDiffers {
+			t.Errorf("%+v", status)
+		}
 		if far := status.Nodes[0]; far.Region != "far" || far.Role != record.NodeReplica || far.LagMillis < delay.Milliseconds() {
 			t.Errorf("%+v", far)
 		}
+	}
+	if joined[0] != joined[1] {
+		t.Errorf("two trails: %v", joined)
 	}
 }
 

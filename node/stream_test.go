@@ -16,6 +16,7 @@ import (
 	"veto/client"
 	"veto/node"
 	"veto/record/event"
+	"veto/record/trail"
 	"veto/test/natsproc"
 )
 
@@ -169,6 +170,9 @@ func TestEventsOfAStreamAreTaken(t *testing.T) {
 	now := p.revocations(p.leader())
 	if now["plain"].Revision == 0 || now["left"].Revision == 0 {
 		t.Fatalf("%+v", now)
+	}
+	if all := p.trail(0, trail.Filter{Action: "revoke"}); !strings.Contains(all, `"way":"jetstream","address":"EVENTS`) {
+		t.Errorf("%s", all)
 	}
 	// The same event comes again, long after the server has forgotten it, and lifted is lifted.
 	if _, err := p.at(2).Lift(p.ctx, now["left"].ID, "came back"); err != nil {

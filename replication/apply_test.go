@@ -68,7 +68,7 @@ func entry(t testing.TB, at uint64, b record.Body) consensus.Entry {
 
 func founding(t testing.TB, at uint64) consensus.Entry {
 	t.Helper()
-	return entry(t, at, record.Found{ClusterID: "c", DigestKey: record.DigestKey{1}, Admin: record.APIKey{
+	return entry(t, at, record.Found{ClusterID: "c", DigestKey: record.DigestKey{1}, ChainAudit: true, Admin: record.APIKey{
 		// Not for good, so that it may be revoked though it is the last admin's.
 		ID: "key_a", Hash: record.KeyHash{1}, Roles: []record.Role{record.RoleAdmin}, ExpiresAt: now.Add(time.Hour),
 	}})

@@ -63,7 +63,7 @@ func (c *Chain) Add(e Entry) error {
 		return broken("is number %d of the chain and follows number %d: it was put in, or its number altered", e.Sequence, c.Head.Sequence)
 	}
 	head, stored := c.Head, e.Hash
-	if err := head.Next(&e); err != nil {
+	if _, err := head.Next(&e); err != nil {
 		return broken("cannot be hashed: %v", err)
 	}
 	if e.Hash != stored {

@@ -78,18 +78,27 @@ func (h *Hash) UnmarshalText(b []byte) error {
 // purpose keeps these hashes apart from any that is made of the same bytes for something else.
 const purpose = "veto audit trail 1\x00"
 
-// After is the hash that the entry has if it follows the one with the hash before; for the first, zero.
-func (e Entry) After(before Hash) (Hash, error) {
+// follow gives the entry the hash that it has behind the one with the hash before, which for the first
+// is zero, and returns its byte form. That is made once: the hash is its last field, and is added to
+// the others.
+func (e *Entry) follow(before Hash) ([]byte, error) {
 	e.Hash = Hash{}
+	whole := make([]byte, len(purpose)+len(before), 512)
+	copy(whole, purpose)
+	copy(whole[len(purpose):], before[:])
 	b, err := record.Encode(e)
 	if err != nil {
-		return Hash{}, err
+		return nil, err
 	}
-	in := make([]byte, 0, len(purpose)+len(before)+len(b))
-	in = append(in, purpose...)
-	in = append(in, before[:]...)
-	return sha256.Sum256(append(in, b...)), nil
+	whole = append(whole, b...)
+	e.Hash = sha256.Sum256(whole)
+	b = append(whole[len(purpose)+len(before):], hashField...)
+	b[0]++ // how many fields there are
+	return append(b, e.Hash[:]...), nil
 }
+
+// hashField is the number of the field Hash, and that 32 bytes come.
+const hashField = "\x0f\x58\x20"
 
 // Head is the last entry of a chain: it stands for all of it.
 type Head struct {
@@ -119,16 +128,16 @@ func ParseHead(s string) (Head, error) {
 	return Head{}, record.Invalid("%q is no head of an audit trail: it is written HASH@REVISION, as `veto audit head` shows it", s)
 }
 
-// Next puts the entry behind the head, and gives it its place in the chain.
-func (h *Head) Next(e *Entry) error {
+// Next puts the entry behind the head, gives it its place in the chain, and returns its byte form.
+func (h *Head) Next(e *Entry) ([]byte, error) {
 	e.Sequence = h.Sequence + 1
-	hash, err := e.After(h.Hash)
+	b, err := e.follow(h.Hash)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if e.Hash = hash; e.Sequence == 1 {
+	if e.Sequence == 1 {
 		h.Began = e.Revision
 	}
-	h.Revision, h.Number, h.Sequence, h.Hash = e.Revision, e.Number, e.Sequence, hash
-	return nil
+	h.Revision, h.Number, h.Sequence, h.Hash = e.Revision, e.Number, e.Sequence, e.Hash
+	return b, nil
 }

@@ -274,14 +274,17 @@ func (x *change) entry(action, by string, from record.Origin) error {
 	if err := x.readHead(); err != nil {
 		return err
 	}
-	if a.head != nil {
-		if err := a.head.Next(&e); err != nil {
-			return err
-		}
-		a.moved = true
-	}
+	key := record.AuditKey(e.Revision, e.Number)
 	a.number++
-	return put(x.state, record.AuditKey(e.Revision, e.Number), e)
+	if a.head == nil {
+		return put(x.state, key, e)
+	}
+	a.moved = true
+	b, err := a.head.Next(&e)
+	if err != nil {
+		return err
+	}
+	return x.state.Put(key, b)
 }
 
 func (x *change) readHead() error {

@@ -7,6 +7,7 @@ import (
 
 	"veto/node/httpapi/bulk"
 	"veto/record"
+	"veto/record/trail"
 )
 
 const ndjson = "application/x-ndjson"
@@ -74,5 +75,29 @@ func TestBadStreams(t *testing.T) {
 	w := p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", `{"target":"`+secret+`"}`+"\n"+`{"`+secret+`":1}`, "Content-Type", ndjson)
 	if strings.Contains(w.Body.String(), secret[8:]) || strings.Contains(p.log.String(), secret[8:]) {
 		t.Errorf("a secret came back: %s", w.Body)
+	}
+}
+
+// What chooses entries is taken as it is meant, or refused; what is exported says what it is.
+func TestExportOfTheTrail(t *testing.T) {
+	p := open(t)
+	p.problem(p.as(record.RoleAuditor, "GET", "/v1/audit/head", ""), 409, "conflict")
+	e := trail.Entry{Revision: 1, Refs: []string{}}
+	if _, err := p.cluster.head.Next(&e); err != nil {
+		t.Fatal(err)
+	}
+	head := ok[struct{ Head string }](p, p.as(record.RoleAuditor, "GET", "/v1/audit/head", ""), 200)
+	if head.Head != p.cluster.head.String() {
+		t.Errorf("%+v", head)
+	}
+	for query, lines := range map[string]int{"": 6, "?action=revoke": 6, "?action=lift": 1, "?by=cluster": 6, "?ref=x": 1, "?until=2020-01-01T00:00:00Z": 6, "?since=2020-01-01T00:00:00Z": 1} {
+		w := p.as(record.RoleAuditor, "GET", "/v1/audit/export"+query, "")
+		first, _, _ := strings.Cut(w.Body.String(), "\n")
+		if got := strings.Count(w.Body.String(), "\n"); w.Code != 200 || got != lines || strings.Contains(first, "filter") != (query != "") || !strings.Contains(first, head.Head) {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+	}
+	for _, query := range []string{"?by=", "?by=a&by=b", "?since=yesterday", "?until=1", "?limit=3", "?by=%zz"} {
+		p.problem(p.as(record.RoleAuditor, "GET", "/v1/audit/export"+query, ""), 422, "invalid")
 	}
 }
