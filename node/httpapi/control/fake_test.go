@@ -278,7 +278,12 @@ func (c *cluster) Audit(after record.Audit, limit int) ([]record.Audit, error) {
 	return all, nil
 }
 
-func (c *cluster) AwaitRevision(context.Context, record.Revision) error { return nil }
+func (c *cluster) AwaitRevision(ctx context.Context, r record.Revision) error {
+	if r > c.revision {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
 
 func (c *cluster) Status(context.Context) record.ClusterStatus {
 	return record.ClusterStatus{ID: "cluster-1", Leader: "n1", Revision: c.revision, Nodes: []record.NodeStatus{}}
