@@ -64,8 +64,11 @@ func TestRevokedFindsTheRecord(t *testing.T) {
 				}
 			}
 			s, found, err := p.view.Revocation(p.view.Digest(who))
-			if !found || err != nil || s.Revocation.Reason != "kept longest" {
+			if !found || err != nil || s.Revocation.Reason != "denies most" {
 				t.Errorf("%v %v %+v", found, err, s)
+			}
+			if all, _, err := p.view.Revocations("", 10); err != nil || len(all) != 1 || all[0].Reason != "denies most" {
+				t.Errorf("one name, and a list of %+v, %v", all, err)
 			}
 			if by := p.view.AnsweredBy(p.view.Digest(who), 40); !strings.Contains(by, map[bool]string{true: "disk", false: "exact"}[exactMax == 0]) {
 				t.Errorf("answered by %s", by)

@@ -201,15 +201,32 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 		s := record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}
 		return s, true, nil
 	}
-	if hit.By == index.ByFailure {
-		return record.Standing{}, false, errDisk
-	}
-	r, ok, err := v.stored(hit.Bucket, d, record.NoIssuedAt)
+	r, ok, err := v.latest(d)
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err
 }
 
-// Revocations lists revocations, but for the canary's, by the time until which they are kept. Next is the cursor of
-// the following page; empty on the last.
+// latest is the revocation with the latest cut-off of those of one name: the one that is shown.
+func (v *View) latest(d record.Digest) (r record.Revocation, found bool, err error) {
+	for issuedAt := record.NoIssuedAt; ; issuedAt = r.Cutoff() + 1 {
+		hit, ok := v.index.Committed(d, issuedAt)
+		if !ok {
+			return r, found, nil
+		}
+		if hit.By == index.ByFailure {
+			return r, false, errDisk
+		}
+		later, ok, err := v.stored(hit.Bucket, d, issuedAt)
+		if err != nil || !ok {
+			return r, found, err
+		}
+		if r, found = later, true; r.Cutoff() == record.DeniesAll {
+			return r, true, nil
+		}
+	}
+}
+
+// Revocations lists revocations, but for the canary's, by the time until which they are kept; of several of one name
+// the one that Revocation shows. Next is the cursor of the following page; empty on the last.
 func (v *View) Revocations(cursor string, limit int) (items []record.Revocation, next string, err error) {
 	from := record.TableRevocations.Key()
 	if cursor != "" {
@@ -229,13 +246,23 @@ func (v *View) Revocations(cursor string, limit int) (items []record.Revocation,
 		if err := record.Decode(value, &r); err != nil {
 			return false, err
 		}
-		if r.OfCanary() {
-			return true, nil
+		if shown, err := v.isShown(key, &r); err != nil || !shown {
+			return err == nil, err
 		}
 		items, last = append(items, r), append(last[:0], key...)
 		return true, nil
 	})
 	return items, next, err
+}
+
+// isShown tells whether a list has the revocation with the key.
+func (v *View) isShown(key []byte, r *record.Revocation) (bool, error) {
+	if r.OfCanary() {
+		return false, nil
+	}
+	_, d, _, _ := record.ParseRevocationKey(key)
+	shown, ok, err := v.latest(d)
+	return !ok || shown.Cutoff() == r.Cutoff() && shown.Bucket() == r.Bucket(), err
 }
 
 // list reads up to limit records above a key of a table.

@@ -29,6 +29,9 @@ func (b *Broadcast) Tell(cluster string, facts []event.Fact) {
 }
 
 func (b *Broadcast) send(t told) {
+	if !b.heard(t.fact.Topic()) {
+		return
+	}
 	e, err := t.fact.Event(t.cluster)
 	if err != nil {
 		b.log.Error("an event cannot be written", "event", t.fact.ID.String(), "error", err)
@@ -43,6 +46,13 @@ func (b *Broadcast) send(t told) {
 	if err != nil {
 		b.counts.dropped.Add(1)
 	}
+}
+
+// heard tells whether anyone listens in the cluster: to write an event down costs more than to apply
+// what it tells of. A server keeps new accounts when its options change, so ours is looked up.
+func (b *Broadcast) heard(subject string) bool {
+	public, err := b.server.LookupAccount(accountPublic)
+	return err != nil || public.SubscriptionInterest(subject)
 }
 
 // publish empties the queue until Close, and then once more.

@@ -56,6 +56,11 @@ func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
 		h.By = ByNotice
 		return h, true
 	}
+	return x.Committed(d, issuedAt)
+}
+
+// Committed is Revoked without what only notices have told.
+func (x *Index) Committed(d record.Digest, issuedAt int64) (Hit, bool) {
 	by, b, denied := x.look(&d, issuedAt)
 	return Hit{By: by, Bucket: b}, denied
 }

@@ -58,6 +58,7 @@ type Revocations interface {
 	RevocationID(n record.Name) string
 	Revocation(d record.Digest) (record.Standing, bool, error)
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
+	Freshness() record.Freshness
 	// AwaitRevision waits until what is read holds the revision.
 	AwaitRevision(ctx context.Context, r record.Revision) error
 }

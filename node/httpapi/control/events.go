@@ -15,12 +15,13 @@ import (
 const (
 	heartbeat  = 15 * time.Second
 	maxStreams = 256
+	placeWait  = 10 * time.Second
 )
 
 // events adds the stream of events, which any operator may read.
 func (x *control) events(mux *http.ServeMux) {
 	streams := watch.New(watch.Config{
-		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Limit: maxStreams, Closing: x.Closing, Now: x.Now,
+		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Limit: maxStreams, Closing: x.Closing, Now: x.Now,
 	})
 	mux.Handle("GET /v1/events", x.guard(anyOperator, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked, err := watch.Read(r)

@@ -282,7 +282,12 @@ func (c *cluster) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
 
 func (c *cluster) AuditHead() (trail.Head, error) { return c.head, nil }
 
-func (c *cluster) AwaitRevision(context.Context, record.Revision) error { return nil }
+func (c *cluster) AwaitRevision(ctx context.Context, r record.Revision) error {
+	if r > c.revision {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
 
 func (c *cluster) Status(context.Context) record.ClusterStatus {
 	return record.ClusterStatus{ID: "cluster-1", Leader: "n1", Revision: c.revision, Nodes: []record.NodeStatus{}}

@@ -114,21 +114,38 @@ func (x *control) getRevocation(ctx context.Context, in *RevocationID) (*standin
 	if err != nil {
 		return nil, err
 	}
-	now, ok, err := x.Records.Revocation(d)
+	ctx, cancel := context.WithTimeout(ctx, receiptWait)
+	defer cancel()
+	now, ok, err := x.settled(ctx, d)
 	if err == nil && !ok {
 		err = record.NotFound("there is no revocation %s", in.ID)
 	}
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, receiptWait)
-	defer cancel()
 	out := &standingAnswer{Revision: headerOf(now.Revocation.Revision), Body: standing{revocation: x.show(now.Revocation), State: record.StateCommitted}}
 	out.Body.EnforcedOn, out.Body.PendingOn = x.Cluster.EnforcedOn(ctx, now.Accepted, true)
 	if now.Node != "" {
 		out.Body.State, out.Body.DurableOn = record.StatePending, []string{now.Node}
 	}
 	return out, nil
+}
+
+// applyWait is how long a node that follows may take to hear that something was committed.
+const applyWait = 300 * time.Millisecond
+
+// settled is the revocation, once this node has what the log has of it: whoever was told that it is
+// committed is not told then that it is pending.
+func (x *control) settled(ctx context.Context, d record.Digest) (record.Standing, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, applyWait)
+	defer cancel()
+	for {
+		reached := x.Records.Freshness().Revision
+		now, ok, err := x.Records.Revocation(d)
+		if err != nil || !ok || now.Node == "" || x.Records.AwaitRevision(ctx, reached+1) != nil {
+			return now, ok, err
+		}
+	}
 }
 
 func (x *control) liftRevocation(ctx context.Context, in *struct {

@@ -9,6 +9,8 @@
 //	    TestFollowsWithoutAGap
 //	W2  A place that is kept no more is answered with 410, and what to do.
 //	    TestPlaceThatIsGone
+//	    A place that the node does not reach in time is a 409: nothing would ever come.
+//	    TestPlaceAhead
 //	W3  Whoever stops reading is let go; the others do not notice. There are never more streams than
 //	    Limit.
 //	    TestSlowReader, TestTooManyStreams

@@ -35,6 +35,8 @@ type Config struct {
 	Source Source
 	// Heartbeat is how often something is sent at least, and Patience how long a write may take.
 	Heartbeat, Patience time.Duration
+	// Behind is how long a place is waited for that is ahead of this node.
+	Behind time.Duration
 	// Limit is how many streams there may be at once.
 	Limit int
 	// Closing is closed when all streams are to end.
@@ -123,17 +125,6 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, a Asked, may fun
 	default:
 		return &record.Unavailable{Detail: "this node has as many streams of events as it can serve; ask another", RetryAfter: time.Second}
 	}
-	var at event.ID
-	var err error
-	if a.After == nil {
-		at, err = s.Source.Now()
-	} else {
-		at = *a.After
-		_, _, err = s.Source.Events(at, 1)
-	}
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	go func() {
@@ -143,6 +134,17 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, a Asked, may fun
 		case <-ctx.Done():
 		}
 	}()
+	var at event.ID
+	var err error
+	if a.After == nil {
+		at, err = s.Source.Now()
+	} else {
+		at = *a.After
+		err = s.reach(ctx, at)
+	}
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // or nginx keeps events until there are many
 	w.WriteHeader(http.StatusOK)
@@ -152,6 +154,19 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, a Asked, may fun
 	one := &stream{Streams: s, asked: a, out: w, control: http.NewResponseController(w), may: may, at: at}
 	one.follow(ctx)
 	return nil
+}
+
+// reach looks whether a stream can begin at the place. A node may be behind the one that gave it, but
+// not for long: what it does not reach is more likely another cluster's, or of a state that was lost,
+// and nothing would ever come.
+func (s *Streams) reach(ctx context.Context, at event.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Behind)
+	defer cancel()
+	if s.Source.Await(ctx, at.Revision) != nil {
+		return record.Conflict("this node has not reached revision %d: it is behind, and another node may not be; or the place is of another cluster. To begin where the stream is now, leave it out", at.Revision)
+	}
+	_, _, err := s.Source.Events(at, 1)
+	return err
 }
 
 // stream is one that is being served.

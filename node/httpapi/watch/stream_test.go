@@ -108,7 +108,7 @@ type server struct {
 func serve(t *testing.T, change func(*watch.Config)) *server {
 	t.Helper()
 	s := &server{T: t, source: newSource(), closing: make(chan struct{})}
-	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Limit: 10, Closing: s.closing, Now: time.Now}
+	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Behind: time.Minute, Limit: 10, Closing: s.closing, Now: time.Now}
 	change(&c)
 	streams := watch.New(c)
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -242,10 +242,10 @@ func TestFollowsWithoutAGap(t *testing.T) {
 		t.Errorf("a stream from now on begins with %s at %d", e.ID, s.force)
 	}
 	// A place of a node that is ahead of this one.
-	ahead := s.open(fmt.Sprintf("after=%d.1", s.force+1))
-	s.happen(2, "")
-	if e := ahead.event(); e.ID != fmt.Sprintf("%d.2", s.force) {
-		t.Errorf("%s, want the second of revision %d", e.ID, s.force)
+	next := s.force + 1
+	go s.happen(2, "")
+	if e := s.open(fmt.Sprintf("after=%d.1", next)).event(); e.ID != fmt.Sprintf("%d.2", next) {
+		t.Errorf("%s, want the second of revision %d", e.ID, next)
 	}
 }
 
@@ -273,6 +273,30 @@ func TestTypes(t *testing.T) {
 		if response.StatusCode != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %s", bad, response.Status)
 		}
+	}
+}
+
+// W2
+func TestPlaceAhead(t *testing.T) {
+	s := serve(t, func(c *watch.Config) { c.Behind = 10 * time.Millisecond })
+	s.happen(1, "")
+	response, err := http.Get(s.http.URL + "?after=99.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusConflict || !strings.Contains(string(body), "another cluster") {
+		t.Errorf("%s %s", response.Status, body)
+	}
+	// A node that catches up in time serves it.
+	patient := serve(t, func(*watch.Config) {})
+	go func() {
+		for range 5 {
+			patient.happen(1, "")
+		}
+	}()
+	if e := patient.open("after=4.1").event(); e.ID != "5.1" {
+		t.Errorf("%+v", e)
 	}
 }
 
