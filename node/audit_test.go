@@ -86,7 +86,7 @@ func (s *story) changes() (secrets []string) {
 	return secrets
 }
 
-// L9: every node has the same trail, also when leaders change and nodes were away; it says who, what
+// N7: every node has the same trail, also when leaders change and nodes were away; it says who, what
 // and from where, and holds no secret.
 func TestAuditTrailOnThreeNodes(t *testing.T) {
 	s := tellWith(t, 3, 60*time.Second, nil)
@@ -195,7 +195,7 @@ func (s *story) tamper(i int, change func(all []trail.Entry) trail.Head) {
 	}
 }
 
-// L9: what was changed on the disk of a stopped node is found.
+// N7: what was changed on the disk of a stopped node is found.
 func TestTamperedDiskIsFound(t *testing.T) {
 	s := tellWith(t, 3, 60*time.Second, nil)
 	for range 5 {

@@ -33,4 +33,7 @@
 //	N6  An event of a stream revokes once, however often it comes, whichever node is lost, and is not
 //	    acknowledged without a quorum.
 //	    TestEventsOfAStreamAreTaken, TestEventsSurviveTheirTaker, TestEventsOfTheNodesOwnStream
+//	N7  Every node has the same audit trail; it says who changed what from where, and holds no secret.
+//	    What is changed of it on the disk of a stopped node is found.
+//	    TestAuditTrailOnThreeNodes, TestTamperedDiskIsFound, TestReplicaInAnotherRegionSaysItsLag
 package node

@@ -27,9 +27,9 @@ func newCluster(r *remote) *cobra.Command {
 				lag = fmt.Sprintf("%d ms", n.LagMillis)
 			}
 			p50, p99, failed := propagation(n.Propagation)
-			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Audit, n.Version})
+			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Version})
 		}
-		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "audit", "version"}, rows); err != nil {
+		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "version"}, rows); err != nil {
 			return err
 		}
 		return out.line("\n%s", remark(s))
@@ -38,7 +38,7 @@ func newCluster(r *remote) *cobra.Command {
 		"p50 and p99 are how long the last revocations took to each node: from when the node that is asked\n" +
 		"had taken one until it had the other's word that it denies it, the way back included. They are of\n" +
 		"its canary's, as many as failed is of. With ? a node has not confirmed so many, or not the last.\n\n" +
-		"audit says whether the audit trail of each is the one that the node which is asked has."
+		"When the audit trail of one is not the one that the node which is asked has, that is said below."
 	return c
 }
 
