@@ -154,8 +154,9 @@ func (s *story) status(i int) record.ClusterStatus {
 	return status
 }
 
-// tamper changes the trail of a node on its disk, while it is stopped.
-func (s *story) tamper(i int, change func(all []trail.Entry) trail.Head) {
+// tamper changes the trail of a node on its disk, while it is stopped: its entries, and, unless that is
+// nil, its head, of which a zero one is none.
+func (s *story) tamper(i int, change func(all []trail.Entry) *trail.Head) {
 	s.Helper()
 	if err := s.cluster.StopNode(i); err != nil {
 		s.Fatal(err)
@@ -181,8 +182,12 @@ func (s *story) tamper(i int, change func(all []trail.Entry) trail.Head) {
 	for _, e := range all {
 		put(record.AuditKey(e.Revision, e.Number), e)
 	}
-	if head.Sequence > 0 {
-		put(record.TableMeta.Key([]byte("audit/head")), head)
+	switch key := record.TableMeta.Key([]byte("audit/head")); {
+	case head == nil:
+	case head.Sequence == 0:
+		err = errors.Join(err, batch.Delete(key))
+	default:
+		put(key, head)
 	}
 	if err := errors.Join(err, batch.Commit(disk.Applied()), disk.Close()); err != nil {
 		s.Fatal(err)
@@ -203,23 +208,23 @@ func TestTamperedDiskIsFound(t *testing.T) {
 	}
 	written := s.head()
 	var place string
-	s.tamper(1, func(all []trail.Entry) trail.Head {
+	s.tamper(1, func(all []trail.Entry) *trail.Head {
 		all[2].ByName, place = "somebody else", all[2].Place()
-		return trail.Head{}
+		return nil
 	})
 	var broken *trail.Broken
 	if _, err := s.at(1).VerifyAudit(s.ctx); !errors.As(err, &broken) || broken.Entry != place {
 		t.Errorf("entry %s was altered, and found was: %v", place, err)
 	}
 	// Made anew as a whole it is a chain, and not the one that the others have.
-	s.tamper(1, func(all []trail.Entry) trail.Head {
+	s.tamper(1, func(all []trail.Entry) *trail.Head {
 		var head trail.Head
 		for i := range all {
 			if _, err := head.Next(&all[i]); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return head
+		return &head
 	})
 	if _, err := s.at(1).VerifyAudit(s.ctx); err != nil {
 		t.Errorf("a forgery that is whole: %v", err)
@@ -235,5 +240,34 @@ func TestTamperedDiskIsFound(t *testing.T) {
 		if want := n.ID == dev.ID(1); (n.Audit == record.AuditDiffers) != want {
 			t.Errorf("%s: %q", n.ID, n.Audit)
 		}
+	}
+}
+
+// N7: a cluster that is older than the chain begins one, all nodes at the same revision.
+func TestOldClusterBeginsItsChain(t *testing.T) {
+	s := tell(t, 1)
+	s.key(client.KeyFields{Roles: revoker})
+	before := s.head()
+	old := 0
+	s.tamper(0, func(all []trail.Entry) *trail.Head {
+		for i := range all {
+			all[i].Sequence, all[i].Hash = 0, trail.Hash{}
+		}
+		old = len(all)
+		return &trail.Head{}
+	})
+	for {
+		if h, err := s.at(0).AuditHead(s.ctx); err == nil {
+			if h.Began <= before.Revision {
+				t.Errorf("it began at %d, and %d was before", h.Began, before.Revision)
+			}
+			break
+		} else if s.ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	s.key(client.KeyFields{Roles: revoker})
+	if r, err := s.at(0).VerifyAudit(s.ctx); err != nil || r.Before != uint64(old) || r.Entries < 2 {
+		t.Errorf("%d from before: %+v %v", old, r, err)
 	}
 }

@@ -35,5 +35,6 @@
 //	    TestEventsOfAStreamAreTaken, TestEventsSurviveTheirTaker, TestEventsOfTheNodesOwnStream
 //	N7  Every node has the same audit trail; it says who changed what from where, and holds no secret.
 //	    What is changed of it on the disk of a stopped node is found.
-//	    TestAuditTrailOnThreeNodes, TestTamperedDiskIsFound, TestReplicaInAnotherRegionSaysItsLag
+//	    TestAuditTrailOnThreeNodes, TestTamperedDiskIsFound, TestOldClusterBeginsItsChain,
+//	    TestReplicaInAnotherRegionSaysItsLag
 package node
