@@ -220,6 +220,12 @@ func TestEntriesFromBefore(t *testing.T) {
 	if err != nil || r.Before != 4 || r.Entries != 4 || r.Began != 3 {
 		t.Errorf("%+v %v", r, err)
 	}
+	// Nor what is put in behind its beginning.
+	late := all[3]
+	late.Revision = 9
+	if b := broken(t, exported(t, append(slices.Clone(all), late), trail.Head{}, trail.Filter{})); b.Entry != "9.1" {
+		t.Error(b)
+	}
 	// What is of the chain cannot be passed off as from before it.
 	for n := 5; n <= 8; n++ {
 		all, head := chained(t, 4, 4)
