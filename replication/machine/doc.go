@@ -21,7 +21,7 @@
 //	    refused keeps none of the others back.
 //	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
 //	M5  Of a stream that is imported each item is done once, however often it is sent.
-//	    TestImportGoesOnWhereItWas, TestRefusedImport
+//	    TestImportGoesOnWhereItWas, TestImportHasNoGaps, TestRefusedImport
 //	M6  An issuer's keys are those of the place that its rules name.
 //	    TestKeysOfAnotherSource
 //	M7  What is revoked in the canary's name is kept for an hour or two, and is not in the audit

@@ -42,6 +42,9 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	if err != nil {
 		return err
 	}
+	if b.First > last.Before+1 {
+		return &record.Rejection{Reason: record.ReasonGap, Detail: "this part of the stream came before another that is to be first; send it again"}
+	}
 	x.through = last.Before
 	s := &stream{change: x, alike: make([]alike, len(b.Alike)), puts: make([]written, 0, len(b.Items))}
 	for i, r := range b.Alike {

@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -48,6 +49,19 @@ func TestImportGoesOnWhereItWas(t *testing.T) {
 }
 
 // M5
+func TestImportHasNoGaps(t *testing.T) {
+	s, rev := founded(t)
+	apart := imported("k", 2, "b")
+	before := maps.Clone(s)
+	if r := applyCommand(t, s, rev, apart); r.Rejection == nil || r.Rejection.Reason != record.ReasonGap || !maps.Equal(before, s) {
+		t.Errorf("%+v", r)
+	}
+	applyCommand(t, s, rev, imported("k", 1, "a"))
+	if r := applyCommand(t, s, rev, apart); r.Rejection != nil || !slices.Equal(revoked(t, s), []string{"jti a", "jti b"}) {
+		t.Errorf("%+v, %v", r, revoked(t, s))
+	}
+}
+
 func TestRefusedImport(t *testing.T) {
 	s, rev := founded(t)
 	c := imported("k", 1, "a")

@@ -167,8 +167,8 @@ func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 	defer cache.Unref()
 	o := &pebble.Options{
 		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion, Comparer: comparer(),
-		MemTableSize: 32 << 20, MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold: 2, L0StopWritesThreshold: 20, LBaseMaxBytes: 64 << 20,
+		MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold: 4, L0StopWritesThreshold: 20, LBaseMaxBytes: 256 << 20,
 		BytesPerSync: 512 << 10, Logger: logger{s.options}, ErrorIfNotExists: mustExist,
 	}
 	for i := range o.Levels {

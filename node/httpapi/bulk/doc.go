@@ -6,7 +6,8 @@
 // the number of its last line: whoever sends the same stream again, to any node, goes on where
 // it was.
 //
-// Queues. One batch is read while the one before is proposed; then the reader waits.
+// Queues. One batch is read while the two before are proposed; then the reader waits. A batch that
+// reaches the log before the one that it follows is refused there, and proposed again.
 //
 // Promises:
 //
@@ -14,7 +15,7 @@
 //	    later line that it was done.
 //	    TestEachLineIsTold
 //	B2  A stream that is sent again is not done again, and one that was cut off goes on.
-//	    TestStreamGoesOn
+//	    TestStreamGoesOn, TestPartsInTheirOrder
 //	B3  No line, however long or wrong, ends a stream or is kept in memory whole.
 //	    TestWrongLines, FuzzImport
 package bulk

@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -41,25 +42,39 @@ type Progress struct {
 	Error   *httpapi.Problem `json:"error,omitempty"`
 }
 
-// Import takes in the lines and writes the progress, each line in one Write. The error is that of
-// the writer, who then knows no end; all others are told as the last line.
+// flight is a batch on its way into the log.
+type flight struct {
+	batch  batch
+	result record.Result
+	err    error
+	landed chan struct{}
+}
+
+// Import takes in the lines and writes the progress, each line in one Write. Two batches are on their
+// way at a time: while one is applied, the next is replicated. The error is that of the writer, who
+// then knows no end; all others are told as the last line.
 func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
 	in := newReader(lines, x.Named)
-	var reading sync.WaitGroup
-	reading.Go(in.read)
+	flights := make(chan *flight) // in their order
+	var work sync.WaitGroup
+	work.Go(in.read)
+	work.Go(func() {
+		defer close(flights)
+		x.send(ctx, in, flights, &work)
+	})
 	defer func() {
+		cancel()
 		in.end(io.EOF)
 		x.Stop()
-		reading.Wait()
+		work.Wait()
 	}()
 	out := teller{json.NewEncoder(w)}
 	last := Progress{}
-	for {
-		b, more := in.take()
-		if !more {
-			break
-		}
-		before, err := x.one(ctx, out, b, &last)
+	for f := range flights {
+		<-f.landed
+		in.landed()
+		before, err := x.one(ctx, out, f, &last)
 		if err != nil {
 			return out.failed(last, err)
 		}
@@ -72,10 +87,34 @@ func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) err
 	return out.Encode(last)
 }
 
-// one proposes a batch and tells what came of it. It returns up to which line the stream had been
-// done before.
-func (x *Importer) one(ctx context.Context, out teller, b batch, last *Progress) (before uint64, err error) {
-	result, err := x.Propose(ctx, b.body)
+// send sends batches off, each once the one before the last has landed.
+func (x *Importer) send(ctx context.Context, in *reader, flights chan<- *flight, work *sync.WaitGroup) {
+	for {
+		b, more := in.take()
+		if !more {
+			return
+		}
+		f := &flight{batch: b, landed: make(chan struct{})}
+		work.Go(func() {
+			defer close(f.landed)
+			f.result, f.err = x.Propose(ctx, b.body)
+		})
+		select {
+		case flights <- f:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// one tells what came of a batch that landed after all before it. It returns up to which line the
+// stream had been done before.
+func (x *Importer) one(ctx context.Context, out teller, f *flight, last *Progress) (before uint64, err error) {
+	b, result, err := f.batch, f.result, f.err
+	var rejected *record.Rejection
+	if errors.As(err, &rejected) && rejected.Reason == record.ReasonGap {
+		result, err = x.Propose(ctx, b.body) // it had overtaken the one before
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -20,6 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // cluster takes streams in, and fails when it is told to.
 type cluster struct {
+	mu       sync.Mutex
+	gaps     int           // parts that overtook another
+	overtake chan struct{} // if not nil, the first proposal waits for it
 	through  uint64
 	values   []string
 	sizes    []int
@@ -32,6 +36,17 @@ type cluster struct {
 var errLost = &record.Unavailable{Detail: "no leader"}
 
 func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, error) {
+	if c.overtake != nil && b.First == 1 {
+		<-c.overtake
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b.First > c.through+1 {
+		if c.gaps++; c.overtake != nil && c.gaps == 1 {
+			close(c.overtake)
+		}
+		return record.Result{}, &record.Rejection{Reason: record.ReasonGap}
+	}
 	c.count++
 	if c.count == c.failAt && !c.lost {
 		return record.Result{}, errLost
@@ -133,6 +148,20 @@ func TestStreamGoesOn(t *testing.T) {
 		}
 		if len(c.values) != 9_000 {
 			t.Errorf("%d values, of 9000 lines", len(c.values))
+		}
+	}
+}
+
+// B2: a part that overtakes the one before it is sent again.
+func TestPartsInTheirOrder(t *testing.T) {
+	c := &cluster{overtake: make(chan struct{})}
+	all := run(t, c, strings.NewReader(stream(3*record.MaxImport)))
+	if last := all[len(all)-1]; !last.Done || last.Through != 3*record.MaxImport || c.gaps == 0 {
+		t.Errorf("%+v, and %d gaps", last, c.gaps)
+	}
+	for i, v := range c.values {
+		if want := fmt.Sprintf("r%dv%d", i%3, i); v != want {
+			t.Fatalf("%s in the place of %s", v, want)
 		}
 	}
 }

@@ -32,8 +32,9 @@ type batch struct {
 	size    int
 }
 
-// reader makes batches of lines. One goroutine reads, another takes: what is there when it has
-// time, so that what comes slowly is not kept waiting, and what comes fast comes in large parts.
+// reader makes batches of lines. One goroutine reads, another takes: what is there when no batch is
+// on its way, so that what comes slowly is not kept waiting, and otherwise whole ones, so that what
+// comes fast comes in large parts.
 type reader struct {
 	in    *bufio.Reader
 	named func([]byte) (record.Revocation, error)
@@ -41,6 +42,7 @@ type reader struct {
 	mu      sync.Mutex
 	changed *sync.Cond // of all below
 	batch   batch
+	away    int // batches that were taken and have not landed
 	line    uint64
 	done    uint64 // how far the stream had come before: those lines need not be understood again
 	ended   bool   // nothing more is read
@@ -99,18 +101,27 @@ func (r *reader) end(err error) {
 	r.changed.Broadcast()
 }
 
-// take gives what was read since the last, and waits until there is something; at the end it
-// gives nothing.
+// take gives what was read since the last: once there is a whole batch, or something and no batch is
+// on its way; at the end it gives nothing.
 func (r *reader) take() (batch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.batch.lines == 0 && !r.ended {
+	for !r.ended && (r.batch.lines == 0 || r.away > 0 && !r.batch.full()) {
 		r.changed.Wait()
 	}
 	b := r.batch
+	r.away++
 	r.batch = batch{body: record.Import{First: r.line + 1}}
 	r.changed.Broadcast()
 	return b, b.lines > 0
+}
+
+// landed says that a batch that was taken is in the log, or never will be.
+func (r *reader) landed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away--
+	r.changed.Broadcast()
 }
 
 // failed is why the stream could not be read to its end.
