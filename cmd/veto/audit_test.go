@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,13 +36,12 @@ func TestAuditCommands(t *testing.T) {
 // exits runs a program, which must end with the code.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)
+	var failed *exec.ExitError
 	code := 0
-	if failed := new(exec.ExitError); err != nil {
-		var ok bool
-		if failed, ok = err.(*exec.ExitError); !ok { //nolint:errorlint // testscript does not wrap it
-			ts.Fatalf("%v", err)
-		}
+	if errors.As(err, &failed) {
 		code = failed.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("it ended with %d, not with %s", code, args[0])
