@@ -63,6 +63,7 @@ func BenchmarkTimeToDenial(b *testing.B) {
 }
 
 func reportSpread(b *testing.B, name string, all []time.Duration) {
+	b.Helper()
 	slices.Sort(all)
 	for at, share := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99, "max-ms": 1} {
 		d := all[min(int(share*float64(len(all))), len(all)-1)]

@@ -116,7 +116,7 @@ func (x *Intake) keptUntil(ctx context.Context, id string, made record.Revision)
 	if err != nil {
 		return until, false, err
 	}
-	if x.Revocations.AwaitRevision(ctx, made) != nil {
+	if reached := x.Revocations.AwaitRevision(ctx, made) == nil; !reached {
 		return until, false, nil
 	}
 	now, ok, err := x.Revocations.Revocation(d)
