@@ -155,6 +155,7 @@ func TestFaults(t *testing.T) {
 	stop()
 	<-ended
 	lost := w.lost()
+	w.trails()
 	result := porcupine.CheckOperationsTimeout(model, w.history, time.Minute)
 	w.report(n, lost, result)
 	if lost > 0 {
@@ -206,6 +207,31 @@ func (w *workload) lost() int {
 		}
 	}
 	return lost
+}
+
+// trails looks whether each node's audit trail is whole, and holds the head that the first has.
+func (w *workload) trails() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	head, err := w.at(0).AuditHead(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range w.nodes {
+		for {
+			report, err := w.at(i).VerifyAudit(ctx, head.Head)
+			if err == nil {
+				w.t.Logf("audit trail of %s: %d entries, whole", id(i), report.Entries)
+				break
+			}
+			if ctx.Err() != nil {
+				w.t.Errorf("audit trail of %s: %v", id(i), err)
+				break
+			}
+			<-time.After(100 * time.Millisecond) // it may be behind the first
+		}
+	}
 }
 
 func (w *workload) report(n *nemesis, lost int, result porcupine.CheckResult) {
