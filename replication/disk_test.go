@@ -70,6 +70,9 @@ func TestRevokedFindsTheRecord(t *testing.T) {
 			if all, _, err := p.view.Revocations("", 10); err != nil || len(all) != 1 || all[0].Reason != "denies most" {
 				t.Errorf("one name, and a list of %+v, %v", all, err)
 			}
+			if all, _, err := p.view.EveryRevocation("", 10); err != nil || len(all) != 3 {
+				t.Errorf("three revocations, and a list of %+v, %v", all, err)
+			}
 			if by := p.view.AnsweredBy(p.view.Digest(who), 40); !strings.Contains(by, map[bool]string{true: "disk", false: "exact"}[exactMax == 0]) {
 				t.Errorf("answered by %s", by)
 			}

@@ -212,8 +212,8 @@ func (v *View) latest(d record.Digest) (r record.Revocation, found bool, err err
 		if !ok {
 			return r, found, nil
 		}
-		if hit.By == index.ByFailure {
-			return r, false, errDisk
+		if err := failed(hit); err != nil {
+			return r, false, err
 		}
 		later, ok, err := v.stored(hit.Bucket, d, issuedAt)
 		if err != nil || !ok {
@@ -226,8 +226,17 @@ func (v *View) latest(d record.Digest) (r record.Revocation, found bool, err err
 }
 
 // Revocations lists revocations, but for the canary's, by the time until which they are kept; of several of one name
-// the one that Revocation shows. Next is the cursor of the following page; empty on the last.
+// the one that Revocation shows. Next is the cursor of the following page; empty on the last. It asks the index for each.
 func (v *View) Revocations(cursor string, limit int) (items []record.Revocation, next string, err error) {
+	return v.revocations(cursor, limit, v.isShown)
+}
+
+// EveryRevocation is Revocations with all of one name, for those who read many.
+func (v *View) EveryRevocation(cursor string, limit int) (items []record.Revocation, next string, err error) {
+	return v.revocations(cursor, limit, func(*record.Revocation, record.Digest) (bool, error) { return true, nil })
+}
+
+func (v *View) revocations(cursor string, limit int, keep func(*record.Revocation, record.Digest) (bool, error)) (items []record.Revocation, next string, err error) {
 	from := record.TableRevocations.Key()
 	if cursor != "" {
 		key, err := hex.DecodeString(cursor)
@@ -246,7 +255,11 @@ func (v *View) Revocations(cursor string, limit int) (items []record.Revocation,
 		if err := record.Decode(value, &r); err != nil {
 			return false, err
 		}
-		if shown, err := v.isShown(key, &r); err != nil || !shown {
+		_, d, _, _ := record.ParseRevocationKey(key)
+		if r.OfCanary() {
+			return true, nil
+		}
+		if ok, err := keep(&r, d); err != nil || !ok {
 			return err == nil, err
 		}
 		items, last = append(items, r), append(last[:0], key...)
@@ -255,14 +268,22 @@ func (v *View) Revocations(cursor string, limit int) (items []record.Revocation,
 	return items, next, err
 }
 
-// isShown tells whether a list has the revocation with the key.
-func (v *View) isShown(key []byte, r *record.Revocation) (bool, error) {
-	if r.OfCanary() {
-		return false, nil
+// isShown tells whether there is no revocation of the name that denies more, or as much for longer.
+func (v *View) isShown(r *record.Revocation, d record.Digest) (bool, error) {
+	cutoff := r.Cutoff()
+	hit, ok := v.index.Committed(d, cutoff)
+	if ok && hit.By != index.ByFailure && hit.Bucket <= r.Bucket() && cutoff < record.DeniesAll {
+		hit, ok = v.index.Committed(d, cutoff+1)
+		return !ok, failed(hit)
 	}
-	_, d, _, _ := record.ParseRevocationKey(key)
-	shown, ok, err := v.latest(d)
-	return !ok || shown.Cutoff() == r.Cutoff() && shown.Bucket() == r.Bucket(), err
+	return !ok || hit.Bucket <= r.Bucket(), failed(hit)
+}
+
+func failed(h index.Hit) error {
+	if h.By == index.ByFailure {
+		return errDisk
+	}
+	return nil
 }
 
 // list reads up to limit records above a key of a table.

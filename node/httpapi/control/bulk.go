@@ -77,7 +77,7 @@ var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 	w.Header().Set("Content-Type", ndjson)
-	if _, err := bulk.Export(to, x.Records.Revocations); err != nil {
+	if _, err := bulk.Export(to, x.Records.EveryRevocation); err != nil {
 		// Cut off, so that nobody takes what came for the whole.
 		x.Log.Warn("revocations were not exported to the end", "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)

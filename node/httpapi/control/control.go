@@ -57,7 +57,9 @@ type Keys interface {
 type Revocations interface {
 	RevocationID(n record.Name) string
 	Revocation(d record.Digest) (record.Standing, bool, error)
+	// Revocations has one for each name, EveryRevocation all.
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
+	EveryRevocation(cursor string, limit int) (items []record.Revocation, next string, err error)
 	Freshness() record.Freshness
 	// AwaitRevision waits until what is read holds the revision.
 	AwaitRevision(ctx context.Context, r record.Revision) error

@@ -262,6 +262,10 @@ func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
 	return record.Standing{Revocation: r}, ok, nil
 }
 
+func (c *cluster) EveryRevocation(cursor string, limit int) ([]record.Revocation, string, error) {
+	return c.Revocations(cursor, limit)
+}
+
 func (c *cluster) Revocations(_ string, limit int) ([]record.Revocation, string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
