@@ -92,6 +92,7 @@ func TestRevokeOverNATS(t *testing.T) {
 	if _, err := s.at(0).Lift(s.ctx, first.ID, "a mistake"); err != nil {
 		t.Fatal(err)
 	}
+	s.liftedEverywhere(first.ID) // whichever node answers then
 	again, p := s.revokeBy(c, body, "event-1")
 	if _, err := s.at(0).Revocation(s.ctx, first.ID); err == nil || p.Status != 409 || again.State != "" {
 		t.Errorf("asked twice, and lifted in between: %+v, then %+v %+v, %v", first, again, p, err)
@@ -105,6 +106,20 @@ func TestRevokeOverNATS(t *testing.T) {
 		}
 	}
 	s.refusedOverNATS(iss)
+}
+
+// liftedEverywhere waits until no node has the revocation.
+func (s *story) liftedEverywhere(id string) {
+	s.Helper()
+	for i := range s.nodes {
+		for _, err := s.at(i).Revocation(s.ctx, id); err == nil; _, err = s.at(i).Revocation(s.ctx, id) {
+			select {
+			case <-s.ctx.Done():
+				s.Fatalf("node %s has %s still", dev.ID(i), id)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
 }
 
 func (s *story) refusedOverNATS(iss string) {
