@@ -31,11 +31,21 @@ func (s *story) nats(i int, token string) (*nats.Conn, chan error) {
 	return c, bad
 }
 
+// key makes a key, and waits until every node knows it.
 func (s *story) key(f client.KeyFields) client.NewKey {
 	s.Helper()
 	k, err := s.at(0).CreateKey(s.ctx, f)
 	if err != nil {
 		s.Fatal(err)
+	}
+	for i := range s.nodes {
+		for _, err := s.at(i).Key(s.ctx, k.ID); err != nil; _, err = s.at(i).Key(s.ctx, k.ID) {
+			select {
+			case <-s.ctx.Done():
+				s.Fatalf("node %s: %v", dev.ID(i), err)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
 	}
 	return k
 }
