@@ -11,7 +11,7 @@ import (
 
 type ecdsaSignature struct{ R, S *big.Int }
 
-func unmarshalSignature(b *testing.B, der []byte) ecdsaSignature {
+func unmarshalSignature(b testing.TB, der []byte) ecdsaSignature {
 	b.Helper()
 	var s ecdsaSignature
 	if _, err := asn1.Unmarshal(der, &s); err != nil {
@@ -20,7 +20,7 @@ func unmarshalSignature(b *testing.B, der []byte) ecdsaSignature {
 	return s
 }
 
-func marshalSignature(b *testing.B, raw []byte) []byte {
+func marshalSignature(b testing.TB, raw []byte) []byte {
 	b.Helper()
 	half := len(raw) / 2
 	der, err := asn1.Marshal(ecdsaSignature{new(big.Int).SetBytes(raw[:half]), new(big.Int).SetBytes(raw[half:])})
@@ -30,7 +30,7 @@ func marshalSignature(b *testing.B, raw []byte) []byte {
 	return der
 }
 
-func algOf(b *testing.B, token string) string {
+func algOf(b testing.TB, token string) string {
 	b.Helper()
 	head, err := base64.RawURLEncoding.DecodeString(token[:strings.IndexByte(token, '.')])
 	var h struct{ Alg string }

@@ -15,7 +15,7 @@ import (
 // same server library, asked by the same client with the same request, in turns. Aim: 0.85 of
 // its requests a second.
 func BenchmarkHTTP(b *testing.B) {
-	x := newBench(b, 24000)
+	x := newBench(b, 24000, *benchRevoked)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

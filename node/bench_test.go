@@ -37,7 +37,7 @@ type bench struct {
 	secret string
 }
 
-func newBench(b *testing.B, port int) *bench {
+func newBench(b testing.TB, port, revoked int) *bench {
 	b.Helper()
 	c := DefaultConfig()
 	c.DataDir, c.NodeID, c.Port = b.TempDir(), "n1", port
@@ -54,7 +54,7 @@ func newBench(b *testing.B, port int) *bench {
 		}
 	}
 	x := &bench{Node: n, keys: benchKeys(b)}
-	x.fill(b)
+	x.fill(b, revoked)
 	keys := keyset.NewHolder()
 	issuer := n.view.Issuers()[0]
 	signing, _ := n.view.SigningKeys(issuer.ID)
@@ -63,7 +63,7 @@ func newBench(b *testing.B, port int) *bench {
 	return x
 }
 
-func benchKeys(b *testing.B) map[string]crypto.Signer {
+func benchKeys(b testing.TB) map[string]crypto.Signer {
 	b.Helper()
 	r, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -80,7 +80,7 @@ func benchKeys(b *testing.B) map[string]crypto.Signer {
 	return map[string]crypto.Signer{"RS256": r, "PS256": r, "ES256": e, "EdDSA": d}
 }
 
-func (x *bench) fill(b *testing.B) {
+func (x *bench) fill(b testing.TB, revoked int) {
 	b.Helper()
 	var keys []record.SigningKey
 	for alg, key := range x.keys {
@@ -111,9 +111,9 @@ func (x *bench) fill(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for at := 0; at < *benchRevoked; at += record.MaxImport {
+	for at := 0; at < revoked; at += record.MaxImport {
 		part := record.Import{First: uint64(at + 1), Alike: []record.Revocation{{Name: record.Name{Target: record.TargetJTI, Issuer: benchIssuer}}}}
-		for i := range min(record.MaxImport, *benchRevoked-at) {
+		for i := range min(record.MaxImport, revoked-at) {
 			part.Items = append(part.Items, record.ImportItem{Value: fmt.Sprint(at + i)})
 		}
 		if _, err := x.replica.Propose(b.Context(), record.Command{Request: record.Request{Key: "bench"}, Body: part}); err != nil {
@@ -123,7 +123,7 @@ func (x *bench) fill(b *testing.B) {
 }
 
 // token is one of about 800 bytes, as an OAuth 2.0 server would make it (RFC 9068).
-func (x *bench) token(b *testing.B, alg string, jti int) string {
+func (x *bench) token(b testing.TB, alg string, jti int) string {
 	b.Helper()
 	part := func(v any) string {
 		j, err := json.Marshal(v)
@@ -152,7 +152,7 @@ func (x *bench) signatureSize(alg string) int {
 	return 64
 }
 
-func (x *bench) sign(b *testing.B, alg string, input []byte) []byte {
+func (x *bench) sign(b testing.TB, alg string, input []byte) []byte {
 	b.Helper()
 	var options crypto.SignerOpts = crypto.SHA256
 	digest := sha256.Sum256(input)
@@ -236,7 +236,7 @@ func against(b *testing.B, floor, f func() bool) {
 
 // BenchmarkCold is a token that was never seen, against its bare signature. Aim: 1.10.
 func BenchmarkCold(b *testing.B) {
-	x := newBench(b, 24000)
+	x := newBench(b, 24000, *benchRevoked)
 	for _, alg := range []string{"RS256", "PS256", "ES256", "EdDSA"} {
 		b.Run(alg, func(b *testing.B) {
 			token := x.token(b, alg, 1)
@@ -249,7 +249,7 @@ func BenchmarkCold(b *testing.B) {
 // BenchmarkWarm is a token that was seen before, with many revocations in the index (-revoked), each
 // time another of 1,000. Aim: 900 ns and no allocation.
 func BenchmarkWarm(b *testing.B) {
-	x := newBench(b, 24000)
+	x := newBench(b, 24000, *benchRevoked)
 	requests := make([]validate.Request, 1000)
 	for i := range requests {
 		requests[i].Credential = x.token(b, "EdDSA", i+10*(*benchRevoked))
@@ -261,8 +261,24 @@ func BenchmarkWarm(b *testing.B) {
 }
 
 // BenchmarkAPIKey: aim 400 ns and no allocation.
+// N8
+func TestWhatComesOftenAllocatesNothing(t *testing.T) {
+	x, now := newBench(t, 24000, 1000), time.Now()
+	for name, credential := range map[string]string{"token": x.token(t, "ES256", 1_000_000), "api key": x.secret} {
+		ask := func() {
+			if v := x.validator.Validate(validate.Request{Credential: credential}, now); v.Outcome != validate.Allow {
+				t.Fatalf("%s: %s", name, v.Code)
+			}
+		}
+		ask()
+		if n := testing.AllocsPerRun(1000, ask); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
 func BenchmarkAPIKey(b *testing.B) {
-	x := newBench(b, 24000)
+	x := newBench(b, 24000, *benchRevoked)
 	x.measure(b, []validate.Request{{Credential: x.secret}})
 }
 

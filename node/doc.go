@@ -37,4 +37,6 @@
 //	    What is changed of it on the disk of a stopped node is found.
 //	    TestAuditTrailOnThreeNodes, TestTamperedDiskIsFound, TestOldClusterBeginsItsChain,
 //	    TestReplicaInAnotherRegionSaysItsLag
+//	N8  To validate a token that was seen before, or an API key, allocates nothing.
+//	    TestWhatComesOftenAllocatesNothing
 package node

@@ -71,6 +71,7 @@ type Validator struct {
 	jwt    JWTs
 	apiKey Verifier
 	rooms  *sync.Pool // of *Claims
+	marks  *sync.Pool // of *[usualNames]record.Digest
 }
 
 // New makes a Validator of its parts.
@@ -78,6 +79,7 @@ func New(view View, policy Policy, jwt JWTs, apiKey Verifier) *Validator {
 	return &Validator{
 		view: view, policy: policy, jwt: jwt, apiKey: apiKey,
 		rooms: &sync.Pool{New: func() any { return new(Claims) }},
+		marks: &sync.Pool{New: func() any { return new([usualNames]record.Digest) }},
 	}
 }
 
@@ -268,7 +270,8 @@ func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
 	if m := c.marks.Load(); m != nil && m.of == of {
 		return v.lookUp(c, m.digests, of, trail)
 	}
-	var room [usualNames]record.Digest // usually not on the heap, and so never what is kept
+	room, _ := v.marks.Get().(*[usualNames]record.Digest) // never what is kept
+	defer v.marks.Put(room)
 	digests := v.mark(c, of, room[:0])
 	if c.Remembered && ready {
 		c.marks.Store(&marks{slices.Clone(digests), of})
