@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"veto/record/limit"
 )
 
 // Role is what an operator's API key may do on the control plane.
@@ -55,6 +57,8 @@ type APIKey struct {
 	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
 	// then it may revoke nothing else.
 	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	// Limits are how much a consumer's key may be used; nil if there are none.
+	Limits *limit.Limits `json:"limits,omitempty" cbor:"30,keyasint,omitempty"`
 }
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.
@@ -103,7 +107,23 @@ func (k *APIKey) Check() error {
 	if err := checkMetadata(k.Metadata); err != nil {
 		return err
 	}
+	if err := k.checkLimits(); err != nil {
+		return err
+	}
 	return checkScopes(k.Scopes)
+}
+
+func (k *APIKey) checkLimits() error {
+	if k.Limits == nil {
+		return nil
+	}
+	if k.Consumer == "" {
+		return Invalid("limits: an operator's key has none")
+	}
+	if err := k.Limits.Check(); err != nil {
+		return Invalid("%s", err)
+	}
+	return nil
 }
 
 // Scopes of API keys have segments, the last of which may stand for all others.

@@ -54,6 +54,7 @@ const (
 	TableAudit       Table = 'a' // revision, number -> trail.Entry
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
 	TableEvents      Table = 'e' // revision -> event.Entry
+	TableUsage       Table = 'u' // key id -> limit.Usage
 )
 
 // Key returns the store key of the parts in the table.

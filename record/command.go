@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"veto/record/limit"
 )
 
 // MaxCommand bounds an encoded command, in bytes.
@@ -36,6 +38,7 @@ const (
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
+	KindDrawQuota      Kind = 20
 	KindChainAudit     Kind = 25
 	KindUpdateConsumer Kind = 30
 )
@@ -47,6 +50,7 @@ var kindNames = [...]string{
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
+	KindDrawQuota: "draw_quota",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -123,11 +127,19 @@ type UpdateKey struct {
 	Metadata  []byte     `cbor:"4,keyasint,omitempty"`
 	ExpiresAt *time.Time `cbor:"5,keyasint,omitempty"`
 	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
+	// Limits, if given, are the new ones; the zero Limits take those that there are away.
+	Limits *limit.Limits `cbor:"30,keyasint,omitempty"`
 }
 
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
+}
+
+// DrawQuota takes parts of keys' quotas for a node. What is not there any more gives nothing, and
+// keeps none of the others back. At most limit.MaxDraws.
+type DrawQuota struct {
+	Draws []limit.Draw `cbor:"1,keyasint"`
 }
 
 // Revoke adds revocations: all of them, or none if one is refused. At most MaxRevocations.
@@ -169,6 +181,7 @@ type ChainAudit struct{}
 
 // Kind of each body.
 func (ChainAudit) Kind() Kind     { return KindChainAudit }
+func (DrawQuota) Kind() Kind      { return KindDrawQuota }
 func (Found) Kind() Kind          { return KindFound }
 func (PutIssuer) Kind() Kind      { return KindPutIssuer }
 func (DeleteIssuer) Kind() Kind   { return KindDeleteIssuer }
@@ -242,6 +255,8 @@ type Result struct {
 	// Kept are until when the revocations are kept; of a Deliver from the item after Before on.
 	// It is not remembered with the request.
 	Kept []Kept `cbor:"7,keyasint,omitempty"`
+	// Drawn are what came of a DrawQuota, in its order.
+	Drawn []limit.Drawn `cbor:"30,keyasint,omitempty"`
 }
 
 // A command's header: format, flags, kind. The rest is the envelope in CBOR.
@@ -373,6 +388,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[Deliver](b)
 	case KindImport:
 		return decodeAs[Import](b)
+	case KindDrawQuota:
+		return decodeAs[DrawQuota](b)
 	case KindChainAudit:
 		return decodeAs[ChainAudit](b)
 	case KindUpdateConsumer:

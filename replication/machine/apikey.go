@@ -11,6 +11,7 @@ func keyHashKey(hash record.KeyHash) []byte { return record.TableKeyHashes.Key(h
 
 func (x *change) createKey(b record.CreateKey) error {
 	k := b.Key
+	k.Limits = completed(k.Limits)
 	if err := k.Check(); err != nil {
 		return err
 	}
@@ -73,6 +74,9 @@ func (x *change) updateKey(b record.UpdateKey) error {
 	if b.Disabled != nil {
 		k.Disabled = *b.Disabled
 	}
+	if b.Limits != nil {
+		k.Limits = completed(b.Limits)
+	}
 	if err := k.Check(); err != nil {
 		return err
 	}
@@ -104,7 +108,7 @@ func (x *change) removeKey(id string) error {
 	if err != nil {
 		return err
 	}
-	for _, key := range [][]byte{keyKey(k.ID), keyHashKey(k.Hash), memberKey(k.Consumer, k.ID)} {
+	for _, key := range [][]byte{keyKey(k.ID), keyHashKey(k.Hash), memberKey(k.Consumer, k.ID), usageKey(k.ID)} {
 		if err := x.state.Delete(key); err != nil {
 			return err
 		}

@@ -34,6 +34,9 @@
 //	M9   An entry says who, by id and by name as it was, what, when and from where, and of what
 //	     was changed only such fields as hold no secret.
 //	     TestEntriesSayWhoWhatAndWhereFrom
+//	M10  What is drawn of a quota never comes to more than there is of it; that is counted by windows,
+//	     and is no change that anyone is told of.
+//	     TestQuotaIsDrawn
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

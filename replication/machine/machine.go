@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/limit"
 )
 
 // State is what commands are applied to: a sorted map. A writer sees its own writes. Values
@@ -46,6 +47,7 @@ type change struct {
 	through uint64
 	refused []record.Refusal
 	kept    []record.Kept // of the revocations of a Revoke or a Deliver
+	drawn   []limit.Drawn // of a DrawQuota
 }
 
 // Apply does what the command asks for. The error is the state's and ends the node; a command
@@ -73,7 +75,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if err := x.do(c); err != nil {
 		return refused(result, err)
 	}
-	result.Ref, result.Before, result.Refused = x.ref, x.through, x.refused
+	result.Ref, result.Before, result.Refused, result.Drawn = x.ref, x.through, x.refused, x.drawn
 	if len(x.changes) == 0 && !x.audit.any() {
 		return result, nil, nil
 	}
@@ -130,6 +132,8 @@ func (x *change) do(c record.Command) error {
 		return x.deliver(b)
 	case record.Import:
 		return x.imported(b, c)
+	case record.DrawQuota:
+		return x.drawQuota(b)
 	case record.ChainAudit:
 		return x.chainAudit()
 	}
