@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/limit"
 	"veto/validate"
 )
 
@@ -50,6 +51,8 @@ type Question struct {
 	// MaxStaleness is how old the state may be that the answer is based on; zero leaves that to
 	// the node and the issuer.
 	MaxStaleness record.Duration `json:"max_staleness,omitempty"`
+	// Cost is what the request counts for where the key has limits; 1 if zero.
+	Cost uint32 `json:"cost,omitempty"`
 }
 
 // verdict, receipt and the like are answers that know when they are complete.
@@ -217,6 +220,8 @@ type KeyFields struct {
 	Issuers   []string        `json:"issuers,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
+	// Limits are how much the key may be used; nil for no limits.
+	Limits *limit.Limits `json:"limits,omitempty"`
 }
 
 // NewKey is a key that was just made, with its secret.
@@ -232,6 +237,8 @@ type KeyChange struct {
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt *time.Time      `json:"expires_at,omitempty"`
 	Disabled  *bool           `json:"disabled,omitempty"`
+	// Limits are the new limits, all of them; zero ones take them away.
+	Limits *limit.Limits `json:"limits,omitempty"`
 }
 
 // CreateKey makes an API key. Its secret is in the answer and nowhere else.

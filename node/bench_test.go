@@ -59,7 +59,7 @@ func newBench(b testing.TB, port, revoked int) *bench {
 	issuer := n.view.Issuers()[0]
 	signing, _ := n.view.SigningKeys(issuer.ID)
 	keys.Swap([]record.Issuer{issuer}, []record.SigningKeys{signing})
-	x.cold = validate.New(n.view, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keys, nil, func(string) {}), apikey.New(n.view))
+	x.cold = validate.New(n.view, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keys, nil, func(string) {}), apikey.New(n.view), nil)
 	return x
 }
 

@@ -78,6 +78,9 @@ func (n *Node) gauges() []gauge {
 		{"veto_raft_is_leader", "1 while this node leads.", func() float64 { return yes(n.replica.Leads()) }},
 		{"veto_revocations", "Names that are revoked, with those of the canary.", func() float64 { return float64(n.view.Stats().Revocations) }},
 		{"veto_api_keys", "API keys known.", func() float64 { return float64(n.view.Stats().Keys) }},
+		{"veto_limited_keys", "API keys with limits whose use is counted on this node now.", func() float64 { return float64(n.limiter.Stats().Keys) }},
+		{"veto_limit_leases", "API keys of whose rates this node holds a leased share.", func() float64 { return float64(n.limiter.Stats().Leases) }},
+		{"veto_limit_overflow_total", "Requests refused because more keys with limits were in use than are counted.", func() float64 { return float64(n.limiter.Stats().Refused) }},
 		{"veto_issuers", "Trusted issuers.", func() float64 { return float64(n.view.Stats().Issuers) }},
 		{"veto_remembered_tokens", "Verified tokens that are remembered.", func() float64 {
 			if n.tokens == nil {

@@ -17,6 +17,7 @@ import (
 	"veto/node/certs"
 	"veto/node/discovery"
 	"veto/node/intake"
+	"veto/node/limits"
 	"veto/record"
 	"veto/replication"
 	"veto/replication/broadcast"
@@ -28,6 +29,7 @@ import (
 	"veto/validate/apikey"
 	"veto/validate/jwt"
 	"veto/validate/keyset"
+	"veto/validate/limiter"
 	"veto/validate/remembered"
 )
 
@@ -59,6 +61,7 @@ type Node struct {
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
 	canary    *canary.Canary // nil if it is off
+	limiter   *limiter.Limiter
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake // once opening is closed
 	opening   chan struct{}
@@ -90,7 +93,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.takeRequests, n.openCanary, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openLimits, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -165,9 +168,10 @@ func (n *Node) openStore(context.Context) error {
 	}
 	horizon := replication.NewHorizon(x, n.around.Now)
 	n.view = replication.NewView(x, n.store, horizon)
+	n.limiter = limiter.New(limiter.Config{Usage: n.view.Usage, Now: n.around.Now()})
 	n.validator = validate.New(n.view, validate.Policy{
 		MaxStaleness: n.config.MaxStaleness, ServeStale: n.config.ServeStale,
-	}, jwt.New(keys, n.tokens, func(id string) { n.missing.add(id) }), apikey.New(n.view))
+	}, jwt.New(keys, n.tokens, func(id string) { n.missing.add(id) }), apikey.New(n.view), n.limiter)
 	n.metrics = newMetrics(n)
 	return nil
 }
@@ -312,6 +316,16 @@ func (n *Node) openReplica(ctx context.Context) error {
 	}
 	n.opened(n.replica.Close)
 	n.wg.Go(func() { n.tellLeader(ctx) })
+	return nil
+}
+
+// openLimits has the limits of API keys counted together with the other nodes.
+func (n *Node) openLimits(context.Context) error {
+	l := limits.Start(limits.Config{
+		Limiter: n.limiter, Cluster: n.replica, Ready: func() bool { return n.view.Freshness().Ready },
+		Now: n.around.Now, Log: n.around.Log,
+	})
+	n.opened(func() error { l.Close(); return nil })
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/limit"
 	"veto/record/trail"
 	"veto/replication/consensus"
 	"veto/replication/peer"
@@ -18,6 +19,7 @@ const (
 	pathAwait   = "/await"
 	pathConfirm = "/confirm"
 	pathKeys    = "/keys"
+	pathLease   = "/lease"
 )
 
 const longestAwait = 30 * time.Second
@@ -82,6 +84,17 @@ func (r *Replica) serve() {
 		r.config.WantKeys(ids...)
 		return struct{}{}, nil
 	}))
+	r.peers.Handle(pathLease, func(_ context.Context, from string, body []byte) ([]byte, error) {
+		var in limit.Report
+		if err := record.Decode(body, &in); err != nil {
+			return nil, err
+		}
+		a, err := r.grant(from, in)
+		if err != nil {
+			return nil, err
+		}
+		return record.Encode(a)
+	})
 }
 
 // answer turns a function on records into one on bytes.
@@ -158,6 +171,42 @@ func (r *Replica) WantKeys(ctx context.Context, issuerIDs []string) error {
 	defer cancel()
 	_, err := call[[]string, struct{}](ctx, r.peers, addr, leader, pathKeys, issuerIDs)
 	return err
+}
+
+// Lease tells the leader what this node asks for of the rates of API keys, and returns what it is
+// granted. It takes up to a second.
+func (r *Replica) Lease(ctx context.Context, in limit.Report) (limit.Answer, error) {
+	leader := r.node().Leader()
+	if leader == r.config.ID {
+		return r.grant(leader, in)
+	}
+	addr, ok := r.addressOf(leader)
+	if !ok {
+		return limit.Answer{}, consensus.ErrNotLeader
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	return call[limit.Report, limit.Answer](ctx, r.peers, addr, leader, pathLease, in)
+}
+
+func (r *Replica) grant(node string, in limit.Report) (limit.Answer, error) {
+	n := r.node()
+	term := n.Term()
+	if !n.IsLeader() {
+		return limit.Answer{}, callError{codeNotLeader, consensus.ErrNotLeader}
+	}
+	servers, _ := n.Servers()
+	members := make([]string, len(servers))
+	for i, s := range servers {
+		members[i] = s.ID
+	}
+	return r.lessor.Grant(node, in, term, members, r.config.Now()), nil
+}
+
+// Size is how many nodes the cluster has, as far as this node knows; zero if it knows none.
+func (r *Replica) Size() int {
+	servers, _ := r.node().Servers()
+	return len(servers)
 }
 
 // stateOf is what a node says of itself.

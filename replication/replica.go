@@ -10,6 +10,7 @@ import (
 	"veto/replication/consensus"
 	"veto/replication/feed"
 	"veto/replication/index"
+	"veto/replication/lease"
 	"veto/replication/outbox"
 	"veto/replication/peer"
 	"veto/replication/roster"
@@ -27,6 +28,7 @@ type Replica struct {
 	applier   *applier
 	outbox    *outbox.Outbox
 	outboxID  record.OutboxID
+	lessor    *lease.Lessor
 	opened    chan struct{} // closed when consensus is open
 	// consensus is nil until it is open: it calls back before it has returned.
 	consensus    atomic.Pointer[consensus.Node]
@@ -44,6 +46,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 	r := &Replica{
 		config: c, index: p.View.index, horizon: p.View.horizon, view: p.View,
 		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast, opened: make(chan struct{}),
+		lessor: lease.New(),
 	}
 	r.applier = &applier{
 		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: c.Founded,

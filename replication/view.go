@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"math"
 	"sync/atomic"
 
 	"veto/record"
+	"veto/record/limit"
 	"veto/record/trail"
 	"veto/replication/index"
 	"veto/replication/machine"
@@ -157,6 +159,15 @@ func (v *View) Key(id string) (record.APIKey, bool, error) {
 func (v *View) Keys(consumer, afterID string, limit int) ([]record.APIKey, error) {
 	keep := func(k *record.APIKey) bool { return consumer == "" || k.Consumer == consumer }
 	return list(v.store, record.TableKeys, afterID, limit, keep)
+}
+
+// Usage is how much of a key's quota is taken; all of any quota if the disk cannot tell.
+func (v *View) Usage(keyID string) limit.Usage {
+	u, _, err := machine.Usage(v.store, keyID)
+	if err != nil {
+		return limit.Usage{Window: math.MaxInt64, Used: limit.MaxQuota}
+	}
+	return u
 }
 
 // Audit lists the audit trail behind an entry, in its order.

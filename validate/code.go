@@ -62,6 +62,8 @@ const (
 	KeyExpired        Code = "key_expired"
 	ConsumerDisabled  Code = "consumer_disabled"
 	InsufficientScope Code = "insufficient_scope"
+	RateLimited       Code = "rate_limited"
+	QuotaExceeded     Code = "quota_exceeded"
 
 	Stale             Code = "stale"
 	BehindMinRevision Code = "behind_min_revision"
@@ -72,7 +74,7 @@ const (
 var Codes = []Code{
 	OK, Malformed, TooLarge, UnsupportedAlg, UnknownIssuer, UnknownSigningKey, BadSignature, Expired, NotYetValid,
 	IssuedInFuture, TooLongLived, WrongAudience, WrongType, MissingClaim, Revoked, KeyNotFound, KeyDisabled,
-	KeyExpired, ConsumerDisabled, InsufficientScope, Stale, BehindMinRevision, NotReady,
+	KeyExpired, ConsumerDisabled, InsufficientScope, RateLimited, QuotaExceeded, Stale, BehindMinRevision, NotReady,
 }
 
 // Outcome is what a verdict with the code comes down to.

@@ -5,7 +5,8 @@
 // Claims, and nothing that is not verified gets further.
 //
 // The order of a validation: read how fresh the node is; bound the credential; verify it; look
-// up every revocation that the claims could be under; then freshness, audience, scopes.
+// up every revocation that the claims could be under; then freshness, audience, scopes; then an API
+// key's limits (a Limiter counts).
 //
 // Promises:
 //
@@ -33,4 +34,7 @@
 //	V10 A wildcard at the end of an API key's scope stands for the segments that follow, and for
 //	    nothing else; a token's scopes are taken by their names. What is missing is told.
 //	    TestScopes, TestWildcardsCoverWholeSegments
+//	V11 Limits are asked last, of what is else allowed: what is denied for another reason uses up
+//	    nothing, and neither does Explain.
+//	    TestOnlyWhatIsAllowedIsCounted
 package validate

@@ -46,6 +46,7 @@ func (d *Verdict) AppendJSON(b []byte) []byte {
 	}
 	b = appendTime(b, `,"expires_at":`, d.ExpiresAt)
 	b = appendTexts(b, `,"missing_scopes":`, d.MissingScopes)
+	b = appendUse(b, d.RateLimit, d.Quota)
 	b = append(b, `,"revision":`...)
 	b = strconv.AppendUint(b, uint64(d.Revision), 10)
 	b = appendTime(b, `,"as_of":`, d.AsOf)

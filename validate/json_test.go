@@ -32,6 +32,8 @@ func TestAppendJSON(t *testing.T) {
 			if v.Revocation.ID == "" {
 				v.Revocation.ID = "rev_1"
 			}
+			v.RateLimit = validate.RateUse{Limit: rapid.Uint32Range(0, 2).Draw(t, "limit"), Burst: 3, Remaining: rapid.Uint32().Draw(t, "remaining"), RetryAfter: rapid.Uint32Range(0, 2).Draw(t, "retry")}
+			v.Quota = validate.QuotaUse{Limit: rapid.Uint64().Draw(t, "quota"), Reset: 5}
 			v.Checks = []validate.Finding{{Check: "form", Result: "pass", Detail: text("detail")}, {Check: "expiry", Result: "fail", Code: validate.Expired}}
 		}
 		want, err := json.Marshal(v)

@@ -78,7 +78,7 @@ func TestStrictestBoundHolds(t *testing.T) {
 
 func check(t *testing.T, name string, v *view, p validate.Policy, b bounded, request time.Duration, want validate.Code, by string) {
 	t.Helper()
-	x := validate.New(v, p, b, b)
+	x := validate.New(v, p, b, b, nil)
 	r := validate.Request{Credential: "a.b.c", MaxStaleness: request}
 	got, explained := x.Validate(r, now), x.Explain(r, now)
 	if got.Code != want || explained.Code != want {
@@ -103,7 +103,7 @@ func check(t *testing.T, name string, v *view, p validate.Policy, b bounded, req
 func TestKeysHaveNoIssuersBound(t *testing.T) {
 	v := &view{fresh: record.Freshness{Ready: true, Revision: 10, AsOf: now.Add(-10 * time.Second)}}
 	token := bounded{verifier{nil, validate.UnknownSigningKey}, time.Second}
-	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, token, verifier{key(), validate.OK})
+	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, token, verifier{key(), validate.OK}, nil)
 	for range 10 {
 		if got := x.Validate(validate.Request{Credential: "a.b.c"}, now); got.Code != validate.Stale {
 			t.Fatalf("the token: %s", got.Code)
@@ -111,7 +111,7 @@ func TestKeysHaveNoIssuersBound(t *testing.T) {
 		if got := x.Validate(validate.Request{Credential: "veto_x"}, now); got.Code != validate.OK {
 			t.Fatalf("the key after it: %s", got.Code)
 		}
-		unknown := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, token, verifier{nil, validate.KeyNotFound})
+		unknown := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, token, verifier{nil, validate.KeyNotFound}, nil)
 		unknown.Validate(validate.Request{Credential: "a.b.c"}, now)
 		if got := unknown.Validate(validate.Request{Credential: "veto_x"}, now); got.Code != validate.KeyNotFound {
 			t.Fatalf("an unknown key after it: %s", got.Code)

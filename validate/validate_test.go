@@ -109,7 +109,7 @@ func key() *validate.Claims {
 var fresh = record.Freshness{Ready: true, Revision: 10, AsOf: now}
 
 func ask(v *view, claims *validate.Claims, code validate.Code, r validate.Request) validate.Verdict {
-	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, verifier{claims, code}, verifier{claims, code})
+	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, verifier{claims, code}, verifier{claims, code}, nil)
 	if r.Credential == "" {
 		r.Credential = "a.b.c"
 	}
@@ -153,7 +153,7 @@ func TestRevokedByCombination(t *testing.T) {
 	claims := jwtClaims()
 	claims.Remembered = true
 	v := &view{fresh: fresh}
-	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, verifier{claims, validate.OK}, verifier{})
+	x := validate.New(v, validate.Policy{MaxStaleness: 30 * time.Second}, verifier{claims, validate.OK}, verifier{}, nil)
 	if got := x.Validate(validate.Request{Credential: "a.b.c"}, now); got.Outcome != validate.Allow {
 		t.Fatalf("before: %+v", got)
 	}
@@ -225,7 +225,7 @@ func TestFreshness(t *testing.T) {
 			t.Errorf("%s: undecided, yet described", name)
 		}
 	}
-	serving := validate.New(&view{fresh: stale}, validate.Policy{ServeStale: true}, verifier{jwtClaims(), validate.OK}, nil)
+	serving := validate.New(&view{fresh: stale}, validate.Policy{ServeStale: true}, verifier{jwtClaims(), validate.OK}, nil, nil)
 	if got := serving.Validate(validate.Request{Credential: "a.b.c"}, now); got.Outcome != validate.Allow || !got.AsOf.Equal(stale.AsOf) {
 		t.Errorf("serving stale: %+v", got)
 	}
@@ -269,7 +269,7 @@ func TestOperator(t *testing.T) {
 		"disabled":  {view{fresh: fresh}, nil, validate.KeyDisabled, false},
 		"revoked":   {view{fresh: fresh, revoked: revoked(record.Name{Target: record.TargetKey, Value: "k"}, record.DeniesAll)}, operator, validate.OK, false},
 	} {
-		x := validate.New(&c.view, validate.Policy{MaxStaleness: time.Second}, nil, verifier{c.claims, c.code})
+		x := validate.New(&c.view, validate.Policy{MaxStaleness: time.Second}, nil, verifier{c.claims, c.code}, nil)
 		if k, v := x.Operator("secret", now); (k != nil) != c.ok {
 			t.Errorf("%s: %v %+v", name, k, v)
 		}
@@ -347,7 +347,7 @@ func TestWildcardsCoverWholeSegments(t *testing.T) {
 // V9
 func TestOperatorsKeyIsNoCredential(t *testing.T) {
 	operator := &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Roles: []record.Role{record.RoleAdmin}}}
-	x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, nil, verifier{operator, validate.OK})
+	x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, nil, verifier{operator, validate.OK}, nil)
 	for name, v := range map[string]validate.Verdict{
 		"validate": x.Validate(validate.Request{Credential: "secret"}, now), "explain": x.Explain(validate.Request{Credential: "secret"}, now),
 	} {
@@ -418,7 +418,7 @@ func TestExplainSaysWhatValidateSays(t *testing.T) {
 		if c.request.Credential == "" {
 			c.request.Credential = "a.b.c"
 		}
-		x := validate.New(&c.view, validate.Policy{MaxStaleness: time.Second}, verifier{c.claims, c.code}, verifier{c.claims, c.code})
+		x := validate.New(&c.view, validate.Policy{MaxStaleness: time.Second}, verifier{c.claims, c.code}, verifier{c.claims, c.code}, nil)
 		want, got := x.Validate(c.request, now), x.Explain(c.request, now)
 		failed := ""
 		for _, check := range got.Checks {

@@ -70,14 +70,15 @@ type Validator struct {
 	policy Policy
 	jwt    JWTs
 	apiKey Verifier
+	limits Limiter
 	rooms  *sync.Pool // of *Claims
 	marks  *sync.Pool // of *[usualNames]record.Digest
 }
 
 // New makes a Validator of its parts.
-func New(view View, policy Policy, jwt JWTs, apiKey Verifier) *Validator {
+func New(view View, policy Policy, jwt JWTs, apiKey Verifier, limits Limiter) *Validator {
 	return &Validator{
-		view: view, policy: policy, jwt: jwt, apiKey: apiKey,
+		view: view, policy: policy, jwt: jwt, apiKey: apiKey, limits: limits,
 		rooms: &sync.Pool{New: func() any { return new(Claims) }},
 		marks: &sync.Pool{New: func() any { return new([usualNames]record.Digest) }},
 	}
@@ -91,6 +92,10 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 	verdict, claims := v.decide(r, now, room, v.policy)
 	if isOperator(claims) && verdict.Outcome == Allow {
 		return noCredential(verdict)
+	}
+	if verdict.Code == OK && claims.Key != nil && claims.Key.Limits != nil {
+		use, code := v.limits.Take(claims.Key, max(r.Cost, 1), now)
+		verdict.limited(use, code)
 	}
 	return verdict
 }
@@ -159,6 +164,11 @@ func (v *Validator) Explain(r Request, now time.Time) Verdict {
 	doubt := v.policy.doubt(fresh, r, trail.MaxStaleness, now)
 	verdict := v.judge(r, doubt, fresh, claims, code, trail)
 	v.explainRest(r, now, fresh, doubt, claims, trail)
+	if verdict.Code == OK && claims.Key != nil && claims.Key.Limits != nil {
+		use, code := v.limits.Look(claims.Key, max(r.Cost, 1), now)
+		verdict.limited(use, code)
+		trail.Tell("limits", code, use.String())
+	}
 	if isOperator(claims) && verdict.Outcome == Allow {
 		verdict = noCredential(verdict)
 		trail.Tell("purpose", KeyNotFound, "an operator's key opens the control plane, and nothing else")

@@ -30,6 +30,8 @@ type Request struct {
 	// MaxStaleness is how old the state may be that the answer is based on; zero leaves that to
 	// the node and the credential's issuer. The strictest holds.
 	MaxStaleness time.Duration
+	// Cost is what the request counts for where the credential has limits; 1 if zero.
+	Cost uint32
 }
 
 // MaxCredential bounds a credential, in bytes.
@@ -54,6 +56,11 @@ type Verdict struct {
 	// MissingScopes are those that were asked for and are not the credential's; set with code
 	// insufficient_scope.
 	MissingScopes []string `json:"missing_scopes,omitempty"`
+
+	// RateLimit and Quota say what is left of an API key's limits, if it has some; as far as the
+	// node knows.
+	RateLimit RateUse  `json:"rate_limit,omitzero"`
+	Quota     QuotaUse `json:"quota,omitzero"`
 
 	// Revision and AsOf say how far the state reached that the answer is based on.
 	Revision record.Revision `json:"revision"`

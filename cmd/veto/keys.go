@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"veto/client"
 	"veto/record"
+	"veto/record/limit"
 )
 
 func newKeys(r *remote) *cobra.Command {
@@ -19,6 +22,7 @@ func newKeys(r *remote) *cobra.Command {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
 		}),
+		newKeysLimit(r),
 		keySwitch(r, "disable ID", "Deny a key until it is enabled again", true),
 		keySwitch(r, "enable ID", "Allow a disabled key again", false),
 		r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
@@ -37,6 +41,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 	var roles []string
 	var metadata string
 	var life time.Duration
+	var limits limitFlags
 	c := r.command("create", "Make an API key; its secret is shown once", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
 		for _, role := range roles {
 			fields.Roles = append(fields.Roles, record.Role(role))
@@ -47,6 +52,11 @@ func newKeysCreate(r *remote) *cobra.Command {
 				return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
 			}
 		}
+		given, err := limits.read()
+		if err != nil {
+			return err
+		}
+		fields.Limits = given
 		if life < 0 {
 			return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
 		}
@@ -58,6 +68,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 			return err
 		}
 		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
+			"limits", limitsOf(k.Limits),
 			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
 	})
 	f := c.Flags()
@@ -66,8 +77,79 @@ func newKeysCreate(r *remote) *cobra.Command {
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
 	f.StringSliceVar(&roles, "role", nil, "for an operator's key: admin, revoker, validator, auditor")
 	f.StringSliceVar(&fields.Issuers, "issuer", nil, "for a revoker's key: the iss of those whose tokens it may revoke, and nothing else")
+	limits.on(f)
 	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
 	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
+	return c
+}
+
+// limitFlags are limits as people give them.
+type limitFlags struct {
+	rate, quota string
+	burst       uint32
+}
+
+func (l *limitFlags) on(f *pflag.FlagSet) {
+	f.StringVar(&l.rate, "rate", "", "how much the key may be used, on all nodes together, such as 100/s or 600/min")
+	f.Uint32Var(&l.burst, "burst", 0, "how much at once after a rest; what the rate allows in its time if not given")
+	f.StringVar(&l.quota, "quota", "", "how much in a day or a calendar month of UTC, such as 10000/day or 1000000/month")
+}
+
+// read gives nil if no limits were given.
+func (l *limitFlags) read() (*limit.Limits, error) {
+	if *l == (limitFlags{}) {
+		return nil, nil
+	}
+	out := limit.Limits{Burst: l.burst}
+	if l.rate != "" {
+		if err := out.Rate.UnmarshalText([]byte(l.rate)); err != nil {
+			return nil, &exit{exitUsage, fmt.Errorf("--rate: %w", err)}
+		}
+	}
+	if l.quota != "" {
+		if err := out.Quota.UnmarshalText([]byte(l.quota)); err != nil {
+			return nil, &exit{exitUsage, fmt.Errorf("--quota: %w", err)}
+		}
+	}
+	if err := out.Check(); err != nil {
+		return nil, &exit{exitUsage, err}
+	}
+	return &out, nil
+}
+
+func limitsOf(l *limit.Limits) string {
+	if l == nil {
+		return ""
+	}
+	var all []string
+	if l.Rate != (limit.Rate{}) {
+		all = append(all, fmt.Sprintf("%s burst %d", l.Rate, l.Burst))
+	}
+	if l.Quota != (limit.Quota{}) {
+		all = append(all, l.Quota.String())
+	}
+	return strings.Join(all, ", ")
+}
+
+func newKeysLimit(r *remote) *cobra.Command {
+	var limits limitFlags
+	var none bool
+	c := r.command("limit ID", "Change how much a key may be used", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		given, err := limits.read()
+		if err != nil {
+			return err
+		}
+		if none == (given != nil) {
+			return &exit{exitUsage, fmt.Errorf("give --rate, --quota, or both: they replace the limits that there are; or --none, which takes them away")}
+		}
+		if none {
+			given = &limit.Limits{}
+		}
+		k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Limits: given})
+		return showKeys(k, []record.APIKey{k}, err, out)
+	})
+	limits.on(c.Flags())
+	c.Flags().BoolVar(&none, "none", false, "take the limits away")
 	return c
 }
 
@@ -96,7 +178,7 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	}
 	var rows [][]any
 	for _, k := range items {
-		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
+		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), limitsOf(k.Limits), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
 	}
-	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "revision"}, rows)
+	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "limits", "state", "expires", "revision"}, rows)
 }

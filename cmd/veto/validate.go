@@ -39,6 +39,7 @@ func newValidate(r *remote) *cobra.Command {
 	c.Flags().StringSliceVar(&q.Scopes, "scope", nil, "scopes that the credential must have")
 	c.Flags().BoolVar(&explain, "explain", false, "show every check; takes an operator's key with the role validator")
 	c.Flags().DurationVar((*time.Duration)(&q.MaxStaleness), "max-staleness", 0, "how old the state may be that the answer is based on, such as 5s (the node's and the issuer's bounds if not given)")
+	c.Flags().Uint32Var(&q.Cost, "cost", 0, "what the request counts for where the key has limits (1 if not given)")
 	c.Flags().Uint64Var(&min, "min-revision", 0, "revision that the answer must at least be based on")
 	return c
 }
@@ -64,6 +65,15 @@ func ask(cmd *cobra.Command, r *remote, q client.Question, arg string, explain b
 		"outcome", v.Outcome, "code", v.Code, "kind", v.Kind, "issuer", v.Issuer, "subject", v.Subject, "client", v.Client,
 		"consumer", v.Consumer, "key", v.KeyID, "scopes", words(v.Scopes), "missing", words(v.MissingScopes), "expires", moment(v.ExpiresAt),
 		"revision", v.Revision, "as of", moment(v.AsOf),
+	}
+	if r := v.RateLimit; r.Limit > 0 {
+		pairs = append(pairs, "rate", fmt.Sprintf("%d left of a burst of %d, whole again in %ds", r.Remaining, r.Burst, r.Reset))
+	}
+	if q := v.Quota; q.Limit > 0 {
+		pairs = append(pairs, "quota", fmt.Sprintf("%d left of %d, for %s", q.Remaining, q.Limit, time.Duration(q.Reset)*time.Second))
+	}
+	if v.RateLimit.RetryAfter > 0 {
+		pairs = append(pairs, "retry after", fmt.Sprintf("%ds", v.RateLimit.RetryAfter))
 	}
 	if v.Revocation != nil {
 		pairs = append(pairs, "revoked by", v.Revocation.ID, "target", v.Revocation.Target, "reason", v.Revocation.Reason)

@@ -18,6 +18,7 @@ type question struct {
 	Scopes       []string        `json:"scopes,omitempty" maxItems:"100"`
 	MinRevision  uint64          `json:"min_revision,omitempty" doc:"The revision that the answer must at least be based on; also as the header Veto-Min-Revision. The node waits for it a moment (its min_revision_wait), and is then behind_min_revision"`
 	MaxStaleness record.Duration `json:"max_staleness,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 5s" doc:"How old the state may be that the answer is based on; of this bound, the issuer's and the node's the strictest holds, also on a node that serves stale"`
+	Cost         uint32          `json:"cost,omitempty" minimum:"1" maximum:"10000" default:"1" doc:"What the request counts for where an API key has limits. Only what is allowed is counted, and nothing with explain"`
 	Explain      bool            `json:"explain,omitempty" doc:"Tell of every check; the credential is then in the body, and Authorization has an operator's key with the role validator"`
 }
 

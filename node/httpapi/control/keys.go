@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/limit"
 	"veto/validate/apikey"
 )
 
@@ -41,6 +42,33 @@ type keyRequest struct {
 	Issuers   []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
 	Metadata  json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero" required:"false"`
+	Limits    *keyLimits      `json:"limits,omitempty" doc:"How much the key may be used, on all nodes together"`
+}
+
+// keyLimits are limit.Limits as an operator gives them.
+type keyLimits struct {
+	Rate  string `json:"rate,omitempty" pattern:"^[1-9][0-9]{0,6}/(s|min)$" patternDescription:"such as 100/s or 600/min" doc:"At most 1000000"`
+	Burst uint32 `json:"burst,omitempty" minimum:"1" maximum:"10000000" doc:"What may be used at once after a rest; what the rate allows in its time, if not given"`
+	Quota string `json:"quota,omitempty" pattern:"^[1-9][0-9]{0,15}/(day|month)$" patternDescription:"such as 10000/day or 1000000/month" doc:"In a day or a calendar month of UTC"`
+}
+
+// read gives nil for none.
+func (l *keyLimits) read() (*limit.Limits, error) {
+	if l == nil {
+		return nil, nil
+	}
+	out := limit.Limits{Burst: l.Burst}
+	if l.Rate != "" {
+		if err := out.Rate.UnmarshalText([]byte(l.Rate)); err != nil {
+			return nil, record.Invalid("%s", err)
+		}
+	}
+	if l.Quota != "" {
+		if err := out.Quota.UnmarshalText([]byte(l.Quota)); err != nil {
+			return nil, record.Invalid("%s", err)
+		}
+	}
+	return &out, nil
 }
 
 func (x *control) keys() {
@@ -62,13 +90,17 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	if len(in.Body.Roles) > 0 {
 		prefix = apikey.OperatorPrefix
 	}
+	limits, err := in.Body.Limits.read()
+	if err != nil {
+		return nil, err
+	}
 	secret, hash, hint, err := x.NewKey(prefix)
 	if err != nil {
 		return nil, err
 	}
 	k := record.APIKey{
 		ID: x.NewID("key_"), Consumer: in.Body.Consumer, Name: in.Body.Name, Hash: hash, Hint: hint,
-		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
+		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt, Limits: limits,
 	}
 	if err := k.Check(); err != nil {
 		return nil, err
@@ -124,15 +156,20 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 		Metadata  json.RawMessage `json:"metadata,omitempty"`
 		ExpiresAt *time.Time      `json:"expires_at,omitempty" doc:"0001-01-01T00:00:00Z takes the expiry away"`
 		Disabled  *bool           `json:"disabled,omitempty"`
+		Limits    *keyLimits      `json:"limits,omitempty" doc:"The new limits, all of them; {} takes them away"`
 	}
 },
 ) (*keyAnswer, error) {
 	b := in.Body
+	limits, err := b.Limits.read()
+	if err != nil {
+		return nil, err
+	}
 	result, err := x.propose(ctx, in.Key, struct {
 		ID   string
 		Body any
 	}{in.ID, b}, record.UpdateKey{
-		ID: in.ID, Name: b.Name, Scopes: b.Scopes, Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Disabled: b.Disabled,
+		ID: in.ID, Name: b.Name, Scopes: b.Scopes, Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Disabled: b.Disabled, Limits: limits,
 	})
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/record"
+	"veto/record/limit"
 )
 
 // body is the JSON of POST /v1/validate.
@@ -25,6 +26,8 @@ type body struct {
 	// MaxStaleness is zero if the question sets none.
 	MaxStaleness time.Duration
 	Explain      bool
+	// Cost is 1 if the question says nothing of it.
+	Cost uint32
 }
 
 const (
@@ -81,7 +84,7 @@ func readQuestion(raw []byte) (body, *httpapi.Problem) {
 	return b, nil
 }
 
-var fields = [...]string{"credential", "audience", "scopes", "min_revision", "max_staleness", "explain"}
+var fields = [...]string{"credential", "audience", "scopes", "min_revision", "max_staleness", "explain", "cost"}
 
 // read reads the value of a member, and says what it must be. Null is none of that: that no
 // audience is wanted must not come of a variable that was never set.
@@ -100,6 +103,10 @@ func (b *body) read(name string, value []byte) (kind string, ok bool) {
 	case "max_staleness":
 		b.MaxStaleness, ok = duration(value)
 		return `a duration above zero in quotes, such as "5s"`, ok
+	case "cost":
+		v, err := strconv.ParseUint(string(value), 10, 32)
+		b.Cost = uint32(v)
+		return fmt.Sprintf("a whole number from 1 to %d", limit.MaxCost), err == nil && v >= 1 && v <= limit.MaxCost
 	case "explain":
 		b.Explain = string(value) == "true"
 		return "true or false", b.Explain || string(value) == "false"

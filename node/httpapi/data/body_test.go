@@ -44,6 +44,7 @@ func FuzzReadBody(f *testing.F) {
 			MinRevision  uint64   `json:"min_revision"`
 			MaxStaleness *string  `json:"max_staleness"`
 			Explain      bool     `json:"explain"`
+			Cost         uint32   `json:"cost"`
 		}
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.DisallowUnknownFields()
@@ -51,7 +52,7 @@ func FuzzReadBody(f *testing.F) {
 			t.Fatalf("%q was read, and is refused by encoding/json: %v", raw, err)
 		}
 		if b.Credential != reference.Credential || b.Audience != reference.Audience ||
-			uint64(b.MinRevision) != reference.MinRevision || !sameDuration(b.MaxStaleness, reference.MaxStaleness) || b.Explain != reference.Explain || strings.Join(b.Scopes, "\n") != strings.Join(reference.Scopes, "\n") {
+			uint64(b.MinRevision) != reference.MinRevision || !sameDuration(b.MaxStaleness, reference.MaxStaleness) || b.Explain != reference.Explain || b.Cost != reference.Cost || strings.Join(b.Scopes, "\n") != strings.Join(reference.Scopes, "\n") {
 			t.Fatalf("%q: %+v, encoding/json has %+v", raw, b, reference)
 		}
 	})
@@ -89,11 +90,12 @@ func TestReadBody(t *testing.T) {
 		`{"audience":"\\","credential":"c"}`:                                     {Audience: `\`, Credential: "c"},
 		`{"\u0063redential": "\u00e9\n", "min_revision" : 18446744073709551615}`: {Credential: "é\n", MinRevision: 1<<64 - 1},
 		`{"max_staleness": "1m0.5s"}`:                                            {MaxStaleness: 60500 * time.Millisecond},
+		`{"cost" : 10000}`:                                                       {Cost: 10000},
 		`{"scopes":["a","]","}",",","\""],"min_revision":0}`:                     {Scopes: []string{"a", "]", "}", ",", `"`}},
 	} {
 		got, problem := readBody([]byte(raw))
 		if problem != nil || got.Credential != want.Credential || got.Audience != want.Audience ||
-			got.MaxStaleness != want.MaxStaleness || got.MinRevision != want.MinRevision || !slices.Equal(got.Scopes, want.Scopes) {
+			got.MaxStaleness != want.MaxStaleness || got.Cost != want.Cost || got.MinRevision != want.MinRevision || !slices.Equal(got.Scopes, want.Scopes) {
 			t.Errorf("%s: %+v, %v", raw, got, problem)
 		}
 	}

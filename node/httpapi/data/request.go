@@ -48,6 +48,7 @@ func readRequest(r *fasthttp.Request) (q validate.Request, explain bool, problem
 func (b *body) question() validate.Request {
 	return validate.Request{
 		Credential: b.Credential, Audience: b.Audience, Scopes: b.Scopes, MinRevision: b.MinRevision, MaxStaleness: b.MaxStaleness,
+		Cost: b.Cost,
 	}
 }
 

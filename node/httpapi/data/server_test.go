@@ -120,7 +120,7 @@ func start(t *testing.T, change ...func(*data.Config)) *plane {
 	}
 	s := &state{newProgress(), hash, &record.APIKey{ID: "key_1", Consumer: "acme", Hash: hash, Hint: hint, Scopes: []string{"read"}}}
 	p := &plane{T: t, progress: s.progress, secret: secret, log: &lockedBuffer{}, seen: make(chan validate.Verdict, 100), served: make(chan error, 1)}
-	p.asked = &asked{Validator: validate.New(s, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keyset.NewHolder(), nil, func(string) {}), apikey.New(s))}
+	p.asked = &asked{Validator: validate.New(s, validate.Policy{MaxStaleness: time.Minute}, jwt.New(keyset.NewHolder(), nil, func(string) {}), apikey.New(s), nil)}
 	p.checks = []httpapi.Check{{Name: "caught_up", OK: true}}
 	c := data.Config{
 		Validator: p.asked, Revisions: s, Ready: func() []httpapi.Check { return p.checks }, Now: time.Now,
@@ -249,6 +249,11 @@ func TestBadRequests(t *testing.T) {
 		{`{"credential": "x", "min_revision": -1}`, "min_revision must be a whole number", nil},
 		{`{"credential": "x", "min_revision": 1.5}`, "min_revision must be a whole number", nil},
 		{`{"credential": "x", "min_revision": "1"}`, "min_revision must be a whole number", nil},
+		{`{"credential": "x", "cost": 0}`, "cost must be a whole number from 1 to 10000", nil},
+		{`{"credential": "x", "cost": 10001}`, "cost must be", nil},
+		{`{"credential": "x", "cost": -1}`, "cost must be", nil},
+		{`{"credential": "x", "cost": 1.5}`, "cost must be", nil},
+		{`{"credential": "x", "cost": "2"}`, "cost must be", nil},
 		{`{"credential": "x", "max_staleness": 5}`, "max_staleness must be a duration above zero", nil},
 		{`{"credential": "x", "max_staleness": null}`, "max_staleness must be", nil},
 		{`{"credential": "x", "max_staleness": ""}`, "max_staleness must be", nil},
