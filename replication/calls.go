@@ -176,6 +176,7 @@ func (r *Replica) WantKeys(ctx context.Context, issuerIDs []string) error {
 // Lease tells the leader what this node asks for of the rates of API keys, and returns what it is
 // granted. It takes up to a second.
 func (r *Replica) Lease(ctx context.Context, in limit.Report) (limit.Answer, error) {
+	in.Term = r.node().Term() // before the leader: what is sent to a later one is refused there
 	leader := r.node().Leader()
 	if leader == r.config.ID {
 		return r.grant(leader, in)

@@ -120,8 +120,11 @@ func TestWhatIsLeftGoesBack(t *testing.T) {
 			}
 			<-time.After(20 * time.Millisecond)
 		}
-		if c.usage.Used <= used {
-			t.Errorf("%d were drawn of which %d are used", c.usage.Used, used)
+		c.mu.Lock()
+		drawn := c.usage.Used
+		c.mu.Unlock()
+		if drawn <= used {
+			t.Errorf("%d were drawn of which %d are used", drawn, used)
 		}
 		rounds.Close()
 		if c.usage.Used != used || used < 190 {

@@ -33,6 +33,9 @@ type Report struct {
 	// tell of since the Last before, it does not hold.
 	Last bool  `cbor:"2,keyasint,omitempty"`
 	Asks []Ask `cbor:"3,keyasint,omitempty"`
+	// Term is the one that the node knew when it made the report: a leader of a later term, which
+	// has seen no numbers yet, knows by it what comes late.
+	Term uint64 `cbor:"4,keyasint,omitempty"`
 }
 
 // Ask is what a node tells of one key.

@@ -51,7 +51,7 @@ func New() *Lessor {
 }
 
 // Grant answers a node's report while this node leads in the term, in a cluster of the members. It
-// answers a report that came late, behind another of that node, with nothing.
+// answers a report that came late, behind another of that node or out of another term, with nothing.
 func (l *Lessor) Grant(node string, r limit.Report, term uint64, members []string, now time.Time) limit.Answer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,7 +59,7 @@ func (l *Lessor) Grant(node string, r limit.Report, term uint64, members []strin
 		l.term, l.since = term, now
 		l.keys, l.told, l.numbers = map[string]*key{}, map[string]bool{}, map[string]uint64{}
 	}
-	if r.Number <= l.numbers[node] || len(r.Asks) > limit.MaxAsks {
+	if r.Term != term || r.Number <= l.numbers[node] || len(r.Asks) > limit.MaxAsks {
 		return limit.Answer{}
 	}
 	l.numbers[node] = r.Number

@@ -22,6 +22,7 @@ var start = time.Unix(1_800_000_000, 0)
 type node struct {
 	id     string
 	number uint64
+	term   uint64
 	held   uint32
 	until  time.Time
 }
@@ -31,7 +32,7 @@ func (n *node) ask(demand uint64, now time.Time) limit.Report {
 		n.held = 0
 	}
 	n.number++
-	return limit.Report{Number: n.number, Last: true, Asks: []limit.Ask{{Key: "k", Demand: demand, Held: n.held, Refill: 2000}}}
+	return limit.Report{Number: n.number, Term: n.term, Last: true, Asks: []limit.Ask{{Key: "k", Demand: demand, Held: n.held, Refill: 2000}}}
 }
 
 func (n *node) take(a limit.Answer, asked time.Time) {
@@ -42,7 +43,7 @@ func (n *node) take(a limit.Answer, asked time.Time) {
 
 func cluster(size int) (nodes []*node, members []string) {
 	for i := range size {
-		nodes = append(nodes, &node{id: fmt.Sprintf("n%d", i)})
+		nodes = append(nodes, &node{id: fmt.Sprintf("n%d", i), term: 1})
 		members = append(members, nodes[i].id)
 	}
 	return nodes, members
@@ -70,6 +71,9 @@ func TestSharesNeverExceedTheWhole(t *testing.T) {
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
 			case 0: // another leads
 				leader, term = 1-leader, term+1
+				for _, n := range nodes {
+					n.term = term
+				}
 			case 1: // it starts anew
 				n.held, n.until, n.number = 0, time.Time{}, n.number+1000
 			case 2: // the report is lost
@@ -170,6 +174,7 @@ func TestNewLeaderRaisesNothing(t *testing.T) {
 	rounds(l, nodes, members, []uint64{10, 10}, 3, &now)
 	before := nodes[0].held
 	next := lease.New()
+	nodes[0].term, nodes[1].term = 2, 2
 	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), 2, members, now), now)
 	if nodes[0].held != before {
 		t.Fatalf("a new leader gave %d to who held %d, before it knew what others hold", nodes[0].held, before)
@@ -218,13 +223,13 @@ func TestBurstHasRested(t *testing.T) {
 func TestForgets(t *testing.T) {
 	l, now := lease.New(), start
 	for i := range 1000 {
-		l.Grant("n0", limit.Report{Number: uint64(i + 1), Asks: []limit.Ask{{Key: fmt.Sprint(i), Demand: second, Refill: 2000}}}, 1, []string{"n0"}, now)
+		l.Grant("n0", limit.Report{Number: uint64(i + 1), Term: 1, Asks: []limit.Ask{{Key: fmt.Sprint(i), Demand: second, Refill: 2000}}}, 1, []string{"n0"}, now)
 	}
 	if n := l.Keys(); n != 1000 {
 		t.Fatalf("%d of 1000 are known", n)
 	}
 	now = now.Add(limit.LeaseMillis*time.Millisecond*2 + 5*time.Second)
-	l.Grant("n0", limit.Report{Number: 5000}, 1, []string{"n0"}, now)
+	l.Grant("n0", limit.Report{Number: 5000, Term: 1}, 1, []string{"n0"}, now)
 	if n := l.Keys(); n != 0 {
 		t.Errorf("%d are still known", n)
 	}

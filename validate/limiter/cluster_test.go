@@ -24,7 +24,6 @@ const (
 // sim is a cluster in a time of its own: real limiters and a real lessor, and a network that takes
 // its time and can be cut.
 type sim struct {
-	t       testing.TB
 	now     time.Time
 	key     *record.APIKey
 	usage   limit.Usage
@@ -55,10 +54,10 @@ type simNode struct {
 	perTenth []int
 }
 
-func newSim(t testing.TB, size int, l limit.Limits) *sim {
+func newSim(size int, l limit.Limits) *sim {
 	l.Complete()
 	s := &sim{
-		t: t, now: start, lessor: lease.New(), term: 1,
+		now: start, lessor: lease.New(), term: 1,
 		key: &record.APIKey{ID: "key_1", Consumer: "shop", Limits: &l, Revision: 5},
 	}
 	for i := range size {
@@ -139,6 +138,7 @@ func (s *sim) round(n *simNode, urgent bool) {
 		n.busy = true
 		at := n.limiter
 		s.later(oneWay, func() {
+			r.Report.Term = s.term
 			a := s.lessor.Grant(n.id, r.Report, s.term, s.members, s.now)
 			s.later(oneWay, func() {
 				n.busy = false
@@ -242,7 +242,7 @@ func TestClusterKeepsItsRate(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSim(t, c.size, limits)
+			s := newSim(c.size, limits)
 			for _, phase := range c.phase {
 				phase(s)
 				s.run(15 * time.Second)

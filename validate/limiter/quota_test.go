@@ -23,7 +23,7 @@ func TestQuotaIsKept(t *testing.T) {
 		{"one is cut off", []float64{1000, 1000, 1000}, func(s *sim) { s.nodes[0].cut = true }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSim(t, 3, perDay(quota))
+			s := newSim(3, perDay(quota))
 			s.loads(c.loads...)
 			s.run(2 * time.Second)
 			if c.then != nil {
@@ -44,7 +44,7 @@ func TestQuotaIsKept(t *testing.T) {
 
 // G4
 func TestQuotaComesBack(t *testing.T) {
-	s := newSim(t, 3, perDay(100_000))
+	s := newSim(3, perDay(100_000))
 	s.loads(100, 10, 1)
 	s.run(20 * time.Second)
 	s.loads(0)
@@ -66,7 +66,7 @@ func TestQuotaComesBack(t *testing.T) {
 
 // G4
 func TestNextWindow(t *testing.T) {
-	s := newSim(t, 1, perDay(100))
+	s := newSim(1, perDay(100))
 	s.loads(50)
 	s.run(10 * time.Second)
 	if n := s.allowed(); n < 90 || n > 106 {
@@ -86,7 +86,7 @@ func TestNextWindow(t *testing.T) {
 // What a killed node had drawn is not used by anyone, and nothing is used twice.
 func TestKilledNodeLosesWhatItHadDrawn(t *testing.T) {
 	const quota = 20_000
-	s := newSim(t, 3, perDay(quota))
+	s := newSim(3, perDay(quota))
 	s.loads(500)
 	for range 5 {
 		s.run(1500 * time.Millisecond)
