@@ -1,85 +1,109 @@
 package limiter
 
 import (
-	"math"
 	"time"
 
 	"veto/record/limit"
 )
 
-// Drawing is what is to be drawn of quotas at once, and of which windows it is.
+const (
+	// drawFor is for how many seconds is drawn at once, and drawAt when: before there is less left
+	// than is used in so many.
+	drawFor, drawAt = 10, 2
+	// drawAgain is how often it is tried of a quota that is exhausted.
+	drawAgain = int64(5 * time.Second)
+	// parts is how much of what is left all nodes together draw at once, at most: one in so many. It
+	// is what is lost if they are all killed.
+	parts = 20
+)
+
+// Drawing is what is to be drawn of quotas at once, and of which entries it is.
 type Drawing struct {
 	Draws   []limit.Draw
-	windows []*window
+	entries []*entry
 }
 
-// Draws gives what is to be drawn of quotas now, after Begin. At the end, what was drawn and not
-// used goes back.
+// Draws gives what is to be drawn of quotas in the round that was begun. At the end, what was drawn
+// and not used goes back.
 func (l *Limiter) Draws(now time.Time, end bool) []Drawing {
-	at, nodes := int64(now.Sub(l.config.Now)), l.nodes.Load()
+	at, nodes := l.at(now), l.nodes.Load()
+	if end {
+		l.current = l.all()
+	}
 	var all []Drawing
-	var d Drawing
-	for _, e := range l.actives() {
-		w := e.window.Load()
-		if w == nil || now.Unix() >= w.end {
-			continue // what is over needs no settling
-		}
-		draw, ok := w.draw(e, at, nodes, end)
+	for _, e := range l.current {
+		draw, ok := e.draw(now, at, nodes, end)
 		if !ok {
 			continue
 		}
-		d.Draws, d.windows = append(d.Draws, draw), append(d.windows, w)
-		if len(d.Draws) == limit.MaxDraws {
-			all, d = append(all, d), Drawing{}
+		if len(all) == 0 || len(all[len(all)-1].Draws) == limit.MaxDraws {
+			all = append(all, Drawing{})
 		}
-	}
-	if len(d.Draws) > 0 {
-		all = append(all, d)
+		d := &all[len(all)-1]
+		d.Draws, d.entries = append(d.Draws, draw), append(d.entries, e)
 	}
 	return all
 }
 
-func (w *window) draw(e *entry, at int64, nodes int32, end bool) (limit.Draw, bool) {
-	left := w.left.Load()
-	d := limit.Draw{Key: e.key, Window: w.start, Parts: uint32(parts * min(max(nodes, 1), math.MaxInt32/parts)), Spent: uint64(max(-left, 0))}
+func (e *entry) draw(now time.Time, at int64, nodes int32, end bool) (limit.Draw, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := &e.window
+	d := limit.Draw{Key: e.key, Window: w.start, Parts: uint32(parts * nodes), Spent: uint64(max(-w.left, 0))}
+	if w.quota == (limit.Quota{}) || now.Unix() >= w.end {
+		return d, false // what is over needs no settling
+	}
 	if end || at-e.rested >= leaves {
-		if left > 0 && w.left.CompareAndSwap(left, 0) {
-			d.Back = uint64(left)
+		if w.left > 0 {
+			d.Back, w.left = uint64(w.left), 0
 		}
 		return d, d.Back > 0 || d.Spent > 0
 	}
 	wanted := func(seconds uint64) int64 { return int64(min((e.demand*seconds+999)/1000, limit.MaxQuota)) }
-	refused := w.refused.Load()
-	if left >= max(wanted(drawAt), refused, 1) && left >= 0 {
+	switch {
+	case w.left >= max(wanted(drawAt), w.refused, 1):
+		return d, false
+	case w.pool <= 0 && d.Spent == 0 && at-w.tried < drawAgain:
+		return d, false
+	case d.Spent == 0 && e.demand == 0 && w.refused == 0:
 		return d, false
 	}
-	if w.pool.Load() <= 0 && d.Spent == 0 && at-w.drawn < drawAgain {
-		return d, false
-	}
-	if d.Spent == 0 && e.demand == 0 && refused == 0 {
-		return d, false
-	}
-	w.drawn = at
-	w.refused.Store(0)
-	d.Want = uint64(max(wanted(drawFor), refused) - max(left, 0))
+	d.Want = uint64(max(wanted(drawFor), w.refused) - max(w.left, 0))
+	w.tried, w.refused = at, 0
 	return d, true
 }
 
 // Drawn takes in what came of a drawing.
 func (l *Limiter) Drawn(d Drawing, drawn []limit.Drawn) {
-	if len(drawn) != len(d.windows) {
+	if len(drawn) != len(d.entries) {
 		return
 	}
-	for i, w := range d.windows {
-		w.know(w.quota.Requests - min(drawn[i].Used, w.quota.Requests))
-		w.left.Add(int64(d.Draws[i].Spent + drawn[i].Granted))
+	for i, e := range d.entries {
+		e.drawn(d.Draws[i], drawn[i])
+	}
+}
+
+func (e *entry) drawn(d limit.Draw, drawn limit.Drawn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.window.start == d.Window {
+		e.window.know(drawn.Used)
+		e.window.left += int64(d.Spent + drawn.Granted)
 	}
 }
 
 // NotDrawn takes in that a drawing was not done. Whoever cannot tell whether it was says neither:
 // then what was to go back is lost, and what was used ahead is counted again.
 func (l *Limiter) NotDrawn(d Drawing) {
-	for i, w := range d.windows {
-		w.left.Add(int64(d.Draws[i].Back))
+	for i, e := range d.entries {
+		e.notDrawn(d.Draws[i])
+	}
+}
+
+func (e *entry) notDrawn(d limit.Draw) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.window.start == d.Window {
+		e.window.left += int64(d.Back)
 	}
 }

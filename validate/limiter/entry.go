@@ -1,90 +1,163 @@
 package limiter
 
 import (
+	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"veto/record"
 	"veto/record/limit"
+	"veto/validate"
 )
 
 // entry is what is counted of one key on this node.
 type entry struct {
-	key      string
-	revision atomic.Uint64 // of the record whose limits are in force here
-	lease    atomic.Pointer[lease]
-	spent    atomic.Int64           // on the lease's axis
-	window   atomic.Pointer[window] // nil if there is no quota
-	asked    atomic.Uint64
-	listed   atomic.Bool // among those that are active
-	urgent   atomic.Bool // to be told of soon
+	key string
 
-	mu sync.Mutex // held while the lease, the limits or the window are exchanged
-	reporting
+	mu       sync.Mutex // held for what follows, and while no other of its kind is
+	revision record.Revision
+	limits   limit.Limits // of that revision
+	nodes    int32
+	share    uint32 // of the rate that is leased until then, above the floor
+	until    int64
+	bucket   bucket
+	window   window
+	usage
+	urgent bool // to be told of soon
 }
 
-// reporting is owned by the one who makes reports.
-type reporting struct {
-	asked0 uint64 // at the last report
-	at     int64  // of it
-	rested int64  // since when nothing was asked for
-	demand uint64 // in thousandths a second
+// usage is how much is asked for, refused or not.
+type usage struct {
+	asked    uint64
+	before   uint64 // asked, when it was measured last
+	measured int64
+	rested   int64  // since when nothing was asked for
+	demand   uint64 // in thousandths a second
 }
 
-// leaseAt is the lease in force, after what is due: other limits, other nodes, or its end.
-func (e *entry) leaseAt(k *record.APIKey, nodes int32, at int64) *lease {
-	x := e.lease.Load()
-	if x.nodes == nodes && at < x.until && uint64(k.Revision) <= e.revision.Load() {
-		return x
-	}
+func newEntry(k *record.APIKey, nodes int32, at int64) *entry {
+	e := &entry{key: k.ID, revision: k.Revision, limits: *k.Limits, nodes: nodes}
+	e.bucket.at, e.measured, e.rested = at, at, at
+	e.resize(false)
+	return e
+}
+
+// request is what a key is asked for.
+type request struct {
+	key    *record.APIKey
+	cost   uint32
+	now    time.Time
+	at     int64
+	nodes  int32
+	really bool // otherwise nothing is used up
+}
+
+const shortly = time.Second // when more of a quota may have been drawn
+
+// use uses up the cost, of all limits or of none. It says whether the rounds are to know soon.
+func (e *entry) use(r request, taken func(key string) limit.Usage) (u validate.Use, code validate.Code, urgent bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	limits := e.lease.Load().limits
-	if uint64(k.Revision) > e.revision.Load() {
-		limits = *k.Limits
-		e.revision.Store(uint64(k.Revision))
+	e.settle(r.key, r.nodes, r.at)
+	e.open(r.now, taken)
+	b, w := &e.bucket, &e.window
+	enough, wait := w.suffices(r.cost, r.nodes), b.wait(float64(r.cost))
+	switch {
+	case !enough && w.pool <= 0:
+		code, wait = validate.QuotaExceeded, 0
+	case !enough:
+		code, wait = validate.RateLimited, shortly
+	case wait > 0:
+		code = validate.RateLimited
+	default:
+		code = validate.OK
 	}
-	e.settle(limits, nodes, at)
-	return e.lease.Load()
-}
-
-// settle puts the entry under a lease with other limits or nodes, and ends one that has run out. The
-// caller holds the lock.
-func (e *entry) settle(limits limit.Limits, nodes int32, at int64) {
-	x := e.lease.Load()
-	if at >= x.until {
-		e.give(newLease(x.limits, x.nodes, 0, x.until, forGood, x.credit(x.until)), false)
-		x = e.lease.Load()
-	}
-	if x.nodes != nodes || x.limits != limits {
-		share := x.share
-		if nodes <= 1 {
-			share = 0 // it has all, and would else hold on to it when others come
+	if r.really {
+		e.asked += uint64(r.cost)
+		if code == validate.OK && b.room > 0 {
+			b.left -= float64(r.cost)
 		}
-		at = max(at, x.from)
-		e.give(newLease(limits, nodes, share, at, x.until, x.credit(at)), false)
+		if code == validate.OK && w.quota != (limit.Quota{}) {
+			w.left -= int64(r.cost)
+		}
+		if !enough {
+			w.refused = max(w.refused, int64(r.cost))
+		}
+		short := b.left < b.room/2 && r.nodes > 1 || w.left < 0 || !enough && w.pool > 0
+		urgent = short && !e.urgent
+		e.urgent = e.urgent || short
+	}
+	return validate.Use{Rate: e.rateUse(wait), Quota: e.quotaUse(r.now)}, code, urgent
+}
+
+// settle brings the entry to what is in force at a time. A lease that has run out did so when it did.
+// The key is nil if there is no news of it. The caller holds the lock, also below.
+func (e *entry) settle(k *record.APIKey, nodes int32, at int64) {
+	if e.share > 0 && at >= e.until {
+		e.bucket.fill(e.until)
+		e.share = 0
+		e.resize(false)
+	}
+	e.bucket.fill(at)
+	if k != nil && k.Revision > e.revision {
+		e.revision, e.limits = k.Revision, *k.Limits
+		e.resize(false)
+	}
+	if nodes != e.nodes {
+		e.nodes = nodes
+		e.resize(false)
 	}
 }
 
-// windowAt is the window that the time is in; nil if the key has no quota.
-func (e *entry) windowAt(q limit.Quota, now time.Time, usage func(string) limit.Usage) *window {
-	w, s := e.window.Load(), now.Unix()
-	if w != nil && w.quota == q && w.has(s) || w == nil && q == (limit.Quota{}) {
-		return w
+// resize makes the bucket one of this node's part.
+func (e *entry) resize(full bool) {
+	r := e.limits.Rate
+	if r == (limit.Rate{}) {
+		e.bucket = bucket{at: e.bucket.at}
+		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	w = e.window.Load()
+	part := min(float64(limit.FloorOf(int(e.nodes)))+float64(e.share), limit.Whole) / limit.Whole
+	e.bucket.resize(part*float64(r.Requests)/float64(r.Seconds), part*float64(e.limits.Burst), full)
+}
+
+// open sees to it that the window is the one that the time is in.
+func (e *entry) open(now time.Time, taken func(key string) limit.Usage) {
+	w, q := &e.window, e.limits.Quota
 	switch {
 	case q == (limit.Quota{}):
-		e.window.Store(nil)
-	case w == nil || w.quota.Period != q.Period || !w.has(s):
-		e.window.Store(newWindow(q, now, usage(e.key)))
+		*w = window{}
+	case w.quota.Period != q.Period || !w.has(now.Unix()):
+		*w = newWindow(q, now, taken(e.key))
 	case w.quota != q: // what was drawn stays drawn
-		next := newWindow(q, now, usage(e.key))
-		next.left.Store(w.left.Load())
-		e.window.Store(next)
+		left := w.left
+		*w = newWindow(q, now, taken(e.key))
+		w.left = left
 	}
-	return e.window.Load()
+}
+
+func (e *entry) rateUse(wait time.Duration) validate.RateUse {
+	b := &e.bucket
+	if b.room == 0 {
+		return validate.RateUse{RetryAfter: seconds(wait)}
+	}
+	return validate.RateUse{
+		Limit: e.limits.Rate.Requests, Window: e.limits.Rate.Seconds, Burst: e.limits.Burst,
+		Remaining: uint32(max(b.left, 0)), Reset: seconds(b.wait(b.room)), RetryAfter: seconds(wait),
+	}
+}
+
+func (e *entry) quotaUse(now time.Time) validate.QuotaUse {
+	w := &e.window
+	if w.quota == (limit.Quota{}) {
+		return validate.QuotaUse{}
+	}
+	return validate.QuotaUse{
+		Limit: w.quota.Requests, Window: uint32(w.end - w.start),
+		Remaining: uint64(max(w.pool+w.left, 0)), Reset: uint32(max(w.end-now.Unix(), 0)),
+	}
+}
+
+// seconds are whole ones, rounded up.
+func seconds(d time.Duration) uint32 {
+	return uint32(min((d+time.Second-1)/time.Second, math.MaxUint32))
 }

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"hash/maphash"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -33,14 +34,9 @@ type Limiter struct {
 	nodes  atomic.Int32
 	count  atomic.Int64
 	full   atomic.Uint64
+	seed   maphash.Seed
 	shards [shards]shard
-	awake  atomic.Bool
-	wake   chan struct{}
-
-	active struct {
-		sync.Mutex
-		entries []*entry
-	}
+	urgent urgent
 	rounds
 }
 
@@ -50,16 +46,24 @@ type shard struct {
 	_       [64]byte // shards do not share what the cores pass to each other
 }
 
+// urgent are the entries of which a round soon is to tell.
+type urgent struct {
+	mu      sync.Mutex
+	entries []*entry
+	wake    chan struct{}
+}
+
 // New makes a Limiter of a node that does not know of others yet: so it has a floor, and no more.
 func New(c Config) *Limiter {
 	if c.MaxKeys == 0 {
 		c.MaxKeys = MaxKeys
 	}
-	l := &Limiter{config: c, wake: make(chan struct{}, 1)}
+	l := &Limiter{config: c, seed: maphash.MakeSeed()}
+	l.urgent.wake = make(chan struct{}, 1)
 	for i := range l.shards {
 		l.shards[i].entries = map[string]*entry{}
 	}
-	l.nodes.Store(unknownNodes)
+	l.SetNodes(0)
 	return l
 }
 
@@ -75,7 +79,7 @@ func (l *Limiter) SetNodes(n int) {
 }
 
 // Wake has an entry when something is to be told before the next round.
-func (l *Limiter) Wake() <-chan struct{} { return l.wake }
+func (l *Limiter) Wake() <-chan struct{} { return l.urgent.wake }
 
 // Stats are numbers for people who watch.
 type Stats struct {
@@ -91,149 +95,68 @@ func (l *Limiter) Stats() Stats {
 
 // Take uses up the cost if all the key's limits have room for it, and nothing otherwise.
 func (l *Limiter) Take(k *record.APIKey, cost uint32, now time.Time) (validate.Use, validate.Code) {
-	return l.use(k, cost, now, true)
+	return l.use(request{key: k, cost: cost, now: now, really: true})
 }
 
 // Look says what Take would, and uses up nothing.
 func (l *Limiter) Look(k *record.APIKey, cost uint32, now time.Time) (validate.Use, validate.Code) {
-	return l.use(k, cost, now, false)
+	return l.use(request{key: k, cost: cost, now: now})
 }
 
-const shortly = time.Second // when a share may have grown
-
-func (l *Limiter) use(k *record.APIKey, cost uint32, now time.Time, really bool) (validate.Use, validate.Code) {
-	at := int64(now.Sub(l.config.Now))
-	e := l.entry(k, at)
+func (l *Limiter) use(r request) (validate.Use, validate.Code) {
+	r.at, r.nodes = l.at(r.now), l.nodes.Load()
+	e := l.entry(r)
 	if e == nil {
 		l.full.Add(1)
 		return validate.Use{Rate: validate.RateUse{RetryAfter: seconds(shortly)}}, validate.RateLimited
 	}
-	if really {
-		e.asked.Add(uint64(cost))
-		if !e.listed.Load() {
-			l.list(e, at)
-		}
+	u, code, urgent := e.use(r, l.config.Usage)
+	if urgent {
+		l.urgent.add(e)
 	}
-	nodes := l.nodes.Load()
-	for {
-		x := e.leaseAt(k, nodes, at)
-		w := e.windowAt(x.limits.Quota, now, l.config.Usage)
-		u, code, settled := l.both(e, x, w, cost, at, really)
-		if settled {
-			u.Quota = quotaUse(w, now)
-			return u, code
-		}
-	}
+	return u, code
 }
 
-// both takes of the quota and of the rate, or of neither. If it is not settled, another was faster.
-func (l *Limiter) both(e *entry, x *lease, w *window, cost uint32, at int64, really bool) (u validate.Use, code validate.Code, settled bool) {
-	if w != nil && !w.take(cost, x.nodes, really) {
-		t, _ := e.take(x, 0, at, false)
-		u.Rate = rateUse(x, t)
-		if w.pool.Load() <= 0 {
-			return u, validate.QuotaExceeded, true
-		}
-		u.Rate.RetryAfter = seconds(shortly)
-		l.urge(e)
-		return u, validate.RateLimited, true
-	}
-	if w != nil && really && w.left.Load() < 0 {
-		l.urge(e) // what is used ahead is to be drawn soon
-	}
-	if x.room == 0 {
-		return u, validate.OK, true
-	}
-	t, settled := e.take(x, cost, at, really)
-	if w != nil && really && !t.ok {
-		w.left.Add(int64(cost))
-	}
-	if t.left < x.room/2 && x.nodes > 1 && really {
-		l.urge(e)
-	}
-	u.Rate = rateUse(x, t)
-	if !t.ok {
-		return u, validate.RateLimited, settled
-	}
-	return u, validate.OK, settled
-}
-
-func rateUse(x *lease, t taken) validate.RateUse {
-	if x.room == 0 {
-		return validate.RateUse{}
-	}
-	return validate.RateUse{
-		Limit: x.limits.Rate.Requests, Window: x.limits.Rate.Seconds, Burst: x.limits.Burst,
-		Remaining: uint32(t.left / unit), Reset: seconds(x.wait(x.room - t.left)), RetryAfter: seconds(t.wait),
-	}
-}
-
-func quotaUse(w *window, now time.Time) validate.QuotaUse {
-	if w == nil {
-		return validate.QuotaUse{}
-	}
-	return validate.QuotaUse{
-		Limit: w.quota.Requests, Window: uint32(w.end - w.start), Remaining: w.remaining(), Reset: uint32(max(w.end-now.Unix(), 0)),
-	}
-}
-
-// seconds are whole ones, rounded up.
-func seconds(d time.Duration) uint32 {
-	return uint32(min((d+time.Second-1)/time.Second, math.MaxUint32))
-}
+func (l *Limiter) at(now time.Time) int64 { return int64(now.Sub(l.config.Now)) }
 
 // entry finds what is counted of the key, or begins to; nil if there is no room.
-func (l *Limiter) entry(k *record.APIKey, at int64) *entry {
-	s := l.shard(k.ID)
+func (l *Limiter) entry(r request) *entry {
+	id := r.key.ID
+	s := &l.shards[maphash.String(l.seed, id)%shards]
 	s.mu.RLock()
-	e := s.entries[k.ID]
+	e := s.entries[id]
 	s.mu.RUnlock()
 	if e != nil {
 		return e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e = s.entries[k.ID]; e != nil {
+	if e = s.entries[id]; e != nil {
 		return e
 	}
 	if l.count.Add(1) > int64(l.config.MaxKeys) {
 		l.count.Add(-1)
 		return nil
 	}
-	e = &entry{key: k.ID}
-	e.revision.Store(uint64(k.Revision))
-	e.lease.Store(newLease(*k.Limits, l.nodes.Load(), 0, at, forGood, 0))
-	s.entries[k.ID] = e
+	e = newEntry(r.key, r.nodes, r.at)
+	s.entries[id] = e
 	return e
 }
 
-// shard is where the key is counted. The ends of ids are random.
-func (l *Limiter) shard(id string) *shard {
-	n := uint(0)
-	for i := max(len(id)-4, 0); i < len(id); i++ {
-		n = n*31 + uint(id[i])
-	}
-	return &l.shards[n%shards]
-}
-
-// list puts the entry among the active ones, of which the rounds tell.
-func (l *Limiter) list(e *entry, at int64) {
-	if e.listed.Swap(true) {
-		return
-	}
-	l.active.Lock()
-	defer l.active.Unlock()
-	e.at, e.rested = at, at
-	l.active.entries = append(l.active.entries, e)
-}
-
-// urge has a round soon tell of the entry.
-func (l *Limiter) urge(e *entry) {
-	if e.urgent.Load() || e.urgent.Swap(true) || l.awake.Load() || l.awake.Swap(true) {
-		return
-	}
+func (u *urgent) add(e *entry) {
+	u.mu.Lock()
+	u.entries = append(u.entries, e)
+	u.mu.Unlock()
 	select {
-	case l.wake <- struct{}{}:
+	case u.wake <- struct{}{}:
 	default: // whoever makes the rounds has not looked yet
 	}
+}
+
+func (u *urgent) take() []*entry {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := u.entries
+	u.entries = nil
+	return all
 }
