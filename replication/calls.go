@@ -191,17 +191,15 @@ func (r *Replica) Lease(ctx context.Context, in limit.Report) (limit.Answer, err
 }
 
 func (r *Replica) grant(node string, in limit.Report) (limit.Answer, error) {
-	n := r.node()
-	term := n.Term()
-	if !n.IsLeader() {
+	if !r.node().IsLeader() {
 		return limit.Answer{}, callError{codeNotLeader, consensus.ErrNotLeader}
 	}
-	servers, _ := n.Servers()
+	servers, _ := r.node().Servers()
 	members := make([]string, len(servers))
 	for i, s := range servers {
 		members[i] = s.ID
 	}
-	return r.lessor.Grant(node, in, term, members, r.config.Now()), nil
+	return r.lessor.Grant(node, in, members, r.config.Now()), nil
 }
 
 // Size is how many nodes the cluster has, as far as this node knows; zero if it knows none.

@@ -111,6 +111,7 @@ func (r *Replica) sendBeacon(ctx context.Context) {
 	if _, ok := r.confirmed(ctx, term); !ok {
 		return
 	}
+	r.lessor.Lead(term, at)
 	b := record.Beacon{
 		Cluster: r.view.ClusterID(), Leader: r.config.ID, Term: term, Commit: r.index.Revision(), At: at,
 	}

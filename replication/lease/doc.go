@@ -6,7 +6,8 @@
 // seconds, in proportion to what is asked for on each node. What one node is to give up another gets
 // only once the first has told that it holds less, or its lease has run out. A leader that is new does not
 // know what was leased before it: it raises no share until every node has told what it holds, or
-// those leases have run out.
+// those leases have run out. A leader grants nothing that has not heard of a majority for a second:
+// so one that was frozen, and wakes when another leads, gives nothing twice.
 //
 // It takes the time as an argument, starts no goroutine, and knows no network: replication calls
 // it. It counts no requests (validate/limiter does). Quotas are not its business: they are drawn
@@ -18,7 +19,8 @@
 //
 //	L1  The shares that nodes may hold never come to more than all but the floors, whatever is lost,
 //	    late, or doubled on the way, and whoever leads.
-//	    TestSharesNeverExceedTheWhole
+//	    TestSharesNeverExceedTheWhole, TestLateReports, TestUnconfirmedLeaderGrantsNothing,
+//	    TestNewLeaderRaisesNothing
 //	L2  The same reports in the same order give the same shares, in proportion to what is asked for.
 //	    TestSharesFollowTheDemand, TestSameReportsSameShares
 //	L3  A share that is not renewed is free again after its lease, and no earlier.

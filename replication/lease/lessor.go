@@ -11,6 +11,9 @@ import (
 const (
 	leased   = limit.Whole - limit.Floors
 	duration = limit.LeaseMillis * time.Millisecond
+	// trust is how long a leader goes by a majority's word that it leads. A lease that an earlier
+	// leader granted ends that much later than its duration after the next one began, at most.
+	trust = time.Second
 	// slack is how much less than what it holds a node may need and still keep it: to move shares
 	// for less would leave a part of the rate to nobody on its way, again and again.
 	slack = 20 // a twentieth
@@ -22,13 +25,14 @@ const (
 
 // Lessor grants shares. It may be used from anywhere at once.
 type Lessor struct {
-	mu      sync.Mutex
-	term    uint64
-	since   time.Time       // when it began to lead in the term
-	told    map[string]bool // nodes that have told of all that they hold, in the term
-	numbers map[string]uint64
-	keys    map[string]*key
-	swept   time.Time
+	mu        sync.Mutex
+	term      uint64
+	since     time.Time       // when it began to lead in the term
+	confirmed time.Time       // when it led for certain
+	told      map[string]bool // nodes that have told of all that they hold, in the term
+	numbers   map[string]uint64
+	keys      map[string]*key
+	swept     time.Time
 }
 
 // key is what is leased of one.
@@ -45,21 +49,26 @@ type holding struct {
 	until  time.Time
 }
 
-// New makes a Lessor that has granted nothing.
-func New() *Lessor {
-	return &Lessor{keys: map[string]*key{}, told: map[string]bool{}, numbers: map[string]uint64{}}
-}
+// New makes a Lessor that does not lead.
+func New() *Lessor { return &Lessor{} }
 
-// Grant answers a node's report while this node leads in the term, in a cluster of the members. It
-// answers a report that came late, behind another of that node or out of another term, with nothing.
-func (l *Lessor) Grant(node string, r limit.Report, term uint64, members []string, now time.Time) limit.Answer {
+// Lead says that a majority of the voters took this node for the leader of the term, after that time.
+func (l *Lessor) Lead(term uint64, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if term != l.term {
-		l.term, l.since = term, now
+	if term > l.term {
+		l.term, l.since = term, at
 		l.keys, l.told, l.numbers = map[string]*key{}, map[string]bool{}, map[string]uint64{}
 	}
-	if r.Term != term || r.Number <= l.numbers[node] || len(r.Asks) > limit.MaxAsks {
+	l.confirmed = at
+}
+
+// Grant answers a node's report, in a cluster of the members. It answers with nothing while it is not
+// certain that this node leads, and what came late: behind another of that node, or out of another term.
+func (l *Lessor) Grant(node string, r limit.Report, members []string, now time.Time) limit.Answer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.Term != l.term || now.Sub(l.confirmed) > trust || r.Number <= l.numbers[node] || len(r.Asks) > limit.MaxAsks {
 		return limit.Answer{}
 	}
 	l.numbers[node] = r.Number
@@ -77,7 +86,7 @@ func (l *Lessor) Grant(node string, r limit.Report, term uint64, members []strin
 
 // knowsAll tells whether all that is held anywhere is known here, or has run out.
 func (l *Lessor) knowsAll(members []string, now time.Time) bool {
-	if now.Sub(l.since) >= duration {
+	if now.Sub(l.since) >= duration+trust {
 		return true
 	}
 	for _, m := range members {
@@ -94,7 +103,7 @@ func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) l
 	if k == nil {
 		k = &key{holders: map[string]holding{}}
 		// What was used under the leader before is not known here.
-		if begun := l.since.Add(duration + refill); now.Before(begun) {
+		if begun := l.since.Add(duration + trust + refill); now.Before(begun) {
 			k.whole = begun
 		}
 		l.keys[ask.Key] = k

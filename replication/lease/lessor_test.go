@@ -58,38 +58,54 @@ func held(nodes []*node, now time.Time) (sum uint64) {
 	return sum
 }
 
+// leader is a Lessor in its term.
+type leader struct {
+	*lease.Lessor
+	term uint64
+}
+
+// elect has a new Lessor lead.
+func elect(term uint64, at time.Time) leader {
+	l := leader{lease.New(), term}
+	l.Lead(term, at)
+	return l
+}
+
 // L1
 func TestSharesNeverExceedTheWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, members := cluster(rapid.IntRange(1, 5).Draw(t, "nodes"))
-		leaders, leader, term := []*lease.Lessor{lease.New(), lease.New()}, 0, uint64(1)
 		now := start
+		leaders := []leader{elect(1, now)} // by terms; all but the last believe that they lead, too
 		var late []func()
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 1500).Draw(t, "pause")) * time.Millisecond)
+			last := leaders[len(leaders)-1]
+			last.Lead(last.term, now)
 			n := rapid.SampledFrom(nodes).Draw(t, "node")
+			demand := uint64(rapid.IntRange(0, 1000).Draw(t, "demand")) * second
+			asked := leaders[n.term-1]
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
-			case 0: // another leads
-				leader, term = 1-leader, term+1
-				for _, n := range nodes {
-					n.term = term
-				}
+			case 0: // another leads, and nobody has heard of it
+				leaders = append(leaders, elect(last.term+1, now))
 			case 1: // it starts anew
 				n.held, n.until, n.number = 0, time.Time{}, n.number+1000
 			case 2: // the report is lost
-				n.ask(5*second, now)
-			case 3: // the answer is lost, and the report comes again, late
-				r := n.ask(uint64(rapid.IntRange(0, 1000).Draw(t, "demand"))*second, now)
-				leaders[leader].Grant(n.id, r, term, members, now)
-				late = append(late, func() { leaders[leader].Grant(n.id, r, term, members, now) })
+				n.ask(demand, now)
+			case 3: // the answer is lost, and the report comes again, late, to whoever leads
+				r := n.ask(demand, now)
+				asked.Grant(n.id, r, members, now)
+				late = append(late, func() { leaders[len(leaders)-1].Grant(n.id, r, members, now) })
 			case 4:
 				for _, f := range late {
 					f()
 				}
 				late = nil
+			case 5: // it hears who leads
+				n.term = last.term
 			default:
-				r := n.ask(uint64(rapid.IntRange(0, 1000).Draw(t, "demand"))*second, now)
-				n.take(leaders[leader].Grant(n.id, r, term, members, now.Add(3*time.Millisecond)), now)
+				r := n.ask(demand, now)
+				n.take(asked.Grant(n.id, r, members, now.Add(3*time.Millisecond)), now)
 			}
 			if sum := held(nodes, now); sum > leased {
 				t.Fatalf("the nodes hold %d of %d", sum, leased)
@@ -98,12 +114,57 @@ func TestSharesNeverExceedTheWhole(t *testing.T) {
 	})
 }
 
+// L1
+func TestLateReports(t *testing.T) {
+	nodes, members := cluster(2)
+	now := start
+	l := elect(1, now)
+	before := nodes[0].ask(1000*second, now) // when it held nothing
+	rounds(l, nodes, members, []uint64{1000, 0}, 2, &now)
+	for name, r := range map[string]limit.Report{
+		"an earlier report":        before,
+		"the same again":           {Number: nodes[0].number, Term: 1, Asks: before.Asks},
+		"a report of another term": {Number: nodes[0].number + 1, Asks: before.Asks},
+		"a report of a later term": {Number: nodes[0].number + 1, Term: 2, Asks: before.Asks},
+	} {
+		if a := l.Grant("n0", r, members, now); len(a.Grants) > 0 {
+			t.Errorf("%s is granted %+v", name, a.Grants)
+		}
+	}
+	// Nor is it believed that it holds nothing, or wants less.
+	r := nodes[0].ask(0, now)
+	r.Term, r.Asks[0].Held = 2, 0
+	l.Grant("n0", r, members, now)
+	if nodes[1].take(l.Grant("n1", nodes[1].ask(second, now), members, now), now); held(nodes, now) > leased {
+		t.Errorf("the nodes hold %d of %d", held(nodes, now), leased)
+	}
+}
+
+// L1
+func TestUnconfirmedLeaderGrantsNothing(t *testing.T) {
+	nodes, members := cluster(1)
+	l := elect(1, start)
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{time.Second, 1}, {time.Second + 1, 0}} {
+		at := start.Add(c.after)
+		if a := l.Grant("n0", nodes[0].ask(second, at), members, at); len(a.Grants) != c.want {
+			t.Errorf("%s after a majority confirmed it a leader granted %+v", c.after, a.Grants)
+		}
+	}
+	if a := lease.New().Grant("n0", limit.Report{Number: 1, Asks: []limit.Ask{{Key: "k", Demand: second}}}, members, start); len(a.Grants) > 0 {
+		t.Errorf("a node that never led granted %+v", a.Grants)
+	}
+}
+
 // rounds has each node tell its demand so many times, half a second apart.
-func rounds(l *lease.Lessor, nodes []*node, members []string, demand []uint64, count int, now *time.Time) {
+func rounds(l leader, nodes []*node, members []string, demand []uint64, count int, now *time.Time) {
 	for range count {
 		*now = now.Add(500 * time.Millisecond)
+		l.Lead(l.term, *now)
 		for i, n := range nodes {
-			n.take(l.Grant(n.id, n.ask(demand[i]*second, *now), 1, members, *now), *now)
+			n.take(l.Grant(n.id, n.ask(demand[i]*second, *now), members, *now), *now)
 		}
 	}
 }
@@ -111,7 +172,7 @@ func rounds(l *lease.Lessor, nodes []*node, members []string, demand []uint64, c
 // L2
 func TestSharesFollowTheDemand(t *testing.T) {
 	nodes, members := cluster(4)
-	l, now := lease.New(), start
+	l, now := elect(1, start), start
 	for _, demand := range [][]uint64{{100, 100, 100, 100}, {1000, 0, 0, 0}, {0, 0, 1000, 0}, {10, 20, 30, 40}, {5, 0, 0, 5}} {
 		rounds(l, nodes, members, demand, 4, &now)
 		total := uint64(0)
@@ -131,7 +192,7 @@ func TestSharesFollowTheDemand(t *testing.T) {
 func TestSameReportsSameShares(t *testing.T) {
 	run := func() string {
 		nodes, members := cluster(5)
-		l, now, said := lease.New(), start, ""
+		l, now, said := elect(1, start), start, ""
 		for i := range 40 {
 			rounds(l, nodes, members, []uint64{uint64(i), 7, uint64(40 - i), 3, uint64(i * i)}, 1, &now)
 			for _, n := range nodes {
@@ -148,7 +209,7 @@ func TestSameReportsSameShares(t *testing.T) {
 // L3
 func TestLeaseRunsOut(t *testing.T) {
 	nodes, members := cluster(2)
-	l, now := lease.New(), start
+	l, now := elect(1, start), start
 	rounds(l, nodes, members, []uint64{1000, 0}, 2, &now)
 	taken := now
 	if nodes[0].held != leased {
@@ -156,7 +217,8 @@ func TestLeaseRunsOut(t *testing.T) {
 	}
 	grant := func(after time.Duration) uint32 {
 		at := taken.Add(after)
-		nodes[1].take(l.Grant("n1", nodes[1].ask(second, at), 1, members, at), at)
+		l.Lead(1, at)
+		nodes[1].take(l.Grant("n1", nodes[1].ask(second, at), members, at), at)
 		return nodes[1].held
 	}
 	if got := grant(limit.LeaseMillis*time.Millisecond - 1); got != 0 {
@@ -170,19 +232,19 @@ func TestLeaseRunsOut(t *testing.T) {
 // L1
 func TestNewLeaderRaisesNothing(t *testing.T) {
 	nodes, members := cluster(2)
-	l, now := lease.New(), start
+	l, now := elect(1, start), start
 	rounds(l, nodes, members, []uint64{10, 10}, 3, &now)
 	before := nodes[0].held
-	next := lease.New()
+	next := elect(2, now)
 	nodes[0].term, nodes[1].term = 2, 2
-	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), 2, members, now), now)
+	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), members, now), now)
 	if nodes[0].held != before {
 		t.Fatalf("a new leader gave %d to who held %d, before it knew what others hold", nodes[0].held, before)
 	}
-	nodes[1].take(next.Grant("n1", nodes[1].ask(10*second, now), 2, members, now), now) // gives some up
+	nodes[1].take(next.Grant("n1", nodes[1].ask(10*second, now), members, now), now) // gives some up
 	now = now.Add(time.Millisecond)
-	nodes[1].take(next.Grant("n1", nodes[1].ask(10*second, now), 2, members, now), now) // and says so
-	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), 2, members, now), now)
+	nodes[1].take(next.Grant("n1", nodes[1].ask(10*second, now), members, now), now) // and says so
+	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), members, now), now)
 	if nodes[0].held <= before {
 		t.Errorf("when all have told, %d of %d is held", nodes[0].held, leased)
 	}
@@ -191,9 +253,10 @@ func TestNewLeaderRaisesNothing(t *testing.T) {
 // L4
 func TestBurstHasRested(t *testing.T) {
 	nodes, members := cluster(2)
-	l, now := lease.New(), start
+	l, now := elect(1, start), start
 	grant := func(i int, demand uint64) limit.Grant {
-		a := l.Grant(nodes[i].id, nodes[i].ask(demand, now), 1, members, now)
+		l.Lead(1, now)
+		a := l.Grant(nodes[i].id, nodes[i].ask(demand, now), members, now)
 		nodes[i].take(a, now)
 		return a.Grants[0]
 	}
@@ -221,15 +284,16 @@ func TestBurstHasRested(t *testing.T) {
 
 // L5
 func TestForgets(t *testing.T) {
-	l, now := lease.New(), start
+	l, now := elect(1, start), start
 	for i := range 1000 {
-		l.Grant("n0", limit.Report{Number: uint64(i + 1), Term: 1, Asks: []limit.Ask{{Key: fmt.Sprint(i), Demand: second, Refill: 2000}}}, 1, []string{"n0"}, now)
+		l.Grant("n0", limit.Report{Number: uint64(i + 1), Term: 1, Asks: []limit.Ask{{Key: fmt.Sprint(i), Demand: second, Refill: 2000}}}, []string{"n0"}, now)
 	}
 	if n := l.Keys(); n != 1000 {
 		t.Fatalf("%d of 1000 are known", n)
 	}
 	now = now.Add(limit.LeaseMillis*time.Millisecond*2 + 5*time.Second)
-	l.Grant("n0", limit.Report{Number: 5000, Term: 1}, 1, []string{"n0"}, now)
+	l.Lead(1, now)
+	l.Grant("n0", limit.Report{Number: 5000, Term: 1}, []string{"n0"}, now)
 	if n := l.Keys(); n != 0 {
 		t.Errorf("%d are still known", n)
 	}

@@ -139,7 +139,8 @@ func (s *sim) round(n *simNode, urgent bool) {
 		at := n.limiter
 		s.later(oneWay, func() {
 			r.Report.Term = s.term
-			a := s.lessor.Grant(n.id, r.Report, s.term, s.members, s.now)
+			s.lessor.Lead(s.term, s.now)
+			a := s.lessor.Grant(n.id, r.Report, s.members, s.now)
 			s.later(oneWay, func() {
 				n.busy = false
 				if !n.cut && at == n.limiter {
