@@ -20,8 +20,6 @@ func FloorOf(nodes int) uint32 {
 const (
 	MaxAsks  = 4096
 	MaxDraws = 512
-	// MaxLeases is of how many rates a node may hold shares at once.
-	MaxLeases = 16 * MaxAsks
 )
 
 // Report is what a node asks for: shares of rates.

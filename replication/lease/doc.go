@@ -13,7 +13,7 @@
 // it. It counts no requests (validate/limiter does). Quotas are not its business: they are drawn
 // from a counter in the log.
 //
-// What a Lessor keeps is bounded by what nodes may hold at once, limit.MaxLeases each.
+// What a Lessor keeps is bounded by MaxKeys.
 //
 // Promises:
 //

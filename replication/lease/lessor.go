@@ -23,6 +23,9 @@ const (
 	longestRefill = 24 * time.Hour
 )
 
+// MaxKeys is of how many keys shares are leased at once. Of others each node has its floor.
+const MaxKeys = 1 << 17
+
 // Lessor grants shares. It may be used from anywhere at once.
 type Lessor struct {
 	mu        sync.Mutex
@@ -101,6 +104,9 @@ func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) l
 	refill := min(time.Duration(min(ask.Refill, uint64(longestRefill/time.Millisecond)))*time.Millisecond, longestRefill)
 	k := l.keys[ask.Key]
 	if k == nil {
+		if len(l.keys) >= MaxKeys {
+			return limit.Grant{}
+		}
 		k = &key{holders: map[string]holding{}}
 		// What was used under the leader before is not known here.
 		if begun := l.since.Add(duration + trust + refill); now.Before(begun) {
@@ -110,14 +116,12 @@ func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) l
 	}
 	ask.Demand = min(ask.Demand, maxDemand)
 	total, others := ask.Demand, uint32(0)
-	idle := ask.Held == 0
 	for id, h := range k.holders {
 		if id == node || !now.Before(h.until) {
 			continue
 		}
 		total += h.demand
 		others += h.share
-		idle = idle && h.share == 0
 	}
 	share := target(ask, total)
 	if free := leased - min(others, leased); share > free {
@@ -126,7 +130,7 @@ func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) l
 	if !raises {
 		share = min(share, ask.Held)
 	}
-	full := idle && share > 0 && !now.Before(k.whole)
+	full := share > 0 && !now.Before(k.whole)
 	// The answer may be lost: the node then still holds what it holds.
 	k.holders[node] = holding{share: max(share, ask.Held), demand: ask.Demand, until: now.Add(duration)}
 	if share > 0 || ask.Held > 0 {

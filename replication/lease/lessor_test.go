@@ -122,10 +122,11 @@ func TestLateReports(t *testing.T) {
 	before := nodes[0].ask(1000*second, now) // when it held nothing
 	rounds(l, nodes, members, []uint64{1000, 0}, 2, &now)
 	for name, r := range map[string]limit.Report{
-		"an earlier report":        before,
-		"the same again":           {Number: nodes[0].number, Term: 1, Asks: before.Asks},
-		"a report of another term": {Number: nodes[0].number + 1, Asks: before.Asks},
-		"a report of a later term": {Number: nodes[0].number + 1, Term: 2, Asks: before.Asks},
+		"an earlier report":         before,
+		"the same again":            {Number: nodes[0].number, Term: 1, Asks: before.Asks},
+		"a report of another term":  {Number: nodes[0].number + 1, Asks: before.Asks},
+		"a report of a later term":  {Number: nodes[0].number + 1, Term: 2, Asks: before.Asks},
+		"a report that is too long": {Number: nodes[0].number + 1, Term: 1, Asks: make([]limit.Ask, limit.MaxAsks+1)},
 	} {
 		if a := l.Grant("n0", r, members, now); len(a.Grants) > 0 {
 			t.Errorf("%s is granted %+v", name, a.Grants)
@@ -158,6 +159,44 @@ func TestUnconfirmedLeaderGrantsNothing(t *testing.T) {
 	}
 }
 
+// L1
+func TestNewLeaderWaitsForLeasesOfTheLast(t *testing.T) {
+	nodes, members := cluster(3) // n2 tells nothing
+	last, next := elect(1, start), elect(2, start.Add(time.Millisecond))
+	now := start.Add(time.Second) // the last may still take itself for the leader
+	for _, n := range []*node{nodes[0], nodes[0], nodes[2]} {
+		last.Grant(n.id, n.ask(0, now), members, now)
+	}
+	last.Grant("n1", limit.Report{Number: 1, Term: 1, Last: true}, members, now)
+	if nodes[0].take(last.Grant("n0", nodes[0].ask(second, now), members, now), now); nodes[0].held != leased {
+		t.Fatalf("%d of %d are held", nodes[0].held, leased)
+	}
+	nodes[1].term, nodes[1].number = 2, 1
+	for now.Before(start.Add(5 * time.Second)) {
+		now = now.Add(50 * time.Millisecond)
+		next.Lead(2, now)
+		nodes[1].take(next.Grant("n1", nodes[1].ask(second, now), members, now), now)
+		if sum := held(nodes[:2], now); sum > leased {
+			t.Fatalf("after %s the nodes hold %d of %d", now.Sub(start), sum, leased)
+		}
+	}
+	if nodes[1].held != leased {
+		t.Errorf("in the end %d of %d are held", nodes[1].held, leased)
+	}
+}
+
+// L1
+func TestLostAnswer(t *testing.T) {
+	nodes, members := cluster(2)
+	l, now := elect(1, start), start
+	rounds(l, nodes, members, []uint64{1000, 0}, 2, &now)
+	l.Grant("n0", nodes[0].ask(second, now), members, now) // less, which it never hears
+	nodes[1].take(l.Grant("n1", nodes[1].ask(1000*second, now), members, now), now)
+	if sum := held(nodes, now); sum > leased {
+		t.Errorf("the nodes hold %d of %d", sum, leased)
+	}
+}
+
 // rounds has each node tell its demand so many times, half a second apart.
 func rounds(l leader, nodes []*node, members []string, demand []uint64, count int, now *time.Time) {
 	for range count {
@@ -185,6 +224,20 @@ func TestSharesFollowTheDemand(t *testing.T) {
 				t.Errorf("with demand %v node %d has %.3f of what is leased, not %.3f", demand, i, got/leased, want/leased)
 			}
 		}
+	}
+}
+
+// L2: shares do not move for what the demand goes up and down by anyway.
+func TestSharesRest(t *testing.T) {
+	nodes, members := cluster(2)
+	l, now := elect(1, start), start
+	rounds(l, nodes, members, []uint64{100, 100}, 4, &now)
+	before := nodes[0].held
+	if rounds(l, nodes, members, []uint64{97, 103}, 1, &now); nodes[0].held != before {
+		t.Errorf("%d moved to %d", before, nodes[0].held)
+	}
+	if rounds(l, nodes, members, []uint64{80, 120}, 1, &now); nodes[0].held == before {
+		t.Errorf("%d stayed", before)
 	}
 }
 
@@ -236,6 +289,8 @@ func TestNewLeaderRaisesNothing(t *testing.T) {
 	rounds(l, nodes, members, []uint64{10, 10}, 3, &now)
 	before := nodes[0].held
 	next := elect(2, now)
+	next.Grant("n1", limit.Report{Number: nodes[1].number + 1, Term: 2, Asks: []limit.Ask{{Key: "another"}}}, members, now) // not all
+	nodes[1].number++
 	nodes[0].term, nodes[1].term = 2, 2
 	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), members, now), now)
 	if nodes[0].held != before {
@@ -260,7 +315,8 @@ func TestBurstHasRested(t *testing.T) {
 		nodes[i].take(a, now)
 		return a.Grants[0]
 	}
-	if grant(0, second).Full {
+	grant(0, 0)
+	if grant(1, 0); grant(0, second).Full { // nobody holds anything now, but for who was there before
 		t.Error("a new leader takes a burst for whole")
 	}
 	now = now.Add(time.Minute)
@@ -296,5 +352,31 @@ func TestForgets(t *testing.T) {
 	l.Grant("n0", limit.Report{Number: 5000, Term: 1}, []string{"n0"}, now)
 	if n := l.Keys(); n != 0 {
 		t.Errorf("%d are still known", n)
+	}
+}
+
+// L5
+func TestLeasesAreBounded(t *testing.T) {
+	l := elect(1, start)
+	grant := func(n int, key string) limit.Grant {
+		a := l.Grant("n0", limit.Report{Number: uint64(n), Term: 1, Last: true, Asks: []limit.Ask{{Key: key, Demand: second}}}, []string{"n0"}, start)
+		return a.Grants[0]
+	}
+	grant(1, "k")
+	for i := range lease.MaxKeys / limit.MaxAsks {
+		r := limit.Report{Number: uint64(i + 2), Term: 1}
+		for j := range limit.MaxAsks {
+			r.Asks = append(r.Asks, limit.Ask{Key: fmt.Sprint(i, j), Demand: second})
+		}
+		l.Grant("n0", r, []string{"n0"}, start)
+	}
+	if n := l.Keys(); n != lease.MaxKeys {
+		t.Errorf("%d are leased, of at most %d", n, lease.MaxKeys)
+	}
+	if g := grant(1<<20, "one more"); g != (limit.Grant{}) {
+		t.Errorf("%+v was granted beyond that", g)
+	}
+	if g := grant(1<<20+1, "k"); g.Share != leased {
+		t.Errorf("%+v was granted of what is leased", g)
 	}
 }

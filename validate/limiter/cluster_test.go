@@ -215,7 +215,7 @@ func TestClusterKeepsItsRate(t *testing.T) {
 			func(s *sim) { s.loads(0, 0, 500) },
 			func(s *sim) { s.loads(100, 100, 100) },
 			func(s *sim) { s.loads(1000, 10, 1) },
-		}, 0.9},
+		}, 0.92},
 		{"the leader changes", 3, []func(*sim){
 			func(s *sim) { s.loads(200, 100, 0) },
 			func(s *sim) { s.term, s.lessor = 2, lease.New() },
@@ -259,5 +259,20 @@ func TestClusterKeepsItsRate(t *testing.T) {
 			}
 			t.Logf("%.1f %% of the limit, %d at most in 1 s", 100*float64(s.allowed())/(rate*whole), s.most(10))
 		})
+	}
+}
+
+// G2: after a rest, a node that is asked alone soon has the burst of all.
+func TestBurstComesWithTheShare(t *testing.T) {
+	s := newSim(3, perSecond(10, 500))
+	s.loads(1, 0, 0)
+	s.run(2 * time.Second)
+	s.loads(0)
+	s.run(100 * time.Second)
+	before := s.allowed()
+	s.loads(5000, 0, 0)
+	s.run(500 * time.Millisecond)
+	if n := s.allowed() - before; n < 450 || n > 505+3 {
+		t.Errorf("%d were let through at once, of a burst of 500", n)
 	}
 }

@@ -32,7 +32,7 @@ func (l *Limiter) Draws(now time.Time, end bool) []Drawing {
 	}
 	var all []Drawing
 	for _, e := range l.current {
-		draw, ok := e.draw(now, at, nodes, end)
+		draw, ok := e.draw(at, nodes, end)
 		if !ok {
 			continue
 		}
@@ -45,13 +45,13 @@ func (l *Limiter) Draws(now time.Time, end bool) []Drawing {
 	return all
 }
 
-func (e *entry) draw(now time.Time, at int64, nodes int32, end bool) (limit.Draw, bool) {
+func (e *entry) draw(at int64, nodes int32, end bool) (limit.Draw, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w := &e.window
 	d := limit.Draw{Key: e.key, Window: w.start, Parts: uint32(parts * nodes), Spent: uint64(max(-w.left, 0))}
-	if w.quota == (limit.Quota{}) || now.Unix() >= w.end {
-		return d, false // what is over needs no settling
+	if w.quota == (limit.Quota{}) {
+		return d, false
 	}
 	if end || at-e.rested >= leaves {
 		if w.left > 0 {
@@ -59,17 +59,11 @@ func (e *entry) draw(now time.Time, at int64, nodes int32, end bool) (limit.Draw
 		}
 		return d, d.Back > 0 || d.Spent > 0
 	}
-	wanted := func(seconds uint64) int64 { return int64(min((e.demand*seconds+999)/1000, limit.MaxQuota)) }
-	switch {
-	case w.left >= max(wanted(drawAt), w.refused, 1):
-		return d, false
-	case w.pool <= 0 && d.Spent == 0 && at-w.tried < drawAgain:
-		return d, false
-	case d.Spent == 0 && e.demand == 0 && w.refused == 0:
+	if d.Spent == 0 && (float64(w.left) >= e.demand*drawAt || w.pool <= 0 && at-w.tried < drawAgain) {
 		return d, false
 	}
-	d.Want = uint64(max(wanted(drawFor), w.refused) - max(w.left, 0))
-	w.tried, w.refused = at, 0
+	d.Want = uint64(max(e.demand*drawFor-float64(max(w.left, 0)), 0))
+	w.tried = at
 	return d, true
 }
 

@@ -31,8 +31,8 @@ type usage struct {
 	asked    uint64
 	before   uint64 // asked, when it was measured last
 	measured int64
-	rested   int64  // since when nothing was asked for
-	demand   uint64 // in thousandths a second
+	rested   int64   // since when nothing was asked for
+	demand   float64 // a second, averaged
 }
 
 func newEntry(k *record.APIKey, nodes int32, at int64) *entry {
@@ -80,21 +80,16 @@ func (e *entry) use(r request, taken func(key string) limit.Usage) (u validate.U
 		if code == validate.OK && w.quota != (limit.Quota{}) {
 			w.left -= int64(r.cost)
 		}
-		if !enough {
-			w.refused = max(w.refused, int64(r.cost))
-		}
-		short := b.left < b.room/2 && r.nodes > 1 || w.left < 0 || !enough && w.pool > 0
+		short := b.left < b.room/2 && e.share == 0 && r.nodes > 1 || w.left < 0 || !enough && w.pool > 0
 		urgent = short && !e.urgent
 		e.urgent = e.urgent || short
 	}
 	return validate.Use{Rate: e.rateUse(wait), Quota: e.quotaUse(r.now)}, code, urgent
 }
 
-// settle brings the entry to what is in force at a time. A lease that has run out did so when it did.
-// The key is nil if there is no news of it. The caller holds the lock, also below.
+// settle brings the entry to what is in force at a time. The key is nil if there is no news of it. The caller holds the lock, also below.
 func (e *entry) settle(k *record.APIKey, nodes int32, at int64) {
 	if e.share > 0 && at >= e.until {
-		e.bucket.fill(e.until)
 		e.share = 0
 		e.resize(false)
 	}

@@ -148,6 +148,45 @@ func TestFirstRequest(t *testing.T) {
 	}
 }
 
+// G1
+func TestReadingsOutOfOrder(t *testing.T) {
+	l := newLimiter(1)
+	k := key("key_1", 1, perSecond(10, 5))
+	code(t, l, k, 1, start.Add(10*time.Second), validate.OK)
+	code(t, l, k, 4, start, validate.OK)
+	code(t, l, k, 1, start.Add(10*time.Second), validate.RateLimited)
+}
+
+// G1: whoever comes brings no burst, and whoever is left alone has all.
+func TestNodesComeAndGo(t *testing.T) {
+	l, now := newLimiter(1), start
+	k := key("key_1", 1, perSecond(10, 100))
+	code(t, l, k, 1, now, validate.OK)
+	l.SetNodes(2)
+	code(t, l, k, 2, now, validate.OK) // the floor has 2.5
+	code(t, l, k, 1, now, validate.RateLimited)
+	l.SetNodes(1)
+	code(t, l, k, 1, now, validate.RateLimited)
+	code(t, l, k, 100, now.Add(10*time.Second), validate.OK)
+}
+
+// G2: an answer that there is not, to a report that came late, changes nothing.
+func TestNoAnswer(t *testing.T) {
+	l := newLimiter(3)
+	limits := perSecond(10, 5)
+	limits.Quota = limit.Quota{Requests: 1000, Period: limit.Day}
+	code(t, l, key("key_1", 1, limits), 1, start, validate.OK)
+	for _, r := range l.Begin(start, false) {
+		l.Granted(r, limit.Answer{}, start)
+	}
+	for _, d := range l.Draws(start, false) {
+		l.Drawn(d, nil)
+	}
+	if use, c := l.Look(key("key_1", 1, limits), 1, start); c != validate.RateLimited || use.Quota.Remaining != 999 {
+		t.Errorf("%s, %+v", c, use)
+	}
+}
+
 // G5
 func TestRefusedUsesNothing(t *testing.T) {
 	l, limits := newLimiter(1), perSecond(10, 5)
@@ -217,6 +256,62 @@ func TestMemoryIsBounded(t *testing.T) {
 	code(t, l, key("key_149", 1, perSecond(10, 5)), 1, now, validate.OK)
 }
 
+// G6: what is forgotten has nothing that would come back otherwise.
+func TestWhatOwesIsNotForgotten(t *testing.T) {
+	l, now := newLimiter(1), start
+	k := key("key_1", 1, limit.Limits{Rate: limit.Rate{Requests: 1, Seconds: 60}, Burst: 100})
+	code(t, l, k, 100, now, validate.OK)
+	for range 300 {
+		now = now.Add(500 * time.Millisecond)
+		lend(l, 0, now)
+	}
+	code(t, l, k, 3, now, validate.RateLimited)
+}
+
+// G6
+func TestReportsAreBounded(t *testing.T) {
+	const keys = limit.MaxAsks + 100
+	l := newLimiter(3)
+	limits := perSecond(10, 5)
+	limits.Quota = limit.Quota{Requests: 1000, Period: limit.Day}
+	for i := range keys {
+		l.Take(key(fmt.Sprint(i), 1, limits), 1, start)
+	}
+	number, told := uint64(0), 0
+	tell := func(urgent bool) {
+		t.Helper()
+		all := l.Begin(start, urgent)
+		for i, r := range all {
+			if len(r.Report.Asks) > limit.MaxAsks || r.Report.Number <= number || r.Report.Last != (!urgent && i == len(all)-1) {
+				t.Errorf("of %d the report %d of %d keys has number %d after %d, last: %t", len(all), i, len(r.Report.Asks), r.Report.Number, number, r.Report.Last)
+			}
+			number = r.Report.Number
+			told += len(r.Report.Asks)
+		}
+	}
+	if tell(true); told != keys {
+		t.Errorf("%d of %d urgent ones are told of", told, keys)
+	}
+	drawn := 0
+	for _, d := range l.Draws(start, false) {
+		if len(d.Draws) > limit.MaxDraws {
+			t.Errorf("%d are drawn at once", len(d.Draws))
+		}
+		drawn += len(d.Draws)
+	}
+	if drawn != keys {
+		t.Errorf("%d of %d are drawn", drawn, keys)
+	}
+	if tell(false); told != keys {
+		t.Errorf("%d are told of that hold nothing, and need nothing", told-keys)
+	}
+	l = limiter.New(limiter.Config{Now: start.Add(time.Second), Usage: unused}) // it starts anew
+	l.SetNodes(3)
+	if r := l.Begin(start.Add(time.Second), false); len(r) != 1 || r[0].Report.Number <= number {
+		t.Errorf("%+v after number %d", r, number)
+	}
+}
+
 // G7
 func TestNoAllocation(t *testing.T) {
 	l, limits := newLimiter(3), perSecond(1000, 1000)
@@ -244,21 +339,11 @@ func TestLimitsChange(t *testing.T) {
 	code(t, l, less, 1, start.Add(time.Hour), validate.RateLimited)
 	// A request that still has the record from before does not bring the limits back.
 	code(t, l, more, 1, start.Add(time.Hour), validate.RateLimited)
+	code(t, l, less, 2, start.Add(time.Hour+time.Second), validate.RateLimited)
 
 	quota := key("key_1", 4, perDay(10))
 	code(t, l, quota, 1, start.Add(time.Hour), validate.OK)
 	if use := code(t, l, key("key_1", 5, perDay(100)), 1, start.Add(time.Hour), validate.OK); use.Quota.Remaining != 98 || use.Rate != (validate.RateUse{}) {
 		t.Errorf("%+v", use)
-	}
-}
-
-// Counting goes on over the end of the axis.
-func TestAxisBeginsAnew(t *testing.T) {
-	l, now := newLimiter(3), start
-	k := key("key_1", 1, perSecond(limit.MaxRate, limit.MaxBurst))
-	for range 60 {
-		now = now.Add(24 * time.Hour)
-		lend(l, limit.Whole-limit.Floors, now)
-		code(t, l, k, limit.MaxCost, now.Add(time.Millisecond), validate.OK)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"veto/record/limit"
 	"veto/validate"
+	"veto/validate/limiter"
 )
 
 // G4: what is used beyond the quota is at most what all nodes together may use ahead, a twentieth,
@@ -98,4 +100,91 @@ func TestKilledNodeLosesWhatItHadDrawn(t *testing.T) {
 		t.Errorf("%d were let through, %d taken of %d", n, s.usage.Used, quota)
 	}
 	t.Logf("%d of %d", s.allowed(), quota)
+}
+
+// G4: nodes that are cut off use up a twentieth, all of them together.
+func TestCutOffUsesAhead(t *testing.T) {
+	s := newSim(3, perDay(6000))
+	for _, n := range s.nodes {
+		n.cut = true
+	}
+	s.loads(100)
+	s.run(20 * time.Second)
+	if n := s.allowed(); n != 300 {
+		t.Errorf("%d of 6000 were let through though nothing was drawn", n)
+	}
+}
+
+// drawOne makes a round, and expects so many draws.
+func drawOne(t *testing.T, l *limiter.Limiter, now time.Time, want int) (all []limiter.Drawing) {
+	t.Helper()
+	l.Begin(now, false)
+	if all = l.Draws(now, false); len(all) != want {
+		t.Fatalf("%d draws at %s: %+v", len(all), now.Sub(start), all)
+	}
+	return all
+}
+
+// G4, G6
+func TestWhatDoesNotGoBackGoesLater(t *testing.T) {
+	l, now := newLimiter(1), start
+	code(t, l, key("key_1", 1, perDay(1000)), 1, now, validate.OK)
+	l.Drawn(drawOne(t, l, now, 1)[0], []limit.Drawn{{Granted: 20, Used: 21}})
+	for now = now.Add(30 * time.Second); now.Before(start.Add(5 * time.Minute)); now = now.Add(10 * time.Second) {
+		d := drawOne(t, l, now, 1)[0]
+		if d.Draws[0].Back != 20 {
+			t.Fatalf("%+v goes back at %s", d.Draws[0], now.Sub(start))
+		}
+		l.NotDrawn(d)
+	}
+	l.Drawn(drawOne(t, l, now, 1)[0], []limit.Drawn{{Used: 1}})
+	for range 2 {
+		now = now.Add(30 * time.Second)
+		drawOne(t, l, now, 0)
+	}
+	if n := l.Stats().Keys; n != 0 {
+		t.Errorf("%d keys are counted after a rest", n)
+	}
+}
+
+// G4: what was drawn of a day is not used on the next.
+func TestDrawingOverMidnight(t *testing.T) {
+	midnight := start.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	day := limit.Usage{Window: midnight.Unix()}
+	for name, over := range map[string]func(*limiter.Limiter, limiter.Drawing){
+		"done":     func(l *limiter.Limiter, d limiter.Drawing) { l.Drawn(d, []limit.Drawn{{Granted: 500, Used: 1000}}) },
+		"not done": func(l *limiter.Limiter, d limiter.Drawing) { d.Draws[0].Back = 500; l.NotDrawn(d) },
+	} {
+		l := limiter.New(limiter.Config{Now: start, Usage: func(string) limit.Usage { return day }})
+		l.SetNodes(1)
+		k := key("key_1", 1, perDay(1000))
+		code(t, l, k, 1, midnight.Add(-time.Second), validate.OK)
+		d := drawOne(t, l, midnight.Add(-time.Second), 1)[0]
+		code(t, l, k, 1, midnight, validate.OK)
+		over(l, d)
+		if use, _ := l.Look(k, 1, midnight); use.Quota.Remaining != 999 {
+			t.Errorf("%s: %+v", name, use.Quota)
+		}
+	}
+}
+
+// G4: others may give back what they had drawn: so it is tried again, but not all the time.
+func TestExhaustedIsTriedAgain(t *testing.T) {
+	l := limiter.New(limiter.Config{Now: start, Usage: func(string) limit.Usage {
+		return limit.Usage{Window: start.Truncate(24 * time.Hour).Unix(), Used: 1000}
+	}})
+	l.SetNodes(1)
+	k, tried := key("key_1", 1, perDay(1000)), 0
+	for i := range 60 {
+		now := start.Add(time.Duration(i) * 500 * time.Millisecond)
+		code(t, l, k, 1, now, validate.QuotaExceeded)
+		l.Begin(now, false)
+		for _, d := range l.Draws(now, false) {
+			l.Drawn(d, []limit.Drawn{{Used: 1000}})
+			tried++
+		}
+	}
+	if tried != 5 {
+		t.Errorf("in 30 s it was tried %d times", tried)
+	}
 }

@@ -8,12 +8,10 @@ import (
 )
 
 const (
-	// idle is when a key counts as not used any more, and leaves is when what was drawn of its
-	// quota goes back.
-	idle   = int64(2 * time.Second)
+	// leaves is when what was drawn of a quota goes back, as its key is not used any more.
 	leaves = int64(30 * time.Second)
-	// ease is over how long demand is averaged, and shortest the time that it is measured over.
-	ease       = int64(time.Second)
+	// ease is over how many seconds demand is averaged, and shortest the time that it is measured over.
+	ease       = 1.0
 	shortest   = int64(100 * time.Millisecond)
 	sweepEvery = int64(30 * time.Second)
 )
@@ -49,11 +47,11 @@ func (l *Limiter) Begin(now time.Time, urgentOnly bool) []Round {
 	r, held := Round{at: at}, int64(0)
 	for _, e := range l.current {
 		ask, ok := e.ask(nodes, at)
+		if !ok {
+			continue
+		}
 		if ask.Held > 0 {
 			held++
-		}
-		if !ok || ask.Held == 0 && l.leases.Load() >= limit.MaxLeases {
-			continue
 		}
 		r.Report.Asks, r.entries = append(r.Report.Asks, ask), append(r.entries, e)
 		if len(r.Report.Asks) == limit.MaxAsks {
@@ -95,29 +93,22 @@ func (e *entry) ask(nodes int32, at int64) (limit.Ask, bool) {
 	e.urgent = false
 	e.measure(at)
 	e.settle(nil, nodes, at)
-	a := limit.Ask{Key: e.key, Demand: e.demand, Held: e.share}
+	a := limit.Ask{Key: e.key, Demand: uint64(e.demand * 1000), Held: e.share}
 	r := e.limits.Rate
 	if r == (limit.Rate{}) || nodes <= 1 {
 		return a, false
 	}
 	a.Refill = uint64(e.limits.Burst) * uint64(r.Seconds) * 1000 / uint64(r.Requests)
-	floor := uint64(r.Requests) * 1000 / uint64(r.Seconds) * uint64(limit.FloorOf(int(nodes))) / limit.Whole
-	return a, e.share > 0 || urgent || e.demand > floor/2
+	return a, e.share > 0 || urgent
 }
 
 // measure takes in how much was asked for since the last time.
 func (e *entry) measure(at int64) {
-	past := max(at-e.measured, shortest)
-	rate := (e.asked - e.before) * 1000 * uint64(time.Second) / uint64(past)
-	switch {
-	case e.asked != e.before:
+	past := time.Duration(max(at-e.measured, shortest)).Seconds()
+	if e.asked != e.before {
 		e.rested = at
-		e.demand = (e.demand*uint64(ease) + rate*uint64(past)) / uint64(ease+past)
-	case at-e.rested >= idle:
-		e.demand = 0
-	default:
-		e.demand = e.demand * uint64(ease) / uint64(ease+past)
 	}
+	e.demand = (e.demand*ease + float64(e.asked-e.before)) / (ease + past)
 	e.before, e.measured = e.asked, at
 }
 
@@ -128,6 +119,9 @@ func (l *Limiter) Granted(r Round, a limit.Answer, now time.Time) {
 	}
 	nodes, at := l.nodes.Load(), l.at(now)
 	for i, e := range r.entries {
+		if a.Grants[i].Share < r.Report.Asks[i].Held {
+			l.urgent.add(e) // the leader gives to others only what it is told that this node has let go
+		}
 		e.grant(a.Grants[i], r.at+int64(limit.LeaseMillis*time.Millisecond), nodes, at)
 	}
 }
@@ -136,10 +130,8 @@ func (e *entry) grant(g limit.Grant, until int64, nodes int32, at int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.settle(nil, nodes, at)
-	if at < until {
-		e.share, e.until = g.Share, until
-		e.resize(g.Full)
-	}
+	e.share, e.until = g.Share, until
+	e.resize(g.Full)
 }
 
 // sweep forgets the keys that rest, and whose buckets are full.
@@ -162,5 +154,5 @@ func (e *entry) rests(nodes int32, at int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.settle(nil, nodes, at)
-	return at-e.rested >= leaves && e.asked == e.before && e.share == 0 && e.bucket.left >= e.bucket.room && e.window.left == 0
+	return at-e.rested >= leaves && e.bucket.left >= e.bucket.room && e.window.left == 0
 }

@@ -18,10 +18,8 @@ type window struct {
 	// left is what was drawn and not used yet; below zero, what was used ahead of being drawn.
 	left int64
 	// pool is what of the quota nobody has drawn, as far as this node knows.
-	pool int64
-	// refused is the most that was asked for at once and refused, since the last draw.
-	refused int64
-	tried   int64 // when it was drawn from last
+	pool  int64
+	tried int64 // when it was drawn from last
 }
 
 func newWindow(q limit.Quota, now time.Time, u limit.Usage) window {
