@@ -190,7 +190,8 @@ func TestLostAnswer(t *testing.T) {
 	nodes, members := cluster(2)
 	l, now := elect(1, start), start
 	rounds(l, nodes, members, []uint64{1000, 0}, 2, &now)
-	l.Grant("n0", nodes[0].ask(second, now), members, now) // less, which it never hears
+	nodes[1].take(l.Grant("n1", nodes[1].ask(1000*second, now), members, now), now)
+	l.Grant("n0", nodes[0].ask(second, now), members, now) // it is to hold less, and never hears of it
 	nodes[1].take(l.Grant("n1", nodes[1].ask(1000*second, now), members, now), now)
 	if sum := held(nodes, now); sum > leased {
 		t.Errorf("the nodes hold %d of %d", sum, leased)
@@ -289,9 +290,10 @@ func TestNewLeaderRaisesNothing(t *testing.T) {
 	rounds(l, nodes, members, []uint64{10, 10}, 3, &now)
 	before := nodes[0].held
 	next := elect(2, now)
-	next.Grant("n1", limit.Report{Number: nodes[1].number + 1, Term: 2, Asks: []limit.Ask{{Key: "another"}}}, members, now) // not all
-	nodes[1].number++
 	nodes[0].term, nodes[1].term = 2, 2
+	nodes[1].number++
+	next.Grant("n1", limit.Report{Number: nodes[1].number, Term: 2, Asks: []limit.Ask{{Key: "another"}}}, members, now) // not all
+	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), members, now), now)
 	nodes[0].take(next.Grant("n0", nodes[0].ask(1000*second, now), members, now), now)
 	if nodes[0].held != before {
 		t.Fatalf("a new leader gave %d to who held %d, before it knew what others hold", nodes[0].held, before)

@@ -32,6 +32,7 @@ type sim struct {
 	members []string
 	nodes   []*simNode
 	pending []message
+	draws   int
 }
 
 type message struct {
@@ -160,6 +161,7 @@ func (s *sim) round(n *simNode, urgent bool) {
 
 func (s *sim) draw(d limiter.Drawing) (all []limit.Drawn) {
 	for _, one := range d.Draws {
+		s.draws++
 		var drawn limit.Drawn
 		s.usage, drawn = s.usage.Apply(one, s.key.Limits.Quota.Requests)
 		all = append(all, drawn)

@@ -80,7 +80,7 @@ func (e *entry) use(r request, taken func(key string) limit.Usage) (u validate.U
 		if code == validate.OK && w.quota != (limit.Quota{}) {
 			w.left -= int64(r.cost)
 		}
-		short := b.left < b.room/2 && e.share == 0 && r.nodes > 1 || w.left < 0 || !enough && w.pool > 0
+		short := (wait > 0 || b.left < b.room/2) && e.share == 0 && r.nodes > 1 || w.left < 0 || !enough && w.pool > 0
 		urgent = short && !e.urgent
 		e.urgent = e.urgent || short
 	}

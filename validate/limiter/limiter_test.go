@@ -170,6 +170,32 @@ func TestNodesComeAndGo(t *testing.T) {
 	code(t, l, k, 100, now.Add(10*time.Second), validate.OK)
 }
 
+// G2: what is held is told of as long as it is, and a node alone has nobody to tell.
+func TestWhatIsTold(t *testing.T) {
+	l, k := newLimiter(3), key("key_1", 1, perSecond(1000, 1000))
+	code(t, l, k, 1, start, validate.OK)
+	code(t, l, k, 100, start, validate.RateLimited)
+	lend(l, 1<<20, start)
+	for range 3 {
+		if r := l.Begin(start, false); len(r) != 1 || len(r[0].Report.Asks) != 1 || r[0].Report.Asks[0].Held != 1<<20 || r[0].Report.Asks[0].Refill != 1000 {
+			t.Errorf("%+v", r)
+		}
+	}
+	for len(l.Wake()) > 0 {
+		<-l.Wake()
+	}
+	l.Take(k, 1000, start)
+	if len(l.Wake()) > 0 {
+		t.Error("a share that is used up is urgent, though it is told of all the time")
+	}
+	alone := newLimiter(1)
+	code(t, alone, k, 1000, start, validate.OK)
+	code(t, alone, k, 1, start, validate.RateLimited)
+	if r := alone.Begin(start, false); len(alone.Wake()) > 0 || len(r) > 0 {
+		t.Errorf("a node alone is urgent, or tells %+v", r)
+	}
+}
+
 // G2: an answer that there is not, to a report that came late, changes nothing.
 func TestNoAnswer(t *testing.T) {
 	l := newLimiter(3)
@@ -323,6 +349,11 @@ func TestNoAllocation(t *testing.T) {
 		l.Take(k, 1, now)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+	tight := key("key_2", 1, perSecond(1, 1))
+	code(t, l, tight, 1, now, validate.OK)
+	if n := testing.AllocsPerRun(1000, func() { l.Take(tight, 1, now) }); n > 0 {
+		t.Errorf("%v allocations of what is refused", n)
 	}
 }
 

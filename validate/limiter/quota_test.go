@@ -102,6 +102,16 @@ func TestKilledNodeLosesWhatItHadDrawn(t *testing.T) {
 	t.Logf("%d of %d", s.allowed(), quota)
 }
 
+// G4: about what ten seconds need is drawn at once.
+func TestDrawsAreRare(t *testing.T) {
+	s := newSim(1, perDay(1_000_000))
+	s.loads(100)
+	s.run(time.Minute)
+	if s.draws > 12 {
+		t.Errorf("in a minute it was drawn %d times", s.draws)
+	}
+}
+
 // G4: nodes that are cut off use up a twentieth, all of them together.
 func TestCutOffUsesAhead(t *testing.T) {
 	s := newSim(3, perDay(6000))

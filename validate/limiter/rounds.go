@@ -61,7 +61,10 @@ func (l *Limiter) Begin(now time.Time, urgentOnly bool) []Round {
 	if !urgentOnly {
 		l.leases.Store(held)
 	}
-	if nodes > 1 && (!urgentOnly || len(r.Report.Asks) > 0) {
+	if nodes <= 1 {
+		return nil // it has all
+	}
+	if !urgentOnly || len(r.Report.Asks) > 0 {
 		r.Report.Last = !urgentOnly
 		all = append(all, r)
 	}
@@ -95,7 +98,7 @@ func (e *entry) ask(nodes int32, at int64) (limit.Ask, bool) {
 	e.settle(nil, nodes, at)
 	a := limit.Ask{Key: e.key, Demand: uint64(e.demand * 1000), Held: e.share}
 	r := e.limits.Rate
-	if r == (limit.Rate{}) || nodes <= 1 {
+	if r == (limit.Rate{}) {
 		return a, false
 	}
 	a.Refill = uint64(e.limits.Burst) * uint64(r.Seconds) * 1000 / uint64(r.Requests)
