@@ -37,6 +37,9 @@
 //	    What is changed of it on the disk of a stopped node is found.
 //	    TestAuditTrailOnThreeNodes, TestTamperedDiskIsFound, TestOldClusterBeginsItsChain,
 //	    TestReplicaInAnotherRegionSaysItsLag
-//	N8  To validate a token that was seen before, or an API key, allocates nothing.
+//	N8  To validate a token that was seen before, or an API key, with limits or without, allocates
+//	    nothing.
 //	    TestWhatComesOftenAllocatesNothing
+//	N9  All nodes together keep a key's limits, within a tenth, and a quota outlives them.
+//	    TestThreeNodesKeepOneRate, TestQuotaOutlivesTheNodes, TestLimitsOfOneNode
 package node

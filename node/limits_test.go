@@ -78,7 +78,7 @@ func (s *story) load(ctx context.Context, secret string, every []time.Duration) 
 	return int(ok.Load()), int(all.Load())
 }
 
-// The total of three nodes is within a tenth of the limit, by what is counted in the time that has
+// N9: the total of three nodes is within a tenth of the limit, by what is counted in the time that has
 // passed, whatever the load; but for the burst, and a node's first request.
 func TestThreeNodesKeepOneRate(t *testing.T) {
 	const rate, burst = 100, 20
@@ -108,7 +108,7 @@ func TestThreeNodesKeepOneRate(t *testing.T) {
 	}
 }
 
-// A quota is used up once, whichever nodes it is asked of, and stays so over a restart of all.
+// N9: a quota is used up once, whichever nodes it is asked of, and stays so over a restart of all.
 func TestQuotaOutlivesTheNodes(t *testing.T) {
 	const quota = 300
 	s := tell(t, 3)
@@ -171,7 +171,7 @@ func (s *story) restartAll() {
 	wg.Wait()
 }
 
-// A key's limits are shown, changed, and taken away, and hold on the node alone as well.
+// N9: a key's limits are shown, changed, and taken away, and hold on the node alone as well.
 func TestLimitsOfOneNode(t *testing.T) {
 	s := tell(t, 1)
 	k := s.limited("5/min", "1000/day", 0)

@@ -11,4 +11,6 @@
 //	    TestLimitsReadAsWritten, TestBadLimits, FuzzReadLimits
 //	N2  Windows of quotas are days and months of UTC, and follow each other without a gap.
 //	    TestWindows, TestWindowsFollowEachOther
+//	N3  What is drawn of a quota is never more than is left of it.
+//	    TestDrawsStayWithinTheQuota
 package limit

@@ -13,20 +13,19 @@
 // it. It counts no requests (validate/limiter does). Quotas are not its business: they are drawn
 // from a counter in the log.
 //
-// What a Lessor keeps is bounded by MaxKeys.
-//
 // Promises:
 //
 //	L1  The shares that nodes may hold never come to more than all but the floors, whatever is lost,
 //	    late, or doubled on the way, and whoever leads.
-//	    TestSharesNeverExceedTheWhole, TestLateReports, TestUnconfirmedLeaderGrantsNothing,
-//	    TestNewLeaderRaisesNothing
+//	    TestSharesNeverExceedTheWhole, TestLateReports, TestLostAnswer, TestNewLeaderRaisesNothing,
+//	    TestNewLeaderWaitsForLeasesOfTheLast, TestUnconfirmedLeaderGrantsNothing
 //	L2  The same reports in the same order give the same shares, in proportion to what is asked for.
-//	    TestSharesFollowTheDemand, TestSameReportsSameShares
+//	    TestSharesFollowTheDemand, TestSharesRest, TestSameReportsSameShares
 //	L3  A share that is not renewed is free again after its lease, and no earlier.
 //	    TestLeaseRunsOut
 //	L4  A burst comes with a share only if it has rested on all nodes.
 //	    TestBurstHasRested
-//	L5  What is remembered of a key goes when nobody holds a share of it and its burst is whole.
-//	    TestForgets
+//	L5  What is remembered of a key goes when nobody holds a share of it and its burst is whole; and
+//	    of no more than MaxKeys is anything remembered.
+//	    TestForgets, TestLeasesAreBounded
 package lease

@@ -15,27 +15,33 @@
 // closed. If it is killed, what it had drawn and not used is lost, and what it had used ahead since
 // its last round is not counted.
 //
-// Only what is allowed is counted. The times are arguments; they may come out of order. What is
-// remembered is bounded: when there is no room for another key, nothing of it is let through.
+// Only what is allowed is counted. Each key has one lock, held for as long as it takes to count; and
+// while the disk is read, when a window of a quota begins. The times are arguments; they may come out
+// of order. What is remembered is bounded: when there is no room for another key, nothing of it is
+// let through.
 //
 // Promises:
 //
 //	G1  In no time does one bucket let through more than the burst and what the rate allows, and what
 //	    one request costs beyond a share; whatever happens to the share meanwhile.
-//	    TestBucketNeverExceedsItsLimit, TestManyAtOnce
+//	    TestBucketNeverExceedsItsLimit, TestManyAtOnce, TestReadingsOutOfOrder, TestNodesComeAndGo,
+//	    TestCostsMoreThanTheShare
 //	G2  Nodes together let through no more than the limit, and one request each; and, as long as
 //	    enough is asked for, no less than nine tenths of it: under even, skewed, and changing
 //	    load. Cut off from each other they let through less.
-//	    TestClusterKeepsItsRate
+//	    TestClusterKeepsItsRate, TestBurstComesWithTheShare, TestWhatIsTold, TestNoAnswer
 //	G3  A node's first request of a key is let through.
 //	    TestFirstRequest
 //	G4  A quota is never exceeded by more than is used ahead, of which TestQuotaIsKept has the bound;
 //	    what was drawn and not used comes back. A new window begins with the whole quota.
-//	    TestQuotaIsKept, TestQuotaComesBack, TestNextWindow
+//	    TestQuotaIsKept, TestCutOffUsesAhead, TestKilledNodeLosesWhatItHadDrawn, TestQuotaComesBack,
+//	    TestWhatDoesNotGoBackGoesLater, TestNextWindow, TestDrawingOverMidnight, TestDrawsAreRare,
+//	    TestExhaustedIsTriedAgain
 //	G5  What is refused uses up nothing, of no limit; to look uses up nothing.
 //	    TestRefusedUsesNothing
-//	G6  Memory is bounded: beyond it keys are refused, and what rests makes room.
-//	    TestMemoryIsBounded
+//	G6  Memory is bounded, and so are reports: beyond it keys are refused, and what rests makes room,
+//	    but for what would come back otherwise.
+//	    TestMemoryIsBounded, TestReportsAreBounded, TestWhatOwesIsNotForgotten
 //	G7  A check allocates nothing.
 //	    TestNoAllocation
 //	G8  Limits that were changed hold from the next request on, and no bucket is filled by that.
