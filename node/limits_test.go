@@ -19,16 +19,9 @@ func (s *story) limited(rate, quota string, burst uint32) client.NewKey {
 	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{Name: "Shop"}); err != nil {
 		s.Fatal(err)
 	}
-	l := limit.Limits{Burst: burst}
-	if rate != "" {
-		if err := l.Rate.UnmarshalText([]byte(rate)); err != nil {
-			s.Fatal(err)
-		}
-	}
-	if quota != "" {
-		if err := l.Quota.UnmarshalText([]byte(quota)); err != nil {
-			s.Fatal(err)
-		}
+	l, err := limit.Parse(rate, burst, quota)
+	if err != nil {
+		s.Fatal(err)
 	}
 	k := s.key(client.KeyFields{Consumer: "shop", Limits: &l})
 	for i := range s.nodes {

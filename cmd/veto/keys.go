@@ -100,18 +100,11 @@ func (l *limitFlags) read() (*limit.Limits, error) {
 	if *l == (limitFlags{}) {
 		return nil, nil
 	}
-	out := limit.Limits{Burst: l.burst}
-	if l.rate != "" {
-		if err := out.Rate.UnmarshalText([]byte(l.rate)); err != nil {
-			return nil, &exit{exitUsage, fmt.Errorf("--rate: %w", err)}
-		}
+	out, err := limit.Parse(l.rate, l.burst, l.quota)
+	if err == nil {
+		err = out.Check()
 	}
-	if l.quota != "" {
-		if err := out.Quota.UnmarshalText([]byte(l.quota)); err != nil {
-			return nil, &exit{exitUsage, fmt.Errorf("--quota: %w", err)}
-		}
-	}
-	if err := out.Check(); err != nil {
+	if err != nil {
 		return nil, &exit{exitUsage, err}
 	}
 	return &out, nil

@@ -28,6 +28,22 @@ type Limits struct {
 	Quota Quota `json:"quota,omitzero" cbor:"3,keyasint,omitzero"`
 }
 
+// Parse reads limits as they are written; what is empty there is not.
+func Parse(rate string, burst uint32, quota string) (Limits, error) {
+	l := Limits{Burst: burst}
+	if rate != "" {
+		if err := l.Rate.UnmarshalText([]byte(rate)); err != nil {
+			return Limits{}, err
+		}
+	}
+	if quota != "" {
+		if err := l.Quota.UnmarshalText([]byte(quota)); err != nil {
+			return Limits{}, err
+		}
+	}
+	return l, nil
+}
+
 // Complete fills in what was left to the default.
 func (l *Limits) Complete() {
 	if l.Burst == 0 {

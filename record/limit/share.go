@@ -62,5 +62,5 @@ type Grant struct {
 	Full bool
 }
 
-// LeaseMillis is how long a share is leased for.
-const LeaseMillis = 3000
+// LeaseMillis is how long a share is leased for: longer than it takes until another leads.
+const LeaseMillis = 5000

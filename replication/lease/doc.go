@@ -2,7 +2,7 @@
 //
 // Of every rate each node has a small share for good, its floor; all floors together are
 // limit.Floors. The rest is leased: a node tells the leader every so often how much was asked for
-// and what share it holds, and the leader answers with the share that it may hold for the next three
+// and what share it holds, and the leader answers with the share that it may hold for the next five
 // seconds, in proportion to what is asked for on each node. What one node is to give up another gets
 // only once the first has told that it holds less, or its lease has run out. A leader that is new does not
 // know what was leased before it: it raises no share until every node has told what it holds, or

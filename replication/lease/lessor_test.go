@@ -172,7 +172,7 @@ func TestNewLeaderWaitsForLeasesOfTheLast(t *testing.T) {
 		t.Fatalf("%d of %d are held", nodes[0].held, leased)
 	}
 	nodes[1].term, nodes[1].number = 2, 1
-	for now.Before(start.Add(5 * time.Second)) {
+	for now.Before(start.Add(7 * time.Second)) {
 		now = now.Add(50 * time.Millisecond)
 		next.Lead(2, now)
 		nodes[1].take(next.Grant("n1", nodes[1].ask(second, now), members, now), now)

@@ -57,16 +57,9 @@ func (l *keyLimits) read() (*limit.Limits, error) {
 	if l == nil {
 		return nil, nil
 	}
-	out := limit.Limits{Burst: l.Burst}
-	if l.Rate != "" {
-		if err := out.Rate.UnmarshalText([]byte(l.Rate)); err != nil {
-			return nil, record.Invalid("%s", err)
-		}
-	}
-	if l.Quota != "" {
-		if err := out.Quota.UnmarshalText([]byte(l.Quota)); err != nil {
-			return nil, record.Invalid("%s", err)
-		}
+	out, err := limit.Parse(l.Rate, l.Burst, l.Quota)
+	if err != nil {
+		return nil, record.Invalid("%s", err)
 	}
 	return &out, nil
 }
