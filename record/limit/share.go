@@ -16,6 +16,15 @@ func FloorOf(nodes int) uint32 {
 	return uint32(Floors / nodes)
 }
 
+// BurstOf is which part of a burst a node holds that has a share above the floor. Half of it is split evenly
+// for good, so that every node has some at once, and half goes with the shares.
+func BurstOf(nodes int, share uint32) float64 {
+	if nodes <= 1 {
+		return 1
+	}
+	return 0.5/float64(nodes) + 0.5*float64(share)/(Whole-Floors)
+}
+
 // Bounds of what is told in one message.
 const (
 	MaxAsks  = 4096
@@ -44,6 +53,8 @@ type Ask struct {
 	Demand uint64
 	// Held is the share that the node holds, above the floor.
 	Held uint32
+	// Rate is the limit, in thousandths a second.
+	Rate uint64
 	// Refill is how long it takes until the burst is whole again, in milliseconds.
 	Refill uint64
 }

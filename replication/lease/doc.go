@@ -3,7 +3,8 @@
 // Of every rate each node has a small share for good, its floor; all floors together are
 // limit.Floors. The rest is leased: a node tells the leader every so often how much was asked for
 // and what share it holds, and the leader answers with the share that it may hold for the next five
-// seconds, in proportion to what is asked for on each node. What one node is to give up another gets
+// seconds, in proportion to what is asked for on each node; if that is less than the rate, the rest is
+// split evenly. What one node is to give up another gets
 // only once the first has told that it holds less, or its lease has run out. A leader that is new does not
 // know what was leased before it: it raises no share until every node has told what it holds, or
 // those leases have run out. A leader grants nothing that has not heard of a majority for a second:
@@ -20,7 +21,7 @@
 //	    TestSharesNeverExceedTheWhole, TestLateReports, TestLostAnswer, TestNewLeaderRaisesNothing,
 //	    TestNewLeaderWaitsForLeasesOfTheLast, TestUnconfirmedLeaderGrantsNothing
 //	L2  The same reports in the same order give the same shares, in proportion to what is asked for.
-//	    TestSharesFollowTheDemand, TestSharesRest, TestSameReportsSameShares
+//	    TestSharesFollowTheDemand, TestLittleDemandLeavesRoom, TestSharesRest, TestSameReportsSameShares
 //	L3  A share that is not renewed is free again after its lease, and no earlier.
 //	    TestLeaseRunsOut
 //	L4  A burst comes with a share only if it has rested on all nodes.

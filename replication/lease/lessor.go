@@ -79,7 +79,7 @@ func (l *Lessor) Grant(node string, r limit.Report, members []string, now time.T
 	raises := l.knowsAll(members, now)
 	a := limit.Answer{Grants: make([]limit.Grant, len(r.Asks))}
 	for i, ask := range r.Asks {
-		a.Grants[i] = l.grant(node, ask, raises, now)
+		a.Grants[i] = l.grant(node, ask, len(members), raises, now)
 	}
 	if r.Last {
 		l.told[node] = true
@@ -100,7 +100,7 @@ func (l *Lessor) knowsAll(members []string, now time.Time) bool {
 	return true
 }
 
-func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) limit.Grant {
+func (l *Lessor) grant(node string, ask limit.Ask, members int, raises bool, now time.Time) limit.Grant {
 	refill := min(time.Duration(min(ask.Refill, uint64(longestRefill/time.Millisecond)))*time.Millisecond, longestRefill)
 	k := l.keys[ask.Key]
 	if k == nil {
@@ -114,7 +114,7 @@ func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) l
 		}
 		l.keys[ask.Key] = k
 	}
-	ask.Demand = min(ask.Demand, maxDemand)
+	ask.Demand, ask.Rate = min(ask.Demand, maxDemand), min(ask.Rate, maxDemand)
 	total, others := ask.Demand, uint32(0)
 	for id, h := range k.holders {
 		if id == node || !now.Before(h.until) {
@@ -123,7 +123,7 @@ func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) l
 		total += h.demand
 		others += h.share
 	}
-	share := target(ask, total)
+	share := target(ask, total, members)
 	if free := leased - min(others, leased); share > free {
 		share = free
 	}
@@ -139,13 +139,20 @@ func (l *Lessor) grant(node string, ask limit.Ask, raises bool, now time.Time) l
 	return limit.Grant{Share: share, Full: full}
 }
 
-// target is the share that a node should have of all that is leased, for what it asks of the total.
-func target(ask limit.Ask, total uint64) uint32 {
+// target is the share that a node should have of all that is leased, for what it asks of the total. As
+// long as that is less than the rate, it is what it asks for and an eighth, and an even part of the
+// rest: so the others find theirs free when they ask.
+func target(ask limit.Ask, total uint64, members int) uint32 {
 	if ask.Demand == 0 {
 		return 0
 	}
-	hi, lo := bits.Mul64(leased, ask.Demand)
-	share, _ := bits.Div64(hi, lo, max(total, ask.Demand))
+	part := ask.Demand
+	if need := total + total/8; need < ask.Rate {
+		part += part/8 + (ask.Rate-need)/uint64(max(members, 1))
+		total = ask.Rate
+	}
+	hi, lo := bits.Mul64(leased, min(part, total))
+	share, _ := bits.Div64(hi, lo, total)
 	if ask.Held > uint32(share) && uint32(share) >= ask.Held-ask.Held/slack {
 		return ask.Held
 	}

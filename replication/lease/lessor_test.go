@@ -228,6 +228,30 @@ func TestSharesFollowTheDemand(t *testing.T) {
 	}
 }
 
+// L2: who asks for little leaves the others theirs, and who asks for nearly all has all.
+func TestLittleDemandLeavesRoom(t *testing.T) {
+	for _, c := range []struct {
+		demand      uint64 // of a rate of 1000
+		least, most float64
+	}{{1, 0.33, 0.34}, {300, 0.54, 0.57}, {600, 0.77, 0.79}, {900, 1, 1}, {5000, 1, 1}} {
+		nodes, members := cluster(3)
+		l, now := elect(1, start), start
+		rounds(l, nodes, members, []uint64{0, 0, 0}, 1, &now)
+		ask := func(n *node, demand uint64) float64 {
+			r := n.ask(demand*second, now)
+			r.Asks[0].Rate = 1000 * second
+			n.take(l.Grant(n.id, r, members, now), now)
+			return float64(n.held) / leased
+		}
+		if got := ask(nodes[0], c.demand); got < c.least || got > c.most {
+			t.Errorf("who asks for %d of 1000 is granted %.2f of it", c.demand, got)
+		}
+		if got := ask(nodes[1], 1); c.demand == 1 && got < 0.33 {
+			t.Errorf("another is granted %.2f", got)
+		}
+	}
+}
+
 // L2: shares do not move for what the demand goes up and down by anyway.
 func TestSharesRest(t *testing.T) {
 	nodes, members := cluster(2)

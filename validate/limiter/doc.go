@@ -3,8 +3,9 @@
 // nobody on the way of a validation. What shares there are it tells and is told in rounds, which
 // the node carries to the others (node/limits).
 //
-// A bucket fills with this node's share of the rate and holds as much of the burst. A share is this
-// node's floor and what it has leased. When a share grows, the bucket has no more in it than
+// A bucket fills with this node's share of the rate: its floor and what it has leased. Of the burst it
+// holds what goes with that, half of the whole, and an even part of the other half: so that whoever
+// uses a key a little is not refused, wherever it asks; at one node alone not all of the burst is to be had. When a share grows, the bucket has no more in it than
 // before; when it shrinks, what has no room is gone: so all nodes' buckets together never hold more
 // than the burst, and fill no faster than the rate. A lease that runs out leaves the floor: that is
 // what a node goes on with that is cut off. A node alone has all.
@@ -29,7 +30,8 @@
 //	G2  Nodes together let through no more than the limit, and one request each; and, as long as
 //	    enough is asked for, no less than nine tenths of it: under even, skewed, and changing
 //	    load. Cut off from each other they let through less.
-//	    TestClusterKeepsItsRate, TestBurstComesWithTheShare, TestWhatIsTold, TestNoAnswer
+//	    TestClusterKeepsItsRate, TestLittleLoadIsNotRefused, TestBurstComesWithTheShare, TestWhatIsTold,
+//	    TestNoAnswer
 //	G3  A node's first request of a key is let through.
 //	    TestFirstRequest
 //	G4  A quota is never exceeded by more than is used ahead, of which TestQuotaIsKept has the bound;

@@ -112,7 +112,7 @@ func (e *entry) resize(full bool) {
 		return
 	}
 	part := min(float64(limit.FloorOf(int(e.nodes)))+float64(e.share), limit.Whole) / limit.Whole
-	e.bucket.resize(part*float64(r.Requests)/float64(r.Seconds), part*float64(e.limits.Burst), full)
+	e.bucket.resize(part*float64(r.Requests)/float64(r.Seconds), limit.BurstOf(int(e.nodes), e.share)*float64(e.limits.Burst), full)
 }
 
 // open sees to it that the window is the one that the time is in.

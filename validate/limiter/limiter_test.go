@@ -163,7 +163,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	k := key("key_1", 1, perSecond(10, 100))
 	code(t, l, k, 1, now, validate.OK)
 	l.SetNodes(2)
-	code(t, l, k, 2, now, validate.OK) // the floor has 2.5
+	code(t, l, k, 25, now, validate.OK) // the floor
 	code(t, l, k, 1, now, validate.RateLimited)
 	l.SetNodes(1)
 	code(t, l, k, 1, now, validate.RateLimited)
@@ -174,7 +174,7 @@ func TestNodesComeAndGo(t *testing.T) {
 func TestWhatIsTold(t *testing.T) {
 	l, k := newLimiter(3), key("key_1", 1, perSecond(1000, 1000))
 	code(t, l, k, 1, start, validate.OK)
-	code(t, l, k, 100, start, validate.RateLimited)
+	code(t, l, k, 200, start, validate.RateLimited)
 	lend(l, 1<<20, start)
 	for range 3 {
 		if r := l.Begin(start, false); len(r) != 1 || len(r[0].Report.Asks) != 1 || r[0].Report.Asks[0].Held != 1<<20 || r[0].Report.Asks[0].Refill != 1000 {

@@ -101,6 +101,7 @@ func (e *entry) ask(nodes int32, at int64) (limit.Ask, bool) {
 	if r == (limit.Rate{}) {
 		return a, false
 	}
+	a.Rate = uint64(r.Requests) * 1000 / uint64(r.Seconds)
 	a.Refill = uint64(e.limits.Burst) * uint64(r.Seconds) * 1000 / uint64(r.Requests)
 	return a, e.share > 0 || urgent
 }
