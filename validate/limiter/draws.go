@@ -12,8 +12,8 @@ const (
 	drawFor, drawAt = 10, 2
 	// drawAgain is how often it is tried of a quota that is exhausted.
 	drawAgain = int64(5 * time.Second)
-	// parts is how much of what is left all nodes together draw at once, at most: one in so many. It
-	// is what is lost if they are all killed.
+	// parts is how much of what is left all nodes together have drawn at once, at most: one in so many.
+	// It is what is lost if they are all killed.
 	parts = 20
 )
 
@@ -62,9 +62,10 @@ func (e *entry) draw(at int64, nodes int32, end bool) (limit.Draw, bool) {
 	if d.Spent == 0 && (float64(w.left) >= e.demand*drawAt || w.pool <= 0 && at-w.tried < drawAgain) {
 		return d, false
 	}
-	d.Want = uint64(max(e.demand*drawFor-float64(max(w.left, 0)), 0))
+	part := float64(max(w.pool/int64(d.Parts), 1))
+	d.Want = uint64(max(min(e.demand*drawFor, part)-float64(max(w.left, 0)), 0))
 	w.tried = at
-	return d, true
+	return d, d.Want > 0 || d.Spent > 0
 }
 
 // Drawn takes in what came of a drawing.

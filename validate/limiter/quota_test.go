@@ -110,6 +110,23 @@ func TestDrawsAreRare(t *testing.T) {
 	if s.draws > 12 {
 		t.Errorf("in a minute it was drawn %d times", s.draws)
 	}
+	l := newLimiter(1) // whose key is hardly used
+	code(t, l, key("key_1", 1, perDay(1000)), 1, start, validate.OK)
+	l.Drawn(drawOne(t, l, start, 1)[0], []limit.Drawn{{Used: 1}})
+	drawOne(t, l, start.Add(10*time.Second), 0)
+}
+
+// G4: a node holds no more of a quota than its part of what is left, however much is asked for.
+func TestHoldsNoMoreThanAPart(t *testing.T) {
+	s := newSim(3, perDay(6000))
+	s.loads(150)
+	for range 10 {
+		s.run(time.Second)
+		left := int64(6000) - int64(s.usage.Used)
+		if held := int64(s.usage.Used) - int64(s.allowed()); held > (left+1000)/20 {
+			t.Errorf("%d are drawn and not used, and %d are left", held, left)
+		}
+	}
 }
 
 // G4: nodes that are cut off use up a twentieth, all of them together.
