@@ -283,7 +283,12 @@ func TestWhatComesOftenAllocatesNothing(t *testing.T) {
 			}
 		}
 		ask()
-		if n := testing.AllocsPerRun(1000, ask); n != 0 {
+		// What others on this node allocate meanwhile is counted as well, but not every time.
+		n := testing.AllocsPerRun(1000, ask)
+		for try := 0; try < 10 && n > 0; try++ {
+			n = min(n, testing.AllocsPerRun(1000, ask))
+		}
+		if n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}

@@ -11,8 +11,7 @@
 // what a node goes on with that is cut off. A node alone has all.
 //
 // Of a quota a node draws, through the log, about what ten seconds need, but all nodes together no
-// more than a twentieth of what is left at once; and they may use another twentieth ahead of drawing
-// it. What a node has drawn and does not use it gives back after half a minute, and when it is
+// more than a tenth of what is left at once; and they may use a twentieth ahead of drawing it. What a node has drawn and does not use it gives back after half a minute, and when it is
 // closed. If it is killed, what it had drawn and not used is lost, and what it had used ahead since
 // its last round is not counted.
 //

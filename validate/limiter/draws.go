@@ -14,7 +14,7 @@ const (
 	drawAgain = int64(5 * time.Second)
 	// parts is how much of what is left all nodes together have drawn at once, at most: one in so many.
 	// It is what is lost if they are all killed.
-	parts = 20
+	parts = 10
 )
 
 // Drawing is what is to be drawn of quotas at once, and of which entries it is.
