@@ -19,7 +19,7 @@ import (
 func TestCommands(t *testing.T) {
 	c := startCluster(t)
 	testscript.Run(t, testscript.Params{
-		Dir:   "testdata",
+		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("VETO_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port+1))
