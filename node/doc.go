@@ -42,4 +42,6 @@
 //	    TestWhatComesOftenAllocatesNothing
 //	N9  All nodes together keep a key's limits, within a tenth, and a quota outlives them.
 //	    TestThreeNodesKeepOneRate, TestQuotaOutlivesTheNodes, TestLimitsOfOneNode
+//	N10 A stream of revocations under the name of another is refused, and not taken for done.
+//	    TestStreamIsKnownByItsLines
 package node

@@ -18,11 +18,33 @@ import (
 func TestBadRequests(t *testing.T) {
 	p := open(t)
 	before := p.cluster.changes()
-	for _, c := range []struct {
-		method, path, body string
-		status             int
-		names              string
-	}{
+	for _, c := range badRequests() {
+		w := p.admin(c.method, c.path, c.body)
+		code := "invalid"
+		if c.status == 400 {
+			code = "bad_request"
+		}
+		p.problem(w, c.status, code)
+		if !strings.Contains(w.Body.String(), c.names) {
+			t.Errorf("%s %s %s: %s does not name %s", c.method, c.path, c.body, w.Body, c.names)
+		}
+	}
+	p.problem(p.admin("PUT", "/v1/consumers/acme", `{"name": "`+strings.Repeat("x", 64<<10)+`"}`), 413, "too_large")
+	p.problem(p.admin("PUT", "/v1/consumers/acme", `name=x`, "Content-Type", "application/x-www-form-urlencoded"), 415, "unsupported_media_type")
+	if p.cluster.changes() != before {
+		t.Error("a refused request changed something")
+	}
+}
+
+// badRequest is refused with the status, in words that name what is wrong.
+type badRequest struct {
+	method, path, body string
+	status             int
+	names              string
+	}
+
+func badRequests() []badRequest {
+	return []badRequest{
 		{"PUT", "/v1/consumers/acme", `{"nam": "x"}`, 422, "body.nam"},
 		{"PUT", "/v1/consumers/acme", `{"name": 5}`, 422, "body.name"},
 		{"PUT", "/v1/consumers/acme", `{"metadata": 5}`, 422, "metadata"},
@@ -30,6 +52,8 @@ func TestBadRequests(t *testing.T) {
 		{"PUT", "/v1/consumers/acme", `{"name": "x"`, 400, "body"},
 		{"PUT", "/v1/consumers/acme", `{"name": "x"} {}`, 400, "body"},
 		{"PUT", "/v1/consumers/acme", `{"name": "x", "name": "y"}`, 400, "twice"},
+		{"PUT", "/v1/consumers/acme", `{"name": "x", "Name": "y"}`, 422, "body"},
+		{"PUT", "/v1/consumers/acme", `{"Name": "y"}`, 422, "body"},
 		{"PUT", "/v1/consumers/acme", `{"metadata": {"a": 1, "\u0061": 2}}`, 400, "twice"},
 		{"PUT", "/v1/consumers/acme", "{\"name\": \"\xff\"}", 400, "body"},
 		{"PUT", "/v1/consumers/acme", ``, 400, "body"},
@@ -62,27 +86,14 @@ func TestBadRequests(t *testing.T) {
 		{"PATCH", "/v1/keys/key_1", `{"limits": {"quota": "5/week"}}`, 422, "body.limits.quota"},
 		{"PATCH", "/v1/keys/acme", `{}`, 422, "path.id"},
 		{"POST", "/v1/revocations", `{}`, 422, "target"},
+		{"POST", "/v1/revocations", `{"target": "jti", "Target": "subject", "issuer": "i", "value": "x"}`, 422, "body"},
+		{"POST", "/v1/revocations", `{"target": "jti", "issuer": "i", "value": "x", "and": [{"Target": "client", "value": "y"}]}`, 422, "body"},
 		{"POST", "/v1/revocations", `{"target": "everyone"}`, 422, "body.target"},
 		{"POST", "/v1/revocations", `{"target": "jti", "value": "x"}`, 422, "issuer"},
 		{"POST", "/v1/revocations", `{"target": "jti", "issuer": "i", "value": "x", "not_before": "2026-01-01T00:00:00Z"}`, 422, "not_before"},
 		{"POST", "/v1/revocations?wait=long", `{"target": "key", "value": "key_1"}`, 422, "query.wait"},
 		{"POST", "/v1/revocations?timeout=31s", `{"target": "key", "value": "key_1"}`, 422, "timeout"},
 		{"DELETE", "/v1/revocations/rev_1?reason=x", ``, 422, "path.id"},
-	} {
-		w := p.admin(c.method, c.path, c.body)
-		code := "invalid"
-		if c.status == 400 {
-			code = "bad_request"
-		}
-		p.problem(w, c.status, code)
-		if !strings.Contains(w.Body.String(), c.names) {
-			t.Errorf("%s %s %s: %s does not name %s", c.method, c.path, c.body, w.Body, c.names)
-		}
-	}
-	p.problem(p.admin("PUT", "/v1/consumers/acme", `{"name": "`+strings.Repeat("x", 64<<10)+`"}`), 413, "too_large")
-	p.problem(p.admin("PUT", "/v1/consumers/acme", `name=x`, "Content-Type", "application/x-www-form-urlencoded"), 415, "unsupported_media_type")
-	if p.cluster.changes() != before {
-		t.Error("a refused request changed something")
 	}
 }
 
