@@ -41,7 +41,7 @@ type badRequest struct {
 	method, path, body string
 	status             int
 	names              string
-	}
+}
 
 func badRequests() []badRequest {
 	return []badRequest{
