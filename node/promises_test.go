@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -325,6 +326,26 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 	if v.KeyID != key.ID || v.Consumer != "shop" || string(v.Metadata) != `{"plan":"gold"}` || v.Kind != validate.APIKey {
 		t.Errorf("%+v", v)
 	}
+	rolled, err := s.at(2).RollKey(s.ctx, key.ID, time.Hour, false)
+	if err != nil || rolled.ID != key.ID || rolled.Rotating == nil {
+		t.Fatalf("%+v %v", rolled, err)
+	}
+	if v := s.eventually(0, rolled.Secret, validate.OK); v.Rotating || !v.ExpiresAt.IsZero() || v.KeyID != key.ID {
+		t.Errorf("by the new secret: %+v", v)
+	}
+	if v := s.eventually(0, key.Secret, validate.OK); !v.Rotating || !v.ExpiresAt.Equal(rolled.Rotating.Until) || v.KeyID != key.ID {
+		t.Errorf("by the old secret: %+v", v)
+	}
+	var problem *client.Error
+	if _, err := s.at(0).RollKey(s.ctx, key.ID, time.Hour, false); !errors.As(err, &problem) || problem.Code != "key_rotating" {
+		t.Errorf("rolled again: %v", err)
+	}
+	first := key
+	if key, err = s.at(0).RollKey(s.ctx, key.ID, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(1, first.Secret, validate.KeyNotFound)
+	s.eventually(1, rolled.Secret, validate.KeyNotFound)
 	yes, no := true, false
 	if _, err := s.at(2).UpdateKey(s.ctx, key.ID, client.KeyChange{Disabled: &yes}); err != nil {
 		t.Fatal(err)

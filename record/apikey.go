@@ -55,6 +55,35 @@ type APIKey struct {
 	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
 	// then it may revoke nothing else.
 	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	// Rotating, if not nil, is the secret that the last roll replaced.
+	Rotating *Rotating `json:"rotating,omitempty" cbor:"18,keyasint,omitempty"`
+	// RolledAt and Rolled (the revision) are those of the last roll.
+	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero"`
+	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty"`
+}
+
+// MaxOverlap is how long a secret may be good beside the one that replaced it.
+const MaxOverlap = 30 * 24 * time.Hour
+
+// Rotating is a secret that another has replaced, and that is good for some more time.
+type Rotating struct {
+	Hash KeyHash `json:"-" cbor:"1,keyasint"`
+	Hint string  `json:"hint" cbor:"2,keyasint"`
+	// Until is when it stops working.
+	Until time.Time `json:"until" cbor:"3,keyasint"`
+}
+
+// ByOld tells whether the hash is that of the secret that was replaced.
+func (k *APIKey) ByOld(h KeyHash) bool { return k.Rotating != nil && k.Rotating.Hash == h }
+
+// IsRotating tells whether two secrets are good.
+func (k *APIKey) IsRotating(now time.Time) bool {
+	return k.Rotating != nil && now.Before(k.Rotating.Until)
+}
+
+// IsExpired tells whether the key has stopped working by itself.
+func (k *APIKey) IsExpired(now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
 }
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.

@@ -36,6 +36,7 @@ const (
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
+	KindRollKey        Kind = 17
 	KindChainAudit     Kind = 25
 	KindUpdateConsumer Kind = 30
 )
@@ -46,7 +47,7 @@ var kindNames = [...]string{
 	KindDeleteConsumer: "delete_consumer", KindCreateKey: "create_key",
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
-	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
+	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit", KindRollKey: "roll_key",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -125,6 +126,17 @@ type UpdateKey struct {
 	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
 }
 
+// RollKey gives an API key another secret. The one before is good for the overlap, from the
+// command's stamp on: 0 to MaxOverlap.
+type RollKey struct {
+	ID      string        `cbor:"1,keyasint"`
+	Hash    KeyHash       `cbor:"2,keyasint"`
+	Hint    string        `cbor:"3,keyasint"`
+	Overlap time.Duration `cbor:"4,keyasint,omitempty"`
+	// Force ends a secret that an earlier roll has left some time.
+	Force bool `cbor:"5,keyasint,omitempty"`
+}
+
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
@@ -178,6 +190,7 @@ func (DeleteConsumer) Kind() Kind { return KindDeleteConsumer }
 func (CreateKey) Kind() Kind      { return KindCreateKey }
 func (UpdateKey) Kind() Kind      { return KindUpdateKey }
 func (DeleteKey) Kind() Kind      { return KindDeleteKey }
+func (RollKey) Kind() Kind        { return KindRollKey }
 func (Revoke) Kind() Kind         { return KindRevoke }
 func (Lift) Kind() Kind           { return KindLift }
 func (Expire) Kind() Kind         { return KindExpire }
@@ -363,6 +376,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[UpdateKey](b)
 	case KindDeleteKey:
 		return decodeAs[DeleteKey](b)
+	case KindRollKey:
+		return decodeAs[RollKey](b)
 	case KindRevoke:
 		return decodeAs[Revoke](b)
 	case KindLift:
@@ -407,4 +422,6 @@ type Expiry struct{ Before Bucket }
 type Change struct {
 	Record Record
 	Gone   bool
+	// Was is the record before, of an API key that was there and has another secret now, or one less.
+	Was Record
 }

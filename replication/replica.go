@@ -137,7 +137,8 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 func lostKey(c record.Change) (id string, lost bool) {
 	switch item := c.Record.(type) {
 	case *record.APIKey:
-		return item.ID, c.Gone || item.Disabled || !item.ExpiresAt.IsZero()
+		was, _ := c.Was.(*record.APIKey) // then the secret may be the one that will end
+		return item.ID, c.Gone || item.Disabled || !item.ExpiresAt.IsZero() || was != nil && was.Hash != item.Hash
 	case *record.Revocation:
 		return item.Value, item.Target == record.TargetKey && !c.Gone
 	}

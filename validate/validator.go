@@ -376,7 +376,7 @@ func (d *Verdict) describe(c *Claims, owner *record.Consumer) {
 	if c.Key == nil {
 		return
 	}
-	d.KeyID, d.Consumer, d.Metadata = c.Key.ID, c.Key.Consumer, c.Key.Metadata
+	d.KeyID, d.Consumer, d.Metadata, d.Rotating = c.Key.ID, c.Key.Consumer, c.Key.Metadata, c.Rotating
 	if len(d.Metadata) == 0 && owner != nil {
 		d.Metadata = owner.Metadata
 	}

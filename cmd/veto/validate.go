@@ -65,6 +65,9 @@ func ask(cmd *cobra.Command, r *remote, q client.Question, arg string, explain b
 		"consumer", v.Consumer, "key", v.KeyID, "scopes", words(v.Scopes), "missing", words(v.MissingScopes), "expires", moment(v.ExpiresAt),
 		"revision", v.Revision, "as of", moment(v.AsOf),
 	}
+	if v.Rotating {
+		pairs = append(pairs, "old secret", "replaced by another; it stops when it expires")
+	}
 	if v.Revocation != nil {
 		pairs = append(pairs, "revoked by", v.Revocation.ID, "target", v.Revocation.Target, "reason", v.Revocation.Reason)
 	}

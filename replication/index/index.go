@@ -174,7 +174,7 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 			c.expire(r.Before)
 		}
 	case *record.APIKey:
-		set(t.keys, r.Hash, r, c.Gone)
+		t.setKey(r, c)
 	case *record.Consumer:
 		set(t.consumers, r.ID, r, c.Gone)
 	case *record.Issuer:
@@ -190,6 +190,24 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 		return true
 	}
 	return false
+}
+
+// setKey shows the key under the hashes of its secrets, and then no more under those it had.
+func (t *tables) setKey(k *record.APIKey, c record.Change) {
+	set(t.keys, k.Hash, k, c.Gone)
+	if k.Rotating != nil {
+		set(t.keys, k.Rotating.Hash, k, c.Gone)
+	}
+	was, ok := c.Was.(*record.APIKey)
+	if !ok {
+		return
+	}
+	if was.Hash != k.Hash && !k.ByOld(was.Hash) {
+		t.keys.Delete(was.Hash)
+	}
+	if was.Rotating != nil && !k.ByOld(was.Rotating.Hash) {
+		t.keys.Delete(was.Rotating.Hash)
+	}
 }
 
 func set[K comparable, V any](m *xsync.Map[K, V], k K, v V, gone bool) {

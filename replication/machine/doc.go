@@ -34,6 +34,9 @@
 //	M9   An entry says who, by id and by name as it was, what, when and from where, and of what
 //	     was changed only such fields as hold no secret.
 //	     TestEntriesSayWhoWhatAndWhereFrom
+//	M10  A key has at most two secrets, and no secret that it had before is found as anyone's. One that
+//	     does not work gets no new one.
+//	     TestRoll, TestRollIsRefused, TestHashesAreThoseOfTheKeys
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine
