@@ -39,4 +39,6 @@
 //	    TestReplicaInAnotherRegionSaysItsLag
 //	N8  To validate a token that was seen before, or an API key, allocates nothing.
 //	    TestWhatComesOftenAllocatesNothing
+//	N9  When a key was used on one node is seen on all, and changes nothing of the key.
+//	    TestUseOfAKeyIsSeenOnEveryNode
 package node

@@ -374,3 +374,49 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 	}
 	s.eventually(2, key.Secret, validate.KeyNotFound)
 }
+
+// N9
+func TestUseOfAKeyIsSeenOnEveryNode(t *testing.T) {
+	s := tell(t, 3)
+	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {
+		t.Fatal(err)
+	}
+	var keys []client.NewKey
+	for range 4 {
+		key, err := s.at(0).CreateKey(s.ctx, client.KeyFields{Consumer: "shop"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	for i := range 3 {
+		s.eventually(i, keys[i].Secret, validate.OK)
+	}
+	from := time.Now().Add(-2 * time.Minute)
+	s.ahead.Store(int64(time.Minute)) // whatever they told before, they may tell again
+	for i := range 3 {
+		for _, key := range keys[:3] {
+			for {
+				k, err := s.at(i).Key(s.ctx, key.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !k.LastUsedAt.IsZero() {
+					if k.Revision != key.Revision || k.LastUsedAt.Before(from) || k.LastUsedAt.After(time.Now()) {
+						t.Errorf("%+v", k)
+					}
+					break
+				}
+				select {
+				case <-s.ctx.Done():
+					t.Fatalf("node %s does not see that %s was used", dev.ID(i), key.ID)
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		}
+		all, err := s.at(i).Keys(s.ctx, "shop", client.List{})
+		if err != nil || len(all.Items) != 4 || all.Items[2].LastUsedAt.IsZero() || !all.Items[3].LastUsedAt.IsZero() {
+			t.Errorf("%+v %v", all, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,7 +61,43 @@ type APIKey struct {
 	// RolledAt and Rolled (the revision) are those of the last roll.
 	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero"`
 	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty"`
+	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
+	// look, as the record does not change when it is used.
+	LastUsedAt time.Time `json:"last_used_at,omitzero" cbor:"-"`
+	// Uses is where a node notes that the key was used; nil but in its index.
+	Uses *Uses `json:"-" cbor:"-"`
 }
+
+// Minute is a time in minutes since 1970.
+type Minute int64
+
+// MinuteOf is the minute in which the time lies.
+func MinuteOf(t time.Time) Minute { return Minute(t.Unix() / 60) }
+
+// Time is the minute's beginning.
+func (m Minute) Time() time.Time { return time.Unix(int64(m)*60, 0).UTC() }
+
+// Uses is when a node last allowed a key. Many may note it at once.
+type Uses struct {
+	last atomic.Int64
+	told Minute // the log was, by the one goroutine that does
+}
+
+// Note notes a use: one store a minute.
+func (u *Uses) Note(now time.Time) {
+	if m := int64(MinuteOf(now)); u != nil && u.last.Load() != m {
+		u.last.Store(m)
+	}
+}
+
+// Untold is the last use, and what the log was told before; false if that is no earlier.
+func (u *Uses) Untold() (last, before Minute, ok bool) {
+	last = Minute(u.last.Load())
+	return last, u.told, last > u.told
+}
+
+// Tell notes that the log was told of the use.
+func (u *Uses) Tell(m Minute) { u.told = m }
 
 // MaxOverlap is how long a secret may be good beside the one that replaced it.
 const MaxOverlap = 30 * 24 * time.Hour

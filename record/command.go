@@ -11,10 +11,11 @@ import (
 const MaxCommand = 1 << 20
 
 // MaxRevocations bounds the revocations of one Revoke or Deliver command, MaxImport those of one
-// Import.
+// Import, and MaxKeysUsed the keys of one KeysUsed.
 const (
 	MaxRevocations = 512
 	MaxImport      = 4096
+	MaxKeysUsed    = 4096
 )
 
 // Kind is the kind of a command. The numbers are in the log and never change.
@@ -37,6 +38,7 @@ const (
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
 	KindRollKey        Kind = 17
+	KindKeysUsed       Kind = 18
 	KindChainAudit     Kind = 25
 	KindUpdateConsumer Kind = 30
 )
@@ -48,6 +50,7 @@ var kindNames = [...]string{
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit", KindRollKey: "roll_key",
+	KindKeysUsed: "keys_used",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -137,6 +140,18 @@ type RollKey struct {
 	Force bool `cbor:"5,keyasint,omitempty"`
 }
 
+// KeysUsed tells when a node last allowed keys; of each the latest time is kept. At most MaxKeysUsed.
+type KeysUsed struct {
+	Keys []KeyUsed `cbor:"1,keyasint"`
+}
+
+// KeyUsed is one key of a KeysUsed.
+type KeyUsed struct {
+	_  struct{} `cbor:",toarray"`
+	ID string
+	At Minute
+}
+
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
@@ -191,6 +206,7 @@ func (CreateKey) Kind() Kind      { return KindCreateKey }
 func (UpdateKey) Kind() Kind      { return KindUpdateKey }
 func (DeleteKey) Kind() Kind      { return KindDeleteKey }
 func (RollKey) Kind() Kind        { return KindRollKey }
+func (KeysUsed) Kind() Kind       { return KindKeysUsed }
 func (Revoke) Kind() Kind         { return KindRevoke }
 func (Lift) Kind() Kind           { return KindLift }
 func (Expire) Kind() Kind         { return KindExpire }
@@ -378,6 +394,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[DeleteKey](b)
 	case KindRollKey:
 		return decodeAs[RollKey](b)
+	case KindKeysUsed:
+		return decodeAs[KeysUsed](b)
 	case KindRevoke:
 		return decodeAs[Revoke](b)
 	case KindLift:

@@ -33,4 +33,6 @@
 //	V10 A wildcard at the end of an API key's scope stands for the segments that follow, and for
 //	    nothing else; a token's scopes are taken by their names. What is missing is told.
 //	    TestScopes, TestWildcardsCoverWholeSegments
+//	V11 Of an API key is noted when it was allowed, and no other answer.
+//	    TestOnlyWhatIsAllowedIsUsed
 package validate

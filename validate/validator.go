@@ -92,7 +92,15 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 	if isOperator(claims) && verdict.Outcome == Allow {
 		return noCredential(verdict)
 	}
+	noteUse(verdict, claims, now)
 	return verdict
+}
+
+// noteUse notes that an API key was allowed.
+func noteUse(v Verdict, c *Claims, now time.Time) {
+	if v.Outcome == Allow && c.Key != nil {
+		c.Key.Uses.Note(now)
+	}
 }
 
 // isOperator tells whether the claims are of an operator's key: it opens the control plane, and is
@@ -423,6 +431,7 @@ func (v *Validator) operator(token string, now time.Time, p Policy) (*record.API
 	if claims.Key == nil || len(claims.Key.Roles) == 0 {
 		return nil, Verdict{Outcome: Deny, Code: KeyNotFound, Revision: verdict.Revision, AsOf: verdict.AsOf}
 	}
+	noteUse(verdict, claims, now)
 	return claims.Key, verdict
 }
 

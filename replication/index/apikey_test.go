@@ -2,6 +2,7 @@ package index_test
 
 import (
 	"testing"
+	"time"
 
 	"veto/record"
 )
@@ -46,5 +47,44 @@ func TestKeyIsFoundByItsSecrets(t *testing.T) {
 		if found != len(c.found) {
 			t.Errorf("change %d: found by %d, want %v", n, found, c.found)
 		}
+	}
+}
+
+// X10
+func TestUsesAreToldOnce(t *testing.T) {
+	x := empty(t)
+	hash := func(n byte) record.KeyHash { return record.KeyHash{n} }
+	now := time.Unix(1_800_000_000, 0)
+	k := &record.APIKey{ID: "key_1", Hash: hash(1)}
+	x.Apply([]record.Change{{Record: k}, {Record: &record.APIKey{ID: "key_2", Hash: hash(3)}}}, 1)
+	use := func(h byte, at time.Time) *record.APIKey {
+		k, ok := x.APIKey(hash(h))
+		if !ok {
+			t.Fatalf("no key has the hash %d", h)
+		}
+		k.Uses.Note(at)
+		return k
+	}
+	use(1, now)
+	// Neither a change nor another secret takes a use away, and two secrets are one key.
+	x.Apply([]record.Change{{Record: &record.APIKey{ID: "key_1", Hash: hash(1), Name: "n"}}}, 2)
+	x.Apply([]record.Change{{
+		Record: &record.APIKey{ID: "key_1", Hash: hash(2), Rotating: &record.Rotating{Hash: hash(1)}}, Was: k,
+	}}, 3)
+	used := x.Used(10)
+	if len(used) != 1 || used[0].ID != "key_1" {
+		t.Fatalf("%+v", used)
+	}
+	if at, _, _ := used[0].Uses.Untold(); at != record.MinuteOf(now) {
+		t.Errorf("used at %d", at)
+	}
+	used[0].Uses.Tell(record.MinuteOf(now))
+	if use(1, now.Add(time.Second)); len(x.Used(10)) != 0 {
+		t.Error("told twice of one minute")
+	}
+	use(1, now.Add(time.Minute))
+	use(3, now.Add(time.Minute))
+	if used = x.Used(1); len(used) != 1 || used[0].ID != "key_2" || len(x.Used(2)) != 2 {
+		t.Errorf("the one that the log knows least of: %+v", used)
 	}
 }

@@ -194,11 +194,20 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 
 // setKey shows the key under the hashes of its secrets, and then no more under those it had.
 func (t *tables) setKey(k *record.APIKey, c record.Change) {
+	was, ok := c.Was.(*record.APIKey)
+	before := k
+	if ok {
+		before = was
+	}
+	if held, there := t.keys.Load(before.Hash); there {
+		k.Uses = held.Uses
+	} else {
+		k.Uses = new(record.Uses)
+	}
 	set(t.keys, k.Hash, k, c.Gone)
 	if k.Rotating != nil {
 		set(t.keys, k.Rotating.Hash, k, c.Gone)
 	}
-	was, ok := c.Was.(*record.APIKey)
 	if !ok {
 		return
 	}
@@ -268,6 +277,27 @@ func (x *Index) InUse() record.ClassSet { return record.ClassSet(x.used.Load()) 
 
 // APIKey finds a key by its hash. The record is shared.
 func (x *Index) APIKey(h record.KeyHash) (*record.APIKey, bool) { return x.tables.Load().keys.Load(h) }
+
+// Used are keys that were used here of which the log was not told; of more than the limit those that
+// it knows least of. Called by the one who tells it.
+func (x *Index) Used(limit int) []*record.APIKey {
+	var all []*record.APIKey
+	x.tables.Load().keys.Range(func(h record.KeyHash, k *record.APIKey) bool {
+		if _, _, untold := k.Uses.Untold(); untold && h == k.Hash {
+			all = append(all, k)
+		}
+		return true
+	})
+	if len(all) <= limit {
+		return all
+	}
+	slices.SortFunc(all, func(a, b *record.APIKey) int {
+		_, first, _ := a.Uses.Untold()
+		_, second, _ := b.Uses.Untold()
+		return int(first - second)
+	})
+	return all[:limit]
+}
 
 // Consumer finds a consumer. The record is shared.
 func (x *Index) Consumer(id string) (*record.Consumer, bool) {

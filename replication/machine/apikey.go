@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -159,6 +160,50 @@ func (x *change) mayRoll(k *record.APIKey, b record.RollKey) error {
 	return nil
 }
 
+func usedKey(id string) []byte { return record.TableKeysUsed.Key([]byte(id)) }
+
+// LastUsed is when the key was last used, as far as the log was told; zero if it never was.
+func LastUsed(s Reader, id string) (record.Minute, error) {
+	b, ok, err := s.Get(usedKey(id))
+	if err != nil || !ok {
+		return 0, err
+	}
+	m, ok := record.ParseMinute(b)
+	if !ok {
+		return 0, fmt.Errorf("when the API key %s was used cannot be read", id)
+	}
+	return m, nil
+}
+
+// keysUsed changes no record, and is of no concern to the audit trail. A node whose clock is ahead
+// must not make a use of tomorrow.
+func (x *change) keysUsed(b record.KeysUsed) error {
+	if x.by != "" || len(b.Keys) > record.MaxKeysUsed {
+		return record.Invalid("uses of keys are told by the nodes, and %d at a time at most", record.MaxKeysUsed)
+	}
+	for _, u := range b.Keys {
+		last, err := LastUsed(x.state, u.ID)
+		if err != nil {
+			return err
+		}
+		at := min(u.At, record.MinuteOf(x.stamp))
+		if at <= last {
+			continue
+		}
+		_, there, err := x.state.Get(keyKey(u.ID))
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		if err := x.state.Put(usedKey(u.ID), at.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (x *change) deleteKey(b record.DeleteKey) error {
 	k, err := x.key(b.ID)
 	if err != nil {
@@ -178,7 +223,7 @@ func (x *change) removeKey(id string) error {
 	if err != nil {
 		return err
 	}
-	keys := [][]byte{keyKey(k.ID), keyHashKey(k.Hash), memberKey(k.Consumer, k.ID)}
+	keys := [][]byte{keyKey(k.ID), keyHashKey(k.Hash), memberKey(k.Consumer, k.ID), usedKey(k.ID)}
 	if k.Rotating != nil {
 		keys = append(keys, keyHashKey(k.Rotating.Hash))
 	}

@@ -165,3 +165,43 @@ func TestHashesAreThoseOfTheKeys(t *testing.T) {
 		}
 	})
 }
+
+// M11
+func TestKeysUsed(t *testing.T) {
+	s, rev := founded(t)
+	minute, before := record.MinuteOf(stamp), storedKey(t, s, "key_s").Revision
+	entries := func() (n int) {
+		_ = s.Scan(record.TableAudit.Key(), record.KeyAfter(record.TableAudit.Key()), func(_, _ []byte) (bool, error) { n++; return true, nil })
+		return n
+	}
+	audited := entries()
+	for n, c := range []struct{ at, want record.Minute }{
+		{minute - 5, minute - 5}, {minute - 7, minute - 5}, {minute - 2, minute - 2}, {minute - 2, minute - 2},
+		{minute + 100, minute}, // by a clock that is ahead
+	} {
+		*rev++
+		r, changes, err := machine.Apply(s, record.Command{Stamp: stamp, Body: record.KeysUsed{Keys: []record.KeyUsed{{ID: "key_x", At: c.at}, {ID: "key_s", At: c.at}}}}, *rev)
+		if err != nil || r.Rejection != nil || len(changes) > 0 {
+			t.Fatal(err, r.Rejection, changes)
+		}
+		if got, err := machine.LastUsed(s, "key_s"); err != nil || got != c.want {
+			t.Errorf("%d: used at %d, want %d (%v)", n, got, c.want, err)
+		}
+	}
+	if k := storedKey(t, s, "key_s"); k.Revision != before || entries() != audited {
+		t.Errorf("a use changed %+v, and made %d entries of the audit trail", k, entries()-audited)
+	}
+	if got, _ := machine.LastUsed(s, "key_x"); got != 0 {
+		t.Error("a key that is not there was used")
+	}
+	if r := apply(t, s, rev, stamp, record.KeysUsed{}); r.Rejection == nil {
+		t.Error("someone told of uses who is no node")
+	}
+	if r := applyCommand(t, s, rev, record.Command{Stamp: stamp, Body: record.KeysUsed{Keys: make([]record.KeyUsed, record.MaxKeysUsed+1)}}); r.Rejection == nil {
+		t.Error("there is no bound")
+	}
+	apply(t, s, rev, stamp, record.DeleteKey{ID: "key_s"})
+	if got, _ := machine.LastUsed(s, "key_s"); got != 0 {
+		t.Error("the use outlives the key")
+	}
+}

@@ -120,6 +120,8 @@ func (x *change) do(c record.Command) error {
 		return x.updateKey(b)
 	case record.RollKey:
 		return x.rollKey(b)
+	case record.KeysUsed:
+		return x.keysUsed(b)
 	case record.DeleteKey:
 		return x.deleteKey(b)
 	case record.Revoke:
