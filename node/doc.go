@@ -39,6 +39,8 @@
 //	    TestReplicaInAnotherRegionSaysItsLag
 //	N8  To validate a token that was seen before, or an API key, allocates nothing.
 //	    TestWhatComesOftenAllocatesNothing
-//	N9  When a key was used on one node is seen on all, and changes nothing of the key.
+//	N9  A stream of revocations under the name of another is refused, and not taken for done.
+//	    TestStreamIsKnownByItsLines
+//	N10 When a key was used on one node is seen on all, and changes nothing of the key.
 //	    TestUseOfAKeyIsSeenOnEveryNode
 package node

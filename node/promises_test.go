@@ -375,7 +375,7 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 	s.eventually(2, key.Secret, validate.KeyNotFound)
 }
 
-// N9
+// N10
 func TestUseOfAKeyIsSeenOnEveryNode(t *testing.T) {
 	s := tell(t, 3)
 	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {
