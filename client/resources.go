@@ -269,6 +269,17 @@ func (c *Client) UpdateKey(ctx context.Context, id string, k KeyChange) (record.
 	return out, err
 }
 
+// RollKey gives an API key a new secret, which is in the answer and nowhere else. The one before is
+// good for the overlap. Force ends at once what an earlier roll has left.
+func (c *Client) RollKey(ctx context.Context, id string, overlap time.Duration, force bool) (NewKey, error) {
+	var k NewKey
+	err := c.control(ctx, http.MethodPost, "/v1/keys/"+url.PathEscape(id)+"/roll", nil, struct {
+		Overlap record.Duration `json:"overlap"`
+		Force   bool            `json:"force,omitempty"`
+	}{record.Duration(overlap), force}, &k)
+	return k, err
+}
+
 // DeleteKey deletes an API key.
 func (c *Client) DeleteKey(ctx context.Context, id string) (Changed, error) {
 	return remove(ctx, c, "/v1/keys/"+url.PathEscape(id), nil)

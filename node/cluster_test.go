@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type story struct {
 	cluster *dev.Cluster
 	nodes   int
 	adjust  func(*node.Config) // nil for none
+	ahead   atomic.Int64       // of the time, in nanoseconds, are the nodes' clocks
 }
 
 // tell starts a cluster of real nodes on loopback.
@@ -55,7 +57,7 @@ func tellWith(t *testing.T, nodes int, limit time.Duration, adjust func(*node.Co
 func (s *story) start(dir string, port int) {
 	s.Helper()
 	c, err := dev.Start(s.ctx, dev.Config{
-		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {}, Adjust: s.adjust,
+		Dir: dir, Nodes: s.nodes, Port: port, Version: "test", Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }, Log: logger(s.T), Ready: func(string) {}, Adjust: s.adjust,
 	})
 	if err != nil {
 		s.Fatal(err)

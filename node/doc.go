@@ -44,4 +44,6 @@
 //	    TestThreeNodesKeepOneRate, TestQuotaOutlivesTheNodes, TestLimitsOfOneNode
 //	N10 A stream of revocations under the name of another is refused, and not taken for done.
 //	    TestStreamIsKnownByItsLines
+//	N10 When a key was used on one node is seen on all, and changes nothing of the key.
+//	    TestUseOfAKeyIsSeenOnEveryNode
 package node

@@ -43,14 +43,14 @@ const requestWait = 2 * time.Second
 // key may. For the latter the state that this node has is enough, as it is on the control plane.
 func (n *Node) grant(token string) (broadcast.Grant, bool) {
 	now := n.around.Now()
-	reader, _ := n.validator.Operator(token, now)
+	reader, verdict := n.validator.Operator(token, now)
 	key := reader
 	if key == nil {
-		if key, _ = n.validator.Denier(token, now); key == nil || !key.HasRole(record.RoleRevoker) {
+		if key, verdict = n.validator.Denier(token, now); key == nil || !key.HasRole(record.RoleRevoker) {
 			return broadcast.Grant{}, false
 		}
 	}
-	g := broadcast.Grant{Name: key.ID, Until: key.ExpiresAt}
+	g := broadcast.Grant{Name: key.ID, Until: verdict.ExpiresAt}
 	if reader != nil {
 		g.Subscribe = []string{"veto.revoked.>", "veto.lifted.>", "veto.key.>"}
 	}

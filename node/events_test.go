@@ -158,6 +158,10 @@ func TestStreamEndsWithItsKey(t *testing.T) {
 			_, err := s.at(0).UpdateKey(s.ctx, id, client.KeyChange{Disabled: &yes})
 			return err
 		},
+		"rolled": func(id string) error {
+			_, err := s.at(0).RollKey(s.ctx, id, 0, false)
+			return err
+		},
 		"revoked": func(id string) error {
 			s.revoke(0, client.RevokeRequest{Target: "key", Value: id})
 			return nil

@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -325,6 +326,26 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 	if v.KeyID != key.ID || v.Consumer != "shop" || string(v.Metadata) != `{"plan":"gold"}` || v.Kind != validate.APIKey {
 		t.Errorf("%+v", v)
 	}
+	rolled, err := s.at(2).RollKey(s.ctx, key.ID, time.Hour, false)
+	if err != nil || rolled.ID != key.ID || rolled.Rotating == nil {
+		t.Fatalf("%+v %v", rolled, err)
+	}
+	if v := s.eventually(0, rolled.Secret, validate.OK); v.Rotating || !v.ExpiresAt.IsZero() || v.KeyID != key.ID {
+		t.Errorf("by the new secret: %+v", v)
+	}
+	if v := s.eventually(0, key.Secret, validate.OK); !v.Rotating || !v.ExpiresAt.Equal(rolled.Rotating.Until) || v.KeyID != key.ID {
+		t.Errorf("by the old secret: %+v", v)
+	}
+	var problem *client.Error
+	if _, err := s.at(0).RollKey(s.ctx, key.ID, time.Hour, false); !errors.As(err, &problem) || problem.Code != "key_rotating" {
+		t.Errorf("rolled again: %v", err)
+	}
+	first := key
+	if key, err = s.at(0).RollKey(s.ctx, key.ID, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(1, first.Secret, validate.KeyNotFound)
+	s.eventually(1, rolled.Secret, validate.KeyNotFound)
 	yes, no := true, false
 	if _, err := s.at(2).UpdateKey(s.ctx, key.ID, client.KeyChange{Disabled: &yes}); err != nil {
 		t.Fatal(err)
@@ -352,4 +373,50 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.eventually(2, key.Secret, validate.KeyNotFound)
+}
+
+// N10
+func TestUseOfAKeyIsSeenOnEveryNode(t *testing.T) {
+	s := tell(t, 3)
+	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {
+		t.Fatal(err)
+	}
+	var keys []client.NewKey
+	for range 4 {
+		key, err := s.at(0).CreateKey(s.ctx, client.KeyFields{Consumer: "shop"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	for i := range 3 {
+		s.eventually(i, keys[i].Secret, validate.OK)
+	}
+	from := time.Now().Add(-2 * time.Minute)
+	s.ahead.Store(int64(time.Minute)) // whatever they told before, they may tell again
+	for i := range 3 {
+		for _, key := range keys[:3] {
+			for {
+				k, err := s.at(i).Key(s.ctx, key.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !k.LastUsedAt.IsZero() {
+					if k.Revision != key.Revision || k.LastUsedAt.Before(from) || k.LastUsedAt.After(time.Now()) {
+						t.Errorf("%+v", k)
+					}
+					break
+				}
+				select {
+				case <-s.ctx.Done():
+					t.Fatalf("node %s does not see that %s was used", dev.ID(i), key.ID)
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		}
+		all, err := s.at(i).Keys(s.ctx, "shop", client.List{})
+		if err != nil || len(all.Items) != 4 || all.Items[2].LastUsedAt.IsZero() || !all.Items[3].LastUsedAt.IsZero() {
+			t.Errorf("%+v %v", all, err)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"veto/record/limit"
@@ -59,6 +60,71 @@ type APIKey struct {
 	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
 	// Limits are how much a consumer's key may be used; nil if there are none.
 	Limits *limit.Limits `json:"limits,omitempty" cbor:"30,keyasint,omitempty"`
+	// Rotating, if not nil, is the secret that the last roll replaced.
+	Rotating *Rotating `json:"rotating,omitempty" cbor:"18,keyasint,omitempty"`
+	// RolledAt and Rolled (the revision) are those of the last roll.
+	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero"`
+	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty"`
+	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
+	// look, as the record does not change when it is used.
+	LastUsedAt time.Time `json:"last_used_at,omitzero" cbor:"-"`
+	// Uses is where a node notes that the key was used; nil but in its index.
+	Uses *Uses `json:"-" cbor:"-"`
+}
+
+// Minute is a time in minutes since 1970.
+type Minute int64
+
+// MinuteOf is the minute in which the time lies.
+func MinuteOf(t time.Time) Minute { return Minute(t.Unix() / 60) }
+
+// Time is the minute's beginning.
+func (m Minute) Time() time.Time { return time.Unix(int64(m)*60, 0).UTC() }
+
+// Uses is when a node last allowed a key. Many may note it at once.
+type Uses struct {
+	last atomic.Int64
+	told Minute // the log was, by the one goroutine that does
+}
+
+// Note notes a use: one store a minute.
+func (u *Uses) Note(now time.Time) {
+	if m := int64(MinuteOf(now)); u != nil && u.last.Load() != m {
+		u.last.Store(m)
+	}
+}
+
+// Untold is the last use, and what the log was told before; false if that is no earlier.
+func (u *Uses) Untold() (last, before Minute, ok bool) {
+	last = Minute(u.last.Load())
+	return last, u.told, last > u.told
+}
+
+// Tell notes that the log was told of the use.
+func (u *Uses) Tell(m Minute) { u.told = m }
+
+// MaxOverlap is how long a secret may be good beside the one that replaced it.
+const MaxOverlap = 30 * 24 * time.Hour
+
+// Rotating is a secret that another has replaced, and that is good for some more time.
+type Rotating struct {
+	Hash KeyHash `json:"-" cbor:"1,keyasint"`
+	Hint string  `json:"hint" cbor:"2,keyasint"`
+	// Until is when it stops working.
+	Until time.Time `json:"until" cbor:"3,keyasint"`
+}
+
+// ByOld tells whether the hash is that of the secret that was replaced.
+func (k *APIKey) ByOld(h KeyHash) bool { return k.Rotating != nil && k.Rotating.Hash == h }
+
+// IsRotating tells whether two secrets are good.
+func (k *APIKey) IsRotating(now time.Time) bool {
+	return k.Rotating != nil && now.Before(k.Rotating.Until)
+}
+
+// IsExpired tells whether the key has stopped working by itself.
+func (k *APIKey) IsExpired(now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
 }
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.

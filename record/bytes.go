@@ -48,13 +48,14 @@ const (
 	TableConsumers   Table = 'c' // consumer id -> Consumer
 	TableKeys        Table = 'k' // key id -> APIKey
 	TableKeyHashes   Table = 'h' // key hash -> key id
+	TableKeysUsed    Table = 'u' // key id -> minute in which it was last used
 	TableConsumerKey Table = 'o' // consumer id, 0, key id -> nothing
 	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
 	TableAudit       Table = 'a' // revision, number -> trail.Entry
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
 	TableEvents      Table = 'e' // revision -> event.Entry
-	TableUsage       Table = 'u' // key id -> limit.Usage
+	TableUsage       Table = 'l' // key id -> limit.Usage
 )
 
 // Key returns the store key of the parts in the table.
@@ -87,6 +88,17 @@ func (b Bucket) Bytes() []byte { return binary.BigEndian.AppendUint32(nil, uint3
 
 // Bytes is the sortable form of the revision.
 func (r Revision) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(r)) }
+
+// Bytes is the sortable form of the minute.
+func (m Minute) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(m)) }
+
+// ParseMinute is the reverse of Bytes.
+func ParseMinute(b []byte) (Minute, bool) {
+	if len(b) != 8 {
+		return 0, false
+	}
+	return Minute(binary.BigEndian.Uint64(b)), true
+}
 
 // RevocationKey is the store key of a revocation with the digest of its name. The cut-off is
 // in it, so that revocations are only ever added: none overwrites another.

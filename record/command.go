@@ -13,10 +13,11 @@ import (
 const MaxCommand = 1 << 20
 
 // MaxRevocations bounds the revocations of one Revoke or Deliver command, MaxImport those of one
-// Import.
+// Import, and MaxKeysUsed the keys of one KeysUsed.
 const (
 	MaxRevocations = 512
 	MaxImport      = 4096
+	MaxKeysUsed    = 4096
 )
 
 // Kind is the kind of a command. The numbers are in the log and never change.
@@ -38,6 +39,8 @@ const (
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
+	KindRollKey        Kind = 17
+	KindKeysUsed       Kind = 18
 	KindDrawQuota      Kind = 20
 	KindChainAudit     Kind = 25
 	KindUpdateConsumer Kind = 30
@@ -50,7 +53,8 @@ var kindNames = [...]string{
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
-	KindDrawQuota: "draw_quota",
+	KindDrawQuota: "draw_quota", KindRollKey: "roll_key",
+	KindKeysUsed: "keys_used",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -131,6 +135,29 @@ type UpdateKey struct {
 	Limits *limit.Limits `cbor:"30,keyasint,omitempty"`
 }
 
+// RollKey gives an API key another secret. The one before is good for the overlap, from the
+// command's stamp on: 0 to MaxOverlap.
+type RollKey struct {
+	ID      string        `cbor:"1,keyasint"`
+	Hash    KeyHash       `cbor:"2,keyasint"`
+	Hint    string        `cbor:"3,keyasint"`
+	Overlap time.Duration `cbor:"4,keyasint,omitempty"`
+	// Force ends a secret that an earlier roll has left some time.
+	Force bool `cbor:"5,keyasint,omitempty"`
+}
+
+// KeysUsed tells when a node last allowed keys; of each the latest time is kept. At most MaxKeysUsed.
+type KeysUsed struct {
+	Keys []KeyUsed `cbor:"1,keyasint"`
+}
+
+// KeyUsed is one key of a KeysUsed.
+type KeyUsed struct {
+	_  struct{} `cbor:",toarray"`
+	ID string
+	At Minute
+}
+
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
@@ -207,6 +234,8 @@ func (DeleteConsumer) Kind() Kind { return KindDeleteConsumer }
 func (CreateKey) Kind() Kind      { return KindCreateKey }
 func (UpdateKey) Kind() Kind      { return KindUpdateKey }
 func (DeleteKey) Kind() Kind      { return KindDeleteKey }
+func (RollKey) Kind() Kind        { return KindRollKey }
+func (KeysUsed) Kind() Kind       { return KindKeysUsed }
 func (Revoke) Kind() Kind         { return KindRevoke }
 func (Lift) Kind() Kind           { return KindLift }
 func (Expire) Kind() Kind         { return KindExpire }
@@ -396,6 +425,10 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[UpdateKey](b)
 	case KindDeleteKey:
 		return decodeAs[DeleteKey](b)
+	case KindRollKey:
+		return decodeAs[RollKey](b)
+	case KindKeysUsed:
+		return decodeAs[KeysUsed](b)
 	case KindRevoke:
 		return decodeAs[Revoke](b)
 	case KindLift:
@@ -442,4 +475,6 @@ type Expiry struct{ Before Bucket }
 type Change struct {
 	Record Record
 	Gone   bool
+	// Was is the record before, of an API key that was there and has another secret now, or one less.
+	Was Record
 }

@@ -15,6 +15,12 @@ const (
 	ReasonNotFound Reason = "not_found" // it names something that is not there
 	ReasonConflict Reason = "conflict"  // it contradicts what is there
 	ReasonGap      Reason = "gap"       // it is part of a stream, and what comes before it is not there yet
+
+	// Of a secret that is to be replaced, though that would be of no use, or take another from someone.
+	ReasonKeyRevoked  Reason = "key_revoked"
+	ReasonKeyDisabled Reason = "key_disabled"
+	ReasonKeyExpired  Reason = "key_expired"
+	ReasonKeyRotating Reason = "key_rotating"
 )
 
 // Rejection is the answer to a command that was understood and not done. The state is

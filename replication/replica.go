@@ -2,8 +2,10 @@ package replication
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"veto/record"
 	"veto/replication/broadcast"
@@ -79,7 +81,50 @@ func Open(c Config, p Parts) (*Replica, error) {
 		var seen map[record.OutboxID]uint64
 		every(ctx, adoptEvery, nil, func(ctx context.Context) { seen = r.adopt(ctx, seen) })
 	})
+	r.wg.Go(func() {
+		var last time.Time
+		every(ctx, usesLook, nil, func(ctx context.Context) { last = r.tellUses(ctx, last) })
+	})
 	return r, nil
+}
+
+const (
+	// usesEvery is how often a node tells at most which keys were used, usesLook how often it looks
+	// whether there is something to tell.
+	usesEvery = time.Minute
+	usesLook  = 5 * time.Second
+	// usesCommands bounds what is told at a time. Of more keys the rest is told a minute later.
+	usesCommands = 16
+)
+
+// tellUses brings into the log which keys were used here, unless it did so a moment ago. A node that
+// does not know the command may leave it out.
+func (r *Replica) tellUses(ctx context.Context, last time.Time) time.Time {
+	now := r.config.Now()
+	if age := now.Sub(last); age >= 0 && age < usesEvery {
+		return last
+	}
+	all := r.index.Used(usesCommands * record.MaxKeysUsed)
+	if len(all) == 0 {
+		return last
+	}
+	for some := range slices.Chunk(all, record.MaxKeysUsed) {
+		c := record.KeysUsed{Keys: make([]record.KeyUsed, len(some))}
+		for i, k := range some {
+			c.Keys[i].ID = k.ID
+			c.Keys[i].At, _, _ = k.Uses.Untold()
+		}
+		if _, err := r.Propose(ctx, record.Command{Skippable: true, Body: c}); err != nil {
+			if ctx.Err() == nil {
+				r.config.Log.Warn("when keys were used was not told; this node tries again in a minute", "keys", len(all), "error", err)
+			}
+			return now
+		}
+		for i, k := range some {
+			k.Uses.Tell(c.Keys[i].At)
+		}
+	}
+	return now
 }
 
 // Leads tells whether this node believes that it leads.
@@ -140,7 +185,8 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 func lostKey(c record.Change) (id string, lost bool) {
 	switch item := c.Record.(type) {
 	case *record.APIKey:
-		return item.ID, c.Gone || item.Disabled || !item.ExpiresAt.IsZero()
+		was, _ := c.Was.(*record.APIKey) // then the secret may be the one that will end
+		return item.ID, c.Gone || item.Disabled || !item.ExpiresAt.IsZero() || was != nil && was.Hash != item.Hash
 	case *record.Revocation:
 		return item.Value, item.Target == record.TargetKey && !c.Gone
 	}

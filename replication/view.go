@@ -152,13 +152,29 @@ func (v *View) Key(id string) (record.APIKey, bool, error) {
 	if err != nil || !ok {
 		return k, false, err
 	}
-	return k, true, record.Decode(b, &k)
+	if err := record.Decode(b, &k); err != nil {
+		return k, false, err
+	}
+	return k, true, v.showUse(&k)
+}
+
+// showUse fills in when the key was last used.
+func (v *View) showUse(k *record.APIKey) error {
+	m, err := machine.LastUsed(v.store, k.ID)
+	if m > 0 {
+		k.LastUsedAt = m.Time()
+	}
+	return err
 }
 
 // Keys lists API keys with ids above after; of one consumer, unless consumer is empty.
 func (v *View) Keys(consumer, afterID string, limit int) ([]record.APIKey, error) {
 	keep := func(k *record.APIKey) bool { return consumer == "" || k.Consumer == consumer }
-	return list(v.store, record.TableKeys, afterID, limit, keep)
+	items, err := list(v.store, record.TableKeys, afterID, limit, keep)
+	for i := range items {
+		err = errors.Join(err, v.showUse(&items[i]))
+	}
+	return items, err
 }
 
 // Usage is how much of a key's quota is taken; all of any quota if the disk cannot tell.

@@ -37,4 +37,6 @@
 //	V11 Limits are asked last, of what is else allowed: what is denied for another reason uses up
 //	    nothing, and neither does Explain.
 //	    TestOnlyWhatIsAllowedIsCounted
+//	V11 Of an API key is noted when it was allowed, and no other answer.
+//	    TestOnlyWhatIsAllowedIsUsed
 package validate

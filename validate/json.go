@@ -37,6 +37,9 @@ func (d *Verdict) AppendJSON(b []byte) []byte {
 	b = appendField(b, `,"client":`, d.Client)
 	b = appendField(b, `,"consumer":`, d.Consumer)
 	b = appendField(b, `,"key_id":`, d.KeyID)
+	if d.Rotating {
+		b = append(b, `,"rotating":true`...)
+	}
 	b = appendTexts(b, `,"scopes":`, d.Scopes)
 	if d.Claims != "" {
 		b = append(append(b, `,"claims":`...), d.Claims...)

@@ -21,7 +21,7 @@ func TestAppendJSON(t *testing.T) {
 		text := func(name string) string { return rapid.String().Draw(t, name) }
 		v := validate.Verdict{
 			Outcome: validate.Outcome(rapid.IntRange(0, 2).Draw(t, "outcome")), Code: validate.Revoked, Kind: validate.JWT,
-			Issuer: text("issuer"), Subject: text("subject"), Client: text("client"), Consumer: text("consumer"), KeyID: text("key"),
+			Issuer: text("issuer"), Subject: text("subject"), Client: text("client"), Consumer: text("consumer"), KeyID: text("key"), Rotating: rapid.Bool().Draw(t, "rotating"),
 			Scopes: rapid.SliceOf(rapid.String()).Draw(t, "scopes"), Revision: record.Revision(rapid.Uint64().Draw(t, "revision")),
 		}
 		if rapid.Bool().Draw(t, "more") {

@@ -357,6 +357,36 @@ func TestOperatorsKeyIsNoCredential(t *testing.T) {
 	}
 }
 
+// V11
+func TestOnlyWhatIsAllowedIsUsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		roles    []record.Role
+		request  validate.Request
+		operator bool
+		want     bool
+	}{
+		"allowed":                  {want: true},
+		"not in scope":             {request: validate.Request{Scopes: []string{"write"}}},
+		"an operator's":            {roles: []record.Role{record.RoleAdmin}, operator: true, want: true},
+		"an operator's, as any":    {roles: []record.Role{record.RoleAdmin}},
+		"any, where operators' go": {operator: true},
+	} {
+		uses := new(record.Uses)
+		claims := &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Roles: c.roles, Uses: uses}}
+		x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, nil, verifier{claims, validate.OK}, nil)
+		c.request.Credential = "secret"
+		if c.operator {
+			x.Operator("secret", now)
+		} else {
+			x.Explain(c.request, now)
+			x.Validate(c.request, now)
+		}
+		if at, _, used := uses.Untold(); used != c.want || used && at != record.MinuteOf(now) {
+			t.Errorf("%s: used at %d", name, at)
+		}
+	}
+}
+
 // V5
 func TestZeroVerdict(t *testing.T) {
 	var v validate.Verdict

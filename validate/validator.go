@@ -97,7 +97,15 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 		use, code := v.limits.Take(claims.Key, max(r.Cost, 1), now)
 		verdict.limited(use, code)
 	}
+	noteUse(verdict, claims, now)
 	return verdict
+}
+
+// noteUse notes that an API key was allowed.
+func noteUse(v Verdict, c *Claims, now time.Time) {
+	if v.Outcome == Allow && c.Key != nil {
+		c.Key.Uses.Note(now)
+	}
 }
 
 // isOperator tells whether the claims are of an operator's key: it opens the control plane, and is
@@ -386,7 +394,7 @@ func (d *Verdict) describe(c *Claims, owner *record.Consumer) {
 	if c.Key == nil {
 		return
 	}
-	d.KeyID, d.Consumer, d.Metadata = c.Key.ID, c.Key.Consumer, c.Key.Metadata
+	d.KeyID, d.Consumer, d.Metadata, d.Rotating = c.Key.ID, c.Key.Consumer, c.Key.Metadata, c.Rotating
 	if len(d.Metadata) == 0 && owner != nil {
 		d.Metadata = owner.Metadata
 	}
@@ -433,6 +441,7 @@ func (v *Validator) operator(token string, now time.Time, p Policy) (*record.API
 	if claims.Key == nil || len(claims.Key.Roles) == 0 {
 		return nil, Verdict{Outcome: Deny, Code: KeyNotFound, Revision: verdict.Revision, AsOf: verdict.AsOf}
 	}
+	noteUse(verdict, claims, now)
 	return claims.Key, verdict
 }
 

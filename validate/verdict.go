@@ -43,11 +43,14 @@ type Verdict struct {
 	Code    Code    `json:"code"`
 	Kind    Kind    `json:"kind,omitempty"`
 
-	Issuer    string          `json:"issuer,omitempty"`
-	Subject   string          `json:"subject,omitempty"`
-	Client    string          `json:"client,omitempty"`
-	Consumer  string          `json:"consumer,omitempty"`
-	KeyID     string          `json:"key_id,omitempty"`
+	Issuer   string `json:"issuer,omitempty"`
+	Subject  string `json:"subject,omitempty"`
+	Client   string `json:"client,omitempty"`
+	Consumer string `json:"consumer,omitempty"`
+	KeyID    string `json:"key_id,omitempty"`
+	// Rotating says that the API key was presented by a secret that another has replaced: it stops
+	// working at ExpiresAt.
+	Rotating  bool            `json:"rotating,omitempty"`
 	Scopes    []string        `json:"scopes,omitempty"`
 	Claims    JSON            `json:"claims,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
@@ -103,6 +106,8 @@ type Claims struct {
 	Actors []Actor
 	// Key is the API key's record, shared; nil for a JWT.
 	Key *record.APIKey
+	// Rotating says that it was presented by the secret that its last roll replaced.
+	Rotating bool
 	// Remembered says that they will be used again for the same credential.
 	Remembered bool
 	// MaxStaleness is the issuer's bound on the state's age; zero if it has none.

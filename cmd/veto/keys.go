@@ -17,7 +17,7 @@ import (
 
 func newKeys(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
-	c.AddCommand(newKeysCreate(r), newKeysList(r),
+	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysRoll(r),
 		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
@@ -146,6 +146,31 @@ func newKeysLimit(r *remote) *cobra.Command {
 	return c
 }
 
+func newKeysRoll(r *remote) *cobra.Command {
+	var overlap time.Duration
+	var force bool
+	var command *cobra.Command
+	command = r.command("roll ID", "Give an API key a new secret; it is shown once", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		if !command.Flags().Changed("overlap") {
+			return &exit{exitUsage, fmt.Errorf("--overlap: say how long the old secret is good beside the new one, such as 24h, or 0s to stop it at once")}
+		}
+		k, err := c.RollKey(ctx, args[0], overlap, force)
+		if err != nil {
+			return err
+		}
+		old, until := "stopped", "now"
+		if k.Rotating != nil {
+			old, until = k.Rotating.Hint, moment(k.Rotating.Until)
+		}
+		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "old secret", old, "good until", until,
+			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
+	})
+	f := command.Flags()
+	f.DurationVar(&overlap, "overlap", 0, "how long the old secret is good beside the new one: 0, so that it stops at once, to 720h")
+	f.BoolVar(&force, "force", false, "end what an earlier roll has left of its overlap")
+	return command
+}
+
 func newKeysList(r *remote) *cobra.Command {
 	var l client.List
 	var consumer string
@@ -165,13 +190,20 @@ func keySwitch(r *remote, use, short string, disabled bool) *cobra.Command {
 	})
 }
 
+func stateOf(k record.APIKey) string {
+	if state := enabledOr(k.Disabled); k.Disabled || k.Rotating == nil {
+		return state
+	}
+	return "rotating until " + moment(k.Rotating.Until)
+}
+
 func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	if err != nil {
 		return err
 	}
 	var rows [][]any
 	for _, k := range items {
-		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), limitsOf(k.Limits), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
+		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), stateOf(k), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Revision})
 	}
-	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "limits", "state", "expires", "revision"}, rows)
+	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "last used", "revision"}, rows)
 }

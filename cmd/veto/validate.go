@@ -75,6 +75,9 @@ func ask(cmd *cobra.Command, r *remote, q client.Question, arg string, explain b
 	if v.RateLimit.RetryAfter > 0 {
 		pairs = append(pairs, "retry after", fmt.Sprintf("%ds", v.RateLimit.RetryAfter))
 	}
+	if v.Rotating {
+		pairs = append(pairs, "old secret", "replaced by another; it stops when it expires")
+	}
 	if v.Revocation != nil {
 		pairs = append(pairs, "revoked by", v.Revocation.ID, "target", v.Revocation.Target, "reason", v.Revocation.Reason)
 	}

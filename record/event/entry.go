@@ -19,6 +19,7 @@ const (
 	kindKeyCreated Kind = 3
 	kindKeyUpdated Kind = 4
 	kindKeyDeleted Kind = 5
+	kindKeyRotated Kind = 6
 )
 
 // Item is one thing that happened at a revision, as the state keeps it.
@@ -203,7 +204,7 @@ func (in *input) item() Item {
 			copy(item.Ref.Digest[:], b[4:])
 			item.Ref.Cutoff = int64(binary.BigEndian.Uint64(b[refBytes-8:]))
 		}
-	case kindKeyCreated, kindKeyUpdated, kindKeyDeleted:
+	case kindKeyCreated, kindKeyUpdated, kindKeyDeleted, kindKeyRotated:
 		item.Key, item.Consumer = string(in.text()), string(in.text())
 	default: // it would have to be skipped, and its length is not known
 		in.bad = true
@@ -226,7 +227,7 @@ func RevocationItem(r *record.Revocation, d record.Digest, lifted bool, reason s
 	return item
 }
 
-// KeyItem is an API key that was made, changed or deleted at the revision.
+// KeyItem is an API key that was made, changed, rolled or deleted at the revision.
 func KeyItem(k *record.APIKey, gone bool, at record.Revision) Item {
 	item := Item{Kind: kindKeyUpdated, Key: k.ID, Consumer: k.Consumer}
 	switch {
@@ -234,6 +235,8 @@ func KeyItem(k *record.APIKey, gone bool, at record.Revision) Item {
 		item.Kind = kindKeyDeleted
 	case k.Created == at:
 		item.Kind = kindKeyCreated
+	case k.Rolled == at:
+		item.Kind = kindKeyRotated
 	}
 	return item
 }

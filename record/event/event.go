@@ -46,15 +46,16 @@ const (
 	Lifted     Type = "veto.lifted"
 	KeyCreated Type = "veto.key.created"
 	KeyUpdated Type = "veto.key.updated"
+	KeyRotated Type = "veto.key.rotated"
 	KeyDeleted Type = "veto.key.deleted"
 )
 
 // Types are all there are.
-var Types = []Type{Revoked, Lifted, KeyCreated, KeyUpdated, KeyDeleted}
+var Types = []Type{Revoked, Lifted, KeyCreated, KeyUpdated, KeyRotated, KeyDeleted}
 
 var typeOf = [...]Type{
 	kindRevoked: Revoked, kindLifted: Lifted,
-	kindKeyCreated: KeyCreated, kindKeyUpdated: KeyUpdated, kindKeyDeleted: KeyDeleted,
+	kindKeyCreated: KeyCreated, kindKeyUpdated: KeyUpdated, kindKeyDeleted: KeyDeleted, kindKeyRotated: KeyRotated,
 }
 
 // Fact is one thing that happened, with what is known of it now.
@@ -150,6 +151,9 @@ type KeyData struct {
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 	Disabled  *bool           `json:"disabled,omitempty"`
 	CreatedAt time.Time       `json:"created_at,omitzero"`
+	// Rotating is the secret before, while it is good beside the new one.
+	Rotating *record.Rotating `json:"rotating,omitempty"`
+	RolledAt time.Time        `json:"rolled_at,omitzero"`
 	place
 }
 
@@ -197,6 +201,7 @@ func (f *Fact) key(at place) KeyData {
 	disabled := k.Disabled
 	return KeyData{
 		ID: k.ID, Consumer: k.Consumer, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers, Metadata: k.Metadata,
-		ExpiresAt: k.ExpiresAt, Disabled: &disabled, CreatedAt: k.CreatedAt, place: at,
+		ExpiresAt: k.ExpiresAt, Disabled: &disabled, CreatedAt: k.CreatedAt,
+		Rotating: k.Rotating, RolledAt: k.RolledAt, place: at,
 	}
 }

@@ -111,6 +111,30 @@ func TestFactsCountOn(t *testing.T) {
 	}
 }
 
+func TestRolledKeyIsTold(t *testing.T) {
+	k := &record.APIKey{ID: "key_1", Hash: record.KeyHash{9}, Created: 3, Rolled: 7, Rotating: &record.Rotating{Hash: record.KeyHash{8}, Hint: "veto_...abcd", Until: at}}
+	e := event.Entry{Revision: 7, At: at, Items: []event.Item{event.KeyItem(k, false, 7), event.KeyItem(k, false, 8), event.KeyItem(k, true, 7)}}
+	b, err := e.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err = event.DecodeEntry(7, b); err != nil {
+		t.Fatal(err)
+	}
+	want := []event.Type{event.KeyRotated, event.KeyUpdated, event.KeyDeleted}
+	for f := range e.Facts() {
+		f.Record = k
+		out, err := f.Event("c")
+		var data event.KeyData
+		if err == nil {
+			err = json.Unmarshal(out.Data, &data)
+		}
+		if n := f.ID.Number; err != nil || out.Type != want[n-1] || n < 3 && (data.Rotating == nil || data.Rotating.Hint != "veto_...abcd" || !data.Rotating.Until.Equal(at)) {
+			t.Errorf("%s %s %v", out.Type, out.Data, err)
+		}
+	}
+}
+
 // E3
 func TestEventIsACloudEvent(t *testing.T) {
 	e := entry()

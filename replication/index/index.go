@@ -174,7 +174,7 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 			c.expire(r.Before)
 		}
 	case *record.APIKey:
-		set(t.keys, r.Hash, r, c.Gone)
+		t.setKey(r, c)
 	case *record.Consumer:
 		set(t.consumers, r.ID, r, c.Gone)
 	case *record.Issuer:
@@ -190,6 +190,33 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 		return true
 	}
 	return false
+}
+
+// setKey shows the key under the hashes of its secrets, and then no more under those it had.
+func (t *tables) setKey(k *record.APIKey, c record.Change) {
+	was, ok := c.Was.(*record.APIKey)
+	before := k
+	if ok {
+		before = was
+	}
+	if held, there := t.keys.Load(before.Hash); there {
+		k.Uses = held.Uses
+	} else {
+		k.Uses = new(record.Uses)
+	}
+	set(t.keys, k.Hash, k, c.Gone)
+	if k.Rotating != nil {
+		set(t.keys, k.Rotating.Hash, k, c.Gone)
+	}
+	if !ok {
+		return
+	}
+	if was.Hash != k.Hash && !k.ByOld(was.Hash) {
+		t.keys.Delete(was.Hash)
+	}
+	if was.Rotating != nil && !k.ByOld(was.Rotating.Hash) {
+		t.keys.Delete(was.Rotating.Hash)
+	}
 }
 
 func set[K comparable, V any](m *xsync.Map[K, V], k K, v V, gone bool) {
@@ -250,6 +277,27 @@ func (x *Index) InUse() record.ClassSet { return record.ClassSet(x.used.Load()) 
 
 // APIKey finds a key by its hash. The record is shared.
 func (x *Index) APIKey(h record.KeyHash) (*record.APIKey, bool) { return x.tables.Load().keys.Load(h) }
+
+// Used are keys that were used here of which the log was not told; of more than the limit those that
+// it knows least of. Called by the one who tells it.
+func (x *Index) Used(limit int) []*record.APIKey {
+	var all []*record.APIKey
+	x.tables.Load().keys.Range(func(h record.KeyHash, k *record.APIKey) bool {
+		if _, _, untold := k.Uses.Untold(); untold && h == k.Hash {
+			all = append(all, k)
+		}
+		return true
+	})
+	if len(all) <= limit {
+		return all
+	}
+	slices.SortFunc(all, func(a, b *record.APIKey) int {
+		_, first, _ := a.Uses.Untold()
+		_, second, _ := b.Uses.Untold()
+		return int(first - second)
+	})
+	return all[:limit]
+}
 
 // Consumer finds a consumer. The record is shared.
 func (x *Index) Consumer(id string) (*record.Consumer, bool) {

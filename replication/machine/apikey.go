@@ -1,7 +1,9 @@
 package machine
 
 import (
+	"fmt"
 	"slices"
+	"time"
 
 	"veto/record"
 )
@@ -46,9 +48,22 @@ func (x *change) createKey(b record.CreateKey) error {
 	return x.writeKey(record.APIKey{}, k)
 }
 
+// writeKey also lets go of a secret whose overlap has ended.
 func (x *change) writeKey(was, k record.APIKey) error {
+	if k.Rotating != nil && !k.IsRotating(x.stamp) {
+		k.Rotating = nil
+	}
 	k.Revision = x.revision
 	x.changed(&k, false, k.ID)
+	lapsed := was.Rotating != nil && !k.ByOld(was.Rotating.Hash)
+	if lapsed {
+		if err := x.state.Delete(keyHashKey(was.Rotating.Hash)); err != nil {
+			return err
+		}
+	}
+	if lapsed || was.ID != "" && was.Hash != k.Hash {
+		x.changes[len(x.changes)-1].Was = &was
+	}
 	x.audit.altered(k.ID, was, k)
 	return put(x.state, keyKey(k.ID), k)
 }
@@ -89,6 +104,110 @@ func (x *change) updateKey(b record.UpdateKey) error {
 	return x.writeKey(was, k)
 }
 
+func (x *change) rollKey(b record.RollKey) error {
+	k, err := x.key(b.ID)
+	if err != nil {
+		return err
+	}
+	if err := x.mayRoll(&k, b); err != nil {
+		return err
+	}
+	was := k
+	k.Hash, k.Hint, k.RolledAt, k.Rolled = b.Hash, b.Hint, x.stamp, x.revision
+	k.Rotating = &record.Rotating{Hash: was.Hash, Hint: was.Hint, Until: x.stamp.Add(b.Overlap)}
+	if b.Overlap == 0 {
+		k.Rotating = nil
+		if err := x.state.Delete(keyHashKey(was.Hash)); err != nil {
+			return err
+		}
+	}
+	if err := x.state.Put(keyHashKey(k.Hash), []byte(k.ID)); err != nil {
+		return err
+	}
+	x.ref = k.ID
+	return x.writeKey(was, k)
+}
+
+// mayRoll refuses a new secret where it would not work, or would end an older one too early.
+func (x *change) mayRoll(k *record.APIKey, b record.RollKey) error {
+	if b.Overlap < 0 || b.Overlap > record.MaxOverlap {
+		return record.Invalid("overlap: give 0 to %s", record.Duration(record.MaxOverlap))
+	}
+	if b.Hash == (record.KeyHash{}) {
+		return record.Invalid("key: has no hash")
+	}
+	_, taken, err := x.state.Get(keyHashKey(b.Hash))
+	if err != nil {
+		return err
+	}
+	if taken {
+		return record.Conflict("this API key is there already")
+	}
+	revoked, err := x.isRevoked(k.ID)
+	if err != nil {
+		return err
+	}
+	refuse := func(reason record.Reason, detail string) error {
+		return &record.Rejection{Reason: reason, Detail: detail}
+	}
+	switch {
+	case revoked:
+		return refuse(record.ReasonKeyRevoked, "this API key is revoked, and so would be a new secret of it; make another key")
+	case k.Disabled:
+		return refuse(record.ReasonKeyDisabled, "this API key is disabled, and so would be a new secret of it; enable it first")
+	case k.IsExpired(x.stamp):
+		return refuse(record.ReasonKeyExpired, "this API key has expired, and so would have a new secret of it; move expires_at first, or make another key")
+	case k.IsRotating(x.stamp) && !b.Force:
+		return refuse(record.ReasonKeyRotating, "an older secret of this API key is good until "+k.Rotating.Until.UTC().Format(time.RFC3339)+
+			", and a key has one beside its own at most: wait, or give force to end it now")
+	}
+	return nil
+}
+
+func usedKey(id string) []byte { return record.TableKeysUsed.Key([]byte(id)) }
+
+// LastUsed is when the key was last used, as far as the log was told; zero if it never was.
+func LastUsed(s Reader, id string) (record.Minute, error) {
+	b, ok, err := s.Get(usedKey(id))
+	if err != nil || !ok {
+		return 0, err
+	}
+	m, ok := record.ParseMinute(b)
+	if !ok {
+		return 0, fmt.Errorf("when the API key %s was used cannot be read", id)
+	}
+	return m, nil
+}
+
+// keysUsed changes no record, and is of no concern to the audit trail. A node whose clock is ahead
+// must not make a use of tomorrow.
+func (x *change) keysUsed(b record.KeysUsed) error {
+	if x.by != "" || len(b.Keys) > record.MaxKeysUsed {
+		return record.Invalid("uses of keys are told by the nodes, and %d at a time at most", record.MaxKeysUsed)
+	}
+	for _, u := range b.Keys {
+		last, err := LastUsed(x.state, u.ID)
+		if err != nil {
+			return err
+		}
+		at := min(u.At, record.MinuteOf(x.stamp))
+		if at <= last {
+			continue
+		}
+		_, there, err := x.state.Get(keyKey(u.ID))
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		if err := x.state.Put(usedKey(u.ID), at.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (x *change) deleteKey(b record.DeleteKey) error {
 	k, err := x.key(b.ID)
 	if err != nil {
@@ -108,7 +227,11 @@ func (x *change) removeKey(id string) error {
 	if err != nil {
 		return err
 	}
-	for _, key := range [][]byte{keyKey(k.ID), keyHashKey(k.Hash), memberKey(k.Consumer, k.ID), usageKey(k.ID)} {
+	keys := [][]byte{keyKey(k.ID), keyHashKey(k.Hash), memberKey(k.Consumer, k.ID), usageKey(k.ID), usedKey(k.ID)}
+	if k.Rotating != nil {
+		keys = append(keys, keyHashKey(k.Rotating.Hash))
+	}
+	for _, key := range keys {
 		if err := x.state.Delete(key); err != nil {
 			return err
 		}

@@ -101,11 +101,11 @@ func kindOf(r record.Record) string {
 var shown = []string{
 	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "disabled", "discovery",
 	"expires_at", "issuer", "issuers", "jwks_uri", "leeway", "limits", "max_lifetime", "max_staleness", "name", "preset",
-	"roles", "scopes", "shared_secret", "tags", "types",
+	"roles", "rotating", "scopes", "shared_secret", "tags", "types",
 }
 
 // unremarkable are fields that change with every change.
-var unremarkable = []string{"id", "revision", "created_at", "hint"}
+var unremarkable = []string{"id", "revision", "created_at", "rolled_at", "hint"}
 
 // altered notes what differs between two states of a record; was may be a zero value.
 func (a *audit) altered(id string, was, is any) {

@@ -120,6 +120,10 @@ func (x *change) do(c record.Command) error {
 		return x.createKey(b)
 	case record.UpdateKey:
 		return x.updateKey(b)
+	case record.RollKey:
+		return x.rollKey(b)
+	case record.KeysUsed:
+		return x.keysUsed(b)
 	case record.DeleteKey:
 		return x.deleteKey(b)
 	case record.Revoke:

@@ -109,7 +109,7 @@ func bodies() *rapid.Generator[record.Body] {
 	key := rapid.SampledFrom([]string{"key_a", "key_b", "key_s"})
 	value := rapid.SampledFrom([]string{"a", "b", ""})
 	return rapid.Custom(func(t *rapid.T) record.Body {
-		switch rapid.IntRange(0, 11).Draw(t, "kind") {
+		switch rapid.IntRange(0, 13).Draw(t, "kind") {
 		case 0:
 			return record.PutIssuer{Issuer: record.Issuer{ID: id.Draw(t, "id"), Issuer: iss + value.Draw(t, "iss"), JWKSURI: "https://x.example", MaxLifetime: record.Duration(rapid.IntRange(1, 9).Draw(t, "h")) * record.Duration(time.Hour)}}
 		case 1:
@@ -125,6 +125,14 @@ func bodies() *rapid.Generator[record.Body] {
 		case 6:
 			disabled := rapid.Bool().Draw(t, "disabled")
 			return record.UpdateKey{ID: key.Draw(t, "key"), Disabled: &disabled}
+		case 12:
+			return record.KeysUsed{Keys: []record.KeyUsed{{ID: key.Draw(t, "key"), At: record.MinuteOf(stamp) - record.Minute(rapid.IntRange(0, 3).Draw(t, "minutes"))}}}
+		case 11:
+			n := rapid.Byte().Draw(t, "secret")
+			return record.RollKey{
+				ID: key.Draw(t, "key"), Hash: record.KeyHash{2, n}, Hint: "h", Force: rapid.Bool().Draw(t, "force"),
+				Overlap: time.Duration(rapid.IntRange(0, 3).Draw(t, "overlap")) * time.Hour,
+			}
 		case 7:
 			return record.DeleteKey{ID: key.Draw(t, "key")}
 		case 8:

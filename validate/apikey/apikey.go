@@ -110,23 +110,27 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		return nil, validate.Malformed
 	}
 	trail.Tell("form", validate.OK, "the checksum at its end fits")
-	k, ok := v.keys.APIKey(sha256.Sum256(b[:n]))
+	hash := record.KeyHash(sha256.Sum256(b[:n]))
+	k, ok := v.keys.APIKey(hash)
 	if !ok {
 		trail.Tell("known", validate.KeyNotFound, "no key has this hash: it was deleted, or is of another cluster")
 		return nil, validate.KeyNotFound
 	}
+	expires, rotating := k.ExpiresAt, k.ByOld(hash)
+	if rotating && (expires.IsZero() || k.Rotating.Until.Before(expires)) {
+		expires = k.Rotating.Until
+	}
 	if trail != nil {
-		trail.Tell("known", validate.OK, k.ID+", "+k.Hint)
-		explain(k, now, trail)
+		explain(k, rotating, expires, now, trail)
 	}
 	if code := enabled(k); code != validate.OK {
 		return nil, code
 	}
-	if code := unexpired(k, now); code != validate.OK {
+	if code := unexpired(expires, now); code != validate.OK {
 		return nil, code
 	}
 	*room = validate.Claims{
-		Kind: validate.APIKey, Key: k, Scopes: k.Scopes, ExpiresAt: k.ExpiresAt, IssuedAt: k.CreatedAt.Unix(),
+		Kind: validate.APIKey, Key: k, Rotating: rotating, Scopes: k.Scopes, ExpiresAt: expires, IssuedAt: k.CreatedAt.Unix(),
 	}
 	return room, validate.OK
 }
@@ -138,18 +142,22 @@ func enabled(k *record.APIKey) validate.Code {
 	return validate.OK
 }
 
-func unexpired(k *record.APIKey, now time.Time) validate.Code {
-	if !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) {
+func unexpired(expires, now time.Time) validate.Code {
+	if !expires.IsZero() && !now.Before(expires) {
 		return validate.KeyExpired
 	}
 	return validate.OK
 }
 
-func explain(k *record.APIKey, now time.Time, trail *validate.Trail) {
-	trail.Tell("enabled", enabled(k), "")
-	expiry := "it does not expire"
-	if !k.ExpiresAt.IsZero() {
-		expiry = "expires at " + k.ExpiresAt.Format(time.RFC3339)
+func explain(k *record.APIKey, rotating bool, expires, now time.Time, trail *validate.Trail) {
+	known, expiry := k.ID+", "+k.Hint, "it does not expire"
+	if !expires.IsZero() {
+		expiry = "expires at " + expires.Format(time.RFC3339)
 	}
-	trail.Tell("expiry", unexpired(k, now), expiry)
+	if rotating {
+		known = k.ID + ", by the secret " + k.Rotating.Hint + ", which " + k.Hint + " has replaced"
+	}
+	trail.Tell("known", validate.OK, known)
+	trail.Tell("enabled", enabled(k), "")
+	trail.Tell("expiry", unexpired(expires, now), expiry)
 }

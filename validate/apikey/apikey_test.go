@@ -71,6 +71,40 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// K4
+func TestOldSecret(t *testing.T) {
+	now := time.Now()
+	secret, hash := generate(t)
+	next, hashNext := generate(t)
+	for name, c := range map[string]struct {
+		until, expires, says time.Duration
+		want                 validate.Code
+	}{
+		"in its overlap":      {until: 2, says: 2, want: validate.OK},
+		"after":               {until: 0, want: validate.KeyExpired},
+		"the key ends before": {until: 2, expires: 1, says: 1, want: validate.OK},
+		"the key ends later":  {until: 1, expires: 2, says: 1, want: validate.OK},
+		"the key has ended":   {until: 1, expires: -1, want: validate.KeyExpired},
+	} {
+		k := &record.APIKey{ID: "k", Hash: hashNext, Rotating: &record.Rotating{Hash: hash, Until: now.Add(c.until * time.Hour)}}
+		if c.expires != 0 {
+			k.ExpiresAt = now.Add(c.expires * time.Hour)
+		}
+		v := apikey.New(keys{hash: k, hashNext: k})
+		claims, code := v.Verify(secret, now, new(validate.Claims))
+		if code != c.want || claims != nil && (!claims.Rotating || !claims.ExpiresAt.Equal(now.Add(c.says*time.Hour))) {
+			t.Errorf("%s: %s %+v", name, code, claims)
+		}
+		if _, again := v.Explain(secret, now, &validate.Trail{}); again != code {
+			t.Errorf("%s: explained as %s", name, again)
+		}
+		claims, code = v.Verify(next, now, new(validate.Claims))
+		if (code == validate.OK) != (c.expires >= 0) || claims != nil && (claims.Rotating || !claims.ExpiresAt.Equal(k.ExpiresAt)) {
+			t.Errorf("%s: the new one: %s %+v", name, code, claims)
+		}
+	}
+}
+
 func BenchmarkVerify(b *testing.B) {
 	secret, hash := generate(b)
 	v, now, room := apikey.New(keys{hash: {ID: "k"}}), time.Now(), new(validate.Claims)

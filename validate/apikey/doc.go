@@ -11,6 +11,8 @@
 //	    TestEveryChangeIsMalformed
 //	K2  A disabled or expired key is never good.
 //	    TestStates
+//	K4  A secret that was replaced is good until its overlap ends, and says so.
+//	    TestOldSecret
 //	K3  Whatever is presented gets an answer, and never another key's record.
 //	    FuzzVerify
 package apikey

@@ -250,6 +250,37 @@ func TestSecretIsShownOnce(t *testing.T) {
 	}
 }
 
+func TestRoll(t *testing.T) {
+	p := open(t)
+	k := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"roles": ["revoker"]}`), 201)
+	path := "/v1/keys/" + k.ID + "/roll"
+	w := p.admin("POST", path, `{"overlap": "24h"}`, "Idempotency-Key", "roll")
+	rolled := ok[shownKey](p, w, 200)
+	if rolled.ID != k.ID || rolled.Secret == k.Secret || !strings.HasPrefix(rolled.Secret, apikey.OperatorPrefix) || w.Header().Get("Veto-Revision") == "" {
+		t.Fatalf("%s", w.Body)
+	}
+	if r := rolled.Rotating; r == nil || r.Hint != k.Hint || !r.Until.Equal(now().Add(24*time.Hour)) || strings.Contains(w.Body.String(), "Hash") {
+		t.Errorf("%s", w.Body)
+	}
+	again := p.admin("POST", path, `{"overlap": "24h"}`, "Idempotency-Key", "roll")
+	if same := ok[shownKey](p, again, 200); same.Secret != "" || again.Header().Get("Idempotency-Replayed") != "true" {
+		t.Errorf("again: %s", again.Body)
+	}
+	p.problem(p.admin("POST", path, `{"overlap": "1h"}`, "Idempotency-Key", "roll"), 409, "conflict")
+	p.problem(p.admin("POST", path, `{}`), 422, "invalid")
+	p.problem(p.admin("POST", path, `{"overlap": "a day"}`), 422, "invalid")
+	p.problem(p.as(record.RoleRevoker, "POST", path, `{"overlap": "24h"}`), 403, "forbidden")
+	p.problem(p.admin("POST", "/v1/keys/key_0/roll", `{"overlap": "24h"}`), 404, "not_found")
+	if now := ok[shownKey](p, p.admin("POST", path, `{"overlap": "0s", "force": true}`), 200); now.Rotating != nil || !p.cluster.last().Body.(record.RollKey).Force {
+		t.Errorf("%+v", now)
+	}
+	if n := strings.Count(p.said.String(), rolled.Secret); n != 1 {
+		t.Errorf("the secret was shown %d times", n)
+	}
+	ok[record.APIKey](p, p.admin("PATCH", "/v1/keys/"+k.ID, `{"disabled": true}`), 200)
+	p.problem(p.admin("POST", path, `{"overlap": "24h"}`), 409, "key_disabled")
+}
+
 func TestIdempotencyKeyIsBoundedInBytes(t *testing.T) {
 	p := open(t)
 	p.problem(p.admin("DELETE", "/v1/keys/key_revoker", "", "Idempotency-Key", strings.Repeat("é", 255)), 422, "invalid")

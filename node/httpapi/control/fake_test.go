@@ -125,6 +125,18 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		}
 		c.keys[b.ID] = k
 		return record.Result{Ref: b.ID}, nil
+	case record.RollKey:
+		k, ok := c.keys[b.ID]
+		if !ok {
+			return record.Result{}, record.NotFound("there is no API key %s", b.ID)
+		}
+		if k.Disabled {
+			return record.Result{}, &record.Rejection{Reason: record.ReasonKeyDisabled, Detail: "it is disabled"}
+		}
+		k.Rotating = &record.Rotating{Hash: k.Hash, Hint: k.Hint, Until: now().Add(b.Overlap)}
+		k.Hash, k.Hint = b.Hash, b.Hint
+		c.keys[b.ID] = k
+		return record.Result{Ref: b.ID}, nil
 	case record.DeleteKey:
 		return remove(c.keys, b.ID)
 	case record.Revoke:

@@ -21,7 +21,7 @@ type keyAnswer struct {
 	Body     record.APIKey
 }
 
-// newKey is the one answer that holds a secret.
+// newKey is the one form of answer that holds a secret.
 type newKey struct {
 	record.APIKey
 	Secret string `json:"secret,omitempty" doc:"The key itself. It is shown here and never again."`
@@ -71,6 +71,7 @@ func (x *control) keys() {
 	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "List API keys", anyOperator), x.listKeys)
 	register(x, operation("get-key", http.MethodGet, "/v1/keys/{id}", "Show an API key", anyOperator), x.getKey)
 	register(x, operation("update-key", http.MethodPatch, "/v1/keys/{id}", "Change an API key", record.RoleAdmin), x.updateKey)
+	register(x, operation("roll-key", http.MethodPost, "/v1/keys/{id}/roll", "Give an API key a new secret", record.RoleAdmin), x.rollKey)
 	register(x, operation("delete-key", http.MethodDelete, "/v1/keys/{id}", "Delete an API key", record.RoleAdmin), x.deleteKey)
 }
 
@@ -102,25 +103,77 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	out := &newKeyAnswer{Status: http.StatusCreated, Revision: headerOf(result.Revision)}
+	return x.newSecret(k, secret, result, http.StatusCreated)
+}
+
+// newSecret shows a secret that the cluster has agreed on as the key's, unless it was shown before.
+func (x *control) newSecret(k record.APIKey, secret string, result record.Result, status int) (*newKeyAnswer, error) {
+	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision)}
 	stored, ok, err := x.Records.Key(result.Ref)
 	if err != nil {
 		return nil, err
 	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && stored.Hash != hash {
+	if result.Repeated && stored.Hash != k.Hash {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	switch {
-	case ok:
+	case ok && (stored.Revision >= result.Revision || result.Repeated):
 		k = stored
 	case result.Repeated:
-		return nil, record.NotFound("the API key that this request made is not there any more")
+		return nil, record.NotFound("the API key of this request is not there any more")
 	default: // this node lags; what was asked for is what was done
 		k.Revision = result.Revision
 	}
-	out.Body = newKey{APIKey: k, Secret: secret}
+	out.Body = newKey{APIKey: x.shown(k), Secret: secret}
 	return out, nil
+}
+
+// shown is the key without a secret whose overlap has ended.
+func (x *control) shown(k record.APIKey) record.APIKey {
+	if !k.IsRotating(x.Now()) {
+		k.Rotating = nil
+	}
+	return k
+}
+
+type rollRequest struct {
+	Overlap record.Duration `json:"overlap" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 24h" doc:"How long the secret before is good beside the new one: 0s, so that it ends at once, to 720h"`
+	Force   bool            `json:"force,omitempty" doc:"Ends a secret that an earlier roll has left some time; without it such a key is not rolled"`
+}
+
+func (x *control) rollKey(ctx context.Context, in *struct {
+	KeyID
+	Change
+	Body rollRequest
+},
+) (*newKeyAnswer, error) {
+	k, ok, err := x.Records.Key(in.ID)
+	if err == nil && !ok {
+		err = record.NotFound("there is no API key %s", in.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	prefix := apikey.Prefix
+	if len(k.Roles) > 0 {
+		prefix = apikey.OperatorPrefix
+	}
+	secret, hash, hint, err := x.NewKey(prefix)
+	if err != nil {
+		return nil, err
+	}
+	overlap := time.Duration(in.Body.Overlap)
+	result, err := x.propose(ctx, in.Key, struct {
+		ID   string
+		Body rollRequest
+	}{in.ID, in.Body}, record.RollKey{ID: in.ID, Hash: hash, Hint: hint, Overlap: overlap, Force: in.Body.Force})
+	if err != nil {
+		return nil, err
+	}
+	k.Rotating = &record.Rotating{Hash: k.Hash, Hint: k.Hint, Until: x.Now().Add(overlap)}
+	k.Hash, k.Hint = hash, hint
+	return x.newSecret(k, secret, result, http.StatusOK)
 }
 
 func (x *control) listKeys(_ context.Context, in *struct {
@@ -129,6 +182,9 @@ func (x *control) listKeys(_ context.Context, in *struct {
 },
 ) (*list[record.APIKey], error) {
 	items, err := x.Records.Keys(in.Consumer, in.Cursor, in.Limit+1)
+	for i := range items {
+		items[i] = x.shown(items[i])
+	}
 	return pageOf(items, in.Limit, func(k record.APIKey) string { return k.ID }), err
 }
 
@@ -137,7 +193,7 @@ func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
 	if err == nil && !ok {
 		err = record.NotFound("there is no API key %s", in.ID)
 	}
-	return &keyAnswer{Revision: headerOf(k.Revision), Body: k}, err
+	return &keyAnswer{Revision: headerOf(k.Revision), Body: x.shown(k)}, err
 }
 
 func (x *control) updateKey(ctx context.Context, in *struct {
@@ -171,7 +227,7 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err == nil && !ok {
 		err = record.NotFound("the API key was changed, and is not there any more")
 	}
-	return &keyAnswer{Revision: headerOf(result.Revision), Body: k}, err
+	return &keyAnswer{Revision: headerOf(result.Revision), Body: x.shown(k)}, err
 }
 
 func (x *control) deleteKey(ctx context.Context, in *struct {
