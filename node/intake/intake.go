@@ -83,6 +83,9 @@ func RequestOf(key string, asked any, kind record.Kind) (record.Request, error) 
 	if key == "" {
 		return record.Request{}, nil
 	}
+	if IsCredential(key) {
+		return record.Request{}, record.Invalid("%s: holds a credential, which would be kept", requestKeyName)
+	}
 	what, err := json.Marshal(asked)
 	if err != nil {
 		return record.Request{}, err

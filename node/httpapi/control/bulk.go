@@ -42,8 +42,8 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, httpapi.New(http.StatusUnsupportedMediaType, httpapi.CodeOf(http.StatusUnsupportedMediaType),
 			"send one revocation a line, with Content-Type: "+ndjson))
 		return
-	case len(key) > maxIdempotencyKey:
-		p, _ := httpapi.ProblemOf(record.Invalid("Idempotency-Key: at most %d bytes", maxIdempotencyKey))
+	case len(key) > maxIdempotencyKey || intake.IsCredential(key):
+		p, _ := httpapi.ProblemOf(record.Invalid("Idempotency-Key: at most %d bytes, and no credential", maxIdempotencyKey))
 		writeProblem(w, r, p)
 		return
 	}
