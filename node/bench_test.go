@@ -269,9 +269,14 @@ func TestWhatComesOftenAllocatesNothing(t *testing.T) {
 				t.Fatalf("%s: %s", name, v.Code)
 			}
 		}
-		ask()
-		if n := testing.AllocsPerRun(1000, ask); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
+		// What else the node does allocates too, and with -race a pool forgets a quarter of what it
+		// is given: the least of some rounds is the path's own.
+		least := testing.AllocsPerRun(1000, ask)
+		for range 9 {
+			least = min(least, testing.AllocsPerRun(1000, ask))
+		}
+		if least != 0 {
+			t.Errorf("%s: %v allocations", name, least)
 		}
 	}
 }
