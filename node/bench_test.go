@@ -282,14 +282,14 @@ func TestWhatComesOftenAllocatesNothing(t *testing.T) {
 				t.Fatalf("%s: %s", name, v.Code)
 			}
 		}
-		ask()
-		// What others on this node allocate meanwhile is counted as well, but not every time.
-		n := testing.AllocsPerRun(1000, ask)
-		for try := 0; try < 10 && n > 0; try++ {
-			n = min(n, testing.AllocsPerRun(1000, ask))
+		// What else the node does allocates too, and with -race a pool forgets a quarter of what it
+		// is given: the least of some rounds is the path's own.
+		least := testing.AllocsPerRun(1000, ask)
+		for range 9 {
+			least = min(least, testing.AllocsPerRun(1000, ask))
 		}
-		if n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
+		if least != 0 {
+			t.Errorf("%s: %v allocations", name, least)
 		}
 	}
 }

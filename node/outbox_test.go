@@ -1,8 +1,11 @@
 package node_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,12 +136,35 @@ func (s *story) committed(i int, id string) client.Standing {
 	}
 }
 
+// requestOnce revokes a token by a request that always has the same Idempotency-Key.
+func (s *story) requestOnce(i int, token string) (status int, id string) {
+	s.Helper()
+	at := fmt.Sprintf("http://127.0.0.1:%d/v1/revocations?timeout=100ms", s.cluster.NodeConfig(i).Port+1)
+	q, err := http.NewRequestWithContext(s.ctx, http.MethodPost, at, strings.NewReader(fmt.Sprintf(`{"token":%q}`, token)))
+	if err != nil {
+		s.Fatal(err)
+	}
+	q.Header.Set("Authorization", "Bearer "+s.cluster.AdminToken())
+	q.Header.Set("Content-Type", "application/json")
+	q.Header.Set("Idempotency-Key", "made-twice")
+	r, err := http.DefaultClient.Do(q)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer r.Body.Close()
+	var receipt record.Receipt
+	if err := json.NewDecoder(r.Body).Decode(&receipt); err != nil {
+		s.Fatal(err)
+	}
+	return r.StatusCode, receipt.ID
+}
+
 // P7: a revocation that a node took without a quorum, and told another of, comes into the log though
 // that node and its disk are gone; once, and it stays away when it was lifted.
 func TestPendingOutlivesItsNode(t *testing.T) {
 	s := tellWith(t, 5, 2*time.Minute, nil)
 	s.trustDemoIssuer(0)
-	token, other := s.token(), s.token()
+	token, other, retried := s.token(), s.token(), s.token()
 	for i := range 5 {
 		s.eventually(i, token, validate.OK)
 	}
@@ -153,7 +179,11 @@ func TestPendingOutlivesItsNode(t *testing.T) {
 	if err != nil || receipt.State != record.StatePending {
 		t.Fatalf("%+v, %v", receipt, err)
 	}
+	if status, _ := s.requestOnce(4, retried); status != http.StatusAccepted {
+		t.Fatal(status)
+	}
 	s.eventually(0, token, validate.Revoked)
+	s.eventually(0, retried, validate.Revoked)
 	if err := s.cluster.StopNode(4); err != nil { // for good
 		t.Fatal(err)
 	}
@@ -162,7 +192,20 @@ func TestPendingOutlivesItsNode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// The request that nobody saw committed is made again, and its revocation lifted: what node 4 took
+	// is the same request, and brings nothing back.
+	if err := s.cluster.AwaitReady(s.ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	status, id := s.requestOnce(1, retried)
+	for ; status != http.StatusCreated && status != http.StatusOK && s.ctx.Err() == nil; status, id = s.requestOnce(1, retried) {
+		<-time.After(50 * time.Millisecond)
+	}
+	if _, err := s.at(1).Lift(s.ctx, id, "a mistake"); err != nil {
+		t.Fatal(err)
+	}
 	standing := s.committed(1, receipt.ID)
+	s.eventually(0, retried, validate.OK)
 	if standing.Reason != "leaked" || standing.By == "" || standing.KeptUntil.IsZero() {
 		t.Errorf("%+v", standing)
 	}

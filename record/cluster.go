@@ -127,6 +127,17 @@ type Notice struct {
 	Outbox OutboxID `cbor:"4,keyasint,omitempty"`
 	First  uint64   `cbor:"5,keyasint,omitempty"`
 	Node   string   `cbor:"6,keyasint,omitempty"`
+	// Requests are how the requests for the revocations name themselves, if one of them does: so
+	// whoever brings them into the log does no request twice.
+	Requests []Request `cbor:"7,keyasint,omitempty"`
+}
+
+// Request is that for the revocation in the place.
+func (n *Notice) Request(i int) Request {
+	if i >= len(n.Requests) {
+		return Request{}
+	}
+	return n.Requests[i]
 }
 
 // Beacon is the leader's word on how far the log reaches. The leader sends one only after a

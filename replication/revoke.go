@@ -105,6 +105,12 @@ func (r *Replica) taken(first uint64, items []record.Taken) {
 	for i := range items {
 		n.Revocations[i] = items[i].Revocation
 		n.Revocations[i].At, n.Revocations[i].By = items[i].At, items[i].By
+		if items[i].Request.Key != "" && n.Requests == nil {
+			n.Requests = make([]record.Request, len(items))
+		}
+		if n.Requests != nil {
+			n.Requests[i] = items[i].Request
+		}
 	}
 	r.index.Taken(n)
 	r.broadcast.Notice(n)

@@ -75,13 +75,21 @@ func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, r
 	return x.Revocations.RevocationID(r.Name), a, err
 }
 
+// CheckRequestKey refuses what cannot be an Idempotency-Key.
+func CheckRequestKey(key string) error {
+	if len(key) > maxRequestKey { // a longer one could not be read back from the log
+		return record.Invalid("%s: at most %d bytes", requestKeyName, maxRequestKey)
+	}
+	if IsCredential(key) {
+		return record.Invalid("%s: holds a credential, which would be kept", requestKeyName)
+	}
+	return nil
+}
+
 // RequestOf sums up what was asked for, so that the same key for something else is noticed.
 func RequestOf(key string, asked any, kind record.Kind) (record.Request, error) {
-	if len(key) > maxRequestKey { // a longer one could not be read back from the log
-		return record.Request{}, record.Invalid("%s: at most %d bytes", requestKeyName, maxRequestKey)
-	}
-	if key == "" {
-		return record.Request{}, nil
+	if err := CheckRequestKey(key); err != nil || key == "" {
+		return record.Request{}, err
 	}
 	what, err := json.Marshal(asked)
 	if err != nil {

@@ -400,7 +400,7 @@ func TestConsumerThatWouldLoseEvents(t *testing.T) {
 func TestPublishersStayApart(t *testing.T) {
 	e := ofNode(t)
 	bad := make(chan error, 10)
-	c, err := nats.Connect("nats://"+e.node.ClientAddr(), nats.Token("bob"), nats.CustomInboxPrefix(broadcast.InboxOf("key_bob")), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
+	c, err := connectWith(e.node, "bob", bad)
 	if err != nil {
 		t.Fatal(err)
 	}

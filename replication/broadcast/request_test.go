@@ -116,7 +116,7 @@ func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
 	}
 	// Past the one way in there is none.
 	bad := make(chan error, 10)
-	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token("bob"), nats.CustomInboxPrefix(broadcast.InboxOf("key_bob")), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
+	c, err := connectWith(n.Broadcast, "bob", bad)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
 			t.Errorf("to hear %s: %v", subject, err)
 		}
 	}
-	reader, err := connectWith(n, "reader", bad)
+	reader, err := connectWith(n.Broadcast, "reader", bad)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,8 +150,8 @@ func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
 	}
 }
 
-func connectWith(n *node, token string, bad chan<- error) (*nats.Conn, error) {
-	return nats.Connect("nats://"+n.ClientAddr(), nats.Token(token), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
+func connectWith(b *broadcast.Broadcast, token string, bad chan<- error) (*nats.Conn, error) {
+	return nats.Connect("nats://"+b.ClientAddr(), nats.Token(token), nats.CustomInboxPrefix(broadcast.InboxOf("key_"+token)), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
 }
 
 // raw speaks the protocol itself, to say what no client library would. It gives the answer, or

@@ -78,7 +78,8 @@ func open(c Config, w *wal.WAL) (*Node, error) {
 	return n, nil
 }
 
-// newRaft reads what the log has behind the state, and panics on what it cannot read.
+// newRaft makes Raft's node, which reads what the log has behind the state and panics on what it cannot
+// read: here that is an error.
 func newRaft(c Config, n *Node, cache raft.LogStore, w raft.StableStore, snaps raft.SnapshotStore) (r *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {

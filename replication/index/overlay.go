@@ -50,6 +50,7 @@ type hint struct {
 	cutoff     int64
 	revocation *record.Revocation
 	node       string // whose outbox it is from
+	request    record.Request
 }
 
 func (h *hint) hit() Hit {
@@ -193,6 +194,7 @@ func (x *Index) notice(n record.Notice, own bool) {
 		h := hint{position: position{number: uint64(n.Revision), digest: d}, cutoff: r.Cutoff(), revocation: r}
 		if n.Outbox != (record.OutboxID{}) {
 			h.position, h.node = position{source: n.Outbox, number: n.First + uint64(i)}, n.Node
+			h.request = n.Request(i)
 		}
 		use(x.used, d)
 		x.overlay.add(d, h, own)
@@ -228,7 +230,7 @@ func (o *overlay) undelivered() []record.Deliver {
 			}
 			hints, _ := o.early.Load(digest)
 			h := hints[slices.IndexFunc(hints, func(h hint) bool { return h.position == p })]
-			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At, From: record.Origin{Node: h.node}}
+			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At, Request: h.request, From: record.Origin{Node: h.node}}
 			item.Revocation.By, item.Revocation.At = "", time.Time{}
 			d.Items = append(d.Items, item)
 		}

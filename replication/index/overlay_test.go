@@ -167,6 +167,9 @@ func TestUndelivered(t *testing.T) {
 		for _, d := range x.Undelivered() {
 			for i, item := range d.Items {
 				got[d.First+uint64(i)] = item.Revocation.Value
+				if item.Request != (record.Request{Key: "request " + item.Revocation.Value, Sum: [32]byte{1}}) {
+					t.Errorf("%+v", item.Request)
+				}
 				if d.Outbox != box || item.By != "key_a" || item.Revocation.By != "" || !item.Revocation.At.IsZero() {
 					t.Errorf("%+v", d)
 				}
@@ -179,6 +182,7 @@ func TestUndelivered(t *testing.T) {
 	told := func(number uint64, value string) {
 		n := early(number, value, 0)
 		n.Revocations[0].By, n.Revocations[0].At = "key_a", time.Unix(1, 0)
+		n.Requests = []record.Request{{Key: "request " + value, Sum: [32]byte{1}}}
 		x.Notice(n)
 	}
 	none := map[uint64]string{}

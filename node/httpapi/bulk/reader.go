@@ -56,7 +56,7 @@ type reader struct {
 func newReader(in io.Reader, named func([]byte) (record.Revocation, error)) *reader {
 	r := &reader{in: bufio.NewReaderSize(in, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named}
 	r.changed = sync.NewCond(&r.mu)
-	r.batch = batch{body: record.Import{First: 1, Sums: make([]byte, record.SumLength)}}
+	r.batch = r.following()
 	return r
 }
 
@@ -117,9 +117,14 @@ func (r *reader) take() (batch, bool) {
 	}
 	b := r.batch
 	r.away++
-	r.batch = batch{body: record.Import{First: r.line + 1, Sums: binary.BigEndian.AppendUint32(nil, r.sum)}}
+	r.batch = r.following()
 	r.changed.Broadcast()
 	return b, b.lines > 0
+}
+
+// following is the batch that begins after the lines so far.
+func (r *reader) following() batch {
+	return batch{body: record.Import{First: r.line + 1, Sums: binary.BigEndian.AppendUint32(nil, r.sum)}}
 }
 
 // landed says that a batch that was taken is in the log, or never will be.

@@ -37,14 +37,13 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	if key == "" {
 		key = x.NewID("bulk_")
 	}
-	switch {
-	case strings.TrimSpace(kind) != ndjson:
+	if strings.TrimSpace(kind) != ndjson {
 		writeProblem(w, r, httpapi.New(http.StatusUnsupportedMediaType, httpapi.CodeOf(http.StatusUnsupportedMediaType),
 			"send one revocation a line, with Content-Type: "+ndjson))
 		return
-	case len(key) > maxIdempotencyKey:
-		p, _ := httpapi.ProblemOf(record.Invalid("Idempotency-Key: at most %d bytes", maxIdempotencyKey))
-		writeProblem(w, r, p)
+	}
+	if err := intake.CheckRequestKey(key); err != nil {
+		x.refuse(w, r, "a stream of revocations cannot be named", err)
 		return
 	}
 	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
@@ -70,11 +69,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	var nothing *bulk.NotBegun
 	switch {
 	case errors.As(err, &nothing):
-		p, known := httpapi.ProblemOf(nothing.Reason)
-		if !known {
-			x.Log.Error("a stream of revocations cannot be taken", "request_id", requestID(r.Context()), "error", err)
-		}
-		writeProblem(w, r, p)
+		x.refuse(w, r, "a stream of revocations cannot be taken", nothing.Reason)
 	case err != nil:
 		x.Log.Info("a stream of revocations ended early", "request_id", requestID(r.Context()), "error", err)
 	}
@@ -101,11 +96,7 @@ func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 		head, err = x.Records.AuditHead()
 	}
 	if err != nil {
-		p, known := httpapi.ProblemOf(err)
-		if !known {
-			x.Log.Error("the audit trail cannot be read", "request_id", requestID(r.Context()), "error", err)
-		}
-		writeProblem(w, r, p)
+		x.refuse(w, r, "the audit trail cannot be read", err)
 		return
 	}
 	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}

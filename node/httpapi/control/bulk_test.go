@@ -70,6 +70,9 @@ func TestBadStreams(t *testing.T) {
 	p := open(t)
 	p.problem(p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", "{}"), 415, "unsupported_media_type")
 	p.problem(p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", "{}", "Content-Type", ndjson, "Idempotency-Key", strings.Repeat("é", 128)), 422, "invalid")
+	form := "veto_op_" + strings.Repeat("0aA", 12)
+	p.problem(p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", "{}", "Content-Type", ndjson, "Idempotency-Key", form), 422, "invalid")
+	p.problem(p.admin("POST", "/v1/keys", `{"roles": ["revoker"]}`, "Idempotency-Key", form), 422, "invalid")
 	p.problem(p.as(record.RoleValidator, "POST", "/v1/revocations/bulk", "{}", "Content-Type", ndjson), 403, "forbidden")
 	secret := p.secrets[record.RoleAdmin]
 	w := p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", `{"target":"`+secret+`"}`+"\n"+`{"`+secret+`":1}`, "Content-Type", ndjson)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"veto/node/httpapi"
 	"veto/node/httpapi/watch"
 	"veto/record/event"
 )
@@ -33,11 +32,7 @@ func (x *control) events(mux *http.ServeMux) {
 			})
 		}
 		if err != nil {
-			problem, known := httpapi.ProblemOf(err)
-			if !known {
-				x.Log.Error("a stream of events failed", "request_id", requestID(r.Context()), "error", err)
-			}
-			writeProblem(w, r, problem)
+			x.refuse(w, r, "a stream of events failed", err)
 		}
 	})))
 }

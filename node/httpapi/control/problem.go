@@ -79,6 +79,15 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *httpapi.Problem) {
 	_ = json.NewEncoder(w).Encode(p.ForRequest(requestID(r.Context()))) // a client that is gone needs no answer
 }
 
+// refuse answers with the problem that the error is, and logs one that nobody knows as what failed.
+func (x *control) refuse(w http.ResponseWriter, r *http.Request, failed string, err error) {
+	p, known := httpapi.ProblemOf(err)
+	if !known {
+		x.Log.Error(failed, "request_id", requestID(r.Context()), "error", err)
+	}
+	writeProblem(w, r, p)
+}
+
 // problems makes all errors that leave huma problems of ours. Huma's own repeat the values
 // that were wrong, which may be secrets (L3).
 func problems(ctx huma.Context, _ string, answer any) (any, error) {
