@@ -217,6 +217,8 @@ type KeyFields struct {
 	Issuers   []string        `json:"issuers,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
+	// Environment is a word in the secret that says what it is for.
+	Environment string `json:"environment,omitempty"`
 }
 
 // NewKey is a key that was just made, with its secret.

@@ -94,7 +94,7 @@ func (x *bench) fill(b testing.TB, revoked int) {
 		}
 		keys = append(keys, parsed...)
 	}
-	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Prefix)
+	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix})
 	if err != nil {
 		b.Fatal(err)
 	}

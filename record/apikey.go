@@ -55,7 +55,17 @@ type APIKey struct {
 	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
 	// then it may revoke nothing else.
 	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	// Environment is the word in the secret by which people tell what it is for, such as live or
+	// test; it may be empty, and is for an operator's key.
+	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty"`
 }
+
+// The word in the secrets of operators' keys, where others have their environment, and how long
+// that may be.
+const (
+	OperatorEnvironment = "op"
+	MaxEnvironment      = 16
+)
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.
 func (k *APIKey) HasRole(r Role) bool {
@@ -86,6 +96,9 @@ func (k *APIKey) Check() error {
 	if len(k.Name) > maxName {
 		return Invalid("name: at most %d bytes", maxName)
 	}
+	if err := k.checkEnvironment(); err != nil {
+		return err
+	}
 	for _, r := range k.Roles {
 		if !slices.Contains(Roles, r) {
 			return Invalid("roles: %q is not one of admin, revoker, validator, auditor", r)
@@ -104,6 +117,21 @@ func (k *APIKey) Check() error {
 		return err
 	}
 	return checkScopes(k.Scopes)
+}
+
+func (k *APIKey) checkEnvironment() error {
+	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') }
+	switch {
+	case k.Environment == "":
+		return nil
+	case len(k.Roles) > 0:
+		return Invalid("environment: an operator's key has none; it begins with a word of its own")
+	case k.Environment == OperatorEnvironment:
+		return Invalid("environment: %s is the word of operators' keys; give another", OperatorEnvironment)
+	case len(k.Environment) > MaxEnvironment || strings.ContainsFunc(k.Environment, other):
+		return Invalid("environment: 1 to %d of a-z and 0-9", MaxEnvironment)
+	}
+	return nil
 }
 
 // Scopes of API keys have segments, the last of which may stand for all others.

@@ -16,12 +16,19 @@ import (
 )
 
 // T1, T2: from the outside, on the built program.
-func TestAuditCommands(t *testing.T) {
-	c := startCluster(t)
+func TestAuditCommands(t *testing.T) { runScript(t, startCluster(t), "audit.txtar") }
+
+// K4: from the outside.
+func TestKeysCommands(t *testing.T) { runScript(t, startCluster(t, "--key-prefix", "acme"), "keys.txtar") }
+
+// runScript runs a script of testdata that talks to the cluster.
+func runScript(t *testing.T, c *cluster, name string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Files: []string{filepath.Join("testdata", "audit.txtar")},
+		Files: []string{filepath.Join("testdata", name)},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
+			e.Setenv("VETO_DATA_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port))
 			e.Setenv("VETO_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port+1))
 			for _, v := range c.env {
 				name, value, _ := strings.Cut(v, "=")
@@ -29,7 +36,7 @@ func TestAuditCommands(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter, "secret": secret},
 	})
 }
 
@@ -52,6 +59,15 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 func head(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Exec("veto", "audit", "head"))
 	ts.Setenv(args[0], regexp.MustCompile(`[0-9a-f]{64}@\d+`).FindString(ts.ReadFile("stdout")))
+}
+
+// secret keeps the secret of the key that was just shown in a file.
+func secret(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile(`(?m)^secret +(\w+)$`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if found == nil {
+		ts.Fatalf("no secret was shown")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(found[1]+"\n"), 0o600))
 }
 
 // alter makes another export of one.

@@ -14,7 +14,7 @@ import (
 
 func newKeys(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
-	c.AddCommand(newKeysCreate(r), newKeysList(r),
+	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysCheck(),
 		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
@@ -57,11 +57,12 @@ func newKeysCreate(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
+		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "environment", k.Environment, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
 			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
 	})
 	f := c.Flags()
 	f.StringVar(&fields.Consumer, "consumer", "", "whom the key belongs to")
+	f.StringVar(&fields.Environment, "environment", "", "a word in the secret that says what it is for, such as live or test")
 	f.StringVar(&fields.Name, "name", "", "a name for people")
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
 	f.StringSliceVar(&roles, "role", nil, "for an operator's key: admin, revoker, validator, auditor")
@@ -96,7 +97,7 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	}
 	var rows [][]any
 	for _, k := range items {
-		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
+		rows = append(rows, []any{k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
 	}
-	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "revision"}, rows)
+	return out.show(v, []string{"id", "hint", "environment", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "revision"}, rows)
 }

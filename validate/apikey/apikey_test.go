@@ -22,7 +22,7 @@ func (k keys) APIKey(h record.KeyHash) (*record.APIKey, bool) {
 
 func generate(t testing.TB) (string, record.KeyHash) {
 	t.Helper()
-	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Prefix)
+	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,13 +34,14 @@ type newKeyAnswer struct {
 }
 
 type keyRequest struct {
-	Consumer  string          `json:"consumer,omitempty" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash" doc:"Whom the key belongs to; none for an operator's key"`
-	Name      string          `json:"name,omitempty" maxLength:"200"`
-	Scopes    []string        `json:"scopes,omitempty"`
-	Roles     []record.Role   `json:"roles,omitempty" enum:"admin,revoker,validator,auditor" doc:"For an operator's key"`
-	Issuers   []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
-	Metadata  json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
-	ExpiresAt time.Time       `json:"expires_at,omitzero" required:"false"`
+	Consumer    string          `json:"consumer,omitempty" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash" doc:"Whom the key belongs to; none for an operator's key"`
+	Name        string          `json:"name,omitempty" maxLength:"200"`
+	Scopes      []string        `json:"scopes,omitempty"`
+	Roles       []record.Role   `json:"roles,omitempty" enum:"admin,revoker,validator,auditor" doc:"For an operator's key"`
+	Issuers     []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
+	Metadata    json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
+	ExpiresAt   time.Time       `json:"expires_at,omitzero" required:"false"`
+	Environment string          `json:"environment,omitempty" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9" doc:"A word in the secret that says what it is for, such as live or test"`
 }
 
 func (x *control) keys() {
@@ -58,17 +59,18 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	Body keyRequest
 },
 ) (*newKeyAnswer, error) {
-	prefix := apikey.Prefix
+	environment := in.Body.Environment
 	if len(in.Body.Roles) > 0 {
-		prefix = apikey.OperatorPrefix
+		environment = apikey.OperatorEnvironment
 	}
-	secret, hash, hint, err := x.NewKey(prefix)
+	secret, hash, hint, err := x.NewKey(environment)
 	if err != nil {
 		return nil, err
 	}
 	k := record.APIKey{
 		ID: x.NewID("key_"), Consumer: in.Body.Consumer, Name: in.Body.Name, Hash: hash, Hint: hint,
 		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
+		Environment: in.Body.Environment,
 	}
 	if err := k.Check(); err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func (l *lockedBuffer) String() string {
 
 func start(t *testing.T, change ...func(*data.Config)) *plane {
 	t.Helper()
-	secret, hash, hint, err := apikey.Generate(strings.NewReader(strings.Repeat("r", 64)), apikey.Prefix)
+	secret, hash, hint, err := apikey.Generate(strings.NewReader(strings.Repeat("r", 64)), apikey.Form{Prefix: apikey.Prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
