@@ -21,7 +21,7 @@ const (
 // Roles are all roles there are.
 var Roles = []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor}
 
-// KeyHash is the SHA-256 of an API key. The key itself is stored nowhere.
+// KeyHash is the SHA-256 of an API key's secret. The secret itself is stored nowhere.
 type KeyHash [32]byte
 
 // APIKey is what the cluster knows of a secret that was shown once.
@@ -58,6 +58,9 @@ type APIKey struct {
 	// Environment is the word in the secret by which people tell what it is for, such as live or
 	// test; it may be empty, and is for an operator's key.
 	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty"`
+	// Imported tells that another system made the secret, so that it has any form: all that is known
+	// of it is the hash and the hint that were given.
+	Imported bool `json:"imported,omitempty" cbor:"17,keyasint,omitempty"`
 }
 
 // The word in the secrets of operators' keys, where others have their environment, and how long
@@ -66,6 +69,9 @@ const (
 	OperatorEnvironment = "op"
 	MaxEnvironment      = 16
 )
+
+// maxHint is how long a hint may be, in bytes.
+const maxHint = 64
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.
 func (k *APIKey) HasRole(r Role) bool {
@@ -96,7 +102,7 @@ func (k *APIKey) Check() error {
 	if len(k.Name) > maxName {
 		return Invalid("name: at most %d bytes", maxName)
 	}
-	if err := k.checkEnvironment(); err != nil {
+	if err := k.checkForm(); err != nil {
 		return err
 	}
 	for _, r := range k.Roles {
@@ -119,9 +125,16 @@ func (k *APIKey) Check() error {
 	return checkScopes(k.Scopes)
 }
 
-func (k *APIKey) checkEnvironment() error {
+// checkForm checks what is said of the secret's form.
+func (k *APIKey) checkForm() error {
 	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') }
 	switch {
+	case len(k.Hint) > maxHint:
+		return Invalid("hint: at most %d bytes", maxHint)
+	case k.Imported && len(k.Roles) > 0:
+		return Invalid("roles: an operator's key cannot be imported; make one")
+	case k.Imported && k.Environment != "":
+		return Invalid("environment: is a word in the secrets that are made here; leave it out, as this secret is there already")
 	case k.Environment == "":
 		return nil
 	case len(k.Roles) > 0:

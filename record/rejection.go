@@ -14,7 +14,9 @@ const (
 	ReasonInvalid  Reason = "invalid"   // what was asked for makes no sense
 	ReasonNotFound Reason = "not_found" // it names something that is not there
 	ReasonConflict Reason = "conflict"  // it contradicts what is there
-	ReasonGap      Reason = "gap"       // it is part of a stream, and what comes before it is not there yet
+	// ReasonDuplicateKey is a conflict: the secret is that of an API key that is there.
+	ReasonDuplicateKey Reason = "duplicate_key"
+	ReasonGap          Reason = "gap" // it is part of a stream, and what comes before it is not there yet
 )
 
 // Rejection is the answer to a command that was understood and not done. The state is

@@ -19,7 +19,9 @@ import (
 func TestAuditCommands(t *testing.T) { runScript(t, startCluster(t), "audit.txtar") }
 
 // K4: from the outside.
-func TestKeysCommands(t *testing.T) { runScript(t, startCluster(t, "--key-prefix", "acme"), "keys.txtar") }
+func TestKeysCommands(t *testing.T) {
+	runScript(t, startCluster(t, "--key-prefix", "acme"), "keys.txtar")
+}
 
 // runScript runs a script of testdata that talks to the cluster.
 func runScript(t *testing.T, c *cluster, name string) {
@@ -36,7 +38,7 @@ func runScript(t *testing.T, c *cluster, name string) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter, "secret": secret},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter, "secret": secret, "says": says(c)},
 	})
 }
 
@@ -68,6 +70,16 @@ func secret(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no secret was shown")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(found[1]+"\n"), 0o600))
+}
+
+// says waits until the node that is asked gives the code for the credential in a file, and the program
+// ends with the number: it may not have heard yet what another has done.
+func says(c *cluster) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		exits, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		c.says(0, strings.TrimSpace(ts.ReadFile(args[0])), args[1], exits)
+	}
 }
 
 // alter makes another export of one.

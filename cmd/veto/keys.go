@@ -14,7 +14,7 @@ import (
 
 func newKeys(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
-	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysCheck(),
+	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysCheck(), newKeysImport(r),
 		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
@@ -41,17 +41,8 @@ func newKeysCreate(r *remote) *cobra.Command {
 		for _, role := range roles {
 			fields.Roles = append(fields.Roles, record.Role(role))
 		}
-		if metadata != "" {
-			fields.Metadata = json.RawMessage(metadata)
-			if !json.Valid(fields.Metadata) {
-				return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
-			}
-		}
-		if life < 0 {
-			return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
-		}
-		if life > 0 {
-			fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
+		if err := completeKey(&fields, metadata, life); err != nil {
+			return err
 		}
 		k, err := c.CreateKey(ctx, fields)
 		if err != nil {
@@ -70,6 +61,23 @@ func newKeysCreate(r *remote) *cobra.Command {
 	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
 	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
 	return c
+}
+
+// completeKey fills in what flags say in another form.
+func completeKey(fields *client.KeyFields, metadata string, life time.Duration) error {
+	if metadata != "" {
+		fields.Metadata = json.RawMessage(metadata)
+		if !json.Valid(fields.Metadata) {
+			return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
+		}
+	}
+	if life < 0 {
+		return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
+	}
+	if life > 0 {
+		fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
+	}
+	return nil
 }
 
 func newKeysList(r *remote) *cobra.Command {
@@ -97,7 +105,15 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	}
 	var rows [][]any
 	for _, k := range items {
-		rows = append(rows, []any{k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
+		rows = append(rows, []any{k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), enabledOr(k.Disabled), importedOr(k.Imported), moment(k.ExpiresAt), k.Revision})
 	}
-	return out.show(v, []string{"id", "hint", "environment", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "revision"}, rows)
+	return out.show(v, []string{"id", "hint", "environment", "consumer", "name", "scopes", "roles", "issuers", "state", "made", "expires", "revision"}, rows)
+}
+
+// importedOr says who made the secret.
+func importedOr(imported bool) string {
+	if imported {
+		return "imported"
+	}
+	return "here"
 }

@@ -53,7 +53,7 @@ func statusOf(r record.Reason) int {
 	switch r {
 	case record.ReasonNotFound:
 		return http.StatusNotFound
-	case record.ReasonConflict:
+	case record.ReasonConflict, record.ReasonDuplicateKey:
 		return http.StatusConflict
 	}
 	return http.StatusUnprocessableEntity

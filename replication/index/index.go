@@ -57,6 +57,7 @@ type tables struct {
 	key         record.DigestKey
 	revocations [record.Classes]atomic.Pointer[class] // nil until there is one of the class
 	keys        *xsync.Map[record.KeyHash, *record.APIKey]
+	imported    atomic.Int64 // of the keys
 	consumers   *xsync.Map[string, *record.Consumer]
 	trusted     atomic.Pointer[trusted]
 
@@ -174,7 +175,7 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 			c.expire(r.Before)
 		}
 	case *record.APIKey:
-		set(t.keys, r.Hash, r, c.Gone)
+		t.setKey(r, c.Gone)
 	case *record.Consumer:
 		set(t.consumers, r.ID, r, c.Gone)
 	case *record.Issuer:
@@ -190,6 +191,18 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 		return true
 	}
 	return false
+}
+
+// setKey counts imported keys before the first can be found, so that none is taken for malformed
+// that is known.
+func (t *tables) setKey(k *record.APIKey, gone bool) {
+	if was, ok := t.keys.Load(k.Hash); ok && was.Imported {
+		t.imported.Add(-1)
+	}
+	if k.Imported && !gone {
+		t.imported.Add(1)
+	}
+	set(t.keys, k.Hash, k, gone)
 }
 
 func set[K comparable, V any](m *xsync.Map[K, V], k K, v V, gone bool) {
@@ -250,6 +263,9 @@ func (x *Index) InUse() record.ClassSet { return record.ClassSet(x.used.Load()) 
 
 // APIKey finds a key by its hash. The record is shared.
 func (x *Index) APIKey(h record.KeyHash) (*record.APIKey, bool) { return x.tables.Load().keys.Load(h) }
+
+// Imports tells whether any key was imported, so that secrets have any form.
+func (x *Index) Imports() bool { return x.tables.Load().imported.Load() > 0 }
 
 // Consumer finds a consumer. The record is shared.
 func (x *Index) Consumer(id string) (*record.Consumer, bool) {

@@ -217,6 +217,44 @@ func TestIssuersAreToldBeforeTheRevision(t *testing.T) {
 	}
 }
 
+// X9
+func TestImportedKeysAreCounted(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		x, there := newNode(t, manyExact), map[byte]*record.APIKey{}
+		for rev := record.Revision(1); rev < 20; rev++ {
+			h := rapid.ByteRange(1, 3).Draw(rt, "hash")
+			// A key that is there stays what it is; a deletion tells of the record as it was.
+			k, gone := there[h], rapid.Bool().Draw(rt, "gone")
+			if k == nil {
+				k = &record.APIKey{Hash: record.KeyHash{h}, Imported: rapid.Bool().Draw(rt, "imported")}
+			}
+			x.Apply([]record.Change{{Record: k, Gone: gone}}, rev)
+			if delete(there, h); !gone {
+				there[h] = k
+			}
+			imports := false
+			for _, k := range there {
+				imports = imports || k.Imported
+			}
+			if x.Imports() != imports {
+				rt.Fatalf("%v: %t", there, x.Imports())
+			}
+			if rapid.Bool().Draw(rt, "load") {
+				all := func(yield func(record.Change, error) bool) {
+					for _, k := range there {
+						if !yield(record.Change{Record: k}, nil) {
+							return
+						}
+					}
+				}
+				if err := x.Load(all, "c", digestKey, rev); err != nil || x.Imports() != imports {
+					rt.Fatalf("loaded: %v, %t", err, x.Imports())
+				}
+			}
+		}
+	})
+}
+
 // X2
 func TestMissDoesNotAllocate(t *testing.T) {
 	for _, exactMax := range []int{manyExact, 0} {

@@ -14,14 +14,19 @@ func (x *change) createKey(b record.CreateKey) error {
 	if err := k.Check(); err != nil {
 		return err
 	}
-	for _, key := range [][]byte{keyKey(k.ID), keyHashKey(k.Hash)} {
-		_, taken, err := x.state.Get(key)
-		if err != nil {
-			return err
-		}
-		if taken {
-			return record.Conflict("this API key is there already")
-		}
+	_, taken, err := x.state.Get(keyKey(k.ID))
+	if err != nil {
+		return err
+	}
+	if taken {
+		return record.Conflict("this API key is there already")
+	}
+	same, taken, err := x.state.Get(keyHashKey(k.Hash))
+	if err != nil {
+		return err
+	}
+	if taken {
+		return &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: "the API key " + string(same) + " has this hash, and so this secret"}
 	}
 	if k.Consumer != "" {
 		_, ok, err := x.state.Get(consumerKey(k.Consumer))

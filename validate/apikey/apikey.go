@@ -9,8 +9,9 @@ import (
 	"veto/validate"
 )
 
-// maxKey is how long the longest key can be that is looked at.
-const maxKey = 128
+// maxKey is how long a secret may be. Those that Generate makes are much shorter; those that are
+// imported have any form.
+const maxKey = 512
 
 // Hash is how a key is found.
 func Hash(secret string) record.KeyHash { return sha256.Sum256([]byte(secret)) }
@@ -18,6 +19,8 @@ func Hash(secret string) record.KeyHash { return sha256.Sum256([]byte(secret)) }
 // Keys finds a key's record by its hash. The record is shared.
 type Keys interface {
 	APIKey(h record.KeyHash) (*record.APIKey, bool)
+	// Imports tells whether there are keys that Generate did not make.
+	Imports() bool
 }
 
 // Verifier finds keys. It may be used from anywhere at once.
@@ -48,11 +51,18 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		clear(b[:n])
 		v.used.Put(b)
 	}()
-	if len(secret) > maxKey || !wellFormed(b[:n]) {
+	switch {
+	case len(secret) > maxKey:
+		trail.Tell("form", validate.Malformed, "longer than any key")
+		return nil, validate.Malformed
+	case wellFormed(b[:n]):
+		trail.Tell("form", validate.OK, "the checksum at its end fits")
+	case v.keys.Imports():
+		trail.Tell("form", validate.OK, "not a key that Veto made; it may be one that was imported")
+	default:
 		trail.Tell("form", validate.Malformed, "not a key that Veto made: the checksum at its end does not fit")
 		return nil, validate.Malformed
 	}
-	trail.Tell("form", validate.OK, "the checksum at its end fits")
 	k, ok := v.keys.APIKey(sha256.Sum256(b[:n]))
 	if !ok {
 		trail.Tell("known", validate.KeyNotFound, "no key has this hash: it was deleted, or is of another cluster")

@@ -261,6 +261,30 @@ func TestKeyOfAnEnvironment(t *testing.T) {
 	}
 }
 
+func TestKeyIsImported(t *testing.T) {
+	p := open(t)
+	const secret = "another system's secret"
+	hash := apikey.Hash(secret)
+	body := func(hint string) string {
+		return fmt.Sprintf(`{"consumer": "acme", "sha256": "%X", "hint": %q}`, hash[:], hint)
+	}
+	p.problem(p.admin("POST", "/v1/keys", body(secret)), 422, "invalid")
+	w := p.admin("POST", "/v1/keys", body("ano…ret"), "Idempotency-Key", "once")
+	k := ok[shownKey](p, w, 201)
+	stored, _, _ := p.cluster.Key(k.ID)
+	if k.Secret != "" || !k.Imported || k.Hint != "ano…ret" || stored.Hash != hash || !stored.Imported || w.Header().Get("Idempotency-Replayed") != "" {
+		t.Errorf("%s, stored %+v", w.Body, stored)
+	}
+	again := p.admin("POST", "/v1/keys", body("ano…ret"), "Idempotency-Key", "once")
+	if same := ok[shownKey](p, again, 200); same.ID != k.ID || again.Header().Get("Idempotency-Replayed") != "true" {
+		t.Errorf("again: %s", again.Body)
+	}
+	p.problem(p.admin("POST", "/v1/keys", body("other")), 409, "duplicate_key")
+	if said := p.said.String() + p.log.String(); strings.Contains(said, secret) || strings.Contains(strings.ToLower(said), fmt.Sprintf("%x", hash)) {
+		t.Error("the secret or its hash was shown")
+	}
+}
+
 func TestIdempotencyKeyIsBoundedInBytes(t *testing.T) {
 	p := open(t)
 	p.problem(p.admin("DELETE", "/v1/keys/key_revoker", "", "Idempotency-Key", strings.Repeat("é", 255)), 422, "invalid")

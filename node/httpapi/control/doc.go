@@ -9,7 +9,7 @@
 //	    say so (health and the API's own description).
 //	    TestEveryOperationHasARole, TestRoles
 //	L2  A secret is in one answer only, the one that made it.
-//	    TestSecretIsShownOnce
+//	    TestSecretIsShownOnce, TestKeyIsImported
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
 //	    log line.
 //	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift

@@ -2,10 +2,12 @@ package control
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"time"
 
+	"veto/node/intake"
 	"veto/record"
 	"veto/validate/apikey"
 )
@@ -42,6 +44,8 @@ type keyRequest struct {
 	Metadata    json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 	ExpiresAt   time.Time       `json:"expires_at,omitzero" required:"false"`
 	Environment string          `json:"environment,omitempty" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9" doc:"A word in the secret that says what it is for, such as live or test"`
+	SHA256      string          `json:"sha256,omitempty" pattern:"^[0-9A-Fa-f]{64}$" patternDescription:"64 hexadecimal digits" doc:"Imports a key that another system made, by the SHA-256 of its secret: 1 to 512 bytes without a dot, which no one can guess"`
+	Hint        string          `json:"hint,omitempty" maxLength:"64" doc:"By what people tell an imported key, such as the beginning and end of its secret"`
 }
 
 func (x *control) keys() {
@@ -59,18 +63,9 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	Body keyRequest
 },
 ) (*newKeyAnswer, error) {
-	environment := in.Body.Environment
-	if len(in.Body.Roles) > 0 {
-		environment = apikey.OperatorEnvironment
-	}
-	secret, hash, hint, err := x.NewKey(environment)
+	k, secret, err := x.keyOf(in.Body)
 	if err != nil {
 		return nil, err
-	}
-	k := record.APIKey{
-		ID: x.NewID("key_"), Consumer: in.Body.Consumer, Name: in.Body.Name, Hash: hash, Hint: hint,
-		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
-		Environment: in.Body.Environment,
 	}
 	if err := k.Check(); err != nil {
 		return nil, err
@@ -85,7 +80,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 		return nil, err
 	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && stored.Hash != hash {
+	if result.Repeated && result.Ref != k.ID {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	switch {
@@ -98,6 +93,39 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	}
 	out.Body = newKey{APIKey: k, Secret: secret}
 	return out, nil
+}
+
+// keyOf makes the key that is asked for, and its secret; that is empty if another system has made it.
+func (x *control) keyOf(b keyRequest) (k record.APIKey, secret string, err error) {
+	k = record.APIKey{
+		ID: x.NewID("key_"), Consumer: b.Consumer, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Issuers: b.Issuers,
+		Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Environment: b.Environment, Hint: b.Hint, Imported: b.SHA256 != "",
+	}
+	if k.Imported {
+		if _, err := hex.Decode(k.Hash[:], []byte(b.SHA256)); err != nil {
+			return k, "", record.Invalid("sha256: 64 hexadecimal digits")
+		}
+		return k, "", holdsNoSecret(k)
+	}
+	if b.Hint != "" {
+		return k, "", record.Invalid("hint: is of an imported key; give its sha256, or leave the hint out")
+	}
+	environment := b.Environment
+	if len(b.Roles) > 0 {
+		environment = apikey.OperatorEnvironment
+	}
+	secret, k.Hash, k.Hint, err = x.NewKey(environment)
+	return k, secret, err
+}
+
+// holdsNoSecret refuses an imported key whose secret is where everyone would see it.
+func holdsNoSecret(k record.APIKey) error {
+	for _, text := range []string{k.Hint, k.Name} {
+		if apikey.Hash(text) == k.Hash || intake.IsCredential(text) {
+			return record.Invalid("hint and name: hold a secret; give no more of it than its beginning and end")
+		}
+	}
+	return nil
 }
 
 func (x *control) listKeys(_ context.Context, in *struct {

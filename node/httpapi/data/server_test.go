@@ -37,6 +37,7 @@ func (s *state) InUse() record.ClassSet                   { return record.Single
 func (s *state) FirstDenied([]record.Digest, int64) int   { return -1 }
 func (s *state) AnsweredBy(record.Digest, int64) string   { return "the test" }
 func (s *state) Consumer(string) (*record.Consumer, bool) { return nil, false }
+func (s *state) Imports() bool                            { return false }
 func (s *state) APIKey(h record.KeyHash) (*record.APIKey, bool) {
 	return s.key, h == s.hash
 }
