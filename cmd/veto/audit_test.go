@@ -15,19 +15,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// T1, T2: from the outside, on the built program.
-func TestAuditCommands(t *testing.T) { runScript(t, startCluster(t), "audit.txtar") }
-
-// K4: from the outside.
-func TestKeysCommands(t *testing.T) {
-	runScript(t, startCluster(t, "--key-prefix", "acme"), "keys.txtar")
-}
-
-// runScript runs a script of testdata that talks to the cluster.
-func runScript(t *testing.T, c *cluster, name string) {
-	t.Helper()
+// T1, T2, K4: from the outside, on the built program.
+func TestCommands(t *testing.T) {
+	c := startCluster(t, "--key-prefix", "acme")
 	testscript.Run(t, testscript.Params{
-		Files: []string{filepath.Join("testdata", name)},
+		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("VETO_DATA_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port))
