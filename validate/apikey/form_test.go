@@ -43,6 +43,16 @@ func TestFormIsReadBack(t *testing.T) {
 			t.Fatalf("whether there is a key in %q", text)
 		}
 	})
+	for _, bad := range []apikey.Form{
+		{Prefix: "a"}, {Prefix: "Veto"}, {Prefix: strings.Repeat("a", 17)}, {Prefix: "veto", Environment: "Live"},
+		{Prefix: "veto", Environment: strings.Repeat("a", 17)}, {Prefix: "veto", Environment: "a_b"}, {Prefix: "", Environment: "live"},
+	} {
+		// The checksum fits, and the form is another.
+		secret, _, _, err := apikey.Generate(rand.Reader, bad)
+		if _, _, ok := apikey.Parse(secret); err != nil || ok || apikey.Holds(secret[len(bad.String()):]) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
 	for _, bad := range []string{"", "a", "Veto", "ve-to", "ve_to", strings.Repeat("a", 17)} {
 		if apikey.ValidPrefix(bad) {
 			t.Errorf("prefix %q", bad)
