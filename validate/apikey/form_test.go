@@ -44,8 +44,13 @@ func TestFormIsReadBack(t *testing.T) {
 		}
 	})
 	for _, bad := range []apikey.Form{
-		{Prefix: "a"}, {Prefix: "Veto"}, {Prefix: strings.Repeat("a", 17)}, {Prefix: "veto", Environment: "Live"},
-		{Prefix: "veto", Environment: strings.Repeat("a", 17)}, {Prefix: "veto", Environment: "a_b"}, {Prefix: "", Environment: "live"},
+		{Prefix: "a"},
+		{Prefix: "Veto"},
+		{Prefix: strings.Repeat("a", 17)},
+		{Prefix: "veto", Environment: "Live"},
+		{Prefix: "veto", Environment: strings.Repeat("a", 17)},
+		{Prefix: "veto", Environment: "a_b"},
+		{Prefix: "", Environment: "live"},
 	} {
 		// The checksum fits, and the form is another.
 		secret, _, _, err := apikey.Generate(rand.Reader, bad)

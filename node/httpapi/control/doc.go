@@ -14,7 +14,7 @@
 //	    log line.
 //	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
 //	L4  A request that is not understood entirely changes nothing.
-//	    TestBadRequests
+//	    TestBadRequests, TestBadKeyRequests
 //	L5  What is proposed is within the bounds of a command, so that every node can read it.
 //	    TestIdempotencyKeyIsBoundedInBytes
 //	L6  A presented token is revoked by what was verified of it, never by what it claims.

@@ -15,6 +15,32 @@ import (
 	"veto/record"
 )
 
+// L4
+func TestBadKeyRequests(t *testing.T) {
+	p := open(t)
+	before := p.cluster.changes()
+	for body, names := range map[string]string{
+		`{"consumer": "a", "roles": ["admin"]}`:                                "not both",
+		`{"roles": ["root"]}`:                                                  "body.roles[0]",
+		`{"consumer": "a", "expires_at": "tomorrow"}`:                          "body.expires_at",
+		`{"consumer": "a", "environment": "Live"}`:                             "body.environment",
+		`{"consumer": "a", "environment": "op"}`:                               "the word of operators' keys",
+		`{"roles": ["auditor"], "environment": "live"}`:                        "an operator's key has none",
+		`{"consumer": "a", "sha256": "00ff"}`:                                  "body.sha256",
+		`{"consumer": "a", "hint": "sk-"}`:                                     "give its sha256",
+		`{"roles": ["auditor"], "sha256": "` + strings.Repeat("0f", 32) + `"}`: "cannot be imported",
+	} {
+		w := p.admin("POST", "/v1/keys", body)
+		p.problem(w, 422, "invalid")
+		if !strings.Contains(w.Body.String(), names) {
+			t.Errorf("%s: %s does not name %s", body, w.Body, names)
+		}
+	}
+	if p.cluster.changes() != before {
+		t.Error("a refused request changed something")
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	p := open(t)
 	before := p.cluster.changes()
@@ -53,15 +79,6 @@ func TestBadRequests(t *testing.T) {
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks_uri": "https://x/", "preset": "mine"}`, 422, "body.preset"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks_uri": "https://x/", "claims": {"sub": ["x"]}}`, 422, "body.claims.sub"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}}`, 422, "jwks"},
-		{"POST", "/v1/keys", `{"consumer": "a", "roles": ["admin"]}`, 422, "not both"},
-		{"POST", "/v1/keys", `{"roles": ["root"]}`, 422, "body.roles[0]"},
-		{"POST", "/v1/keys", `{"consumer": "a", "expires_at": "tomorrow"}`, 422, "body.expires_at"},
-		{"POST", "/v1/keys", `{"consumer": "a", "environment": "Live"}`, 422, "body.environment"},
-		{"POST", "/v1/keys", `{"consumer": "a", "environment": "op"}`, 422, "the word of operators' keys"},
-		{"POST", "/v1/keys", `{"roles": ["auditor"], "environment": "live"}`, 422, "an operator's key has none"},
-		{"POST", "/v1/keys", `{"consumer": "a", "sha256": "00ff"}`, 422, "body.sha256"},
-		{"POST", "/v1/keys", `{"consumer": "a", "hint": "sk-"}`, 422, "give its sha256"},
-		{"POST", "/v1/keys", `{"roles": ["auditor"], "sha256": "` + strings.Repeat("0f", 32) + `"}`, 422, "cannot be imported"},
 		{"PATCH", "/v1/keys/acme", `{}`, 422, "path.id"},
 		{"POST", "/v1/revocations", `{}`, 422, "target"},
 		{"POST", "/v1/revocations", `{"target": "jti", "Target": "subject", "issuer": "i", "value": "x"}`, 422, "body"},
