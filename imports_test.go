@@ -60,7 +60,7 @@ var rooms = map[string][]string{
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"test/natsproc":         {},
 	"test/faults":           {},
-	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "client", "node", "node/..."},
+	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
 }
 
 // owners says which rooms alone may import a library.

@@ -222,6 +222,12 @@ type KeyFields struct {
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 	// Limits are how much the key may be used; nil for no limits.
 	Limits *limit.Limits `json:"limits,omitempty"`
+	// Environment is a word in the secret that says what it is for.
+	Environment string `json:"environment,omitempty"`
+	// SHA256 imports a key that another system made, by the SHA-256 of its secret in hex; Hint is by
+	// what people tell it.
+	SHA256 string `json:"sha256,omitempty"`
+	Hint   string `json:"hint,omitempty"`
 }
 
 // NewKey is a key that was just made, with its secret.

@@ -17,8 +17,9 @@ import (
 // firstAdmin makes the first admin's key. It is kept in a file from before the cluster is
 // founded until it was shown, so that a crash in between does not lose it.
 type firstAdmin struct {
-	dir  string
-	show func(secret string)
+	dir    string
+	prefix string // of the key
+	show   func(secret string)
 	// find finds a key of the cluster.
 	find func(record.KeyHash) (*record.APIKey, bool)
 }
@@ -29,7 +30,7 @@ func newID(prefix string) string { return prefix + strings.ToLower(ulid.Make().S
 
 // found is the first command of the cluster.
 func (a *firstAdmin) found() (record.Found, error) {
-	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.OperatorPrefix)
+	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: a.prefix, Environment: apikey.OperatorEnvironment})
 	if err != nil {
 		return record.Found{}, err
 	}

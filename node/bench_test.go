@@ -127,7 +127,7 @@ func (x *bench) fill(b testing.TB, revoked int) {
 
 func newBenchKey(b testing.TB, id string, limits *limit.Limits, secret *string) record.Body {
 	b.Helper()
-	s, hash, hint, err := apikey.Generate(rand.Reader, apikey.Prefix)
+	s, hash, hint, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix})
 	if err != nil {
 		b.Fatal(err)
 	}

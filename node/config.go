@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/validate/apikey"
 )
 
 // Config is how a node behaves. The names in the tags are those of the configuration file;
@@ -67,6 +68,9 @@ type Config struct {
 	IndexExactMax int `koanf:"index_exact_max"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
+	// KeyPrefix is what API keys begin with that this node makes: 2 to 16 of a-z and 0-9. Keys with
+	// any other go on working.
+	KeyPrefix string `koanf:"key_prefix"`
 	// Pprof shows the process's profiles to admins on the control plane.
 	Pprof bool `koanf:"pprof"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
@@ -81,7 +85,7 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
 		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
-		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LogLevel: "info", LogFormat: "text",
+		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, KeyPrefix: apikey.Prefix, LogLevel: "info", LogFormat: "text",
 		EventsConfig: defaultEvents(),
 	}
 }
@@ -212,6 +216,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("token_cache_bytes: %d is below 0; 0 remembers no tokens", c.TokenCacheBytes)
 	case c.IndexExactMax < 0:
 		return fmt.Errorf("index_exact_max: %d is below 0; 0 holds everything in filters", c.IndexExactMax)
+	case !apikey.ValidPrefix(c.KeyPrefix):
+		return fmt.Errorf("key_prefix: %q is not 2 to 16 of a-z and 0-9", c.KeyPrefix)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
 		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
 	case c.LogFormat != "text" && c.LogFormat != "json":

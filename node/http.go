@@ -106,8 +106,8 @@ func (n *Node) serveControl(l net.Listener) {
 		Handler: control.New(control.Config{
 			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary},
 			ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
-			NewKey: func(prefix string) (string, record.KeyHash, string, error) {
-				return apikey.Generate(rand.Reader, prefix)
+			NewKey: func(environment string) (string, record.KeyHash, string, error) {
+				return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})
 			},
 			NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
 			Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,

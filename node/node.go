@@ -299,7 +299,7 @@ func (n *Node) claim(context.Context) error {
 
 // openReplica takes part in the cluster.
 func (n *Node) openReplica(ctx context.Context) error {
-	admin := &firstAdmin{dir: n.config.DataDir, show: n.around.AdminToken, find: n.view.APIKey}
+	admin := &firstAdmin{dir: n.config.DataDir, prefix: n.config.KeyPrefix, show: n.around.AdminToken, find: n.view.APIKey}
 	var err error
 	n.replica, err = replication.Open(replication.Config{
 		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.config.Role),

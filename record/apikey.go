@@ -24,7 +24,7 @@ const (
 // Roles are all roles there are.
 var Roles = []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor}
 
-// KeyHash is the SHA-256 of an API key. The key itself is stored nowhere.
+// KeyHash is the SHA-256 of an API key's secret. The secret itself is stored nowhere.
 type KeyHash [32]byte
 
 // APIKey is what the cluster knows of a secret that was shown once.
@@ -58,6 +58,12 @@ type APIKey struct {
 	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
 	// then it may revoke nothing else.
 	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	// Environment is the word in the secret by which people tell what it is for, such as live or
+	// test; it may be empty, and is for an operator's key.
+	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty"`
+	// Imported tells that another system made the secret, so that it has any form: all that is known
+	// of it is the hash and the hint that were given.
+	Imported bool `json:"imported,omitempty" cbor:"17,keyasint,omitempty"`
 	// Limits are how much a consumer's key may be used; nil if there are none.
 	Limits *limit.Limits `json:"limits,omitempty" cbor:"30,keyasint,omitempty"`
 	// Rotating, if not nil, is the secret that the last roll replaced.
@@ -112,10 +118,15 @@ type Rotating struct {
 	Hint string  `json:"hint" cbor:"2,keyasint"`
 	// Until is when it stops working.
 	Until time.Time `json:"until" cbor:"3,keyasint"`
+	// Imported tells that another system made it.
+	Imported bool `json:"imported,omitempty" cbor:"4,keyasint,omitempty"`
 }
 
 // ByOld tells whether the hash is that of the secret that was replaced.
 func (k *APIKey) ByOld(h KeyHash) bool { return k.Rotating != nil && k.Rotating.Hash == h }
+
+// HasImported tells whether another system made a secret of the key.
+func (k *APIKey) HasImported() bool { return k.Imported || k.Rotating != nil && k.Rotating.Imported }
 
 // IsRotating tells whether two secrets are good.
 func (k *APIKey) IsRotating(now time.Time) bool {
@@ -126,6 +137,16 @@ func (k *APIKey) IsRotating(now time.Time) bool {
 func (k *APIKey) IsExpired(now time.Time) bool {
 	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
 }
+
+// The word in the secrets of operators' keys, where others have their environment, and how long
+// that may be.
+const (
+	OperatorEnvironment = "op"
+	MaxEnvironment      = 16
+)
+
+// maxHint is how long a hint may be, in bytes.
+const maxHint = 64
 
 // HasRole tells whether the key may act in the role: it holds it, or it holds admin.
 func (k *APIKey) HasRole(r Role) bool {
@@ -155,6 +176,9 @@ func (k *APIKey) Check() error {
 	}
 	if len(k.Name) > maxName {
 		return Invalid("name: at most %d bytes", maxName)
+	}
+	if err := k.checkForm(); err != nil {
+		return err
 	}
 	for _, r := range k.Roles {
 		if !slices.Contains(Roles, r) {
@@ -188,6 +212,28 @@ func (k *APIKey) checkLimits() error {
 	}
 	if err := k.Limits.Check(); err != nil {
 		return Invalid("%s", err)
+	}
+	return nil
+}
+
+// checkForm checks what is said of the secret's form.
+func (k *APIKey) checkForm() error {
+	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') }
+	switch {
+	case len(k.Hint) > maxHint:
+		return Invalid("hint: at most %d bytes", maxHint)
+	case k.Imported && len(k.Roles) > 0:
+		return Invalid("roles: an operator's key cannot be imported; make one")
+	case k.Imported && k.Environment != "":
+		return Invalid("environment: is a word in the secrets that are made here; leave it out, as this secret is there already")
+	case k.Environment == "":
+		return nil
+	case len(k.Roles) > 0:
+		return Invalid("environment: an operator's key has none; it begins with a word of its own")
+	case k.Environment == OperatorEnvironment:
+		return Invalid("environment: %s is the word of operators' keys; give another", OperatorEnvironment)
+	case len(k.Environment) > MaxEnvironment || strings.ContainsFunc(k.Environment, other):
+		return Invalid("environment: 1 to %d of a-z and 0-9", MaxEnvironment)
 	}
 	return nil
 }

@@ -326,3 +326,30 @@ func TestConsumersAreFound(t *testing.T) {
 		t.Error("a tag twice")
 	}
 }
+
+func TestFormOfKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		key record.APIKey
+		ok  bool
+	}{
+		"plain":                {record.APIKey{}, true},
+		"environment":          {record.APIKey{Environment: "live2"}, true},
+		"operators' word":      {record.APIKey{Environment: "op"}, false},
+		"capitals":             {record.APIKey{Environment: "Live"}, false},
+		"too long":             {record.APIKey{Environment: strings.Repeat("a", 17)}, false},
+		"of an operator":       {record.APIKey{Environment: "live", Roles: []record.Role{record.RoleAdmin}}, false},
+		"imported":             {record.APIKey{Imported: true, Hint: strings.Repeat("h", 64)}, true},
+		"hint too long":        {record.APIKey{Imported: true, Hint: strings.Repeat("h", 65)}, false},
+		"imported operator":    {record.APIKey{Imported: true, Roles: []record.Role{record.RoleAuditor}}, false},
+		"imported environment": {record.APIKey{Imported: true, Environment: "live"}, false},
+	} {
+		k := c.key
+		k.ID, k.Hash = "key_1", record.KeyHash{1}
+		if len(k.Roles) == 0 {
+			k.Consumer = "acme"
+		}
+		if err := k.Check(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -16,6 +16,9 @@ const (
 	ReasonConflict Reason = "conflict"  // it contradicts what is there
 	ReasonGap      Reason = "gap"       // it is part of a stream, and what comes before it is not there yet
 
+	// ReasonDuplicateKey is a conflict: the secret is that of an API key that is there.
+	ReasonDuplicateKey Reason = "duplicate_key"
+
 	// Of a secret that is to be replaced, though that would be of no use, or take another from someone.
 	ReasonKeyRevoked  Reason = "key_revoked"
 	ReasonKeyDisabled Reason = "key_disabled"

@@ -120,6 +120,9 @@ func (v *View) stored(b record.Bucket, d record.Digest, issuedAt int64) (r recor
 // APIKey finds a key by its hash. The record is shared: read it only.
 func (v *View) APIKey(h record.KeyHash) (*record.APIKey, bool) { return v.index.APIKey(h) }
 
+// Imports tells whether there are keys that another system made, so that they have any form.
+func (v *View) Imports() bool { return v.index.Imports() }
+
 // Consumer finds a consumer. The record is shared: read it only.
 func (v *View) Consumer(id string) (*record.Consumer, bool) { return v.index.Consumer(id) }
 

@@ -14,7 +14,7 @@
 //	    TestRevokedByEveryTarget
 //	V2  A node that is not ready, too stale, or behind min_revision allows nothing, unless
 //	    serving stale is its policy and nobody else has set a bound (V8); and it does not deny for what it may merely not have
-//	    heard of yet.
+//	    heard of yet: nor for the form of what may be an imported API key.
 //	    TestFreshness
 //	V3  Freshness is read before the look-ups, so a verdict is never older than it says.
 //	    TestFreshnessIsReadFirst

@@ -209,6 +209,7 @@ func TestFreshness(t *testing.T) {
 		"unknown issuer while stale":    {stale, validate.UnknownIssuer, 0, validate.Stale},
 		"unknown issuer while behind":   {fresh, validate.UnknownIssuer, 11, validate.BehindMinRevision},
 		"key not found while not ready": {record.Freshness{}, validate.KeyNotFound, 0, validate.NotReady},
+		"malformed token while stale":   {stale, validate.Malformed, 0, validate.Malformed},
 		"other rules while stale":       {stale, validate.WrongAudience, 0, validate.Stale},
 		"expired while stale":           {stale, validate.Expired, 0, validate.Expired},
 		"bad signature while stale":     {stale, validate.BadSignature, 0, validate.BadSignature},
@@ -223,6 +224,13 @@ func TestFreshness(t *testing.T) {
 		}
 		if got.Outcome == validate.Unknown && got.Subject != "" {
 			t.Errorf("%s: undecided, yet described", name)
+		}
+	}
+	// What has not the form of a key may be one that was imported a moment ago.
+	for min, want := range map[record.Revision]validate.Code{0: validate.Malformed, 11: validate.BehindMinRevision} {
+		keys := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: 30 * time.Second}, nil, verifier{nil, validate.Malformed}, nil)
+		if got := keys.Validate(validate.Request{Credential: "a key", MinRevision: min}, now); got.Code != want {
+			t.Errorf("a malformed key, revision %d wanted: %s, want %s", min, got.Code, want)
 		}
 	}
 	serving := validate.New(&view{fresh: stale}, validate.Policy{ServeStale: true}, verifier{jwtClaims(), validate.OK}, nil, nil)

@@ -134,7 +134,7 @@ func (v *Validator) decide(r Request, now time.Time, room *Claims, p Policy) (Ve
 func (v *Validator) judge(r Request, doubt Code, fresh record.Freshness, claims *Claims, code Code, trail *Trail) Verdict {
 	verdict := Verdict{Code: code, Revision: fresh.Revision, AsOf: fresh.AsOf.UTC(), Kind: kindOf(r.Credential)}
 	switch {
-	case claims == nil && doubt != OK && code.mayBeNews():
+	case claims == nil && doubt != OK && (code.mayBeNews() || mayBeImported(r.Credential, code)):
 		verdict.Code = doubt
 	case claims == nil:
 	default:
@@ -157,6 +157,12 @@ func (v *Validator) judge(r Request, doubt Code, fresh record.Freshness, claims 
 		verdict = Verdict{Code: verdict.Code, Kind: verdict.Kind, Revision: verdict.Revision, AsOf: verdict.AsOf}
 	}
 	return verdict
+}
+
+// mayBeImported tells whether what has not the form of an API key may be one all the same, of which
+// the node has merely not heard.
+func mayBeImported(credential string, code Code) bool {
+	return code == Malformed && credential != "" && kindOf(credential) == APIKey
 }
 
 // Explain is Validate with every check told, for people who may know (the caller's to see to).

@@ -15,13 +15,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// T1, T2: from the outside, on the built program.
+// T1, T2, K4: from the outside, on the built program.
 func TestCommands(t *testing.T) {
-	c := startCluster(t)
+	c := startCluster(t, "--key-prefix", "acme")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
+			e.Setenv("VETO_DATA_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port))
 			e.Setenv("VETO_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port+1))
 			for _, v := range c.env {
 				name, value, _ := strings.Cut(v, "=")
@@ -29,7 +30,7 @@ func TestCommands(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter, "secret": secret, "says": says(c)},
 	})
 }
 
@@ -52,6 +53,25 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 func head(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Exec("veto", "audit", "head"))
 	ts.Setenv(args[0], regexp.MustCompile(`[0-9a-f]{64}@\d+`).FindString(ts.ReadFile("stdout")))
+}
+
+// secret keeps the secret of the key that was just shown in a file.
+func secret(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile(`(?m)^secret +(\w+)$`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if found == nil {
+		ts.Fatalf("no secret was shown")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(found[1]+"\n"), 0o600))
+}
+
+// says waits until the node that is asked gives the code for the credential in a file, and the program
+// ends with the number: it may not have heard yet what another has done.
+func says(c *cluster) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		exits, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		c.says(0, strings.TrimSpace(ts.ReadFile(args[0])), args[1], exits)
+	}
 }
 
 // alter makes another export of one.

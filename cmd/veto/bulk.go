@@ -57,7 +57,7 @@ func (f *revokeFile) run(ctx context.Context, c *client.Client, out *printer) er
 	if key == "" {
 		key = "bulk-" + rand.Text()
 	}
-	bar, err := f.bar()
+	bar, err := fileBar(f.path, f.errors)
 	if err != nil {
 		return err
 	}
@@ -82,24 +82,24 @@ func (f *revokeFile) run(ctx context.Context, c *client.Client, out *printer) er
 	return err
 }
 
-// bar shows how much of the file is sent; nothing where nobody looks on.
-func (f *revokeFile) bar() (*progressbar.ProgressBar, error) {
+// fileBar shows how much of a file is sent; nothing where nobody looks on.
+func fileBar(path string, to io.Writer) (*progressbar.ProgressBar, error) {
 	size := int64(-1)
-	if f.path != "-" {
-		info, err := os.Stat(f.path)
+	if path != "-" {
+		info, err := os.Stat(path)
 		if err != nil {
 			return nil, fmt.Errorf("--file: %w", err)
 		}
 		if info.IsDir() {
-			return nil, &exit{exitUsage, fmt.Errorf("--file: %s is a directory", f.path)}
+			return nil, &exit{exitUsage, fmt.Errorf("--file: %s is a directory", path)}
 		}
 		if info.Mode().IsRegular() {
 			size = info.Size()
 		}
 	}
-	terminal, ok := f.errors.(*os.File)
+	terminal, ok := to.(*os.File)
 	return progressbar.NewOptions64(size,
-		progressbar.OptionSetWriter(f.errors), progressbar.OptionSetVisibility(ok && term.IsTerminal(int(terminal.Fd()))),
+		progressbar.OptionSetWriter(to), progressbar.OptionSetVisibility(ok && term.IsTerminal(int(terminal.Fd()))),
 		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true),
 		progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
 	), nil

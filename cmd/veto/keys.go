@@ -17,7 +17,7 @@ import (
 
 func newKeys(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
-	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysRoll(r),
+	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysRoll(r), newKeysCheck(), newKeysImport(r),
 		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
@@ -46,33 +46,25 @@ func newKeysCreate(r *remote) *cobra.Command {
 		for _, role := range roles {
 			fields.Roles = append(fields.Roles, record.Role(role))
 		}
-		if metadata != "" {
-			fields.Metadata = json.RawMessage(metadata)
-			if !json.Valid(fields.Metadata) {
-				return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
-			}
+		if err := completeKey(&fields, metadata, life); err != nil {
+			return err
 		}
 		given, err := limits.read()
 		if err != nil {
 			return err
 		}
 		fields.Limits = given
-		if life < 0 {
-			return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
-		}
-		if life > 0 {
-			fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
-		}
 		k, err := c.CreateKey(ctx, fields)
 		if err != nil {
 			return err
 		}
-		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
+		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "environment", k.Environment, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
 			"limits", limitsOf(k.Limits),
 			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
 	})
 	f := c.Flags()
 	f.StringVar(&fields.Consumer, "consumer", "", "whom the key belongs to")
+	f.StringVar(&fields.Environment, "environment", "", "a word in the secret that says what it is for, such as live or test")
 	f.StringVar(&fields.Name, "name", "", "a name for people")
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
 	f.StringSliceVar(&roles, "role", nil, "for an operator's key: admin, revoker, validator, auditor")
@@ -171,6 +163,23 @@ func newKeysRoll(r *remote) *cobra.Command {
 	return command
 }
 
+// completeKey fills in what flags say in another form.
+func completeKey(fields *client.KeyFields, metadata string, life time.Duration) error {
+	if metadata != "" {
+		fields.Metadata = json.RawMessage(metadata)
+		if !json.Valid(fields.Metadata) {
+			return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
+		}
+	}
+	if life < 0 {
+		return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
+	}
+	if life > 0 {
+		fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
+	}
+	return nil
+}
+
 func newKeysList(r *remote) *cobra.Command {
 	var l client.List
 	var consumer string
@@ -203,7 +212,20 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	}
 	var rows [][]any
 	for _, k := range items {
-		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), stateOf(k), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Revision})
+		rows = append(rows, []any{
+			k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), stateOf(k), importedOr(k.Imported),
+			moment(k.ExpiresAt), moment(k.LastUsedAt), k.Revision,
+		})
 	}
-	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "last used", "revision"}, rows)
+	return out.show(v, []string{
+		"id", "hint", "environment", "consumer", "name", "scopes", "roles", "issuers", "state", "made", "expires", "last used", "revision",
+	}, rows)
+}
+
+// importedOr says who made the secret.
+func importedOr(imported bool) string {
+	if imported {
+		return "imported"
+	}
+	return "here"
 }

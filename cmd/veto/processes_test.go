@@ -112,7 +112,7 @@ func startCluster(t *testing.T, args ...string) *cluster {
 	for i := range c.nodes {
 		c.start(i)
 	}
-	token := c.await(regexp.MustCompile(`veto_op_\w+`))
+	token := c.await(regexp.MustCompile(`[a-z]+_op_\w+`))
 	c.env = []string{"VETO_TOKEN=" + token}
 	for i := range c.nodes {
 		c.ready(i)

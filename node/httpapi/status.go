@@ -53,7 +53,7 @@ func statusOf(r record.Reason) int {
 	switch r {
 	case record.ReasonNotFound:
 		return http.StatusNotFound
-	case record.ReasonConflict, record.ReasonKeyRevoked, record.ReasonKeyDisabled, record.ReasonKeyExpired, record.ReasonKeyRotating:
+	case record.ReasonConflict, record.ReasonDuplicateKey, record.ReasonKeyRevoked, record.ReasonKeyDisabled, record.ReasonKeyExpired, record.ReasonKeyRotating:
 		return http.StatusConflict
 	}
 	return http.StatusUnprocessableEntity

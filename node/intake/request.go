@@ -102,9 +102,10 @@ func (x *Intake) named(b RevokeRequest) (record.Revocation, error) {
 
 // IsCredential tells whether the text holds something that has the form of a credential. Names
 // and reasons are kept and shown, so none may be among them.
-func IsCredential(text string) bool { return credentialForm.MatchString(text) }
+func IsCredential(text string) bool { return credentialForm.MatchString(text) || apikey.Holds(text) }
 
-var credentialForm = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.|` + apikey.Prefix + `(op_)?[0-9A-Za-z]{36}`)
+// credentialForm takes a key with a typo for one, too, where its prefix says what it was to be.
+var credentialForm = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.|` + apikey.Prefix + `_([a-z0-9]+_)?[0-9A-Za-z]{36}`)
 
 func tokenRefused(code validate.Code) string {
 	if code == validate.Expired {

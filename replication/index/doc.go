@@ -50,4 +50,6 @@
 //	    TestUsesAreToldOnce
 //	X7  What comes again costs the disk once, until something of its name changes.
 //	    TestDiskIsAskedOnce
+//	X9  Whether there are imported keys is told, and as soon as the first of them is found.
+//	    TestImportedKeysAreCounted
 package index

@@ -57,6 +57,7 @@ type tables struct {
 	key         record.DigestKey
 	revocations [record.Classes]atomic.Pointer[class] // nil until there is one of the class
 	keys        *xsync.Map[record.KeyHash, *record.APIKey]
+	imported    atomic.Int64 // of the keys
 	consumers   *xsync.Map[string, *record.Consumer]
 	trusted     atomic.Pointer[trusted]
 
@@ -192,30 +193,35 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 	return false
 }
 
-// setKey shows the key under the hashes of its secrets, and then no more under those it had.
+// setKey shows the key under the hashes of its secrets, and then no more under those it had. Imported
+// keys are counted before the first can be found, so that none is taken for malformed that is known.
 func (t *tables) setKey(k *record.APIKey, c record.Change) {
 	was, ok := c.Was.(*record.APIKey)
 	before := k
 	if ok {
 		before = was
 	}
-	if held, there := t.keys.Load(before.Hash); there {
+	held, there := t.keys.Load(before.Hash)
+	if there {
 		k.Uses = held.Uses
 	} else {
 		k.Uses = new(record.Uses)
+	}
+	if k.HasImported() && !c.Gone {
+		t.imported.Add(1)
 	}
 	set(t.keys, k.Hash, k, c.Gone)
 	if k.Rotating != nil {
 		set(t.keys, k.Rotating.Hash, k, c.Gone)
 	}
-	if !ok {
-		return
-	}
-	if was.Hash != k.Hash && !k.ByOld(was.Hash) {
+	if ok && was.Hash != k.Hash && !k.ByOld(was.Hash) {
 		t.keys.Delete(was.Hash)
 	}
-	if was.Rotating != nil && !k.ByOld(was.Rotating.Hash) {
+	if ok && was.Rotating != nil && !k.ByOld(was.Rotating.Hash) {
 		t.keys.Delete(was.Rotating.Hash)
+	}
+	if there && held.HasImported() {
+		t.imported.Add(-1)
 	}
 }
 
@@ -298,6 +304,9 @@ func (x *Index) Used(limit int) []*record.APIKey {
 	})
 	return all[:limit]
 }
+
+// Imports tells whether any key was imported, so that secrets have any form.
+func (x *Index) Imports() bool { return x.tables.Load().imported.Load() > 0 }
 
 // Consumer finds a consumer. The record is shared.
 func (x *Index) Consumer(id string) (*record.Consumer, bool) {

@@ -217,6 +217,65 @@ func TestIssuersAreToldBeforeTheRevision(t *testing.T) {
 	}
 }
 
+// X9
+func TestImportedKeysAreCounted(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		x, there := newNode(t, manyExact), map[byte]*record.APIKey{}
+		for rev := record.Revision(1); rev < 20; rev++ {
+			h := rapid.ByteRange(1, 3).Draw(rt, "hash")
+			// A key that is there stays what it is; a deletion tells of the record as it was.
+			k, gone := there[h], rapid.Bool().Draw(rt, "gone")
+			if k == nil {
+				k = &record.APIKey{Hash: record.KeyHash{h}, Imported: rapid.Bool().Draw(rt, "imported")}
+			}
+			x.Apply([]record.Change{{Record: k, Gone: gone}}, rev)
+			if delete(there, h); !gone {
+				there[h] = k
+			}
+			imports := false
+			for _, k := range there {
+				imports = imports || k.Imported
+			}
+			if x.Imports() != imports {
+				rt.Fatalf("%v: %t", there, x.Imports())
+			}
+			if rapid.Bool().Draw(rt, "load") {
+				all := func(yield func(record.Change, error) bool) {
+					for _, k := range there {
+						if !yield(record.Change{Record: k}, nil) {
+							return
+						}
+					}
+				}
+				if err := x.Load(all, "c", digestKey, rev); err != nil || x.Imports() != imports {
+					rt.Fatalf("loaded: %v, %t", err, x.Imports())
+				}
+			}
+		}
+	})
+}
+
+// X9
+func TestImportedSecretIsKnownWhileItIsRolled(t *testing.T) {
+	x, old, next := newNode(t, manyExact), record.KeyHash{1}, record.KeyHash{2}
+	imported := record.APIKey{ID: "k", Hash: old, Imported: true}
+	rolled := record.APIKey{ID: "k", Hash: next, Rotating: &record.Rotating{Hash: old, Imported: true}}
+	lapsed := record.APIKey{ID: "k", Hash: next}
+	for i, c := range []struct {
+		record.Change
+		imports bool
+	}{
+		{record.Change{Record: &imported}, true},
+		{record.Change{Record: &rolled, Was: &imported}, true},
+		{record.Change{Record: &lapsed, Was: &rolled}, false},
+	} {
+		x.Apply([]record.Change{c.Change}, record.Revision(i+1))
+		if _, byOld := x.APIKey(old); byOld != c.imports || x.Imports() != c.imports {
+			t.Errorf("revision %d: found %t, imports %t", i+1, byOld, x.Imports())
+		}
+	}
+}
+
 // X2
 func TestMissDoesNotAllocate(t *testing.T) {
 	for _, exactMax := range []int{manyExact, 0} {

@@ -17,14 +17,19 @@ func (x *change) createKey(b record.CreateKey) error {
 	if err := k.Check(); err != nil {
 		return err
 	}
-	for _, key := range [][]byte{keyKey(k.ID), keyHashKey(k.Hash)} {
-		_, taken, err := x.state.Get(key)
-		if err != nil {
-			return err
-		}
-		if taken {
-			return record.Conflict("this API key is there already")
-		}
+	_, taken, err := x.state.Get(keyKey(k.ID))
+	if err != nil {
+		return err
+	}
+	if taken {
+		return record.Conflict("this API key is there already")
+	}
+	same, taken, err := x.state.Get(keyHashKey(k.Hash))
+	if err != nil {
+		return err
+	}
+	if taken {
+		return &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: "the API key " + string(same) + " has this hash, and so this secret"}
 	}
 	if k.Consumer != "" {
 		_, ok, err := x.state.Get(consumerKey(k.Consumer))
@@ -114,7 +119,8 @@ func (x *change) rollKey(b record.RollKey) error {
 	}
 	was := k
 	k.Hash, k.Hint, k.RolledAt, k.Rolled = b.Hash, b.Hint, x.stamp, x.revision
-	k.Rotating = &record.Rotating{Hash: was.Hash, Hint: was.Hint, Until: x.stamp.Add(b.Overlap)}
+	k.Rotating = &record.Rotating{Hash: was.Hash, Hint: was.Hint, Until: x.stamp.Add(b.Overlap), Imported: was.Imported}
+	k.Imported = false
 	if b.Overlap == 0 {
 		k.Rotating = nil
 		if err := x.state.Delete(keyHashKey(was.Hash)); err != nil {

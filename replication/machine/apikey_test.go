@@ -82,6 +82,18 @@ func TestRoll(t *testing.T) {
 	}
 }
 
+// M10: what an imported key gets is no longer of any form.
+func TestImportedKeyIsRolled(t *testing.T) {
+	s, rev := founded(t)
+	apply(t, s, rev, stamp, record.CreateKey{Key: record.APIKey{ID: "key_i", Consumer: "shop", Hash: record.KeyHash{7}, Imported: true}})
+	if r := apply(t, s, rev, stamp, record.RollKey{ID: "key_i", Hash: record.KeyHash{8}, Overlap: time.Hour}); r.Rejection != nil {
+		t.Fatal(r.Rejection)
+	}
+	if k := storedKey(t, s, "key_i"); k.Imported || !k.HasImported() || !k.ByOld(record.KeyHash{7}) {
+		t.Errorf("%+v", k)
+	}
+}
+
 // M10
 func TestRollIsRefused(t *testing.T) {
 	yes, past := true, stamp

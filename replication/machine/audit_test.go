@@ -218,6 +218,12 @@ func TestEntriesSayWhoWhatAndWhereFrom(t *testing.T) {
 	if e := change("key_a", record.PutIssuer{Issuer: i}); !slices.Contains(e.Changes, trail.Change{Of: "one", Field: "jwks_uri", From: "https://issuer.example/jwks", To: "https://issuer.example/jwks?..."}) || strings.Contains(fmt.Sprint(e), "=secret") {
 		t.Errorf("%+v", e)
 	}
+	k := record.APIKey{ID: "key_i", Consumer: "shop", Hash: record.KeyHash{7}, Hint: "sk-…x", Imported: true}
+	if e := change("key_a", record.CreateKey{Key: k}); !cmp.Equal(e.Changes, []trail.Change{
+		{Of: "key_i", Field: "consumer", To: "shop"}, {Of: "key_i", Field: "imported", To: "true"},
+	}) {
+		t.Errorf("%+v", e)
+	}
 	// An own deletion names who it was.
 	if e := change("key_s", record.DeleteKey{ID: "key_s"}); e.ByName != "till 3" || !cmp.Equal(e.Refs, []string{"key_s"}) {
 		t.Errorf("%+v", e)

@@ -365,3 +365,21 @@ func TestUpdatedConsumerKeepsTheRest(t *testing.T) {
 		}
 	}
 }
+
+// A secret belongs to one key, whoever made it, until that is deleted.
+func TestSecretBelongsToOneKey(t *testing.T) {
+	s, rev := founded(t)
+	again := record.CreateKey{Key: record.APIKey{ID: "key_i", Consumer: "shop", Hash: record.KeyHash{9}, Imported: true}}
+	if r := apply(t, s, rev, stamp, again).Rejection; r == nil || r.Reason != record.ReasonDuplicateKey || !strings.Contains(r.Detail, "key_s") {
+		t.Errorf("%+v", r)
+	}
+	other := again
+	other.Key.ID, other.Key.Hash = "key_s", record.KeyHash{8}
+	if r := apply(t, s, rev, stamp, other).Rejection; r == nil || r.Reason != record.ReasonConflict {
+		t.Errorf("%+v", r)
+	}
+	apply(t, s, rev, stamp, record.DeleteKey{ID: "key_s"})
+	if r := apply(t, s, rev, stamp, again).Rejection; r != nil {
+		t.Error(r)
+	}
+}

@@ -2,10 +2,6 @@ package apikey
 
 import (
 	"crypto/sha256"
-	"fmt"
-	"hash/crc32"
-	"io"
-	"math/big"
 	"sync"
 	"time"
 
@@ -13,68 +9,18 @@ import (
 	"veto/validate"
 )
 
-// The prefixes of consumers' and operators' keys.
-const (
-	Prefix         = "veto_"
-	OperatorPrefix = "veto_op_"
-)
-
-const (
-	alphabet      = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	randomChars   = 30
-	checksumChars = 6
-	maxKey        = 128
-)
-
-// Generate makes a new key of random bytes. The secret is to be shown once and kept nowhere;
-// the hint is safe to keep.
-func Generate(random io.Reader, prefix string) (secret string, hash record.KeyHash, hint string, err error) {
-	// 62^30 is below 2^179; 32 bytes leave no bias that matters.
-	raw := make([]byte, 32)
-	if _, err := io.ReadFull(random, raw); err != nil {
-		return "", hash, "", fmt.Errorf("api key: %w", err)
-	}
-	body := prefix + encode(new(big.Int).SetBytes(raw), randomChars)
-	secret = body + checksum(body)
-	return secret, Hash(secret), prefix + "…" + secret[len(secret)-4:], nil
-}
+// maxKey is how long a secret may be. Those that Generate makes are much shorter; those that are
+// imported have any form.
+const maxKey = 512
 
 // Hash is how a key is found.
 func Hash(secret string) record.KeyHash { return sha256.Sum256([]byte(secret)) }
 
-func checksum(body string) string {
-	return encode(big.NewInt(int64(crc32.ChecksumIEEE([]byte(body)))), checksumChars)
-}
-
-// encode writes the lowest digits of n.
-func encode(n *big.Int, digits int) string {
-	out, base, rest := make([]byte, digits), big.NewInt(int64(len(alphabet))), new(big.Int)
-	for i := digits - 1; i >= 0; i-- {
-		n.DivMod(n, base, rest)
-		out[i] = alphabet[rest.Int64()]
-	}
-	return string(out)
-}
-
-// wellFormed tells whether the bytes are a key that Generate could have made.
-func wellFormed(s []byte) bool {
-	if len(s) < randomChars+checksumChars+1 {
-		return false
-	}
-	body, sum := s[:len(s)-checksumChars], s[len(s)-checksumChars:]
-	want := crc32.ChecksumIEEE(body)
-	for i := len(sum) - 1; i >= 0; i-- {
-		if sum[i] != alphabet[want%62] {
-			return false
-		}
-		want /= 62
-	}
-	return want == 0
-}
-
 // Keys finds a key's record by its hash. The record is shared.
 type Keys interface {
 	APIKey(h record.KeyHash) (*record.APIKey, bool)
+	// Imports tells whether there are keys that Generate did not make.
+	Imports() bool
 }
 
 // Verifier finds keys. It may be used from anywhere at once.
@@ -105,11 +51,18 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		clear(b[:n])
 		v.used.Put(b)
 	}()
-	if len(secret) > maxKey || !wellFormed(b[:n]) {
+	switch {
+	case len(secret) > maxKey:
+		trail.Tell("form", validate.Malformed, "longer than any key")
+		return nil, validate.Malformed
+	case wellFormed(b[:n]):
+		trail.Tell("form", validate.OK, "the checksum at its end fits")
+	case v.keys.Imports():
+		trail.Tell("form", validate.OK, "not a key that Veto made; it may be one that was imported")
+	default:
 		trail.Tell("form", validate.Malformed, "not a key that Veto made: the checksum at its end does not fit")
 		return nil, validate.Malformed
 	}
-	trail.Tell("form", validate.OK, "the checksum at its end fits")
 	hash := record.KeyHash(sha256.Sum256(b[:n]))
 	k, ok := v.keys.APIKey(hash)
 	if !ok {

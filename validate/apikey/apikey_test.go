@@ -20,9 +20,18 @@ func (k keys) APIKey(h record.KeyHash) (*record.APIKey, bool) {
 	return r, ok
 }
 
+func (k keys) Imports() bool {
+	for _, r := range k {
+		if r.Imported {
+			return true
+		}
+	}
+	return false
+}
+
 func generate(t testing.TB) (string, record.KeyHash) {
 	t.Helper()
-	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Prefix)
+	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +110,44 @@ func TestOldSecret(t *testing.T) {
 		claims, code = v.Verify(next, now, new(validate.Claims))
 		if (code == validate.OK) != (c.expires >= 0) || claims != nil && (claims.Rotating || !claims.ExpiresAt.Equal(k.ExpiresAt)) {
 			t.Errorf("%s: the new one: %s %+v", name, code, claims)
+		}
+	}
+}
+
+// K1, K5
+func TestImportedKeysHaveAnyForm(t *testing.T) {
+	now, room := time.Now(), new(validate.Claims)
+	ours, hash := generate(t)
+	for _, secret := range []string{"x", "sk-\x00\xff ü", strings.Repeat("0a1b", 16), ours[:len(ours)-1], strings.Repeat("k", 512)} {
+		all := keys{apikey.Hash(secret): {ID: "imported", Imported: true}, hash: {ID: "ours"}}
+		v := apikey.New(all)
+		for presented, want := range map[string]string{secret: "imported", ours: "ours"} {
+			ask := func() {
+				if claims, code := v.Verify(presented, now, room); code != validate.OK || claims.Key.ID != want {
+					t.Fatalf("%q: %s", presented, code)
+				}
+			}
+			ask()
+			if n := testing.AllocsPerRun(100, ask); n != 0 {
+				t.Errorf("%q: %v allocations", presented, n)
+			}
+		}
+		for presented, want := range map[string]validate.Code{
+			secret + "-": validate.KeyNotFound, strings.Repeat("k", 513): validate.Malformed, secret[:len(secret)-1] + "y": validate.KeyNotFound,
+		} {
+			if len(presented) > 512 {
+				want = validate.Malformed
+			}
+			if _, code := v.Verify(presented, now, room); code != want {
+				t.Errorf("%q: %s, want %s", presented, code, want)
+			}
+			if _, code := v.Explain(presented, now, &validate.Trail{}); code != want {
+				t.Errorf("%q explained: %s, want %s", presented, code, want)
+			}
+		}
+		delete(all, apikey.Hash(secret))
+		if _, code := v.Verify(secret, now, room); code != validate.Malformed {
+			t.Errorf("%q, and no imported key: %s", secret, code)
 		}
 	}
 }

@@ -100,8 +100,8 @@ type Config struct {
 	ParseJWKS func(set []byte, algorithms []string) ([]record.SigningKey, json.RawMessage, error)
 	// Refresh fetches an issuer's keys and has the cluster agree on them. It blocks.
 	Refresh func(ctx context.Context, i record.Issuer) error
-	// NewKey makes a key with the prefix; NewID an id with the prefix.
-	NewKey func(prefix string) (secret string, hash record.KeyHash, hint string, err error)
+	// NewKey makes a key of the environment, which may be empty; NewID an id with the prefix.
+	NewKey func(environment string) (secret string, hash record.KeyHash, hint string, err error)
 	NewID  func(prefix string) string
 	// Metrics answers GET /metrics.
 	Metrics http.Handler

@@ -29,6 +29,8 @@ import (
 
 func now() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 
+var operatorForm = apikey.Form{Prefix: apikey.Prefix, Environment: apikey.OperatorEnvironment}
+
 // plane is a control plane over a state in memory.
 type plane struct {
 	*testing.T
@@ -48,7 +50,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	p := &plane{T: t, cluster: newCluster(), secrets: map[record.Role]string{}, checks: []httpapi.Check{{Name: "caught_up", OK: true}}, closing: make(chan struct{})}
 	close(p.closing) // a stream ends with what there is
 	for _, role := range record.Roles {
-		secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.OperatorPrefix)
+		secret, hash, hint, err := apikey.Generate(rand.Reader, operatorForm)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,8 +63,8 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust, nil, func(string) {}), apikey.New(c), nil),
 		ParseJWKS: keyset.ParseGiven,
 		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },
-		NewKey: func(prefix string) (string, record.KeyHash, string, error) {
-			return apikey.Generate(rand.Reader, prefix)
+		NewKey: func(environment string) (string, record.KeyHash, string, error) {
+			return apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix, Environment: environment})
 		},
 		NewID:   func(prefix string) string { p.ids++; return fmt.Sprintf("%s%02d", prefix, p.ids) },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "veto_ready 1\n") }),
@@ -222,7 +224,7 @@ func TestSecretIsShownOnce(t *testing.T) {
 	p := open(t)
 	w := p.admin("POST", "/v1/keys", `{"consumer": "acme", "name": "CI", "scopes": ["read"]}`, "Idempotency-Key", "once")
 	k := ok[shownKey](p, w, 201)
-	if !strings.HasPrefix(k.Secret, apikey.Prefix) || k.ID == "" || w.Header().Get("Idempotency-Replayed") != "" {
+	if !strings.HasPrefix(k.Secret, "veto_") || k.ID == "" || w.Header().Get("Idempotency-Replayed") != "" {
 		t.Fatalf("create: %s", w.Body)
 	}
 	if stored, _, _ := p.cluster.Key(k.ID); stored.Hash != apikey.Hash(k.Secret) {
@@ -245,7 +247,7 @@ func TestSecretIsShownOnce(t *testing.T) {
 	if n := strings.Count(p.said.String(), k.Secret); n != 1 {
 		t.Errorf("the secret was shown %d times", n)
 	}
-	if operator := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"roles": ["revoker"]}`), 201); !strings.HasPrefix(operator.Secret, apikey.OperatorPrefix) {
+	if operator := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"roles": ["revoker"]}`), 201); !strings.HasPrefix(operator.Secret, operatorForm.String()) {
 		t.Errorf("an operator's key begins with %.8s", operator.Secret)
 	}
 }
@@ -256,7 +258,7 @@ func TestRoll(t *testing.T) {
 	path := "/v1/keys/" + k.ID + "/roll"
 	w := p.admin("POST", path, `{"overlap": "24h"}`, "Idempotency-Key", "roll")
 	rolled := ok[shownKey](p, w, 200)
-	if rolled.ID != k.ID || rolled.Secret == k.Secret || !strings.HasPrefix(rolled.Secret, apikey.OperatorPrefix) || w.Header().Get("Veto-Revision") == "" {
+	if rolled.ID != k.ID || rolled.Secret == k.Secret || !strings.HasPrefix(rolled.Secret, operatorForm.String()) || w.Header().Get("Veto-Revision") == "" {
 		t.Fatalf("%s", w.Body)
 	}
 	if r := rolled.Rotating; r == nil || r.Hint != k.Hint || !r.Until.Equal(now().Add(24*time.Hour)) || strings.Contains(w.Body.String(), "Hash") {
@@ -279,6 +281,39 @@ func TestRoll(t *testing.T) {
 	}
 	ok[record.APIKey](p, p.admin("PATCH", "/v1/keys/"+k.ID, `{"disabled": true}`), 200)
 	p.problem(p.admin("POST", path, `{"overlap": "24h"}`), 409, "key_disabled")
+}
+
+func TestKeyOfAnEnvironment(t *testing.T) {
+	p := open(t)
+	k := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumer": "acme", "environment": "live"}`), 201)
+	stored, _, _ := p.cluster.Key(k.ID)
+	if !strings.HasPrefix(k.Secret, "veto_live_") || !strings.HasPrefix(k.Hint, "veto_live_…") || k.Environment != "live" || stored.Environment != "live" {
+		t.Errorf("%+v, stored %+v", k, stored)
+	}
+}
+
+func TestKeyIsImported(t *testing.T) {
+	p := open(t)
+	const secret = "another system's secret"
+	hash := apikey.Hash(secret)
+	body := func(hint string) string {
+		return fmt.Sprintf(`{"consumer": "acme", "sha256": "%X", "hint": %q}`, hash[:], hint)
+	}
+	p.problem(p.admin("POST", "/v1/keys", body(secret)), 422, "invalid")
+	w := p.admin("POST", "/v1/keys", body("ano…ret"), "Idempotency-Key", "once")
+	k := ok[shownKey](p, w, 201)
+	stored, _, _ := p.cluster.Key(k.ID)
+	if k.Secret != "" || !k.Imported || k.Hint != "ano…ret" || stored.Hash != hash || !stored.Imported || w.Header().Get("Idempotency-Replayed") != "" {
+		t.Errorf("%s, stored %+v", w.Body, stored)
+	}
+	again := p.admin("POST", "/v1/keys", body("ano…ret"), "Idempotency-Key", "once")
+	if same := ok[shownKey](p, again, 200); same.ID != k.ID || again.Header().Get("Idempotency-Replayed") != "true" {
+		t.Errorf("again: %s", again.Body)
+	}
+	p.problem(p.admin("POST", "/v1/keys", body("other")), 409, "duplicate_key")
+	if said := p.said.String() + p.log.String(); strings.Contains(said, secret) || strings.Contains(strings.ToLower(said), fmt.Sprintf("%x", hash)) {
+		t.Error("the secret or its hash was shown")
+	}
 }
 
 func TestIdempotencyKeyIsBoundedInBytes(t *testing.T) {

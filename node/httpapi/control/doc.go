@@ -9,12 +9,12 @@
 //	    say so (health and the API's own description).
 //	    TestEveryOperationHasARole, TestRoles
 //	L2  A secret is in one answer only, the one that made it.
-//	    TestSecretIsShownOnce
+//	    TestSecretIsShownOnce, TestKeyIsImported
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
 //	    log line.
 //	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
 //	L4  A request that is not understood entirely changes nothing.
-//	    TestBadRequests
+//	    TestBadRequests, TestBadKeyRequests
 //	L5  What is proposed is within the bounds of a command, so that every node can read it.
 //	    TestIdempotencyKeyIsBoundedInBytes
 //	L6  A presented token is revoked by what was verified of it, never by what it claims.

@@ -113,6 +113,11 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 	case record.DeleteConsumer:
 		return remove(c.consumers, b.ID)
 	case record.CreateKey:
+		for _, k := range c.keys {
+			if k.Hash == b.Key.Hash {
+				return record.Result{}, &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: k.ID + " has this hash"}
+			}
+		}
 		c.keys[b.Key.ID] = b.Key
 		return record.Result{Ref: b.Key.ID}, nil
 	case record.UpdateKey:
@@ -230,6 +235,8 @@ func (c *cluster) APIKey(h record.KeyHash) (*record.APIKey, bool) {
 	}
 	return nil, false
 }
+
+func (c *cluster) Imports() bool { return false }
 
 func (c *cluster) Issuers() []record.Issuer { return above(c, c.issuers, "", 1000) }
 

@@ -2,10 +2,12 @@ package control
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"time"
 
+	"veto/node/intake"
 	"veto/record"
 	"veto/record/limit"
 	"veto/validate/apikey"
@@ -35,14 +37,17 @@ type newKeyAnswer struct {
 }
 
 type keyRequest struct {
-	Consumer  string          `json:"consumer,omitempty" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash" doc:"Whom the key belongs to; none for an operator's key"`
-	Name      string          `json:"name,omitempty" maxLength:"200"`
-	Scopes    []string        `json:"scopes,omitempty"`
-	Roles     []record.Role   `json:"roles,omitempty" enum:"admin,revoker,validator,auditor" doc:"For an operator's key"`
-	Issuers   []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
-	Metadata  json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
-	ExpiresAt time.Time       `json:"expires_at,omitzero" required:"false"`
-	Limits    *keyLimits      `json:"limits,omitempty" doc:"How much the key may be used, on all nodes together"`
+	Consumer    string          `json:"consumer,omitempty" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash" doc:"Whom the key belongs to; none for an operator's key"`
+	Name        string          `json:"name,omitempty" maxLength:"200"`
+	Scopes      []string        `json:"scopes,omitempty"`
+	Roles       []record.Role   `json:"roles,omitempty" enum:"admin,revoker,validator,auditor" doc:"For an operator's key"`
+	Issuers     []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
+	Metadata    json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
+	ExpiresAt   time.Time       `json:"expires_at,omitzero" required:"false"`
+	Environment string          `json:"environment,omitempty" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9" doc:"A word in the secret that says what it is for, such as live or test"`
+	SHA256      string          `json:"sha256,omitempty" pattern:"^[0-9A-Fa-f]{64}$" patternDescription:"64 hexadecimal digits" doc:"Imports a key that another system made, by the SHA-256 of its secret: 1 to 512 bytes without a dot, which no one can guess"`
+	Hint        string          `json:"hint,omitempty" maxLength:"64" doc:"By what people tell an imported key, such as the beginning and end of its secret"`
+	Limits      *keyLimits      `json:"limits,omitempty" doc:"How much the key may be used, on all nodes together"`
 }
 
 // keyLimits are limit.Limits as an operator gives them.
@@ -80,21 +85,9 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	Body keyRequest
 },
 ) (*newKeyAnswer, error) {
-	prefix := apikey.Prefix
-	if len(in.Body.Roles) > 0 {
-		prefix = apikey.OperatorPrefix
-	}
-	limits, err := in.Body.Limits.read()
+	k, secret, err := x.keyOf(in.Body)
 	if err != nil {
 		return nil, err
-	}
-	secret, hash, hint, err := x.NewKey(prefix)
-	if err != nil {
-		return nil, err
-	}
-	k := record.APIKey{
-		ID: x.NewID("key_"), Consumer: in.Body.Consumer, Name: in.Body.Name, Hash: hash, Hint: hint,
-		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt, Limits: limits,
 	}
 	if err := k.Check(); err != nil {
 		return nil, err
@@ -114,7 +107,7 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 		return nil, err
 	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && stored.Hash != k.Hash {
+	if result.Repeated && (result.Ref != k.ID || stored.Hash != k.Hash) {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	switch {
@@ -155,11 +148,7 @@ func (x *control) rollKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	prefix := apikey.Prefix
-	if len(k.Roles) > 0 {
-		prefix = apikey.OperatorPrefix
-	}
-	secret, hash, hint, err := x.NewKey(prefix)
+	secret, hash, hint, err := x.NewKey(environmentOf(k.Environment, k.Roles))
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +160,49 @@ func (x *control) rollKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	k.Rotating = &record.Rotating{Hash: k.Hash, Hint: k.Hint, Until: x.Now().Add(overlap)}
-	k.Hash, k.Hint = hash, hint
+	k.Rotating = &record.Rotating{Hash: k.Hash, Hint: k.Hint, Until: x.Now().Add(overlap), Imported: k.Imported}
+	k.Hash, k.Hint, k.Imported = hash, hint, false
 	return x.newSecret(k, secret, result, http.StatusOK)
+}
+
+// environmentOf is the word in a secret.
+func environmentOf(environment string, roles []record.Role) string {
+	if len(roles) > 0 {
+		return record.OperatorEnvironment
+	}
+	return environment
+}
+
+// keyOf makes the key that is asked for, and its secret; that is empty if another system has made it.
+func (x *control) keyOf(b keyRequest) (k record.APIKey, secret string, err error) {
+	k = record.APIKey{
+		ID: x.NewID("key_"), Consumer: b.Consumer, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Issuers: b.Issuers,
+		Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Environment: b.Environment, Hint: b.Hint, Imported: b.SHA256 != "",
+	}
+	if k.Limits, err = b.Limits.read(); err != nil {
+		return k, "", err
+	}
+	if k.Imported {
+		if _, err := hex.Decode(k.Hash[:], []byte(b.SHA256)); err != nil {
+			return k, "", record.Invalid("sha256: 64 hexadecimal digits")
+		}
+		return k, "", holdsNoSecret(k)
+	}
+	if b.Hint != "" {
+		return k, "", record.Invalid("hint: is of an imported key; give its sha256, or leave the hint out")
+	}
+	secret, k.Hash, k.Hint, err = x.NewKey(environmentOf(b.Environment, b.Roles))
+	return k, secret, err
+}
+
+// holdsNoSecret refuses an imported key whose secret is where everyone would see it.
+func holdsNoSecret(k record.APIKey) error {
+	for _, text := range []string{k.Hint, k.Name} {
+		if apikey.Hash(text) == k.Hash || intake.IsCredential(text) {
+			return record.Invalid("hint and name: hold a secret; give no more of it than its beginning and end")
+		}
+	}
+	return nil
 }
 
 func (x *control) listKeys(_ context.Context, in *struct {

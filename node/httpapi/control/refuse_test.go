@@ -15,6 +15,37 @@ import (
 	"veto/record"
 )
 
+// L4
+func TestBadKeyRequests(t *testing.T) {
+	p := open(t)
+	before := p.cluster.changes()
+	for body, names := range map[string]string{
+		`{"consumer": "a", "roles": ["admin"]}`:                                "not both",
+		`{"roles": ["root"]}`:                                                  "body.roles[0]",
+		`{"consumer": "a", "expires_at": "tomorrow"}`:                          "body.expires_at",
+		`{"consumer": "a", "environment": "Live"}`:                             "body.environment",
+		`{"consumer": "a", "environment": "op"}`:                               "the word of operators' keys",
+		`{"roles": ["auditor"], "environment": "live"}`:                        "an operator's key has none",
+		`{"consumer": "a", "sha256": "00ff"}`:                                  "body.sha256",
+		`{"consumer": "a", "hint": "sk-"}`:                                     "give its sha256",
+		`{"roles": ["auditor"], "sha256": "` + strings.Repeat("0f", 32) + `"}`: "cannot be imported",
+		`{"consumer": "a", "limits": {}}`:                                      "limits",
+		`{"consumer": "a", "limits": {"rate": "5/h"}}`:                         "body.limits.rate",
+		`{"consumer": "a", "limits": {"rate": "1000001/s"}}`:                   "rate",
+		`{"consumer": "a", "limits": {"burst": 5}}`:                            "a burst needs a rate",
+		`{"roles": ["admin"], "limits": {"rate": "5/s"}}`:                      "operator",
+	} {
+		w := p.admin("POST", "/v1/keys", body)
+		p.problem(w, 422, "invalid")
+		if !strings.Contains(w.Body.String(), names) {
+			t.Errorf("%s: %s does not name %s", body, w.Body, names)
+		}
+	}
+	if p.cluster.changes() != before {
+		t.Error("a refused request changed something")
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	p := open(t)
 	before := p.cluster.changes()
@@ -75,14 +106,6 @@ func badRequests() []badRequest {
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks_uri": "https://x/", "preset": "mine"}`, 422, "body.preset"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks_uri": "https://x/", "claims": {"sub": ["x"]}}`, 422, "body.claims.sub"},
 		{"PUT", "/v1/issuers/demo", `{"issuer": "i", "jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}}`, 422, "jwks"},
-		{"POST", "/v1/keys", `{"consumer": "a", "roles": ["admin"]}`, 422, "not both"},
-		{"POST", "/v1/keys", `{"roles": ["root"]}`, 422, "body.roles[0]"},
-		{"POST", "/v1/keys", `{"consumer": "a", "expires_at": "tomorrow"}`, 422, "body.expires_at"},
-		{"POST", "/v1/keys", `{"consumer": "a", "limits": {}}`, 422, "limits"},
-		{"POST", "/v1/keys", `{"consumer": "a", "limits": {"rate": "5/h"}}`, 422, "body.limits.rate"},
-		{"POST", "/v1/keys", `{"consumer": "a", "limits": {"rate": "1000001/s"}}`, 422, "rate"},
-		{"POST", "/v1/keys", `{"consumer": "a", "limits": {"burst": 5}}`, 422, "a burst needs a rate"},
-		{"POST", "/v1/keys", `{"roles": ["admin"], "limits": {"rate": "5/s"}}`, 422, "operator"},
 		{"PATCH", "/v1/keys/key_1", `{"limits": {"quota": "5/week"}}`, 422, "body.limits.quota"},
 		{"PATCH", "/v1/keys/acme", `{}`, 422, "path.id"},
 		{"POST", "/v1/revocations", `{}`, 422, "target"},

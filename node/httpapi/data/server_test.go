@@ -37,6 +37,7 @@ func (s *state) InUse() record.ClassSet                   { return record.Single
 func (s *state) FirstDenied([]record.Digest, int64) int   { return -1 }
 func (s *state) AnsweredBy(record.Digest, int64) string   { return "the test" }
 func (s *state) Consumer(string) (*record.Consumer, bool) { return nil, false }
+func (s *state) Imports() bool                            { return false }
 func (s *state) APIKey(h record.KeyHash) (*record.APIKey, bool) {
 	return s.key, h == s.hash
 }
@@ -114,7 +115,7 @@ func (l *lockedBuffer) String() string {
 
 func start(t *testing.T, change ...func(*data.Config)) *plane {
 	t.Helper()
-	secret, hash, hint, err := apikey.Generate(strings.NewReader(strings.Repeat("r", 64)), apikey.Prefix)
+	secret, hash, hint, err := apikey.Generate(strings.NewReader(strings.Repeat("r", 64)), apikey.Form{Prefix: apikey.Prefix})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"veto/client"
+)
+
+func newKeysImport(r *remote) *cobra.Command {
+	var fields client.KeyFields
+	var metadata string
+	var life time.Duration
+	many := &importFile{}
+	c := r.command("import", "Take over API keys that another system made, by the SHA-256 of their secrets", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		if (fields.SHA256 == "") == (many.path == "") {
+			return &exit{exitUsage, errors.New("give --sha256 for one key, or --file for many")}
+		}
+		if many.path != "" {
+			return many.run(ctx, c, out)
+		}
+		if err := completeKey(&fields, metadata, life); err != nil {
+			return err
+		}
+		k, err := c.CreateKey(ctx, fields)
+		if err != nil {
+			return err
+		}
+		return out.fields(k, "id", k.ID, "hint", k.Hint, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes),
+			"expires", moment(k.ExpiresAt), "revision", k.Revision)
+	})
+	c.Long = "Takes over keys that another system made: its users keep them, and Veto sees a secret only when it is presented.\n" +
+		"A secret has 1 to 512 bytes of any form but a dot, by which a JWT is known, and must be one that nobody can guess.\n\n" +
+		"With --file each line is a JSON object with sha256, and with consumer, hint, name, scopes, metadata and expires_at\nas POST /v1/keys takes them. The first line that is refused ends it."
+	f := c.Flags()
+	f.StringVar(&fields.SHA256, "sha256", "", "SHA-256 of the secret, in hex")
+	f.StringVar(&fields.Hint, "hint", "", "by what people tell the key, such as the beginning and end of its secret")
+	f.StringVar(&fields.Consumer, "consumer", "", "whom the key belongs to")
+	f.StringVar(&fields.Name, "name", "", "a name for people")
+	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
+	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
+	f.DurationVar(&life, "expires-in", 0, "how long the key lives from now on; for good if not given")
+	f.StringVar(&many.path, "file", "", "file of keys, one a line")
+	f.IntVar(&many.after, "after-line", 0, "go on after this line of the file")
+	return c
+}
+
+// importFile imports the keys of a file, one request a line.
+type importFile struct {
+	path  string
+	after int
+}
+
+func (f *importFile) run(ctx context.Context, c *client.Client, out *printer) error {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return fmt.Errorf("--file: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	bar, err := fileBar(f.path, os.Stderr)
+	if err != nil {
+		return err
+	}
+	var read atomic.Int64
+	lines, imported := 0, 0
+	for in := bufio.NewScanner(counted{file, &read}); ; {
+		if !in.Scan() {
+			_ = bar.Clear() // a bar is for people who look on, and worth no error
+			if err := in.Err(); err != nil {
+				return f.stopped(lines, imported, err)
+			}
+			return out.fields(struct {
+				Lines    int `json:"lines"`
+				Imported int `json:"imported"`
+			}{lines, imported}, "lines", lines, "imported", imported)
+		}
+		if lines < f.after || len(bytes.TrimSpace(in.Bytes())) == 0 {
+			lines++
+			continue
+		}
+		if err := importLine(ctx, c, in.Bytes()); err != nil {
+			_ = bar.Clear()
+			return f.stopped(lines, imported, err)
+		}
+		lines++
+		imported++
+		_ = bar.Set64(read.Load())
+	}
+}
+
+// stopped says how far it came: what is before the line is done.
+func (f *importFile) stopped(lines, imported int, err error) error {
+	return fmt.Errorf("line %d: %w\n%d keys were imported; to go on once it is right: veto keys import --file %s --after-line %d", lines+1, err, imported, f.path, lines)
+}
+
+func importLine(ctx context.Context, c *client.Client, line []byte) error {
+	var fields client.KeyFields
+	in := json.NewDecoder(bytes.NewReader(line))
+	in.DisallowUnknownFields() // it may be a secret, which is not to be sent
+	if err := in.Decode(&fields); err != nil {
+		return fmt.Errorf("is not a JSON object of a key: %w", err)
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("has more than one JSON object")
+	}
+	if fields.SHA256 == "" {
+		return errors.New("has no sha256; `veto keys create` makes keys")
+	}
+	_, err := c.CreateKey(ctx, fields)
+	return err
+}
