@@ -212,7 +212,8 @@ type KeyFields struct {
 	Consumer string        `json:"consumer,omitempty"`
 	Name     string        `json:"name,omitempty"`
 	Scopes   []string      `json:"scopes,omitempty"`
-	Roles    []record.Role `json:"roles,omitempty"`
+	// Roles of a consumer's key are defined with PutRole; those of an operator's are Veto's own.
+	Roles []record.Role `json:"roles,omitempty"`
 	// Issuers bind a key with the role revoker to what is of them.
 	Issuers   []string        `json:"issuers,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
@@ -229,6 +230,7 @@ type NewKey struct {
 type KeyChange struct {
 	Name      *string         `json:"name,omitempty"`
 	Scopes    *[]string       `json:"scopes,omitempty"`
+	Roles     *[]record.Role  `json:"roles,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt *time.Time      `json:"expires_at,omitempty"`
 	Disabled  *bool           `json:"disabled,omitempty"`

@@ -4,13 +4,15 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// Role is what an operator's API key may do on the control plane.
+// Role names a set of scopes. An operator's API key has Veto's own, which say what it may do on the
+// control plane; a consumer's has those that operators have defined.
 type Role string
 
-// The roles. Admin may do everything that the others may.
+// Veto's own roles. Admin may do everything that the others may.
 const (
 	RoleAdmin     Role = "admin"
 	RoleRevoker   Role = "revoker"
@@ -18,8 +20,52 @@ const (
 	RoleAuditor   Role = "auditor"
 )
 
-// Roles are all roles there are.
+// Roles are all of Veto's own.
 var Roles = []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor}
+
+// Bounds of roles: what a look-up goes through, and a verdict tells.
+const (
+	maxRoleScopes = 256
+	maxKeyRoles   = 32
+)
+
+// DefinedRole is a role that consumers' keys may have, with its scopes.
+type DefinedRole struct {
+	// ID is the role: 1 to 63 of a-z, 0-9, dash; none of Veto's own.
+	ID Role `json:"id" cbor:"1,keyasint"`
+	// Name is for people; at most 200 bytes.
+	Name string `json:"name,omitempty" cbor:"2,keyasint,omitempty"`
+	// Scopes that every key with the role has; at most 256.
+	Scopes []string `json:"scopes" cbor:"3,keyasint,omitempty"`
+	// CreatedAt and Revision are set when the command is applied.
+	CreatedAt time.Time `json:"created_at,omitzero" cbor:"4,keyasint,omitzero"`
+	Revision  Revision  `json:"revision" cbor:"5,keyasint,omitempty"`
+}
+
+// Check reports what is wrong with the role as an operator gave it, or nil.
+func (r *DefinedRole) Check() error {
+	if err := checkDefined(r.ID); err != nil {
+		return err
+	}
+	if len(r.Name) > maxName {
+		return Invalid("name: at most %d bytes", maxName)
+	}
+	return checkScopes(r.Scopes, maxRoleScopes)
+}
+
+func checkDefined(r Role) error {
+	if slices.Contains(Roles, r) {
+		return Invalid("role: %s is Veto's own, and of operators' keys alone; use another name", r)
+	}
+	return checkID("role", string(r))
+}
+
+// Granted are the scopes that a key has by itself and by its roles, as they are now. It is shared by
+// all keys with the same, kept up by whoever knows the roles, and read from anywhere.
+type Granted struct{ scopes atomic.Pointer[[]string] }
+
+// Set replaces the scopes, which must not be changed any more.
+func (g *Granted) Set(scopes []string) { g.scopes.Store(&scopes) }
 
 // KeyHash is the SHA-256 of an API key. The key itself is stored nowhere.
 type KeyHash [32]byte
@@ -39,7 +85,7 @@ type APIKey struct {
 	// Scopes that a request may ask for. One that ends in a segment of ScopeWildcard stands for all
 	// that begin with the segments before it and have more.
 	Scopes []string `json:"scopes,omitempty" cbor:"6,keyasint,omitempty"`
-	// Roles on the control plane; empty for all keys but operators'.
+	// Roles: of an operator's key Veto's own, of a consumer's those of DefinedRoles; at most 32.
 	Roles []Role `json:"roles,omitempty" cbor:"7,keyasint,omitempty"`
 	// Metadata is a JSON object that comes back with every verdict; at most 16 KiB.
 	Metadata json.RawMessage `json:"metadata,omitempty" cbor:"8,keyasint,omitempty"`
@@ -55,11 +101,25 @@ type APIKey struct {
 	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
 	// then it may revoke nothing else.
 	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	// Granted is filled in where the roles are known, of a consumer's key that has any.
+	Granted *Granted `json:"-" cbor:"-"`
 }
 
-// HasRole tells whether the key may act in the role: it holds it, or it holds admin.
+// IsOperator tells whether the key opens the control plane, and is no credential of an API's caller.
+func (k *APIKey) IsOperator() bool { return k.Consumer == "" && len(k.Roles) > 0 }
+
+// AllScopes are the key's own and those of its roles, as they are now; shared: read them only.
+func (k *APIKey) AllScopes() []string {
+	if k.Granted == nil {
+		return k.Scopes
+	}
+	return *k.Granted.scopes.Load()
+}
+
+// HasRole tells whether the key may act in the role, one of Veto's own: it is an operator's, and
+// holds it or admin.
 func (k *APIKey) HasRole(r Role) bool {
-	return slices.Contains(k.Roles, r) || slices.Contains(k.Roles, RoleAdmin)
+	return k.IsOperator() && (slices.Contains(k.Roles, r) || slices.Contains(k.Roles, RoleAdmin))
 }
 
 // MayRevoke tells whether the key, if it may revoke at all, may revoke what has the name.
@@ -80,16 +140,11 @@ func (k *APIKey) Check() error {
 	if k.Consumer == "" && len(k.Roles) == 0 {
 		return Invalid("give the consumer that the key belongs to, or the roles of an operator's key")
 	}
-	if k.Consumer != "" && len(k.Roles) > 0 {
-		return Invalid("a key belongs to a consumer or has operator roles, not both")
-	}
 	if len(k.Name) > maxName {
 		return Invalid("name: at most %d bytes", maxName)
 	}
-	for _, r := range k.Roles {
-		if !slices.Contains(Roles, r) {
-			return Invalid("roles: %q is not one of admin, revoker, validator, auditor", r)
-		}
+	if err := k.checkRoles(); err != nil {
+		return err
 	}
 	if len(k.Issuers) > 0 && (!slices.Contains(k.Roles, RoleRevoker) || slices.Contains(k.Roles, RoleAdmin)) {
 		return Invalid("issuers: bind a key with the role revoker, and without the role admin")
@@ -103,7 +158,27 @@ func (k *APIKey) Check() error {
 	if err := checkMetadata(k.Metadata); err != nil {
 		return err
 	}
-	return checkScopes(k.Scopes)
+	return checkScopes(k.Scopes, maxListItems)
+}
+
+func (k *APIKey) checkRoles() error {
+	if len(k.Roles) > maxKeyRoles {
+		return Invalid("roles: at most %d", maxKeyRoles)
+	}
+	for n, r := range k.Roles {
+		if slices.Contains(k.Roles[:n], r) {
+			return Invalid("roles: %.100q is there twice", r)
+		}
+		if k.Consumer != "" {
+			if err := checkDefined(r); err != nil {
+				return err
+			}
+		} else if !slices.Contains(Roles, r) {
+			// It is not repeated: it may be a secret in a wrong place.
+			return Invalid("roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to")
+		}
+	}
+	return nil
 }
 
 // Scopes of API keys have segments, the last of which may stand for all others.
@@ -114,7 +189,7 @@ const (
 
 // checkScopes refuses what is no scope-token (RFC 6749 section 3.3), and wildcards that would be
 // taken for more than they are.
-func checkScopes(scopes []string) error {
+func checkScopes(scopes []string, most int) error {
 	for _, s := range scopes {
 		if i := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c == '"' || c == '\\' || c > '~' }); i >= 0 {
 			return Invalid("scopes: %.100q has a character that no scope may have: use ASCII without spaces, quotes and backslashes", s)
@@ -124,5 +199,5 @@ func checkScopes(scopes []string) error {
 			return Invalid("scopes: %.100q: a wildcard is the last segment, as in orders:*", s)
 		}
 	}
-	return checkList("scopes", scopes)
+	return checkListOf("scopes", scopes, most)
 }

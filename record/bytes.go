@@ -49,6 +49,8 @@ const (
 	TableKeys        Table = 'k' // key id -> APIKey
 	TableKeyHashes   Table = 'h' // key hash -> key id
 	TableConsumerKey Table = 'o' // consumer id, 0, key id -> nothing
+	TableRoles       Table = 'R' // role -> DefinedRole
+	TableRoleKeys    Table = 'K' // role, 0, key id -> nothing
 	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
 	TableAudit       Table = 'a' // revision, number -> trail.Entry

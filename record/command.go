@@ -36,6 +36,8 @@ const (
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
+	KindPutRole        Kind = 21
+	KindDeleteRole     Kind = 22
 	KindChainAudit     Kind = 25
 	KindUpdateConsumer Kind = 30
 )
@@ -47,6 +49,7 @@ var kindNames = [...]string{
 	KindUpdateKey: "update_key", KindDeleteKey: "delete_key", KindRevoke: "revoke",
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
+	KindPutRole: "put_role", KindDeleteRole: "delete_role",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -110,6 +113,16 @@ type DeleteConsumer struct {
 	ID string `cbor:"1,keyasint"`
 }
 
+// PutRole defines a role, or replaces what it stands for, for every key that has it.
+type PutRole struct {
+	Role DefinedRole `cbor:"1,keyasint"`
+}
+
+// DeleteRole deletes a role that no key has.
+type DeleteRole struct {
+	ID Role `cbor:"1,keyasint"`
+}
+
 // CreateKey adds an API key.
 type CreateKey struct {
 	Key APIKey `cbor:"1,keyasint"`
@@ -123,6 +136,7 @@ type UpdateKey struct {
 	Metadata  []byte     `cbor:"4,keyasint,omitempty"`
 	ExpiresAt *time.Time `cbor:"5,keyasint,omitempty"`
 	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
+	Roles     *[]Role    `cbor:"22,keyasint,omitempty"`
 }
 
 // DeleteKey deletes an API key.
@@ -178,6 +192,8 @@ func (DeleteConsumer) Kind() Kind { return KindDeleteConsumer }
 func (CreateKey) Kind() Kind      { return KindCreateKey }
 func (UpdateKey) Kind() Kind      { return KindUpdateKey }
 func (DeleteKey) Kind() Kind      { return KindDeleteKey }
+func (PutRole) Kind() Kind        { return KindPutRole }
+func (DeleteRole) Kind() Kind     { return KindDeleteRole }
 func (Revoke) Kind() Kind         { return KindRevoke }
 func (Lift) Kind() Kind           { return KindLift }
 func (Expire) Kind() Kind         { return KindExpire }
@@ -363,6 +379,10 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[UpdateKey](b)
 	case KindDeleteKey:
 		return decodeAs[DeleteKey](b)
+	case KindPutRole:
+		return decodeAs[PutRole](b)
+	case KindDeleteRole:
+		return decodeAs[DeleteRole](b)
 	case KindRevoke:
 		return decodeAs[Revoke](b)
 	case KindLift:
@@ -394,6 +414,7 @@ func (*Issuer) record()      {}
 func (*SigningKeys) record() {}
 func (*Consumer) record()    {}
 func (*APIKey) record()      {}
+func (*DefinedRole) record() {}
 func (*Revocation) record()  {}
 func (*Expiry) record()      {}
 func (*Delivered) record()   {}

@@ -290,9 +290,11 @@ func checkID(what, id string) error {
 	return nil
 }
 
-func checkList(name string, list []string) error {
-	if len(list) > maxListItems {
-		return Invalid("%s: at most %d", name, maxListItems)
+func checkList(name string, list []string) error { return checkListOf(name, list, maxListItems) }
+
+func checkListOf(name string, list []string, most int) error {
+	if len(list) > most {
+		return Invalid("%s: at most %d", name, most)
 	}
 	for n, s := range list {
 		if s == "" || len(s) > maxURL {

@@ -19,6 +19,11 @@ func newKeys(r *remote) *cobra.Command {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
 		}),
+		r.command("roles ID [ROLE...]", "Give a consumer's key these roles, and no others", cobra.MinimumNArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+			roles := rolesOf(args[1:])
+			k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Roles: &roles})
+			return showKeys(k, []record.APIKey{k}, err, out)
+		}),
 		keySwitch(r, "disable ID", "Deny a key until it is enabled again", true),
 		keySwitch(r, "enable ID", "Allow a disabled key again", false),
 		r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
@@ -38,9 +43,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 	var metadata string
 	var life time.Duration
 	c := r.command("create", "Make an API key; its secret is shown once", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		for _, role := range roles {
-			fields.Roles = append(fields.Roles, record.Role(role))
-		}
+		fields.Roles = rolesOf(roles)
 		if metadata != "" {
 			fields.Metadata = json.RawMessage(metadata)
 			if !json.Valid(fields.Metadata) {
@@ -64,7 +67,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 	f.StringVar(&fields.Consumer, "consumer", "", "whom the key belongs to")
 	f.StringVar(&fields.Name, "name", "", "a name for people")
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
-	f.StringSliceVar(&roles, "role", nil, "for an operator's key: admin, revoker, validator, auditor")
+	f.StringSliceVar(&roles, "role", nil, "of a consumer's key: roles that were defined; of an operator's: admin, revoker, validator, auditor")
 	f.StringSliceVar(&fields.Issuers, "issuer", nil, "for a revoker's key: the iss of those whose tokens it may revoke, and nothing else")
 	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
 	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")

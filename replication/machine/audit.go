@@ -88,6 +88,8 @@ func kindOf(r record.Record) string {
 		return "consumer"
 	case *record.APIKey:
 		return "key"
+	case *record.DefinedRole:
+		return "role"
 	case *record.Revocation:
 		return kindRevocation
 	case *record.Expiry:

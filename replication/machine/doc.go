@@ -34,6 +34,8 @@
 //	M9   An entry says who, by id and by name as it was, what, when and from where, and of what
 //	     was changed only such fields as hold no secret.
 //	     TestEntriesSayWhoWhatAndWhereFrom
+//	M10  A consumer's key has roles that are defined, as long as it has them.
+//	     TestRolesOfKeys, TestRoleStaysWhileKeysHaveIt
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -126,7 +126,7 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		return nil, code
 	}
 	*room = validate.Claims{
-		Kind: validate.APIKey, Key: k, Scopes: k.Scopes, ExpiresAt: k.ExpiresAt, IssuedAt: k.CreatedAt.Unix(),
+		Kind: validate.APIKey, Key: k, Scopes: k.AllScopes(), ExpiresAt: k.ExpiresAt, IssuedAt: k.CreatedAt.Unix(),
 	}
 	return room, validate.OK
 }

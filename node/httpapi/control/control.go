@@ -51,6 +51,8 @@ type Keys interface {
 	Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error)
 	Key(id string) (record.APIKey, bool, error)
 	Keys(consumer, after string, limit int) ([]record.APIKey, error)
+	Role(id record.Role) (record.DefinedRole, bool, error)
+	Roles(after string, limit int) ([]record.DefinedRole, error)
 }
 
 // Revocations reads revocations.
@@ -150,6 +152,7 @@ func New(c Config) http.Handler {
 	x.issuers()
 	x.consumers()
 	x.keys()
+	x.roles()
 	x.revocations()
 	x.cluster()
 	x.bulk(mux)

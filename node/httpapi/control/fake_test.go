@@ -30,6 +30,7 @@ type cluster struct {
 	signing     map[string]record.SigningKeys
 	consumers   map[string]record.Consumer
 	keys        map[string]record.APIKey
+	roles       map[string]record.DefinedRole
 	revocations map[record.Digest]record.Revocation
 	requests    map[string]remembered
 	commands    []record.Command
@@ -50,6 +51,7 @@ func newCluster() *cluster {
 		revision: 10, ready: true, trust: keyset.NewHolder(),
 		issuers: map[string]record.Issuer{}, signing: map[string]record.SigningKeys{},
 		consumers: map[string]record.Consumer{}, keys: map[string]record.APIKey{},
+		roles: map[string]record.DefinedRole{},
 		revocations: map[record.Digest]record.Revocation{}, requests: map[string]remembered{},
 	}
 }
@@ -123,10 +125,18 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		if b.Disabled != nil {
 			k.Disabled = *b.Disabled
 		}
+		if b.Roles != nil {
+			k.Roles = *b.Roles
+		}
 		c.keys[b.ID] = k
 		return record.Result{Ref: b.ID}, nil
 	case record.DeleteKey:
 		return remove(c.keys, b.ID)
+	case record.PutRole:
+		c.roles[string(b.Role.ID)] = b.Role
+		return record.Result{Ref: string(b.Role.ID)}, nil
+	case record.DeleteRole:
+		return remove(c.roles, string(b.ID))
 	case record.Revoke:
 		for _, r := range b.Revocations {
 			c.revocations[digestKey.Digest(r.Name)] = r
@@ -250,6 +260,17 @@ func (c *cluster) Key(id string) (record.APIKey, bool, error) {
 func (c *cluster) Keys(consumer, after string, limit int) ([]record.APIKey, error) {
 	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool { return consumer != "" && k.Consumer != consumer })
 	return all[:min(limit, len(all))], nil
+}
+
+func (c *cluster) Role(id record.Role) (record.DefinedRole, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.roles[string(id)]
+	return r, ok, nil
+}
+
+func (c *cluster) Roles(after string, limit int) ([]record.DefinedRole, error) {
+	return above(c, c.roles, after, limit), nil
 }
 
 func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
