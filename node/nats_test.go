@@ -134,12 +134,23 @@ func (s *story) liftedEverywhere(id string) {
 
 func (s *story) refusedOverNATS(iss string) {
 	s.Helper()
-	bound, _ := s.nats(1, s.key(client.KeyFields{Roles: revoker, Issuers: []string{iss}}).Secret)
+	bound, deaf := s.nats(1, s.key(client.KeyFields{Roles: revoker, Issuers: []string{iss}}).Secret)
 	if r, p := s.revokeBy(bound, fmt.Sprintf(`{"target":"subject","issuer":%q,"value":"bob"}`, iss), ""); r.Revision == 0 {
 		s.Errorf("its own issuer: %+v", p)
 	}
 	if _, p := s.revokeBy(bound, `{"target":"subject","issuer":"https://other.example","value":"bob"}`, ""); p.Status != 403 {
 		s.Errorf("another's issuer: %+v", p)
+	}
+	if _, err := bound.SubscribeSync("veto.revoked.>"); err != nil { // it reads no more than it may revoke
+		s.Fatal(err)
+	}
+	select {
+	case err := <-deaf:
+		if !errors.Is(err, nats.ErrPermissionViolation) {
+			s.Error(err)
+		}
+	case <-s.ctx.Done():
+		s.Error("a key that is bound hears what others revoke")
 	}
 	reader, bad := s.nats(1, s.key(client.KeyFields{Roles: []record.Role{record.RoleAuditor}}).Secret)
 	if err := reader.Publish("veto.revoke", []byte(`{}`)); err != nil {

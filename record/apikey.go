@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -98,9 +99,12 @@ type APIKey struct {
 	CreatedAt time.Time `json:"created_at,omitzero" cbor:"11,keyasint,omitzero"`
 	Revision  Revision  `json:"revision" cbor:"12,keyasint,omitempty"`
 	Created   Revision  `json:"-" cbor:"13,keyasint,omitempty"`
-	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
-	// then it may revoke nothing else.
-	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	// Issuers are the iss of those whose tokens an operator's key may revoke, and Consumers those whose
+	// API keys; if there are any of either, it may revoke nothing else.
+	Issuers   []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty"`
+	// Targets, if there are any, are the only ones that an operator's key may revoke by.
+	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty"`
 	// Granted is filled in where the roles are known, of a consumer's key that has any.
 	Granted *Granted `json:"-" cbor:"-"`
 }
@@ -122,9 +126,32 @@ func (k *APIKey) HasRole(r Role) bool {
 	return k.IsOperator() && (slices.Contains(k.Roles, r) || slices.Contains(k.Roles, RoleAdmin))
 }
 
-// MayRevoke tells whether the key, if it may revoke at all, may revoke what has the name.
-func (k *APIKey) MayRevoke(n Name) bool {
-	return len(k.Issuers) == 0 || n.Target.OfIssuer() && slices.Contains(k.Issuers, n.Issuer)
+// IsBound tells whether the key may not revoke everything, if it may revoke at all.
+func (k *APIKey) IsBound() bool { return len(k.Issuers)+len(k.Consumers)+len(k.Targets) > 0 }
+
+// ReadsAll tells whether an operator's key may read what every operator may. One that is bound reads
+// no more than it may revoke, unless it has a role to read by.
+func (k *APIKey) ReadsAll() bool {
+	return !k.IsBound() || k.HasRole(RoleAuditor) || k.HasRole(RoleValidator)
+}
+
+// MayRevoke tells whether the key, if it may revoke at all, may revoke what has the name. Owner is the
+// consumer of the API key that the name names; empty if it names none, or one of nobody known.
+func (k *APIKey) MayRevoke(n Name, owner string) bool {
+	not := func(t Target) bool { return !slices.Contains(k.Targets, t.String()) }
+	if len(k.Targets) > 0 && (not(n.Target) || slices.ContainsFunc(n.And, func(p Part) bool { return not(p.Target) })) {
+		return false
+	}
+	if len(k.Issuers)+len(k.Consumers) == 0 {
+		return true
+	}
+	switch n.Target {
+	case TargetConsumer:
+		return slices.Contains(k.Consumers, n.Value)
+	case TargetKey:
+		return owner != "" && slices.Contains(k.Consumers, owner)
+	}
+	return n.Target.OfIssuer() && slices.Contains(k.Issuers, n.Issuer)
 }
 
 // Check reports what is wrong with the key as an operator gave it, or nil.
@@ -146,10 +173,7 @@ func (k *APIKey) Check() error {
 	if err := k.checkRoles(); err != nil {
 		return err
 	}
-	if len(k.Issuers) > 0 && (!slices.Contains(k.Roles, RoleRevoker) || slices.Contains(k.Roles, RoleAdmin)) {
-		return Invalid("issuers: bind a key with the role revoker, and without the role admin")
-	}
-	if err := checkList("issuers", k.Issuers); err != nil {
+	if err := k.checkBounds(); err != nil {
 		return err
 	}
 	if !storable(k.ExpiresAt) {
@@ -159,6 +183,23 @@ func (k *APIKey) Check() error {
 		return err
 	}
 	return checkScopes(k.Scopes, maxListItems)
+}
+
+func (k *APIKey) checkBounds() error {
+	if k.IsBound() && (k.Consumer != "" || !slices.Contains(k.Roles, RoleRevoker) || slices.Contains(k.Roles, RoleAdmin)) {
+		return Invalid("issuers, consumers and targets bind an operator's key with the role revoker, and without the role admin")
+	}
+	for _, c := range k.Consumers {
+		if err := checkID("consumers", c); err != nil {
+			return err
+		}
+	}
+	for _, t := range k.Targets {
+		if err := new(Target).UnmarshalText([]byte(t)); err != nil {
+			return Invalid("targets: give some of %s", strings.Join(TargetNames(), ", "))
+		}
+	}
+	return errors.Join(checkList("issuers", k.Issuers), checkList("consumers", k.Consumers), checkList("targets", k.Targets))
 }
 
 func (k *APIKey) checkRoles() error {

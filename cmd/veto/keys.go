@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
+		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers), "consumers", words(k.Consumers), "targets", words(k.Targets),
 			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
 	})
 	f := c.Flags()
@@ -69,6 +70,8 @@ func newKeysCreate(r *remote) *cobra.Command {
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
 	f.StringSliceVar(&roles, "role", nil, "of a consumer's key: roles that were defined; of an operator's: admin, revoker, validator, auditor")
 	f.StringSliceVar(&fields.Issuers, "issuer", nil, "for a revoker's key: the iss of those whose tokens it may revoke, and nothing else")
+	f.StringSliceVar(&fields.Consumers, "only-consumer", nil, "for a revoker's key: the consumers whose API keys it may revoke, and nothing else but what is of its issuers")
+	f.StringSliceVar(&fields.Targets, "only-target", nil, "for a revoker's key: the only targets that it may revoke by")
 	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
 	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
 	return c
@@ -99,7 +102,10 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	}
 	var rows [][]any
 	for _, k := range items {
-		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
+		rows = append(rows, []any{k.ID, k.Hint, k.Consumer, k.Name, words(k.Scopes), k.Roles, bounds(k), enabledOr(k.Disabled), moment(k.ExpiresAt), k.Revision})
 	}
-	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "issuers", "state", "expires", "revision"}, rows)
+	return out.show(v, []string{"id", "hint", "consumer", "name", "scopes", "roles", "bound to", "state", "expires", "revision"}, rows)
 }
+
+// bounds are what a revoker's key is bound to.
+func bounds(k record.APIKey) string { return words(slices.Concat(k.Issuers, k.Consumers, k.Targets)) }

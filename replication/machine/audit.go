@@ -101,9 +101,9 @@ func kindOf(r record.Record) string {
 // shown are the fields of records of which the audit trail says what they were and are. Of all
 // others it says that they were changed: they may hold what is nobody's business in a year.
 var shown = []string{
-	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "disabled", "discovery",
+	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "consumers", "disabled", "discovery",
 	"expires_at", "issuer", "issuers", "jwks_uri", "leeway", "max_lifetime", "max_staleness", "name", "preset",
-	"roles", "scopes", "shared_secret", "tags", "types",
+	"roles", "scopes", "shared_secret", "tags", "targets", "types",
 }
 
 // unremarkable are fields that change with every change.

@@ -146,7 +146,7 @@ func New(c Config) http.Handler {
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{
-		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
 	})
 	x.api.UseMiddleware(x.authenticate)
 	x.issuers()
@@ -193,8 +193,12 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if role == anyone {
 		return o
 	}
-	o.Description = "Role: " + string(role) + "."
-	o.Extensions = map[string]any{"x-veto-role": string(role)}
+	shown := role
+	if role == boundOperator {
+		shown = anyOperator
+	}
+	o.Description = "Role: " + string(shown) + "."
+	o.Extensions = map[string]any{"x-veto-role": string(shown)}
 	o.Security = []map[string][]string{{operatorKey: {}}}
 	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
 	if strings.Contains(path, "{id}") {

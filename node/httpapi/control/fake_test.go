@@ -51,7 +51,7 @@ func newCluster() *cluster {
 		revision: 10, ready: true, trust: keyset.NewHolder(),
 		issuers: map[string]record.Issuer{}, signing: map[string]record.SigningKeys{},
 		consumers: map[string]record.Consumer{}, keys: map[string]record.APIKey{},
-		roles: map[string]record.DefinedRole{},
+		roles:       map[string]record.DefinedRole{},
 		revocations: map[record.Digest]record.Revocation{}, requests: map[string]remembered{},
 	}
 }

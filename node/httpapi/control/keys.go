@@ -38,7 +38,9 @@ type keyRequest struct {
 	Name      string          `json:"name,omitempty" maxLength:"200"`
 	Scopes    []string        `json:"scopes,omitempty"`
 	Roles     []record.Role   `json:"roles,omitempty" maxItems:"32" doc:"Of a consumer's key: roles of /v1/roles, whose scopes it has beside its own. Of an operator's: admin, revoker, validator, auditor"`
-	Issuers   []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
+	Issuers   []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss, and of the consumers"`
+	Consumers []string        `json:"consumers,omitempty" doc:"Binds such a key: it may revoke only these, their API keys, and what is of the issuers"`
+	Targets   []string        `json:"targets,omitempty" enum:"jti,token,subject,client,session,signing_key,issuer,key,consumer" doc:"Binds such a key: it may revoke only by these; in a combination each part must be one"`
 	Metadata  json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero" required:"false"`
 }
@@ -68,7 +70,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	}
 	k := record.APIKey{
 		ID: x.NewID("key_"), Consumer: in.Body.Consumer, Name: in.Body.Name, Hash: hash, Hint: hint,
-		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
+		Scopes: in.Body.Scopes, Roles: in.Body.Roles, Issuers: in.Body.Issuers, Consumers: in.Body.Consumers, Targets: in.Body.Targets, Metadata: in.Body.Metadata, ExpiresAt: in.Body.ExpiresAt,
 	}
 	if err := k.Check(); err != nil {
 		return nil, err

@@ -41,3 +41,44 @@ func TestRolesOfConsumersKeys(t *testing.T) {
 	}
 	p.problem(p.admin("GET", "/v1/roles/billing-reader", ""), 404, "not_found")
 }
+
+// A key that is bound reads what it may revoke, and no more.
+func TestWhatABoundKeyReads(t *testing.T) {
+	p := open(t)
+	ok[record.Consumer](p, p.admin("PUT", "/v1/consumers/shop", `{}`), 200)
+	bound := func(more string) record.Role {
+		t.Helper()
+		k := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumers": ["shop"], "targets": ["key", "consumer"], `+more+`}`), 201)
+		p.secrets[record.Role(k.ID)] = k.Secret
+		return record.Role(k.ID)
+	}
+	revoker, both := bound(`"roles": ["revoker"]`), bound(`"roles": ["revoker", "auditor"]`)
+	ours := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumer": "shop"}`), 201)
+	theirs := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumer": "till"}`), 201)
+	revoke := func(as record.Role, id string, status int) record.Receipt {
+		t.Helper()
+		return ok[record.Receipt](p, p.as(as, "POST", "/v1/revocations", `{"target": "key", "value": "`+id+`"}`), status)
+	}
+	may, not := revoke(revoker, ours.ID, 201), revoke(record.RoleRevoker, theirs.ID, 201)
+	revoke(revoker, theirs.ID, 403)
+	for path, status := range map[string]int{
+		"/v1/revocations/" + may.ID: 200, "/v1/revocations/" + not.ID: 404, "/v1/cluster": 200,
+		"/v1/revocations": 403, "/v1/revocations/export": 403, "/v1/events": 403, "/v1/issuers": 403, "/v1/consumers": 403, "/v1/consumers/shop": 403,
+		"/v1/keys": 403, "/v1/keys/" + ours.ID: 403, "/v1/roles": 403, "/v1/audit": 403,
+	} {
+		if w := p.as(revoker, "GET", path, ""); w.Code != status {
+			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, status)
+		}
+		if w := p.as(both, "GET", path, ""); w.Code != 200 {
+			t.Errorf("an auditor, %s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	p.problem(p.as(revoker, "DELETE", "/v1/revocations/"+may.ID+"?reason=x", ""), 403, "forbidden")
+	p.problem(p.admin("POST", "/v1/keys", `{"roles": ["admin"], "consumers": ["shop"]}`), 422, "invalid")
+	p.problem(p.admin("POST", "/v1/keys", `{"roles": ["revoker"], "targets": ["all"]}`), 422, "invalid")
+	lines := `{"target": "key", "value": "` + theirs.ID + `"}` + "\n" + `{"target": "key", "value": "` + ours.ID + `"}` + "\n"
+	w := p.as(revoker, "POST", "/v1/revocations/bulk", lines, "Content-Type", "application/x-ndjson")
+	if !strings.Contains(w.Body.String(), `"refused":1`) {
+		t.Errorf("a stream: %s", w.Body)
+	}
+}
