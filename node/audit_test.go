@@ -71,7 +71,7 @@ func (s *story) changes() (secrets []string, overNATS string) {
 	token := s.token()
 	s.eventually(2, token, validate.OK)
 	secrets = append(secrets, shared, base64.RawURLEncoding.EncodeToString([]byte(shared)), k.Secret, operator.Secret, token, "pin-4711", "m@shop.example")
-	c, _ := s.nats(1, operator.Secret)
+	c, _ := s.nats(1, operator)
 	receipt, problem := s.revokeBy(c, `{"target":"jti","issuer":"https://inner.example","value":"over-nats"}`, "")
 	if problem.Code != "" {
 		s.Fatalf("%+v", problem)

@@ -56,7 +56,7 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 	}
 	if key.HasRole(record.RoleRevoker) {
 		g.Publish = []string{broadcast.SubjectRevoke, broadcast.EventsOf(key.ID)}
-		g.Subscribe = append(g.Subscribe, "_INBOX.>") // for the answers
+		g.Subscribe = append(g.Subscribe, broadcast.InboxOf(key.ID)+".>")
 	}
 	return g, true
 }

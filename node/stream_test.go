@@ -282,7 +282,7 @@ func TestEventsOfTheNodesOwnStream(t *testing.T) {
 	bound := s.key(client.KeyFields{Roles: revoker, Issuers: []string{"https://other.example"}})
 	free := s.key(client.KeyFields{Roles: revoker})
 	as := func(key client.NewKey) *publisher {
-		c, bad := s.nats(0, key.Secret)
+		c, bad := s.nats(0, key)
 		js, err := jetstream.New(c)
 		if err != nil {
 			t.Fatal(err)

@@ -187,7 +187,7 @@ func TestStrangerIsNoRoute(t *testing.T) {
 }
 
 func connect(n *node, token string, bad chan<- error) (*nats.Conn, error) {
-	return nats.Connect("nats://"+n.ClientAddr(), nats.Token(token), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	return nats.Connect("nats://"+n.ClientAddr(), nats.Token(token), nats.CustomInboxPrefix(broadcast.InboxOf("key_"+token)), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		select {
 		case bad <- err:
 		default:

@@ -47,7 +47,7 @@ func newEvents(t *testing.T, j broadcast.JetStream) *events {
 	e.node, err = broadcast.Start(broadcast.Config{
 		NodeID: "n1", ClientAddr: "127.0.0.1:0", RouteAddr: "127.0.0.1:0", RouteTLS: newAuthority(t).routes(t), Random: rand.Reader,
 		Authorize: func(token string) (broadcast.Grant, bool) {
-			g := broadcast.Grant{Name: "key_" + token, Publish: []string{broadcast.EventsOf("key_" + token)}, Subscribe: []string{"_INBOX.>"}}
+			g := broadcast.Grant{Name: "key_" + token, Publish: []string{broadcast.EventsOf("key_" + token)}, Subscribe: []string{broadcast.InboxOf("key_"+token) + ".>"}}
 			if token == "inside" {
 				g.Publish, g.Subscribe = []string{">"}, []string{">"}
 			}
@@ -114,7 +114,7 @@ func ofNode(t *testing.T) *events {
 	e := newEvents(t, broadcast.JetStream{Dir: t.TempDir(), MaxBytes: 64 << 20, Stream: "EVENTS", DeadLetter: deadLetter})
 	e.stream = broadcast.Stream{Name: "EVENTS", Durable: "veto", DeadLetter: deadLetter, AckWait: time.Second}
 	as := func(token string) jetstream.JetStream {
-		conn, err := nats.Connect("nats://"+e.node.ClientAddr(), nats.Token(token))
+		conn, err := nats.Connect("nats://"+e.node.ClientAddr(), nats.Token(token), nats.CustomInboxPrefix(broadcast.InboxOf("key_"+token)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +400,7 @@ func TestConsumerThatWouldLoseEvents(t *testing.T) {
 func TestPublishersStayApart(t *testing.T) {
 	e := ofNode(t)
 	bad := make(chan error, 10)
-	c, err := nats.Connect("nats://"+e.node.ClientAddr(), nats.Token("bob"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
+	c, err := nats.Connect("nats://"+e.node.ClientAddr(), nats.Token("bob"), nats.CustomInboxPrefix(broadcast.InboxOf("key_bob")), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,7 +414,7 @@ func TestPublishersStayApart(t *testing.T) {
 		}
 	}
 	// An event may hold a token. It reaches the node, and nobody who may hear answers.
-	heard, err := c.SubscribeSync("_INBOX.>")
+	heard, err := c.SubscribeSync(broadcast.InboxOf("key_bob") + ".>")
 	if err != nil {
 		t.Fatal(err)
 	}

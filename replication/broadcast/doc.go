@@ -21,7 +21,7 @@
 //	    TestStrangerIsNoRoute, TestClientsStayOutside,
 //	    TestClientsAreCutOffWithTheirGrant
 //	P13 A request is done in the name of the grant that its client was let in with. No client can
-//	    make it another's.
+//	    make it another's, or hear another's answer.
 //	    TestRequestsAreAnswered, TestNobodyAsksInTheNameOfAnother
 //	P14 An event of a stream is acknowledged after it was done, and not before; until then it comes
 //	    again, with the same name.

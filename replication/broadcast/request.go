@@ -14,6 +14,10 @@ import (
 // SubjectRevoke is where clients from outside ask for a revocation.
 const SubjectRevoke = "veto.revoke"
 
+// InboxOf is where the grant with the name has its answers sent, followed by a dot and more: clients
+// call it their inbox prefix. Only that grant may hear them.
+func InboxOf(grant string) string { return "_INBOX." + grant }
+
 // Requests come to the nodes' account on a subject of its own, to which no client from outside can
 // publish: the public account imports it as SubjectRevoke, and the server that the client is
 // connected to says in a header which user that is. A header of that name that a client sends itself

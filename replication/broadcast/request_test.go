@@ -21,9 +21,9 @@ import (
 
 // asking are grants of clients that may ask, by their tokens.
 var asking = map[string]broadcast.Grant{
-	"alice":  {Name: "key_alice", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{"_INBOX.>"}},
-	"bob":    {Name: "key_bob", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{"_INBOX.>"}},
-	"reader": {Name: "key_reader", Subscribe: []string{"_INBOX.>", "veto.>"}},
+	"alice":  {Name: "key_alice", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{broadcast.InboxOf("key_alice") + ".>"}},
+	"bob":    {Name: "key_bob", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{broadcast.InboxOf("key_bob") + ".>"}},
+	"reader": {Name: "key_reader", Subscribe: []string{"veto.>"}},
 }
 
 // answering is a node that answers requests with who asked, and what.
@@ -116,7 +116,7 @@ func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
 	}
 	// Past the one way in there is none.
 	bad := make(chan error, 10)
-	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token("bob"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
+	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token("bob"), nats.CustomInboxPrefix(broadcast.InboxOf("key_bob")), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +127,14 @@ func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
 		}
 		if err := <-bad; !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("%s: %v", subject, err)
+		}
+	}
+	for _, subject := range []string{"_INBOX.>", "_INBOX.*.*", broadcast.InboxOf("key_alice") + ".>", ">"} {
+		if _, err := c.SubscribeSync(subject); err != nil || c.Flush() != nil {
+			t.Fatal(err)
+		}
+		if err := <-bad; !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("to hear %s: %v", subject, err)
 		}
 	}
 	reader, err := connectWith(n, "reader", bad)
@@ -157,7 +165,7 @@ func raw(t *testing.T, n *node, connect string) string {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	in := bufio.NewReader(c)
-	if _, err := fmt.Fprintf(c, "CONNECT %s\r\nSUB _INBOX.r 1\r\nPUB veto.revoke _INBOX.r 2\r\nhi\r\n", connect); err != nil {
+	if _, err := fmt.Fprintf(c, "CONNECT %s\r\nSUB _INBOX.key_bob.r 1\r\nPUB veto.revoke _INBOX.key_bob.r 2\r\nhi\r\n", connect); err != nil {
 		t.Fatal(err)
 	}
 	for {
@@ -165,7 +173,7 @@ func raw(t *testing.T, n *node, connect string) string {
 		if err != nil || strings.HasPrefix(line, "-ERR") {
 			return ""
 		}
-		if strings.HasPrefix(line, "MSG _INBOX.r") {
+		if strings.HasPrefix(line, "MSG _INBOX.key_bob.r") {
 			answer, _ := in.ReadString('\n')
 			return strings.TrimSpace(answer)
 		}
@@ -188,13 +196,14 @@ func TestTooManyRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	answers, err := c.SubscribeSync("_INBOX.answers")
+	inbox := c.NewInbox()
+	answers, err := c.SubscribeSync(inbox)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const most = 256
 	for range most + 5 {
-		if err := c.PublishRequest(broadcast.SubjectRevoke, "_INBOX.answers", nil); err != nil {
+		if err := c.PublishRequest(broadcast.SubjectRevoke, inbox, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

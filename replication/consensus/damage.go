@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// The form of a segment of raft-wal v0.4.0 (its segment/format.go): a header of 32 bytes, then
+// The form of a segment of raft-wal v0.4.1 (its segment/format.go): a header of 32 bytes, then
 // frames of a multiple of 8 bytes: type, three zeros, and the length of what follows, or, of a
 // commit frame, the CRC-32C of all since the commit before.
 const (

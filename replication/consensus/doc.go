@@ -27,4 +27,6 @@
 //	    TestDamagedLogIsRefused, FuzzDamage
 //	C7  The log's weight on disk is bounded, however large its entries are.
 //	    TestHeavyLogIsCut
+//	C8  What another leader takes back of the log leaves one that opens and goes on.
+//	    TestEndOfTheLogIsTakenBack
 package consensus

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
 
 	"veto/record"
 )
@@ -19,7 +20,7 @@ type Node struct {
 	id        string
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
-	log       *logStore
+	log       *wal.WAL
 	logger    *slog.Logger
 	fsm       *fsm
 	leading   chan bool
@@ -48,7 +49,7 @@ func Open(c Config) (*Node, error) {
 	return n, nil
 }
 
-func open(c Config, w *logStore) (*Node, error) {
+func open(c Config, w *wal.WAL) (*Node, error) {
 	if err := agree(c, w); err != nil {
 		return nil, err
 	}
@@ -70,15 +71,28 @@ func open(c Config, w *logStore) (*Node, error) {
 		id: c.ID, transport: transport, log: w, logger: c.Log, leading: make(chan bool, 16),
 		fsm: &fsm{machine: c.Machine, report: c.Failed},
 	}
-	n.raft, err = raft.NewRaft(raftConfig(c, n.leading), n.fsm, cache, w, snaps, transport)
+	n.raft, err = newRaft(c, n, cache, w, snaps)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("raft: %w", err), transport.Close())
+		return nil, errors.Join(err, transport.Close())
 	}
 	return n, nil
 }
 
+// newRaft reads what the log has behind the state, and panics on what it cannot read.
+func newRaft(c Config, n *Node, cache raft.LogStore, w raft.StableStore, snaps raft.SnapshotStore) (r *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = unreadable(filepath.Join(c.Dir, "log"), fmt.Errorf("%v", p))
+		}
+	}()
+	if r, err = raft.NewRaft(raftConfig(c, n.leading), n.fsm, cache, w, snaps, n.transport); err != nil {
+		return nil, fmt.Errorf("raft: %w", err)
+	}
+	return r, nil
+}
+
 // agree mends or refuses a log that does not continue the store.
-func agree(c Config, w *logStore) error {
+func agree(c Config, w *wal.WAL) error {
 	a := c.Store.Applied()
 	first, err := w.FirstIndex()
 	if err != nil {

@@ -1,0 +1,67 @@
+package consensus
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+)
+
+// C8
+func TestEndOfTheLogIsTakenBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	open := func() *wal.WAL {
+		t.Helper()
+		l, err := openLog(dir, 64<<10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := open()
+	last, term := uint64(0), uint64(1)
+	written := map[uint64]string{}
+	write := func(n int) {
+		t.Helper()
+		for range n {
+			last++
+			written[last] = fmt.Sprint(term, ".", last)
+			if err := l.StoreLog(&raft.Log{Index: last, Term: term, Data: []byte(written[last])}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		if got, err := l.LastIndex(); err != nil || got != last {
+			t.Fatalf("%s: the log ends at %d, want %d; %v", when, got, last, err)
+		}
+		for i := uint64(1); i <= last; i++ {
+			var e raft.Log
+			if err := l.GetLog(i, &e); err != nil || string(e.Data) != written[i] {
+				t.Fatalf("%s: entry %d is %q, want %q; %v", when, i, e.Data, written[i], err)
+			}
+		}
+	}
+	write(10)
+	for _, back := range []uint64{1, 3, 1, 5} {
+		if err := l.DeleteRange(last-back+1, last); err != nil {
+			t.Fatal(err)
+		}
+		last -= back
+		term++
+		check("taken back")
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = open()
+		check("taken back, and opened again")
+		write(4)
+		check("gone on")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
