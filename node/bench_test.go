@@ -264,9 +264,12 @@ func BenchmarkWarm(b *testing.B) {
 // N8
 func TestWhatComesOftenAllocatesNothing(t *testing.T) {
 	x, now := newBench(t, 24000, 1000), time.Now()
-	for name, credential := range map[string]string{"token": x.token(t, "ES256", 1_000_000), "api key": x.secret} {
+	x.role(t)
+	for name, r := range map[string]validate.Request{
+		"token": {Credential: x.token(t, "ES256", 1_000_000)}, "api key": {Credential: x.secret, Scopes: []string{"write"}},
+	} {
 		ask := func() {
-			if v := x.validator.Validate(validate.Request{Credential: credential}, now); v.Outcome != validate.Allow {
+			if v := x.validator.Validate(r, now); v.Outcome != validate.Allow {
 				t.Fatalf("%s: %s", name, v.Code)
 			}
 		}
@@ -280,6 +283,25 @@ func TestWhatComesOftenAllocatesNothing(t *testing.T) {
 func BenchmarkAPIKey(b *testing.B) {
 	x := newBench(b, 24000, *benchRevoked)
 	x.measure(b, []validate.Request{{Credential: x.secret}})
+}
+
+func BenchmarkAPIKeyWithRole(b *testing.B) {
+	x := newBench(b, 24000, *benchRevoked)
+	x.role(b)
+	x.measure(b, []validate.Request{{Credential: x.secret}})
+}
+
+// role gives the key a scope by a role.
+func (x *bench) role(b testing.TB) {
+	b.Helper()
+	for _, body := range []record.Body{
+		record.PutRole{Role: record.DefinedRole{ID: "writer", Scopes: []string{"write"}}},
+		record.UpdateKey{ID: "key_1", Roles: &[]record.Role{"writer"}},
+	} {
+		if r, err := x.replica.Propose(b.Context(), record.Command{Body: body}); err != nil || r.Rejection != nil {
+			b.Fatal(r.Rejection, err)
+		}
+	}
 }
 
 func (x *bench) measure(b *testing.B, requests []validate.Request) {

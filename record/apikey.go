@@ -203,20 +203,28 @@ func (k *APIKey) checkBounds() error {
 }
 
 func (k *APIKey) checkRoles() error {
+	if k.Consumer != "" {
+		return k.checkDefinedRoles()
+	}
+	for _, r := range k.Roles {
+		if !slices.Contains(Roles, r) {
+			// It is not repeated: it may be a secret in a wrong place.
+			return Invalid("roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to")
+		}
+	}
+	return nil
+}
+
+func (k *APIKey) checkDefinedRoles() error {
 	if len(k.Roles) > maxKeyRoles {
 		return Invalid("roles: at most %d", maxKeyRoles)
 	}
 	for n, r := range k.Roles {
-		if slices.Contains(k.Roles[:n], r) {
-			return Invalid("roles: %.100q is there twice", r)
+		if err := checkDefined(r); err != nil {
+			return err
 		}
-		if k.Consumer != "" {
-			if err := checkDefined(r); err != nil {
-				return err
-			}
-		} else if !slices.Contains(Roles, r) {
-			// It is not repeated: it may be a secret in a wrong place.
-			return Invalid("roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to")
+		if slices.Contains(k.Roles[:n], r) {
+			return Invalid("roles: %s is there twice", r)
 		}
 	}
 	return nil

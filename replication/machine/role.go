@@ -59,7 +59,7 @@ func (x *change) deleteRole(b record.DeleteRole) error {
 		if holders == maxHolders {
 			more = " or more"
 		}
-		return record.Conflict("%d%s API keys have this role; take it from them first, or give it no scopes", holders, more)
+		return record.Conflict("this role is in use by API keys: %d%s; take it from them first, or give it no scopes", holders, more)
 	}
 	x.ref = string(b.ID)
 	x.changed(&r, true, x.ref)

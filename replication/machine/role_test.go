@@ -64,9 +64,9 @@ func TestRoleStaysWhileKeysHaveIt(t *testing.T) {
 		do(record.CreateKey{Key: record.APIKey{ID: fmt.Sprintf("key_%d", i), Consumer: "till", Hash: record.KeyHash{8, i}, Roles: []record.Role{"reader"}}})
 	}
 	remove := record.DeleteRole{ID: "reader"}
-	refusedWith(t, apply(t, s, rev, stamp, remove), record.ReasonConflict, "3 API keys")
+	refusedWith(t, apply(t, s, rev, stamp, remove), record.ReasonConflict, "keys: 3;")
 	do(record.UpdateKey{ID: "key_0", Roles: &[]record.Role{}}, record.DeleteKey{ID: "key_1"})
-	refusedWith(t, apply(t, s, rev, stamp, remove), record.ReasonConflict, "1 API keys")
+	refusedWith(t, apply(t, s, rev, stamp, remove), record.ReasonConflict, "keys: 1;")
 	do(record.DeleteConsumer{ID: "till"}, remove)
 	refusedWith(t, apply(t, s, rev, stamp, remove), record.ReasonNotFound, "reader")
 }
