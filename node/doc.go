@@ -39,4 +39,6 @@
 //	    TestReplicaInAnotherRegionSaysItsLag
 //	N8  To validate a token that was seen before, or an API key, allocates nothing.
 //	    TestWhatComesOftenAllocatesNothing
+//	N9  A stream of revocations under the name of another is refused, and not taken for done.
+//	    TestStreamIsKnownByItsLines
 package node

@@ -157,6 +157,22 @@ type Import struct {
 	// Alike are what the items have in common: revocations without a value.
 	Alike []Revocation `cbor:"2,keyasint"`
 	Items []ImportItem `cbor:"3,keyasint"`
+	// Sums tell this stream from another of the same name: before the first item and after each,
+	// SumLength bytes of the sum of all lines until there, whatever sum the node takes. They are empty
+	// in logs of old.
+	Sums []byte `cbor:"4,keyasint,omitempty"`
+}
+
+// SumLength is that of one of Import.Sums.
+const SumLength = 4
+
+// Sum is the sum of all lines through the one with the number; false if there is none.
+func (b *Import) Sum(through uint64) ([]byte, bool) {
+	if len(b.Sums) == 0 || through+1 < b.First || through >= b.First+uint64(len(b.Items)) {
+		return nil, false
+	}
+	at := (through + 1 - b.First) * SumLength
+	return b.Sums[at : at+SumLength], true
 }
 
 // ImportItem is one of Import.Alike, with the value that it names.
@@ -258,6 +274,8 @@ type Result struct {
 	// Kept are until when the revocations are kept; of a Deliver from the item after Before on.
 	// It is not remembered with the request.
 	Kept []Kept `cbor:"7,keyasint,omitempty"`
+	// Sum is, of an Import, that of all lines through the last one that is done.
+	Sum []byte `cbor:"8,keyasint,omitempty"`
 }
 
 // A command's header: format, flags, kind. The rest is the envelope in CBOR.

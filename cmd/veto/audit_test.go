@@ -16,10 +16,10 @@ import (
 )
 
 // T1, T2: from the outside, on the built program.
-func TestAuditCommands(t *testing.T) {
+func TestCommands(t *testing.T) {
 	c := startCluster(t)
 	testscript.Run(t, testscript.Params{
-		Files: []string{filepath.Join("testdata", "audit.txtar")},
+		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("VETO_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port+1))

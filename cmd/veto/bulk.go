@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"veto/client"
@@ -21,6 +24,32 @@ type revokeFile struct {
 	in           io.Reader
 	errors       io.Writer
 	sent         atomic.Int64
+}
+
+func (f *revokeFile) given() bool { return f.path != "" || f.resume != "" }
+
+// command is the command that was given --file.
+func (f *revokeFile) command(r *remote, cmd *cobra.Command, args []string) error {
+	if f.path == "" {
+		return &exit{exitUsage, fmt.Errorf("--resume: goes with --file")}
+	}
+	if err := alone(cmd, "file", "resume"); err != nil {
+		return err
+	}
+	f.in, f.errors = cmd.InOrStdin(), cmd.ErrOrStderr()
+	return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		return f.run(ctx, c, out)
+	}).RunE(cmd, args)
+}
+
+// alone refuses flags of the command that would be for nothing beside those named.
+func alone(cmd *cobra.Command, names ...string) (err error) {
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed && !slices.Contains(names, f.Name) {
+			err = &exit{exitUsage, fmt.Errorf("--%s: has no meaning with --%s, where each line says all of it", f.Name, names[0])}
+		}
+	})
+	return err
 }
 
 func (f *revokeFile) run(ctx context.Context, c *client.Client, out *printer) error {
@@ -61,7 +90,12 @@ func (f *revokeFile) bar() (*progressbar.ProgressBar, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--file: %w", err)
 		}
-		size = info.Size()
+		if info.IsDir() {
+			return nil, &exit{exitUsage, fmt.Errorf("--file: %s is a directory", f.path)}
+		}
+		if info.Mode().IsRegular() {
+			size = info.Size()
+		}
 	}
 	terminal, ok := f.errors.(*os.File)
 	return progressbar.NewOptions64(size,

@@ -34,7 +34,7 @@ func newRevoke(r *remote) *cobra.Command {
 			"  veto revoke key key_01...                            an API key\n" +
 			"  veto revoke --file FILE                              many, one a line, as JSON: {\"target\": \"jti\", \"issuer\": ISS, \"value\": ID}",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if file.path != "" {
+			if file.given() {
 				return cobra.NoArgs(cmd, args)
 			}
 			return cobra.ExactArgs(2)(cmd, args)
@@ -42,11 +42,8 @@ func newRevoke(r *remote) *cobra.Command {
 		ValidArgs: record.TargetNames(),
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if file.path != "" {
-			file.in, file.errors = cmd.InOrStdin(), cmd.ErrOrStderr()
-			return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-				return file.run(ctx, c, out)
-			}).RunE(cmd, args)
+		if file.given() {
+			return file.command(r, cmd, args)
 		}
 		if wait != "committed" && wait != "enforced" {
 			return &exit{exitUsage, fmt.Errorf("--wait: %q is neither committed nor enforced", wait)}

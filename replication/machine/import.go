@@ -45,6 +45,9 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	if b.First > last.Before+1 {
 		return &record.Rejection{Reason: record.ReasonGap, Detail: "this part of the stream came before another that is to be first; send it again"}
 	}
+	if err := sameStream(&b, last); err != nil {
+		return err
+	}
 	x.through = last.Before
 	s := &stream{change: x, alike: make([]alike, len(b.Alike)), puts: make([]written, 0, len(b.Items))}
 	for i, r := range b.Alike {
@@ -71,7 +74,21 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	if err := s.write(); err != nil {
 		return err
 	}
-	return remember(x.state, c, record.Result{Revision: x.revision, Before: through})
+	sum, _ := b.Sum(through)
+	return remember(x.state, c, record.Result{Revision: x.revision, Before: through, Sum: sum})
+}
+
+// sameStream refuses a part of another stream than the one whose lines are done under its name: they
+// would be taken for done. A part that ends before what is done cannot be told; one that follows can.
+func sameStream(b *record.Import, done record.Result) error {
+	if len(b.Sums) != 0 && len(b.Sums) != (len(b.Items)+1)*record.SumLength {
+		return record.Invalid("an import has a sum before its first item and after each")
+	}
+	sum, ok := b.Sum(done.Before)
+	if ok && len(done.Sum) != 0 && !bytes.Equal(sum, done.Sum) {
+		return record.Conflict("this Idempotency-Key is that of a stream with other lines; use a new one")
+	}
+	return nil
 }
 
 func (s *stream) one(item record.ImportItem) error {

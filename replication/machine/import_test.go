@@ -62,6 +62,55 @@ func TestImportHasNoGaps(t *testing.T) {
 	}
 }
 
+// M5
+func TestPartsOfAnotherStreamAreRefused(t *testing.T) {
+	// summed is a part with the sums of its own lines after those before, one byte for each line.
+	summed := func(first uint64, before string, values ...string) record.Command {
+		c := imported("k", first, values...)
+		b := c.Body.(record.Import)
+		for n, sum := 0, []byte("\x00\x00\x00\x00"+before); n <= len(values); n++ {
+			b.Sums = append(b.Sums, sum[len(sum)-record.SumLength:]...)
+			if n < len(values) {
+				sum = append(sum, values[n]...)
+			}
+		}
+		c.Body = b
+		return c
+	}
+	for name, c := range map[string]struct {
+		part    record.Command
+		refused bool
+	}{
+		"the same":                     {summed(1, "", "a", "b", "c"), false},
+		"the same, and more":           {summed(1, "", "a", "b", "c", "d"), false},
+		"what follows":                 {summed(4, "abc", "d"), false},
+		"its beginning":                {summed(1, "", "a", "b"), false},
+		"without sums, as in old logs": {imported("k", 1, "a", "b", "c", "d"), false},
+		"another":                      {summed(1, "", "x", "y", "z"), true},
+		"another that goes on":         {summed(1, "", "x", "y", "z", "d"), true},
+		"another's end":                {summed(4, "xyz", "d"), true},
+		"another's end, that overlaps": {summed(3, "ab", "x", "d"), true},
+	} {
+		s, rev := founded(t)
+		if r := applyCommand(t, s, rev, summed(1, "", "a", "b", "c")); r.Rejection != nil {
+			t.Fatal(r.Rejection)
+		}
+		before := maps.Clone(s)
+		r := applyCommand(t, s, rev, c.part)
+		if refused := r.Rejection != nil && r.Rejection.Reason == record.ReasonConflict; refused != c.refused || refused && !maps.Equal(before, s) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	s, rev := founded(t)
+	c := summed(1, "", "a", "b")
+	b := c.Body.(record.Import)
+	b.Sums = b.Sums[:9]
+	c.Body = b
+	if r := applyCommand(t, s, rev, c); r.Rejection == nil {
+		t.Error("a part with half a sum was taken")
+	}
+}
+
 func TestRefusedImport(t *testing.T) {
 	s, rev := founded(t)
 	c := imported("k", 1, "a")

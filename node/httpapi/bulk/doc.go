@@ -3,8 +3,8 @@
 // stream is; it knows neither HTTP nor who asks.
 //
 // A stream has a name, the Idempotency-Key. What was done of it is known to the whole cluster by
-// the number of its last line: whoever sends the same stream again, to any node, goes on where
-// it was.
+// the number of its last line, and the sum of all until there: whoever sends the same stream again, to
+// any node, goes on where it was.
 //
 // Queues. One batch is read while the two before are proposed; then the reader waits. A batch that
 // reaches the log before the one that it follows is refused there, and proposed again.

@@ -51,8 +51,9 @@ type flight struct {
 }
 
 // Import takes in the lines and writes the progress, each line in one Write. Two batches are on their
-// way at a time: while one is applied, the next is replicated. The error is that of the writer, who
-// then knows no end; all others are told as the last line.
+// way at a time: while one is applied, the next is replicated. An error before anything was written is
+// returned as a *NotBegun, and told by the caller; later ones are told as the last line. Another error
+// is that of the writer, who then knows no end, or one that nobody knows.
 func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	in := newReader(lines, x.Named)
@@ -69,7 +70,7 @@ func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) err
 		x.Stop()
 		work.Wait()
 	}()
-	out := teller{json.NewEncoder(w)}
+	out := &teller{to: json.NewEncoder(w)}
 	last := Progress{}
 	for f := range flights {
 		<-f.landed
@@ -109,7 +110,7 @@ func (x *Importer) send(ctx context.Context, in *reader, flights chan<- *flight,
 
 // one tells what came of a batch that landed after all before it. It returns up to which line the
 // stream had been done before.
-func (x *Importer) one(ctx context.Context, out teller, f *flight, last *Progress) (before uint64, err error) {
+func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progress) (before uint64, err error) {
 	b, result, err := f.batch, f.result, f.err
 	var rejected *record.Rejection
 	if errors.As(err, &rejected) && rejected.Reason == record.ReasonGap {
@@ -138,10 +139,28 @@ func (x *Importer) one(ctx context.Context, out teller, f *flight, last *Progres
 	return result.Before, out.Encode(last)
 }
 
-type teller struct{ *json.Encoder }
+// NotBegun is why nothing of a stream was done.
+type NotBegun struct{ Reason error }
+
+func (e *NotBegun) Error() string { return e.Reason.Error() }
+func (e *NotBegun) Unwrap() error { return e.Reason }
+
+// teller writes lines of the answer.
+type teller struct {
+	to   *json.Encoder
+	told bool
+}
+
+func (t *teller) Encode(p any) error {
+	t.told = true
+	return t.to.Encode(p)
+}
 
 // failed tells that the stream ends here, and how far it came.
-func (t teller) failed(last Progress, err error) error {
+func (t *teller) failed(last Progress, err error) error {
+	if !t.told {
+		return &NotBegun{err}
+	}
 	p, known := httpapi.ProblemOf(err)
 	last.Error = p
 	if errEnd := t.Encode(last); errEnd != nil {

@@ -3,7 +3,9 @@ package bulk
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"slices"
@@ -18,7 +20,7 @@ import (
 const (
 	MaxLine  = 32 << 10
 	maxBatch = 512 << 10
-	perItem  = 16
+	perItem  = 16 + record.SumLength
 	overhead = 64
 	maxAlike = 64 // kinds of lines in a batch
 )
@@ -37,6 +39,7 @@ type batch struct {
 // comes fast comes in large parts.
 type reader struct {
 	in    *bufio.Reader
+	table *crc32.Table
 	named func([]byte) (record.Revocation, error)
 
 	mu      sync.Mutex
@@ -45,14 +48,15 @@ type reader struct {
 	away    int // batches that were taken and have not landed
 	line    uint64
 	done    uint64 // how far the stream had come before: those lines need not be understood again
+	sum     uint32 // of all lines so far
 	ended   bool   // nothing more is read
 	err     error  // why, if that is not the end of the stream
 }
 
 func newReader(in io.Reader, named func([]byte) (record.Revocation, error)) *reader {
-	r := &reader{in: bufio.NewReaderSize(in, MaxLine), named: named}
+	r := &reader{in: bufio.NewReaderSize(in, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named}
 	r.changed = sync.NewCond(&r.mu)
-	r.batch.body.First = 1
+	r.batch = batch{body: record.Import{First: 1, Sums: make([]byte, record.SumLength)}}
 	return r
 }
 
@@ -86,7 +90,9 @@ func (r *reader) put(line []byte) {
 		r.changed.Wait()
 	}
 	r.line++
+	r.sum = crc32.Update(crc32.Update(r.sum, r.table, line), r.table, []byte{'\n'})
 	r.batch.add(r.line, one, known, err)
+	r.batch.body.Sums = binary.BigEndian.AppendUint32(r.batch.body.Sums, r.sum)
 	r.changed.Broadcast()
 }
 
@@ -111,7 +117,7 @@ func (r *reader) take() (batch, bool) {
 	}
 	b := r.batch
 	r.away++
-	r.batch = batch{body: record.Import{First: r.line + 1}}
+	r.batch = batch{body: record.Import{First: r.line + 1, Sums: binary.BigEndian.AppendUint32(nil, r.sum)}}
 	r.changed.Broadcast()
 	return b, b.lines > 0
 }
@@ -124,10 +130,14 @@ func (r *reader) landed() {
 	r.changed.Broadcast()
 }
 
-// failed is why the stream could not be read to its end.
+// failed is why the stream could not be read to its end, or is not the one that was done before: that
+// was longer.
 func (r *reader) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.err == nil && r.done > r.line {
+		return record.Conflict("this Idempotency-Key is that of a stream with more lines; use a new one")
+	}
 	return r.err
 }
 

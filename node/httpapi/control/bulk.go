@@ -66,7 +66,16 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 		},
 		Stop: to.stop,
 	}
-	if err := importer.Import(r.Context(), to, to); err != nil {
+	err := importer.Import(r.Context(), to, to)
+	var nothing *bulk.NotBegun
+	switch {
+	case errors.As(err, &nothing):
+		p, known := httpapi.ProblemOf(nothing.Reason)
+		if !known {
+			x.Log.Error("a stream of revocations cannot be taken", "request_id", requestID(r.Context()), "error", err)
+		}
+		writeProblem(w, r, p)
+	case err != nil:
 		x.Log.Info("a stream of revocations ended early", "request_id", requestID(r.Context()), "error", err)
 	}
 }

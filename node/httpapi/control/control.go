@@ -12,7 +12,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/watch"
@@ -166,12 +168,12 @@ func New(c Config) http.Handler {
 }
 
 // strictly refuses a body that two readers could understand differently: with a member that is
-// there twice, or text that is not UTF-8.
+// there twice, also if only the case of its letters differs, or text that is not UTF-8.
 func strictly(body []byte, into any) error {
 	if !jsontext.Value(body).IsValid() {
 		return errors.New("not strict JSON")
 	}
-	return json.Unmarshal(body, into)
+	return jsonv2.Unmarshal(body, into, jsonv1.DefaultOptionsV1(), jsonv2.MatchCaseInsensitiveNames(false), jsonv2.RejectUnknownMembers(true))
 }
 
 // pprof shows the process from inside. A profile may hold any secret that is in memory, so it

@@ -154,7 +154,7 @@ func (x *control) settled(ctx context.Context, d record.Digest) (record.Standing
 func (x *control) liftRevocation(ctx context.Context, in *struct {
 	RevocationID
 	Change
-	Reason string `query:"reason" minLength:"1" maxLength:"500" required:"true" doc:"Why it is lifted; kept in the audit trail"`
+	Reason string `query:"reason" minLength:"1" maxLength:"500" pattern:"[^ ]" patternDescription:"some words" required:"true" doc:"Why it is lifted; kept in the audit trail"`
 },
 ) (*changed, error) {
 	d, err := record.ParseRevocationID(in.ID)
