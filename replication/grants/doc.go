@@ -9,7 +9,7 @@
 //
 //	G1  What a key is granted is its own scopes and those of its roles, as they were given last, each
 //	    once; by whatever way it came to that.
-//	    TestAgainstModel
+//	    TestAgainstModel, TestManyScopes
 //	G2  What was read does not change under the reader, and is never a mix of two states of a role.
 //	    TestReadersSeeOneState
 //	G3  Nothing is kept for keys and roles that are gone.

@@ -106,18 +106,32 @@ func (g *Grants) fill(s *set) {
 		s.granted.Set(g.roles[s.roles[0]])
 		return
 	}
-	all := slices.Clone(s.scopes)
-	seen := make(map[string]struct{}, len(all))
-	for _, scope := range all {
-		seen[scope] = struct{}{}
+	size := len(s.scopes)
+	for _, r := range s.roles {
+		size += len(g.roles[r])
+	}
+	all := append(make([]string, 0, size), s.scopes...)
+	there := func(scope string) bool { return slices.Contains(all, scope) }
+	if size > few {
+		seen := make(map[string]struct{}, size)
+		there = func(scope string) bool {
+			before := len(seen)
+			seen[scope] = struct{}{}
+			return len(seen) == before
+		}
+		for _, scope := range all {
+			seen[scope] = struct{}{}
+		}
 	}
 	for _, r := range s.roles {
 		for _, scope := range g.roles[r] {
-			if _, there := seen[scope]; !there {
-				seen[scope] = struct{}{}
+			if !there(scope) {
 				all = append(all, scope)
 			}
 		}
 	}
 	s.granted.Set(all)
 }
+
+// few scopes are looked through faster than a map of them is made.
+const few = 64

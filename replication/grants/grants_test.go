@@ -151,3 +151,21 @@ func BenchmarkRole(b *testing.B) {
 		})
 	}
 }
+
+// G1: also when there are so many that they are not looked through one by one.
+func TestManyScopes(t *testing.T) {
+	g := New()
+	for role, from := range map[record.Role]int{"a": 0, "b": few} {
+		r := &record.DefinedRole{ID: role}
+		for i := range 2 * few {
+			r.Scopes = append(r.Scopes, fmt.Sprint(from+i))
+		}
+		g.Role(r, false)
+	}
+	k := key("key_1", []string{"1", "own"}, "a", "b")
+	g.Key(k, false)
+	got := slices.Sorted(slices.Values(k.AllScopes()))
+	if len(slices.Compact(got)) != 3*few+1 || len(k.AllScopes()) != 3*few+1 {
+		t.Errorf("%d scopes: %q", len(k.AllScopes()), k.AllScopes())
+	}
+}
