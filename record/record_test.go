@@ -359,8 +359,12 @@ func TestRolesOfAKey(t *testing.T) {
 		}
 	}
 	for _, r := range []record.DefinedRole{
-		{ID: record.RoleRevoker}, {ID: "a b"}, {ID: "a", Scopes: []string{"x y"}}, {ID: "a", Scopes: []string{"x", "x"}},
-		{ID: "a", Scopes: make([]string, 257)}, {ID: "a", Name: strings.Repeat("x", 201)},
+		{ID: record.RoleRevoker},
+		{ID: "a b"},
+		{ID: "a", Scopes: []string{"x y"}},
+		{ID: "a", Scopes: []string{"x", "x"}},
+		{ID: "a", Scopes: make([]string, 257)},
+		{ID: "a", Name: strings.Repeat("x", 201)},
 	} {
 		if r.Check() == nil {
 			t.Errorf("%+v is taken", r)

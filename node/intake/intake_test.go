@@ -261,8 +261,11 @@ func TestBoundToConsumersAndTargets(t *testing.T) {
 		{Roles: []record.Role{record.RoleAdmin}, Targets: []string{"jti"}},
 		{Roles: []record.Role{record.RoleAuditor}, Consumers: []string{"shop"}},
 		{Consumer: "shop", Targets: []string{"jti"}},
-		{Roles: revoker, Consumers: []string{"Shop"}}, {Roles: revoker, Consumers: []string{"shop", "shop"}},
-		{Roles: revoker, Targets: []string{"unknown"}}, {Roles: revoker, Targets: []string{""}}, {Roles: revoker, Targets: []string{"jti", "jti"}},
+		{Roles: revoker, Consumers: []string{"Shop"}},
+		{Roles: revoker, Consumers: []string{"shop", "shop"}},
+		{Roles: revoker, Targets: []string{"unknown"}},
+		{Roles: revoker, Targets: []string{""}},
+		{Roles: revoker, Targets: []string{"jti", "jti"}},
 	} {
 		k.ID, k.Hash = "key_1", record.KeyHash{1}
 		if k.Check() == nil {
