@@ -212,12 +212,15 @@ func (c *Client) DeleteConsumer(ctx context.Context, id string) (Changed, error)
 
 // KeyFields are an API key as an operator gives it.
 type KeyFields struct {
-	Consumer string        `json:"consumer,omitempty"`
-	Name     string        `json:"name,omitempty"`
-	Scopes   []string      `json:"scopes,omitempty"`
-	Roles    []record.Role `json:"roles,omitempty"`
-	// Issuers bind a key with the role revoker to what is of them.
+	Consumer string   `json:"consumer,omitempty"`
+	Name     string   `json:"name,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"`
+	// Roles of a consumer's key are defined with PutRole; those of an operator's are Veto's own.
+	Roles []record.Role `json:"roles,omitempty"`
+	// Issuers and Consumers bind a key with the role revoker to what is of them, Targets to these.
 	Issuers   []string        `json:"issuers,omitempty"`
+	Consumers []string        `json:"consumers,omitempty"`
+	Targets   []string        `json:"targets,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 	// Limits are how much the key may be used; nil for no limits.
@@ -240,6 +243,7 @@ type NewKey struct {
 type KeyChange struct {
 	Name      *string         `json:"name,omitempty"`
 	Scopes    *[]string       `json:"scopes,omitempty"`
+	Roles     *[]record.Role  `json:"roles,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt *time.Time      `json:"expires_at,omitempty"`
 	Disabled  *bool           `json:"disabled,omitempty"`

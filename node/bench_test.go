@@ -276,9 +276,13 @@ func BenchmarkWarm(b *testing.B) {
 // N8
 func TestWhatComesOftenAllocatesNothing(t *testing.T) {
 	x, now := newBench(t, 24000, 1000), time.Now()
-	for name, credential := range map[string]string{"token": x.token(t, "ES256", 1_000_000), "api key": x.secret, "limited api key": x.limited[0]} {
+	x.role(t)
+	for name, r := range map[string]validate.Request{
+		"token": {Credential: x.token(t, "ES256", 1_000_000)}, "api key": {Credential: x.secret, Scopes: []string{"write"}},
+		"limited api key": {Credential: x.limited[0]},
+	} {
 		ask := func() {
-			if v := x.validator.Validate(validate.Request{Credential: credential}, now); v.Outcome != validate.Allow {
+			if v := x.validator.Validate(r, now); v.Outcome != validate.Allow {
 				t.Fatalf("%s: %s", name, v.Code)
 			}
 		}
@@ -305,6 +309,25 @@ func BenchmarkAPIKey(b *testing.B) {
 		}
 		x.measure(b, requests)
 	})
+}
+
+func BenchmarkAPIKeyWithRole(b *testing.B) {
+	x := newBench(b, 24000, *benchRevoked)
+	x.role(b)
+	x.measure(b, []validate.Request{{Credential: x.secret}})
+}
+
+// role gives the key a scope by a role.
+func (x *bench) role(b testing.TB) {
+	b.Helper()
+	for _, body := range []record.Body{
+		record.PutRole{Role: record.DefinedRole{ID: "writer", Scopes: []string{"write"}}},
+		record.UpdateKey{ID: "key_1", Roles: &[]record.Role{"writer"}},
+	} {
+		if r, err := x.replica.Propose(b.Context(), record.Command{Body: body}); err != nil || r.Rejection != nil {
+			b.Fatal(r.Rejection, err)
+		}
+	}
 }
 
 func (x *bench) measure(b *testing.B, requests []validate.Request) {

@@ -137,7 +137,7 @@ func (s *story) liftedEverywhere(id string) {
 func (s *story) refusedOverNATS(iss string) {
 	s.Helper()
 	bound, denied := s.nats(1, s.key(client.KeyFields{Roles: revoker, Issuers: []string{iss}}))
-	for _, others := range []string{"_INBOX.>", "_INBOX.*.*.*"} {
+	for _, others := range []string{"_INBOX.>", "_INBOX.*.*.*", "veto.revoked.>"} {
 		if _, err := bound.SubscribeSync(others); err != nil {
 			s.Fatal(err)
 		}

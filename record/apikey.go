@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -9,20 +10,6 @@ import (
 
 	"veto/record/limit"
 )
-
-// Role is what an operator's API key may do on the control plane.
-type Role string
-
-// The roles. Admin may do everything that the others may.
-const (
-	RoleAdmin     Role = "admin"
-	RoleRevoker   Role = "revoker"
-	RoleValidator Role = "validator"
-	RoleAuditor   Role = "auditor"
-)
-
-// Roles are all roles there are.
-var Roles = []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor}
 
 // KeyHash is the SHA-256 of an API key's secret. The secret itself is stored nowhere.
 type KeyHash [32]byte
@@ -42,7 +29,7 @@ type APIKey struct {
 	// Scopes that a request may ask for. One that ends in a segment of ScopeWildcard stands for all
 	// that begin with the segments before it and have more.
 	Scopes []string `json:"scopes,omitempty" cbor:"6,keyasint,omitempty"`
-	// Roles on the control plane; empty for all keys but operators'.
+	// Roles: of an operator's key Veto's own, of a consumer's those of DefinedRoles; at most 32.
 	Roles []Role `json:"roles,omitempty" cbor:"7,keyasint,omitempty"`
 	// Metadata is a JSON object that comes back with every verdict; at most 16 KiB.
 	Metadata json.RawMessage `json:"metadata,omitempty" cbor:"8,keyasint,omitempty"`
@@ -55,11 +42,8 @@ type APIKey struct {
 	CreatedAt time.Time `json:"created_at,omitzero" cbor:"11,keyasint,omitzero"`
 	Revision  Revision  `json:"revision" cbor:"12,keyasint,omitempty"`
 	Created   Revision  `json:"-" cbor:"13,keyasint,omitempty"`
-	// Issuers, if there are any, are the iss of those whose tokens an operator's key may revoke;
-	// then it may revoke nothing else.
-	Issuers []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
 	// Environment is the word in the secret by which people tell what it is for, such as live or
-	// test; it may be empty, and is for an operator's key.
+	// test; it may be empty, as it is of an operator's key.
 	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty"`
 	// Imported tells that another system made the secret, so that it has any form: all that is known
 	// of it is the hash and the hint that were given.
@@ -71,6 +55,14 @@ type APIKey struct {
 	// RolledAt and Rolled (the revision) are those of the last roll.
 	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero"`
 	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty"`
+	// Issuers are the iss of those whose tokens an operator's key may revoke, and Consumers those whose
+	// API keys; if there are any of either, it may revoke nothing else.
+	Issuers   []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
+	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty"`
+	// Targets, if there are any, are the only ones that an operator's key may revoke by.
+	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty"`
+	// Granted is filled in where the roles are known, of a consumer's key that has any.
+	Granted *Granted `json:"-" cbor:"-"`
 	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
 	// look, as the record does not change when it is used.
 	LastUsedAt time.Time `json:"last_used_at,omitzero" cbor:"-"`
@@ -148,14 +140,49 @@ const (
 // maxHint is how long a hint may be, in bytes.
 const maxHint = 64
 
-// HasRole tells whether the key may act in the role: it holds it, or it holds admin.
-func (k *APIKey) HasRole(r Role) bool {
-	return slices.Contains(k.Roles, r) || slices.Contains(k.Roles, RoleAdmin)
+// IsOperator tells whether the key opens the control plane, and is no credential of an API's caller.
+func (k *APIKey) IsOperator() bool { return k.Consumer == "" && len(k.Roles) > 0 }
+
+// AllScopes are the key's own and those of its roles, as they are now; shared: read them only.
+func (k *APIKey) AllScopes() []string {
+	if k.Granted == nil {
+		return k.Scopes
+	}
+	return *k.Granted.scopes.Load()
 }
 
-// MayRevoke tells whether the key, if it may revoke at all, may revoke what has the name.
-func (k *APIKey) MayRevoke(n Name) bool {
-	return len(k.Issuers) == 0 || n.Target.OfIssuer() && slices.Contains(k.Issuers, n.Issuer)
+// HasRole tells whether the key may act in the role, one of Veto's own: it is an operator's, and
+// holds it or admin.
+func (k *APIKey) HasRole(r Role) bool {
+	return k.IsOperator() && (slices.Contains(k.Roles, r) || slices.Contains(k.Roles, RoleAdmin))
+}
+
+// IsBound tells whether the key may not revoke everything, if it may revoke at all.
+func (k *APIKey) IsBound() bool { return len(k.Issuers)+len(k.Consumers)+len(k.Targets) > 0 }
+
+// ReadsAll tells whether an operator's key may read what every operator may. One that is bound reads
+// no more than it may revoke, unless it has a role to read by.
+func (k *APIKey) ReadsAll() bool {
+	return !k.IsBound() || k.HasRole(RoleAuditor) || k.HasRole(RoleValidator)
+}
+
+// MayRevoke tells whether the key, if it may revoke at all, may revoke what has the name. Owner is the
+// consumer of the API key that the name names; empty if it names none, or one of nobody known.
+func (k *APIKey) MayRevoke(n Name, owner string) bool {
+	not := func(t Target) bool { return !slices.Contains(k.Targets, t.String()) }
+	if len(k.Targets) > 0 && (not(n.Target) || slices.ContainsFunc(n.And, func(p Part) bool { return not(p.Target) })) {
+		return false
+	}
+	if len(k.Issuers)+len(k.Consumers) == 0 {
+		return true
+	}
+	switch n.Target {
+	case TargetConsumer:
+		return slices.Contains(k.Consumers, n.Value)
+	case TargetKey:
+		return owner != "" && slices.Contains(k.Consumers, owner)
+	}
+	return n.Target.OfIssuer() && slices.Contains(k.Issuers, n.Issuer)
 }
 
 // Check reports what is wrong with the key as an operator gave it, or nil.
@@ -171,24 +198,16 @@ func (k *APIKey) Check() error {
 	if k.Consumer == "" && len(k.Roles) == 0 {
 		return Invalid("give the consumer that the key belongs to, or the roles of an operator's key")
 	}
-	if k.Consumer != "" && len(k.Roles) > 0 {
-		return Invalid("a key belongs to a consumer or has operator roles, not both")
-	}
 	if len(k.Name) > maxName {
 		return Invalid("name: at most %d bytes", maxName)
 	}
 	if err := k.checkForm(); err != nil {
 		return err
 	}
-	for _, r := range k.Roles {
-		if !slices.Contains(Roles, r) {
-			return Invalid("roles: %q is not one of admin, revoker, validator, auditor", r)
-		}
+	if err := k.checkRoles(); err != nil {
+		return err
 	}
-	if len(k.Issuers) > 0 && (!slices.Contains(k.Roles, RoleRevoker) || slices.Contains(k.Roles, RoleAdmin)) {
-		return Invalid("issuers: bind a key with the role revoker, and without the role admin")
-	}
-	if err := checkList("issuers", k.Issuers); err != nil {
+	if err := k.checkBounds(); err != nil {
 		return err
 	}
 	if !storable(k.ExpiresAt) {
@@ -200,7 +219,52 @@ func (k *APIKey) Check() error {
 	if err := k.checkLimits(); err != nil {
 		return err
 	}
-	return checkScopes(k.Scopes)
+	return checkScopes(k.Scopes, maxListItems)
+}
+
+func (k *APIKey) checkBounds() error {
+	if k.IsBound() && (k.Consumer != "" || !slices.Contains(k.Roles, RoleRevoker) || slices.Contains(k.Roles, RoleAdmin)) {
+		return Invalid("issuers, consumers and targets bind an operator's key with the role revoker, and without the role admin")
+	}
+	for _, c := range k.Consumers {
+		if err := checkID("consumers", c); err != nil {
+			return err
+		}
+	}
+	for _, t := range k.Targets {
+		if err := new(Target).UnmarshalText([]byte(t)); err != nil {
+			return Invalid("targets: give some of %s", strings.Join(TargetNames(), ", "))
+		}
+	}
+	return errors.Join(checkList("issuers", k.Issuers), checkList("consumers", k.Consumers), checkList("targets", k.Targets))
+}
+
+func (k *APIKey) checkRoles() error {
+	if k.Consumer != "" {
+		return k.checkDefinedRoles()
+	}
+	for _, r := range k.Roles {
+		if !slices.Contains(Roles, r) {
+			// It is not repeated: it may be a secret in a wrong place.
+			return Invalid("roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to")
+		}
+	}
+	return nil
+}
+
+func (k *APIKey) checkDefinedRoles() error {
+	if len(k.Roles) > maxKeyRoles {
+		return Invalid("roles: at most %d", maxKeyRoles)
+	}
+	for n, r := range k.Roles {
+		if err := checkDefined(r); err != nil {
+			return err
+		}
+		if slices.Contains(k.Roles[:n], r) {
+			return Invalid("roles: %s is there twice", r)
+		}
+	}
+	return nil
 }
 
 func (k *APIKey) checkLimits() error {
@@ -222,13 +286,13 @@ func (k *APIKey) checkForm() error {
 	switch {
 	case len(k.Hint) > maxHint:
 		return Invalid("hint: at most %d bytes", maxHint)
-	case k.Imported && len(k.Roles) > 0:
+	case k.Imported && k.Consumer == "":
 		return Invalid("roles: an operator's key cannot be imported; make one")
 	case k.Imported && k.Environment != "":
 		return Invalid("environment: is a word in the secrets that are made here; leave it out, as this secret is there already")
 	case k.Environment == "":
 		return nil
-	case len(k.Roles) > 0:
+	case k.Consumer == "":
 		return Invalid("environment: an operator's key has none; it begins with a word of its own")
 	case k.Environment == OperatorEnvironment:
 		return Invalid("environment: %s is the word of operators' keys; give another", OperatorEnvironment)
@@ -246,7 +310,7 @@ const (
 
 // checkScopes refuses what is no scope-token (RFC 6749 section 3.3), and wildcards that would be
 // taken for more than they are.
-func checkScopes(scopes []string) error {
+func checkScopes(scopes []string, most int) error {
 	for _, s := range scopes {
 		if i := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c == '"' || c == '\\' || c > '~' }); i >= 0 {
 			return Invalid("scopes: %.100q has a character that no scope may have: use ASCII without spaces, quotes and backslashes", s)
@@ -256,5 +320,64 @@ func checkScopes(scopes []string) error {
 			return Invalid("scopes: %.100q: a wildcard is the last segment, as in orders:*", s)
 		}
 	}
-	return checkList("scopes", scopes)
+	return checkListOf("scopes", scopes, most)
 }
+
+// CreateKey adds an API key.
+type CreateKey struct {
+	Key APIKey `cbor:"1,keyasint"`
+}
+
+// UpdateKey changes what is set of an API key.
+type UpdateKey struct {
+	ID        string     `cbor:"1,keyasint"`
+	Name      *string    `cbor:"2,keyasint,omitempty"`
+	Scopes    *[]string  `cbor:"3,keyasint,omitempty"`
+	Metadata  []byte     `cbor:"4,keyasint,omitempty"`
+	ExpiresAt *time.Time `cbor:"5,keyasint,omitempty"`
+	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
+	// Limits, if given, are the new ones; the zero Limits take those that there are away.
+	Limits *limit.Limits `cbor:"30,keyasint,omitempty"`
+	Roles  *[]Role       `cbor:"22,keyasint,omitempty"`
+}
+
+// RollKey gives an API key another secret. The one before is good for the overlap, from the
+// command's stamp on: 0 to MaxOverlap.
+type RollKey struct {
+	ID      string        `cbor:"1,keyasint"`
+	Hash    KeyHash       `cbor:"2,keyasint"`
+	Hint    string        `cbor:"3,keyasint"`
+	Overlap time.Duration `cbor:"4,keyasint,omitempty"`
+	// Force ends a secret that an earlier roll has left some time.
+	Force bool `cbor:"5,keyasint,omitempty"`
+}
+
+// KeysUsed tells when a node last allowed keys; of each the latest time is kept. At most MaxKeysUsed.
+type KeysUsed struct {
+	Keys []KeyUsed `cbor:"1,keyasint"`
+}
+
+// KeyUsed is one key of a KeysUsed.
+type KeyUsed struct {
+	_  struct{} `cbor:",toarray"`
+	ID string
+	At Minute
+}
+
+// DeleteKey deletes an API key.
+type DeleteKey struct {
+	ID string `cbor:"1,keyasint"`
+}
+
+// DrawQuota takes parts of keys' quotas for a node. What is not there any more gives nothing, and
+// keeps none of the others back. At most limit.MaxDraws.
+type DrawQuota struct {
+	Draws []limit.Draw `cbor:"1,keyasint"`
+}
+
+func (DrawQuota) Kind() Kind { return KindDrawQuota }
+func (CreateKey) Kind() Kind { return KindCreateKey }
+func (UpdateKey) Kind() Kind { return KindUpdateKey }
+func (DeleteKey) Kind() Kind { return KindDeleteKey }
+func (RollKey) Kind() Kind   { return KindRollKey }
+func (KeysUsed) Kind() Kind  { return KindKeysUsed }

@@ -50,6 +50,8 @@ const (
 	TableKeyHashes   Table = 'h' // key hash -> key id
 	TableKeysUsed    Table = 'u' // key id -> minute in which it was last used
 	TableConsumerKey Table = 'o' // consumer id, 0, key id -> nothing
+	TableRoles       Table = 'R' // role -> DefinedRole
+	TableRoleKeys    Table = 'K' // role, 0, key id -> nothing
 	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
 	TableAudit       Table = 'a' // revision, number -> trail.Entry

@@ -42,6 +42,8 @@ const (
 	KindRollKey        Kind = 17
 	KindKeysUsed       Kind = 18
 	KindDrawQuota      Kind = 20
+	KindPutRole        Kind = 21
+	KindDeleteRole     Kind = 22
 	KindChainAudit     Kind = 25
 	KindUpdateConsumer Kind = 30
 )
@@ -55,6 +57,7 @@ var kindNames = [...]string{
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
 	KindDrawQuota: "draw_quota", KindRollKey: "roll_key",
 	KindKeysUsed: "keys_used",
+	KindPutRole:  "put_role", KindDeleteRole: "delete_role",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -77,171 +80,14 @@ type Found struct {
 	ChainAudit bool `cbor:"4,keyasint,omitempty"`
 }
 
-// PutIssuer makes an issuer or replaces the rules of one. Keys are given only with an
-// inline JWK set; they then replace the issuer's keys.
-type PutIssuer struct {
-	Issuer Issuer       `cbor:"1,keyasint"`
-	Keys   []SigningKey `cbor:"2,keyasint,omitempty"`
-}
-
-// DeleteIssuer ends the trust in an issuer. Its revocations stay until they expire.
-type DeleteIssuer struct {
-	ID string `cbor:"1,keyasint"`
-}
-
-// PutSigningKeys replaces the keys of an issuer with those that were fetched. Keys that it
-// no longer names are kept as retired for the issuer's longest lifetime.
-type PutSigningKeys struct {
-	Keys SigningKeys `cbor:"1,keyasint"`
-	// Rules is the revision of the issuer's rules that they were fetched by: under others they
-	// are refused.
-	Rules Revision `cbor:"2,keyasint,omitempty"`
-}
-
-// PutConsumer makes a consumer or replaces one.
-type PutConsumer struct {
-	Consumer Consumer `cbor:"1,keyasint"`
-}
-
-// UpdateConsumer changes what is set of a consumer.
-type UpdateConsumer struct {
-	ID       string    `cbor:"1,keyasint"`
-	Name     *string   `cbor:"2,keyasint,omitempty"`
-	Metadata []byte    `cbor:"3,keyasint,omitempty"`
-	Managers *[]string `cbor:"4,keyasint,omitempty"`
-	Tags     *[]string `cbor:"5,keyasint,omitempty"`
-	Disabled *bool     `cbor:"6,keyasint,omitempty"`
-}
-
-// DeleteConsumer deletes a consumer and its keys.
-type DeleteConsumer struct {
-	ID string `cbor:"1,keyasint"`
-}
-
-// CreateKey adds an API key.
-type CreateKey struct {
-	Key APIKey `cbor:"1,keyasint"`
-}
-
-// UpdateKey changes what is set of an API key.
-type UpdateKey struct {
-	ID        string     `cbor:"1,keyasint"`
-	Name      *string    `cbor:"2,keyasint,omitempty"`
-	Scopes    *[]string  `cbor:"3,keyasint,omitempty"`
-	Metadata  []byte     `cbor:"4,keyasint,omitempty"`
-	ExpiresAt *time.Time `cbor:"5,keyasint,omitempty"`
-	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
-	// Limits, if given, are the new ones; the zero Limits take those that there are away.
-	Limits *limit.Limits `cbor:"30,keyasint,omitempty"`
-}
-
-// RollKey gives an API key another secret. The one before is good for the overlap, from the
-// command's stamp on: 0 to MaxOverlap.
-type RollKey struct {
-	ID      string        `cbor:"1,keyasint"`
-	Hash    KeyHash       `cbor:"2,keyasint"`
-	Hint    string        `cbor:"3,keyasint"`
-	Overlap time.Duration `cbor:"4,keyasint,omitempty"`
-	// Force ends a secret that an earlier roll has left some time.
-	Force bool `cbor:"5,keyasint,omitempty"`
-}
-
-// KeysUsed tells when a node last allowed keys; of each the latest time is kept. At most MaxKeysUsed.
-type KeysUsed struct {
-	Keys []KeyUsed `cbor:"1,keyasint"`
-}
-
-// KeyUsed is one key of a KeysUsed.
-type KeyUsed struct {
-	_  struct{} `cbor:",toarray"`
-	ID string
-	At Minute
-}
-
-// DeleteKey deletes an API key.
-type DeleteKey struct {
-	ID string `cbor:"1,keyasint"`
-}
-
-// DrawQuota takes parts of keys' quotas for a node. What is not there any more gives nothing, and
-// keeps none of the others back. At most limit.MaxDraws.
-type DrawQuota struct {
-	Draws []limit.Draw `cbor:"1,keyasint"`
-}
-
-// Revoke adds revocations: all of them, or none if one is refused. At most MaxRevocations.
-type Revoke struct {
-	Revocations []Revocation `cbor:"1,keyasint"`
-}
-
-// Import adds many revocations that are much alike: part of a stream, whose items are numbered
-// from First on. The command's Request names the stream: what was imported of it before is passed
-// over. One item that is refused keeps none of the others back. At most MaxImport.
-type Import struct {
-	First uint64 `cbor:"1,keyasint"`
-	// Alike are what the items have in common: revocations without a value.
-	Alike []Revocation `cbor:"2,keyasint"`
-	Items []ImportItem `cbor:"3,keyasint"`
-	// Sums tell this stream from another of the same name: before the first item and after each,
-	// SumLength bytes of the sum of all lines until there, whatever sum the node takes. They are empty
-	// in logs of old.
-	Sums []byte `cbor:"4,keyasint,omitempty"`
-}
-
-// SumLength is that of one of Import.Sums.
-const SumLength = 4
-
-// Sum is the sum of all lines through the one with the number; false if there is none.
-func (b *Import) Sum(through uint64) ([]byte, bool) {
-	if len(b.Sums) == 0 || through+1 < b.First || through >= b.First+uint64(len(b.Items)) {
-		return nil, false
-	}
-	at := (through + 1 - b.First) * SumLength
-	return b.Sums[at : at+SumLength], true
-}
-
-// ImportItem is one of Import.Alike, with the value that it names.
-type ImportItem struct {
-	_     struct{} `cbor:",toarray"`
-	Alike int
-	Value string
-}
-
-// Lift takes back all revocations with the digest of one name.
-type Lift struct {
-	Digest Digest `cbor:"1,keyasint"`
-	Reason string `cbor:"2,keyasint"`
-}
-
-// Expire drops the revocations and remembered requests whose bucket lies below Before.
-type Expire struct {
-	Before Bucket `cbor:"1,keyasint"`
-}
-
 // ChainAudit begins the audit trail's chain of hashes, in a cluster that was founded without. Where
 // it has begun, nothing is done.
 type ChainAudit struct{}
 
 // Kind of each body.
-func (ChainAudit) Kind() Kind     { return KindChainAudit }
-func (DrawQuota) Kind() Kind      { return KindDrawQuota }
-func (Found) Kind() Kind          { return KindFound }
-func (PutIssuer) Kind() Kind      { return KindPutIssuer }
-func (DeleteIssuer) Kind() Kind   { return KindDeleteIssuer }
-func (PutSigningKeys) Kind() Kind { return KindPutSigningKeys }
-func (PutConsumer) Kind() Kind    { return KindPutConsumer }
-func (DeleteConsumer) Kind() Kind { return KindDeleteConsumer }
-func (CreateKey) Kind() Kind      { return KindCreateKey }
-func (UpdateKey) Kind() Kind      { return KindUpdateKey }
-func (DeleteKey) Kind() Kind      { return KindDeleteKey }
-func (RollKey) Kind() Kind        { return KindRollKey }
-func (KeysUsed) Kind() Kind       { return KindKeysUsed }
-func (Revoke) Kind() Kind         { return KindRevoke }
-func (Lift) Kind() Kind           { return KindLift }
-func (Expire) Kind() Kind         { return KindExpire }
-func (Deliver) Kind() Kind        { return KindDeliver }
-func (Import) Kind() Kind         { return KindImport }
-func (UpdateConsumer) Kind() Kind { return KindUpdateConsumer }
+func (ChainAudit) Kind() Kind { return KindChainAudit }
+func (Found) Kind() Kind      { return KindFound }
+func (Deliver) Kind() Kind    { return KindDeliver }
 
 // Request identifies the request that a command came from, so that it is done once.
 type Request struct {
@@ -305,6 +151,63 @@ type Result struct {
 	// Sum is, of an Import, that of all lines through the last one that is done.
 	Sum []byte `cbor:"8,keyasint,omitempty"`
 }
+
+// Reason tells why a command was not done. The strings cross the wire and never change.
+type Reason string
+
+// The reasons.
+const (
+	ReasonInvalid  Reason = "invalid"   // what was asked for makes no sense
+	ReasonNotFound Reason = "not_found" // it names something that is not there
+	ReasonConflict Reason = "conflict"  // it contradicts what is there
+	ReasonGap      Reason = "gap"       // it is part of a stream, and what comes before it is not there yet
+
+	// ReasonDuplicateKey is a conflict: the secret is that of an API key that is there.
+	ReasonDuplicateKey Reason = "duplicate_key"
+
+	// Of a secret that is to be replaced, though that would be of no use, or take another from someone.
+	ReasonKeyRevoked  Reason = "key_revoked"
+	ReasonKeyDisabled Reason = "key_disabled"
+	ReasonKeyExpired  Reason = "key_expired"
+	ReasonKeyRotating Reason = "key_rotating"
+)
+
+// Rejection is the answer to a command that was understood and not done. The state is
+// unchanged. Detail is safe to show to whoever sent the command.
+type Rejection struct {
+	Reason Reason `json:"reason" cbor:"1,keyasint"`
+	Detail string `json:"detail" cbor:"2,keyasint"`
+}
+
+func (r *Rejection) Error() string { return r.Detail }
+
+// Invalid is a rejection with ReasonInvalid.
+func Invalid(format string, args ...any) *Rejection {
+	return &Rejection{Reason: ReasonInvalid, Detail: fmt.Sprintf(format, args...)}
+}
+
+// NotFound is a rejection with ReasonNotFound.
+func NotFound(format string, args ...any) *Rejection {
+	return &Rejection{Reason: ReasonNotFound, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Conflict is a rejection with ReasonConflict.
+func Conflict(format string, args ...any) *Rejection {
+	return &Rejection{Reason: ReasonConflict, Detail: fmt.Sprintf(format, args...)}
+}
+
+// ErrOutcomeUnknown says that a command may or may not have been done: the leader was lost
+// while it waited. Sending it again with the same idempotency key is harmless.
+var ErrOutcomeUnknown = errors.New("the leader was lost before it could tell whether the change was made; send it again with the same Idempotency-Key")
+
+// Unavailable is the answer to a command that was not done and could not be: there is no
+// leader, or no quorum. It may be tried again after RetryAfter.
+type Unavailable struct {
+	Detail     string
+	RetryAfter time.Duration
+}
+
+func (u *Unavailable) Error() string { return u.Detail }
 
 // A command's header: format, flags, kind. The rest is the envelope in CBOR.
 const (
@@ -429,6 +332,10 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[RollKey](b)
 	case KindKeysUsed:
 		return decodeAs[KeysUsed](b)
+	case KindPutRole:
+		return decodeAs[PutRole](b)
+	case KindDeleteRole:
+		return decodeAs[DeleteRole](b)
 	case KindRevoke:
 		return decodeAs[Revoke](b)
 	case KindLift:
@@ -462,13 +369,10 @@ func (*Issuer) record()      {}
 func (*SigningKeys) record() {}
 func (*Consumer) record()    {}
 func (*APIKey) record()      {}
+func (*DefinedRole) record() {}
 func (*Revocation) record()  {}
 func (*Expiry) record()      {}
 func (*Delivered) record()   {}
-
-// Expiry stands for all revocations kept in buckets below Before. As a change it is always
-// Gone.
-type Expiry struct{ Before Bucket }
 
 // Change is one record that an applied command wrote or took away. A Gone change holds the
 // record as it was, or, for a lifted revocation, one of those that are gone.

@@ -96,3 +96,27 @@ func checkMetadata(m json.RawMessage) error {
 	}
 	return nil
 }
+
+// PutConsumer makes a consumer or replaces one.
+type PutConsumer struct {
+	Consumer Consumer `cbor:"1,keyasint"`
+}
+
+// UpdateConsumer changes what is set of a consumer.
+type UpdateConsumer struct {
+	ID       string    `cbor:"1,keyasint"`
+	Name     *string   `cbor:"2,keyasint,omitempty"`
+	Metadata []byte    `cbor:"3,keyasint,omitempty"`
+	Managers *[]string `cbor:"4,keyasint,omitempty"`
+	Tags     *[]string `cbor:"5,keyasint,omitempty"`
+	Disabled *bool     `cbor:"6,keyasint,omitempty"`
+}
+
+// DeleteConsumer deletes a consumer and its keys.
+type DeleteConsumer struct {
+	ID string `cbor:"1,keyasint"`
+}
+
+func (PutConsumer) Kind() Kind    { return KindPutConsumer }
+func (DeleteConsumer) Kind() Kind { return KindDeleteConsumer }
+func (UpdateConsumer) Kind() Kind { return KindUpdateConsumer }

@@ -290,9 +290,11 @@ func checkID(what, id string) error {
 	return nil
 }
 
-func checkList(name string, list []string) error {
-	if len(list) > maxListItems {
-		return Invalid("%s: at most %d", name, maxListItems)
+func checkList(name string, list []string) error { return checkListOf(name, list, maxListItems) }
+
+func checkListOf(name string, list []string, most int) error {
+	if len(list) > most {
+		return Invalid("%s: at most %d", name, most)
 	}
 	for n, s := range list {
 		if s == "" || len(s) > maxURL {
@@ -323,3 +325,28 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	*d = Duration(v)
 	return nil
 }
+
+// PutIssuer makes an issuer or replaces the rules of one. Keys are given only with an
+// inline JWK set; they then replace the issuer's keys.
+type PutIssuer struct {
+	Issuer Issuer       `cbor:"1,keyasint"`
+	Keys   []SigningKey `cbor:"2,keyasint,omitempty"`
+}
+
+// DeleteIssuer ends the trust in an issuer. Its revocations stay until they expire.
+type DeleteIssuer struct {
+	ID string `cbor:"1,keyasint"`
+}
+
+// PutSigningKeys replaces the keys of an issuer with those that were fetched. Keys that it
+// no longer names are kept as retired for the issuer's longest lifetime.
+type PutSigningKeys struct {
+	Keys SigningKeys `cbor:"1,keyasint"`
+	// Rules is the revision of the issuer's rules that they were fetched by: under others they
+	// are refused.
+	Rules Revision `cbor:"2,keyasint,omitempty"`
+}
+
+func (PutIssuer) Kind() Kind      { return KindPutIssuer }
+func (DeleteIssuer) Kind() Kind   { return KindDeleteIssuer }
+func (PutSigningKeys) Kind() Kind { return KindPutSigningKeys }

@@ -3,6 +3,7 @@ package record_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -350,6 +351,50 @@ func TestFormOfKeys(t *testing.T) {
 		}
 		if err := k.Check(); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRolesOfAKey(t *testing.T) {
+	many := make([]record.Role, 33)
+	for i := range many {
+		many[i] = record.Role(fmt.Sprint("r", i))
+	}
+	for _, c := range []struct {
+		consumer string
+		roles    []record.Role
+		wrong    string
+	}{
+		{"", []record.Role{record.RoleAdmin, record.RoleAuditor}, ""},
+		{"", []record.Role{"reader"}, "not of admin"},
+		{"", nil, "give the consumer"},
+		{"shop", nil, ""},
+		{"shop", many[:32], ""},
+		{"shop", many, "at most 32"},
+		{"shop", []record.Role{"reader", "reader"}, "there twice"},
+		{"shop", []record.Role{record.RoleAdmin}, "Veto's own"},
+		{"shop", []record.Role{record.RoleValidator}, "Veto's own"},
+		{"shop", []record.Role{"Reader"}, "a-z"},
+		{"shop", []record.Role{""}, "1 to 63"},
+	} {
+		k := record.APIKey{ID: "key_1", Hash: record.KeyHash{1}, Consumer: c.consumer, Roles: c.roles}
+		if err := k.Check(); (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%q %v: %v, want %q", c.consumer, c.roles, err, c.wrong)
+		}
+		if c.consumer != "" && (k.IsOperator() || k.HasRole(record.RoleAdmin) || k.HasRole(record.RoleValidator)) {
+			t.Errorf("a consumer's key with %v is an operator's", c.roles)
+		}
+	}
+	for _, r := range []record.DefinedRole{
+		{ID: record.RoleRevoker},
+		{ID: "a b"},
+		{ID: "a", Scopes: []string{"x y"}},
+		{ID: "a", Scopes: []string{"x", "x"}},
+		{ID: "a", Scopes: make([]string, 257)},
+		{ID: "a", Name: strings.Repeat("x", 201)},
+	} {
+		if r.Check() == nil {
+			t.Errorf("%+v is taken", r)
 		}
 	}
 }

@@ -301,3 +301,61 @@ func (s *Stencil) Append(to []byte, value string) []byte {
 	to = append(to, value...)
 	return append(to, s.after...)
 }
+
+// Revoke adds revocations: all of them, or none if one is refused. At most MaxRevocations.
+type Revoke struct {
+	Revocations []Revocation `cbor:"1,keyasint"`
+}
+
+// Import adds many revocations that are much alike: part of a stream, whose items are numbered
+// from First on. The command's Request names the stream: what was imported of it before is passed
+// over. One item that is refused keeps none of the others back. At most MaxImport.
+type Import struct {
+	First uint64 `cbor:"1,keyasint"`
+	// Alike are what the items have in common: revocations without a value.
+	Alike []Revocation `cbor:"2,keyasint"`
+	Items []ImportItem `cbor:"3,keyasint"`
+	// Sums tell this stream from another of the same name: before the first item and after each,
+	// SumLength bytes of the sum of all lines until there, whatever sum the node takes. They are empty
+	// in logs of old.
+	Sums []byte `cbor:"4,keyasint,omitempty"`
+}
+
+// SumLength is that of one of Import.Sums.
+const SumLength = 4
+
+// Sum is the sum of all lines through the one with the number; false if there is none.
+func (b *Import) Sum(through uint64) ([]byte, bool) {
+	if len(b.Sums) == 0 || through+1 < b.First || through >= b.First+uint64(len(b.Items)) {
+		return nil, false
+	}
+	at := (through + 1 - b.First) * SumLength
+	return b.Sums[at : at+SumLength], true
+}
+
+// ImportItem is one of Import.Alike, with the value that it names.
+type ImportItem struct {
+	_     struct{} `cbor:",toarray"`
+	Alike int
+	Value string
+}
+
+// Lift takes back all revocations with the digest of one name.
+type Lift struct {
+	Digest Digest `cbor:"1,keyasint"`
+	Reason string `cbor:"2,keyasint"`
+}
+
+// Expire drops the revocations and remembered requests whose bucket lies below Before.
+type Expire struct {
+	Before Bucket `cbor:"1,keyasint"`
+}
+
+// Expiry stands for all revocations kept in buckets below Before. As a change it is always
+// Gone.
+type Expiry struct{ Before Bucket }
+
+func (Revoke) Kind() Kind { return KindRevoke }
+func (Lift) Kind() Kind   { return KindLift }
+func (Expire) Kind() Kind { return KindExpire }
+func (Import) Kind() Kind { return KindImport }

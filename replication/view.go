@@ -148,6 +148,21 @@ func (v *View) Consumers(q record.ConsumerQuery, afterID string, limit int) ([]r
 	return list(v.store, record.TableConsumers, afterID, limit, q.Finds)
 }
 
+// Role reads a role that operators have defined.
+func (v *View) Role(id record.Role) (record.DefinedRole, bool, error) {
+	var r record.DefinedRole
+	b, ok, err := v.store.Get(record.TableRoles.Key([]byte(id)))
+	if err != nil || !ok {
+		return r, false, err
+	}
+	return r, true, record.Decode(b, &r)
+}
+
+// Roles lists the roles that operators have defined, with ids above after.
+func (v *View) Roles(afterID string, limit int) ([]record.DefinedRole, error) {
+	return list[record.DefinedRole](v.store, record.TableRoles, afterID, limit, nil)
+}
+
 // Key reads an API key by its id.
 func (v *View) Key(id string) (record.APIKey, bool, error) {
 	var k record.APIKey

@@ -110,7 +110,7 @@ func noteUse(v Verdict, c *Claims, now time.Time) {
 
 // isOperator tells whether the claims are of an operator's key: it opens the control plane, and is
 // no credential of an API's caller.
-func isOperator(c *Claims) bool { return c != nil && c.Key != nil && len(c.Key.Roles) > 0 }
+func isOperator(c *Claims) bool { return c != nil && c.Key != nil && c.Key.IsOperator() }
 
 func noCredential(v Verdict) Verdict {
 	return Verdict{Outcome: Deny, Code: KeyNotFound, Kind: APIKey, Revision: v.Revision, AsOf: v.AsOf}
@@ -444,7 +444,7 @@ func (v *Validator) operator(token string, now time.Time, p Policy) (*record.API
 	if verdict.Outcome != Allow {
 		return nil, verdict
 	}
-	if claims.Key == nil || len(claims.Key.Roles) == 0 {
+	if !isOperator(claims) {
 		return nil, Verdict{Outcome: Deny, Code: KeyNotFound, Revision: verdict.Revision, AsOf: verdict.AsOf}
 	}
 	noteUse(verdict, claims, now)

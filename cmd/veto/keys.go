@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,11 @@ func newKeys(r *remote) *cobra.Command {
 			return showKeys(k, []record.APIKey{k}, err, out)
 		}),
 		newKeysLimit(r),
+		r.command("roles ID [ROLE...]", "Give a consumer's key these roles, and no others", cobra.MinimumNArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+			roles := rolesOf(args[1:])
+			k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Roles: &roles})
+			return showKeys(k, []record.APIKey{k}, err, out)
+		}),
 		keySwitch(r, "disable ID", "Deny a key until it is enabled again", true),
 		keySwitch(r, "enable ID", "Allow a disabled key again", false),
 		r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
@@ -43,9 +49,7 @@ func newKeysCreate(r *remote) *cobra.Command {
 	var life time.Duration
 	var limits limitFlags
 	c := r.command("create", "Make an API key; its secret is shown once", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		for _, role := range roles {
-			fields.Roles = append(fields.Roles, record.Role(role))
-		}
+		fields.Roles = rolesOf(roles)
 		if err := completeKey(&fields, metadata, life); err != nil {
 			return err
 		}
@@ -58,8 +62,8 @@ func newKeysCreate(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "environment", k.Environment, "scopes", words(k.Scopes), "roles", roles, "issuers", words(k.Issuers),
-			"limits", limitsOf(k.Limits),
+		return out.fields(k, "id", k.ID, "consumer", k.Consumer, "name", k.Name, "environment", k.Environment, "scopes", words(k.Scopes), "roles", roles,
+			"issuers", words(k.Issuers), "consumers", words(k.Consumers), "targets", words(k.Targets), "limits", limitsOf(k.Limits),
 			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
 	})
 	f := c.Flags()
@@ -67,9 +71,11 @@ func newKeysCreate(r *remote) *cobra.Command {
 	f.StringVar(&fields.Environment, "environment", "", "a word in the secret that says what it is for, such as live or test")
 	f.StringVar(&fields.Name, "name", "", "a name for people")
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
-	f.StringSliceVar(&roles, "role", nil, "for an operator's key: admin, revoker, validator, auditor")
+	f.StringSliceVar(&roles, "role", nil, "of a consumer's key: roles that were defined; of an operator's: admin, revoker, validator, auditor")
 	f.StringSliceVar(&fields.Issuers, "issuer", nil, "for a revoker's key: the iss of those whose tokens it may revoke, and nothing else")
 	limits.on(f)
+	f.StringSliceVar(&fields.Consumers, "only-consumer", nil, "for a revoker's key: the consumers whose API keys it may revoke, and nothing else but what is of its issuers")
+	f.StringSliceVar(&fields.Targets, "only-target", nil, "for a revoker's key: the only targets that it may revoke by")
 	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
 	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
 	return c
@@ -213,12 +219,12 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	var rows [][]any
 	for _, k := range items {
 		rows = append(rows, []any{
-			k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, words(k.Issuers), stateOf(k), importedOr(k.Imported),
+			k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, bounds(k), stateOf(k), importedOr(k.Imported),
 			moment(k.ExpiresAt), moment(k.LastUsedAt), k.Revision,
 		})
 	}
 	return out.show(v, []string{
-		"id", "hint", "environment", "consumer", "name", "scopes", "roles", "issuers", "state", "made", "expires", "last used", "revision",
+		"id", "hint", "environment", "consumer", "name", "scopes", "roles", "bound to", "state", "made", "expires", "last used", "revision",
 	}, rows)
 }
 
@@ -229,3 +235,6 @@ func importedOr(imported bool) string {
 	}
 	return "here"
 }
+
+// bounds are what a revoker's key is bound to.
+func bounds(k record.APIKey) string { return words(slices.Concat(k.Issuers, k.Consumers, k.Targets)) }

@@ -1,14 +1,15 @@
 // Package intake is where a revocation is taken in, by whatever way it comes: as the body of a
 // request, as a line of a stream, as a message of NATS or of JetStream. It reads strictly what is
-// asked for, verifies a token that is presented, holds whoever asks to the issuers that their key is
+// asked for, verifies a token that is presented, holds whoever asks to what their key is
 // bound to, and says in a receipt what became of it. It knows no HTTP and no NATS.
 //
 // Promises:
 //
 //	I1  What is not understood entirely is refused, however it comes, and nothing of it is repeated.
 //	    TestWrongRequests, FuzzParse
-//	I2  A key that is bound to issuers revokes nothing but what is theirs.
-//	    TestBoundKeys
+//	I2  A key that is bound to issuers or consumers revokes nothing but what is theirs, and one that
+//	    is bound to targets by no other.
+//	    TestBoundKeys, TestBoundToConsumersAndTargets
 //	I3  What is asked for is done in the name of the key that asks, which must be one that may
 //	    revoke now.
 //	    TestAuthority

@@ -38,6 +38,11 @@ type Keys interface {
 	AwaitRevision(ctx context.Context, r record.Revision) error
 }
 
+// Owners tells whose an API key is.
+type Owners interface {
+	Key(id string) (record.APIKey, bool, error)
+}
+
 // Cluster tells on which nodes something is enforced.
 type Cluster interface {
 	EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string)
@@ -49,6 +54,7 @@ type Config struct {
 	Tokens      Tokens
 	Revocations Revocations
 	Keys        Keys // for Authority alone
+	Owners      Owners
 	Cluster     Cluster
 	NodeID      string
 	Now         func() time.Time

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,9 +104,11 @@ func open(t *testing.T) (*intake.Intake, *cluster) {
 		"key_good": {Roles: revoker}, "key_admin": {Roles: []record.Role{record.RoleAdmin}}, "key_bound": {Roles: revoker, Issuers: []string{ours}},
 		"key_reader": {Roles: []record.Role{record.RoleAuditor, record.RoleValidator}}, "key_off": {Roles: revoker, Disabled: true},
 		"key_old": {Roles: revoker, ExpiresAt: now}, "key_young": {Roles: revoker, ExpiresAt: now.Add(1)},
-		"key_revoked": {Roles: revoker}, "key_consumer": {Consumer: "shop"},
+		"key_revoked": {Roles: revoker}, "key_consumer": {Consumer: "shop"}, "key_other": {Consumer: "till"},
+		"key_shop": {Roles: revoker, Consumers: []string{"shop"}}, "key_both": {Roles: revoker, Consumers: []string{"shop"}, Issuers: []string{ours}},
+		"key_tokens": {Roles: revoker, Targets: []string{"jti", "token", "subject"}}, "key_narrow": {Roles: revoker, Consumers: []string{"shop"}, Targets: []string{"key"}},
 	}}
-	return intake.New(intake.Config{Taker: c, Tokens: c, Revocations: c, Keys: c, Cluster: c, NodeID: "n1", Now: func() time.Time { return now }}), c
+	return intake.New(intake.Config{Taker: c, Tokens: c, Revocations: c, Keys: c, Owners: c, Cluster: c, NodeID: "n1", Now: func() time.Time { return now }}), c
 }
 
 // answered sends a message and reads the answer.
@@ -218,6 +221,51 @@ func TestBoundKeys(t *testing.T) {
 		{Roles: []record.Role{record.RoleAuditor}, Issuers: []string{ours}},
 		{Consumer: "shop", Issuers: []string{ours}},
 		{Roles: revoker, Issuers: []string{""}},
+	} {
+		k.ID, k.Hash = "key_1", record.KeyHash{1}
+		if k.Check() == nil {
+			t.Errorf("%+v can be made", k)
+		}
+	}
+}
+
+// I2
+func TestBoundToConsumersAndTargets(t *testing.T) {
+	x, c := open(t)
+	for body, may := range map[string]string{ // the keys that may
+		`{"target":"jti","issuer":"` + ours + `","value":"a"}`:                                             "both tokens",
+		`{"target":"jti","issuer":"` + theirs + `","value":"a"}`:                                           "tokens",
+		`{"token":"of ` + ours + `"}`:                                                                      "both tokens",
+		`{"target":"subject","issuer":"` + ours + `","value":"a"}`:                                         "both tokens",
+		`{"target":"subject","issuer":"` + ours + `","value":"a","and":[{"target":"client","value":"b"}]}`: "both",
+		`{"target":"issuer","issuer":"` + ours + `"}`:                                                      "both",
+		`{"target":"consumer","value":"shop"}`:                                                             "shop both",
+		`{"target":"consumer","value":"till"}`:                                                             "",
+		`{"target":"key","value":"key_consumer"}`:                                                          "shop both narrow",
+		`{"target":"key","value":"key_other"}`:                                                             "",
+		`{"target":"key","value":"key_admin"}`:                                                             "",
+		`{"target":"key","value":"key_nobody"}`:                                                            "",
+	} {
+		for _, key := range []string{"shop", "both", "tokens", "narrow"} {
+			c.taken = nil
+			r, p := answered(t, x, "key_"+key, body, "")
+			want := slices.Contains(strings.Fields(may), key)
+			if want != (r.Revision == 7 && len(c.taken) == 1) || !want && (p.Status != 403 || p.Code != "forbidden" || len(c.taken) != 0) {
+				t.Errorf("%s, %s: %+v %+v", key, body, r, p)
+			}
+		}
+	}
+	revoker := []record.Role{record.RoleRevoker}
+	for _, k := range []record.APIKey{
+		{Roles: []record.Role{record.RoleRevoker, record.RoleAdmin}, Consumers: []string{"shop"}},
+		{Roles: []record.Role{record.RoleAdmin}, Targets: []string{"jti"}},
+		{Roles: []record.Role{record.RoleAuditor}, Consumers: []string{"shop"}},
+		{Consumer: "shop", Targets: []string{"jti"}},
+		{Roles: revoker, Consumers: []string{"Shop"}},
+		{Roles: revoker, Consumers: []string{"shop", "shop"}},
+		{Roles: revoker, Targets: []string{"unknown"}},
+		{Roles: revoker, Targets: []string{""}},
+		{Roles: revoker, Targets: []string{"jti", "jti"}},
 	} {
 		k.ID, k.Hash = "key_1", record.KeyHash{1}
 		if k.Check() == nil {

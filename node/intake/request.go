@@ -58,10 +58,24 @@ func (x *Intake) Named(by *record.APIKey, b RevokeRequest) (record.Revocation, e
 	if err != nil {
 		return r, err
 	}
-	if !by.MayRevoke(r.Name) {
-		return r, httpapi.New(http.StatusForbidden, "forbidden", "this API key may revoke only what is of the issuers that it is bound to")
+	may, err := x.May(by, r.Name)
+	if err == nil && !may {
+		err = httpapi.New(http.StatusForbidden, "forbidden", "this API key may revoke only what is of the issuers and consumers, and by the targets, that it is bound to")
 	}
-	return r, nil
+	return r, err
+}
+
+// May tells whether the key's bounds let it revoke what has the name. An API key that is not known
+// here is nobody's.
+func (x *Intake) May(by *record.APIKey, n record.Name) (bool, error) {
+	if n.Target != record.TargetKey || len(by.Consumers) == 0 {
+		return by.MayRevoke(n, ""), nil
+	}
+	k, ok, err := x.Owners.Key(n.Value)
+	if err != nil || !ok {
+		return false, err
+	}
+	return by.MayRevoke(n, k.Consumer), nil
 }
 
 func (x *Intake) named(b RevokeRequest) (record.Revocation, error) {

@@ -147,6 +147,8 @@ type KeyData struct {
 	Scopes    []string        `json:"scopes,omitempty"`
 	Roles     []record.Role   `json:"roles,omitempty"`
 	Issuers   []string        `json:"issuers,omitempty"`
+	Consumers []string        `json:"consumers,omitempty"`
+	Targets   []string        `json:"targets,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 	Disabled  *bool           `json:"disabled,omitempty"`
@@ -200,7 +202,8 @@ func (f *Fact) key(at place) KeyData {
 	}
 	disabled := k.Disabled
 	return KeyData{
-		ID: k.ID, Consumer: k.Consumer, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers, Metadata: k.Metadata,
+		ID: k.ID, Consumer: k.Consumer, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers,
+		Consumers: k.Consumers, Targets: k.Targets, Metadata: k.Metadata,
 		ExpiresAt: k.ExpiresAt, Disabled: &disabled, CreatedAt: k.CreatedAt,
 		Rotating: k.Rotating, RolledAt: k.RolledAt, place: at,
 	}

@@ -1,5 +1,6 @@
 // Package index holds in memory what every validation looks up: the revocations, the API keys
-// by their hashes, the consumers, the issuers.
+// by their hashes, with the scopes that their roles grant them (replication/grants), the consumers,
+// the issuers.
 //
 // One goroutine writes, the one that applies the log; any number read, without a lock. The
 // index is a copy: the store has the truth, and Load builds the index from it. It decides

@@ -11,6 +11,7 @@ import (
 	"github.com/puzpuzpuz/xsync/v4"
 
 	"veto/record"
+	"veto/replication/grants"
 )
 
 // Config is what an Index needs. All of it must be given.
@@ -64,6 +65,7 @@ type tables struct {
 	// The writer's own, from which trusted is made.
 	issuers     map[string]record.Issuer
 	signingKeys map[string]record.SigningKeys
+	grants      *grants.Grants
 }
 
 // trusted are the issuers and their keys, sorted by id; never changed once published.
@@ -77,7 +79,7 @@ func newTables(used *atomic.Uint32, exactMax int, cluster string, key record.Dig
 		used: used, exactMax: exactMax, cluster: cluster, key: key,
 		keys:      xsync.NewMap[record.KeyHash, *record.APIKey](),
 		consumers: xsync.NewMap[string, *record.Consumer](),
-		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{},
+		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{}, grants: grants.New(),
 	}
 	t.trusted.Store(&trusted{})
 	return t
@@ -175,7 +177,10 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 			c.expire(r.Before)
 		}
 	case *record.APIKey:
+		t.grants.Key(r, c.Gone)
 		t.setKey(r, c)
+	case *record.DefinedRole:
+		t.grants.Role(r, c.Gone)
 	case *record.Consumer:
 		set(t.consumers, r.ID, r, c.Gone)
 	case *record.Issuer:

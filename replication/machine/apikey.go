@@ -31,6 +31,9 @@ func (x *change) createKey(b record.CreateKey) error {
 	if taken {
 		return &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: "the API key " + string(same) + " has this hash, and so this secret"}
 	}
+	if err := x.rolesThere(&k); err != nil {
+		return err
+	}
 	if k.Consumer != "" {
 		_, ok, err := x.state.Get(consumerKey(k.Consumer))
 		if err != nil {
@@ -70,6 +73,9 @@ func (x *change) writeKey(was, k record.APIKey) error {
 		x.changes[len(x.changes)-1].Was = &was
 	}
 	x.audit.altered(k.ID, was, k)
+	if err := x.enroll(&was, &k); err != nil {
+		return err
+	}
 	return put(x.state, keyKey(k.ID), k)
 }
 
@@ -97,7 +103,16 @@ func (x *change) updateKey(b record.UpdateKey) error {
 	if b.Limits != nil {
 		k.Limits = completed(b.Limits)
 	}
+	if b.Roles != nil {
+		if k.IsOperator() {
+			return record.Conflict("an operator's key keeps its roles; make another with those that it shall have")
+		}
+		k.Roles = *b.Roles
+	}
 	if err := k.Check(); err != nil {
+		return err
+	}
+	if err := x.rolesThere(&k); err != nil {
 		return err
 	}
 	if isAdmin(&was) && !isAdmin(&k) {
@@ -242,6 +257,9 @@ func (x *change) removeKey(id string) error {
 			return err
 		}
 	}
+	if err := x.enroll(&k, &record.APIKey{ID: k.ID, Consumer: k.Consumer}); err != nil {
+		return err
+	}
 	k.Revision = x.revision
 	x.changed(&k, true, k.ID)
 	return nil
@@ -258,7 +276,7 @@ func (x *change) key(id string) (record.APIKey, error) {
 // isAdmin tells whether the key has the state of one that can be used as an admin's, and that
 // will not stop by itself.
 func isAdmin(k *record.APIKey) bool {
-	return slices.Contains(k.Roles, record.RoleAdmin) && !k.Disabled && k.ExpiresAt.IsZero()
+	return k.HasRole(record.RoleAdmin) && !k.Disabled && k.ExpiresAt.IsZero()
 }
 
 // anotherAdmin refuses what would leave the cluster without an admin.

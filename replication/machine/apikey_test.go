@@ -188,7 +188,10 @@ func TestKeysUsed(t *testing.T) {
 	}
 	audited := entries()
 	for n, c := range []struct{ at, want record.Minute }{
-		{minute - 5, minute - 5}, {minute - 7, minute - 5}, {minute - 2, minute - 2}, {minute - 2, minute - 2},
+		{minute - 5, minute - 5},
+		{minute - 7, minute - 5},
+		{minute - 2, minute - 2},
+		{minute - 2, minute - 2},
 		{minute + 100, minute}, // by a clock that is ahead
 	} {
 		*rev++

@@ -88,6 +88,8 @@ func kindOf(r record.Record) string {
 		return "consumer"
 	case *record.APIKey:
 		return "key"
+	case *record.DefinedRole:
+		return "role"
 	case *record.Revocation:
 		return kindRevocation
 	case *record.Expiry:
@@ -99,9 +101,9 @@ func kindOf(r record.Record) string {
 // shown are the fields of records of which the audit trail says what they were and are. Of all
 // others it says that they were changed: they may hold what is nobody's business in a year.
 var shown = []string{
-	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "disabled", "discovery",
+	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "consumers", "disabled", "discovery",
 	"environment", "expires_at", "imported", "issuer", "issuers", "jwks_uri", "leeway", "limits", "max_lifetime", "max_staleness", "name", "preset",
-	"roles", "rotating", "scopes", "shared_secret", "tags", "types",
+	"roles", "rotating", "scopes", "shared_secret", "tags", "targets", "types",
 }
 
 // unremarkable are fields that change with every change.

@@ -44,6 +44,8 @@
 //	M11  Of the times at which nodes say that they used a key the latest is kept, and nothing else
 //	     changes by it.
 //	     TestKeysUsed
+//	M12  A consumer's key has roles that are defined, as long as it has them.
+//	     TestRolesOfKeys, TestRoleStaysWhileKeysHaveIt
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -126,6 +126,10 @@ func (x *change) do(c record.Command) error {
 		return x.keysUsed(b)
 	case record.DeleteKey:
 		return x.deleteKey(b)
+	case record.PutRole:
+		return x.putRole(b)
+	case record.DeleteRole:
+		return x.deleteRole(b)
 	case record.Revoke:
 		return x.revoke(b)
 	case record.Lift:

@@ -109,7 +109,7 @@ func bodies() *rapid.Generator[record.Body] {
 	key := rapid.SampledFrom([]string{"key_a", "key_b", "key_s"})
 	value := rapid.SampledFrom([]string{"a", "b", ""})
 	return rapid.Custom(func(t *rapid.T) record.Body {
-		switch rapid.IntRange(0, 13).Draw(t, "kind") {
+		switch rapid.IntRange(0, 16).Draw(t, "kind") {
 		case 0:
 			return record.PutIssuer{Issuer: record.Issuer{ID: id.Draw(t, "id"), Issuer: iss + value.Draw(t, "iss"), JWKSURI: "https://x.example", MaxLifetime: record.Duration(rapid.IntRange(1, 9).Draw(t, "h")) * record.Duration(time.Hour)}}
 		case 1:
@@ -142,6 +142,12 @@ func bodies() *rapid.Generator[record.Body] {
 		case 10:
 			disabled := rapid.Bool().Draw(t, "disabled")
 			return record.UpdateConsumer{ID: id.Draw(t, "id"), Disabled: &disabled, Tags: &[]string{value.Draw(t, "tag")}}
+		case 13:
+			return record.PutRole{Role: record.DefinedRole{ID: record.Role(id.Draw(t, "id")), Scopes: []string{value.Draw(t, "scope")}}}
+		case 14:
+			return record.DeleteRole{ID: record.Role(id.Draw(t, "id"))}
+		case 15:
+			return record.UpdateKey{ID: key.Draw(t, "key"), Roles: &[]record.Role{record.Role(id.Draw(t, "id"))}}
 		}
 		r := revocation(record.Target(rapid.IntRange(1, 9).Draw(t, "target")), value.Draw(t, "value"))
 		if r.Dated() && rapid.Bool().Draw(t, "dated") {

@@ -83,7 +83,7 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		return nil, code
 	}
 	*room = validate.Claims{
-		Kind: validate.APIKey, Key: k, Rotating: rotating, Scopes: k.Scopes, ExpiresAt: expires, IssuedAt: k.CreatedAt.Unix(),
+		Kind: validate.APIKey, Key: k, Rotating: rotating, Scopes: k.AllScopes(), ExpiresAt: expires, IssuedAt: k.CreatedAt.Unix(),
 	}
 	return room, validate.OK
 }

@@ -25,6 +25,8 @@ const (
 const (
 	anyone      record.Role = ""
 	anyOperator record.Role = "any"
+	// boundOperator is anyOperator for what a key that is bound may read as well.
+	boundOperator record.Role = "bound"
 )
 
 type operatorInContext struct{}
@@ -64,7 +66,12 @@ func (x *control) operator(authorization string, role record.Role) (*record.APIK
 		return nil, httpapi.NotReady()
 	case key == nil:
 		return nil, httpapi.New(http.StatusUnauthorized, string(verdict.Code), "this is no operator's API key that may be used now")
-	case role != anyOperator && !key.HasRole(role):
+	case role == boundOperator:
+	case role == anyOperator:
+		if !key.ReadsAll() {
+			return nil, httpapi.New(http.StatusForbidden, "forbidden", "this API key is bound to what it may revoke, and reads only that, by its id; to read more it needs the role auditor or validator as well")
+		}
+	case !key.HasRole(role):
 		return nil, httpapi.New(http.StatusForbidden, "forbidden", "this needs an API key with the role "+string(role))
 	}
 	return key, nil

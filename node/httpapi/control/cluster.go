@@ -34,7 +34,7 @@ type headAnswer struct {
 }
 
 func (x *control) cluster() {
-	register(x, operation("get-cluster", http.MethodGet, "/v1/cluster", "Show the nodes", anyOperator), x.getCluster)
+	register(x, operation("get-cluster", http.MethodGet, "/v1/cluster", "Show the nodes", boundOperator), x.getCluster)
 	register(x, operation("list-audit", http.MethodGet, "/v1/audit", "List the audit trail", record.RoleAuditor), x.listAudit)
 	register(x, operation("audit-head", http.MethodGet, "/v1/audit/head", "Show the head of the audit trail's chain", record.RoleAuditor), x.auditHead)
 	ready := operation("readyz", http.MethodGet, "/readyz", "Whether the node is ready", anyone)

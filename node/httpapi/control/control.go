@@ -53,6 +53,8 @@ type Keys interface {
 	Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error)
 	Key(id string) (record.APIKey, bool, error)
 	Keys(consumer, after string, limit int) ([]record.APIKey, error)
+	Role(id record.Role) (record.DefinedRole, bool, error)
+	Roles(after string, limit int) ([]record.DefinedRole, error)
 }
 
 // Revocations reads revocations.
@@ -146,12 +148,13 @@ func New(c Config) http.Handler {
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{
-		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
 	})
 	x.api.UseMiddleware(x.authenticate)
 	x.issuers()
 	x.consumers()
 	x.keys()
+	x.roles()
 	x.revocations()
 	x.cluster()
 	x.bulk(mux)
@@ -192,8 +195,12 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if role == anyone {
 		return o
 	}
-	o.Description = "Role: " + string(role) + "."
-	o.Extensions = map[string]any{"x-veto-role": string(role)}
+	shown := role
+	if role == boundOperator {
+		shown = anyOperator
+	}
+	o.Description = "Role: " + string(shown) + "."
+	o.Extensions = map[string]any{"x-veto-role": string(shown)}
 	o.Security = []map[string][]string{{operatorKey: {}}}
 	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
 	if strings.Contains(path, "{id}") {

@@ -21,4 +21,6 @@
 //	    TestRevokeByToken
 //	L7  The API's description is true of what is answered: problems, roles, both planes.
 //	    TestDescription
+//	L8  A key that is bound reads no more than it may revoke, unless it has a role to read by.
+//	    TestWhatABoundKeyReads
 package control

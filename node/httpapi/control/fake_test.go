@@ -30,6 +30,7 @@ type cluster struct {
 	signing     map[string]record.SigningKeys
 	consumers   map[string]record.Consumer
 	keys        map[string]record.APIKey
+	roles       map[string]record.DefinedRole
 	revocations map[record.Digest]record.Revocation
 	requests    map[string]remembered
 	commands    []record.Command
@@ -50,6 +51,7 @@ func newCluster() *cluster {
 		revision: 10, ready: true, trust: keyset.NewHolder(),
 		issuers: map[string]record.Issuer{}, signing: map[string]record.SigningKeys{},
 		consumers: map[string]record.Consumer{}, keys: map[string]record.APIKey{},
+		roles:       map[string]record.DefinedRole{},
 		revocations: map[record.Digest]record.Revocation{}, requests: map[string]remembered{},
 	}
 }
@@ -86,6 +88,20 @@ func (c *cluster) Propose(_ context.Context, command record.Command) (record.Res
 	c.commands = append(c.commands, command)
 	c.requests[command.Request.Key] = remembered{command.Request.Sum, result}
 	return result, nil
+}
+
+func (c *cluster) roll(b record.RollKey) (record.Result, error) {
+	k, ok := c.keys[b.ID]
+	if !ok {
+		return record.Result{}, record.NotFound("there is no API key %s", b.ID)
+	}
+	if k.Disabled {
+		return record.Result{}, &record.Rejection{Reason: record.ReasonKeyDisabled, Detail: "it is disabled"}
+	}
+	k.Rotating = &record.Rotating{Hash: k.Hash, Hint: k.Hint, Until: now().Add(b.Overlap)}
+	k.Hash, k.Hint = b.Hash, b.Hint
+	c.keys[b.ID] = k
+	return record.Result{Ref: b.ID}, nil
 }
 
 func (c *cluster) apply(body record.Body) (record.Result, error) {
@@ -128,22 +144,20 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		if b.Disabled != nil {
 			k.Disabled = *b.Disabled
 		}
+		if b.Roles != nil {
+			k.Roles = *b.Roles
+		}
 		c.keys[b.ID] = k
 		return record.Result{Ref: b.ID}, nil
 	case record.RollKey:
-		k, ok := c.keys[b.ID]
-		if !ok {
-			return record.Result{}, record.NotFound("there is no API key %s", b.ID)
-		}
-		if k.Disabled {
-			return record.Result{}, &record.Rejection{Reason: record.ReasonKeyDisabled, Detail: "it is disabled"}
-		}
-		k.Rotating = &record.Rotating{Hash: k.Hash, Hint: k.Hint, Until: now().Add(b.Overlap)}
-		k.Hash, k.Hint = b.Hash, b.Hint
-		c.keys[b.ID] = k
-		return record.Result{Ref: b.ID}, nil
+		return c.roll(b)
 	case record.DeleteKey:
 		return remove(c.keys, b.ID)
+	case record.PutRole:
+		c.roles[string(b.Role.ID)] = b.Role
+		return record.Result{Ref: string(b.Role.ID)}, nil
+	case record.DeleteRole:
+		return remove(c.roles, string(b.ID))
 	case record.Revoke:
 		for _, r := range b.Revocations {
 			c.revocations[digestKey.Digest(r.Name)] = r
@@ -269,6 +283,17 @@ func (c *cluster) Key(id string) (record.APIKey, bool, error) {
 func (c *cluster) Keys(consumer, after string, limit int) ([]record.APIKey, error) {
 	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool { return consumer != "" && k.Consumer != consumer })
 	return all[:min(limit, len(all))], nil
+}
+
+func (c *cluster) Role(id record.Role) (record.DefinedRole, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.roles[string(id)]
+	return r, ok, nil
+}
+
+func (c *cluster) Roles(after string, limit int) ([]record.DefinedRole, error) {
+	return above(c, c.roles, after, limit), nil
 }
 
 func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {

@@ -40,8 +40,10 @@ type keyRequest struct {
 	Consumer    string          `json:"consumer,omitempty" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash" doc:"Whom the key belongs to; none for an operator's key"`
 	Name        string          `json:"name,omitempty" maxLength:"200"`
 	Scopes      []string        `json:"scopes,omitempty"`
-	Roles       []record.Role   `json:"roles,omitempty" enum:"admin,revoker,validator,auditor" doc:"For an operator's key"`
-	Issuers     []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss"`
+	Roles       []record.Role   `json:"roles,omitempty" maxItems:"32" doc:"Of a consumer's key: roles of /v1/roles, whose scopes it has beside its own. Of an operator's: admin, revoker, validator, auditor"`
+	Issuers     []string        `json:"issuers,omitempty" doc:"Binds an operator's key with the role revoker: it may revoke only what is of these, each an iss, and of the consumers"`
+	Consumers   []string        `json:"consumers,omitempty" doc:"Binds such a key: it may revoke only these, their API keys, and what is of the issuers"`
+	Targets     []string        `json:"targets,omitempty" enum:"jti,token,subject,client,session,signing_key,issuer,key,consumer" doc:"Binds such a key: it may revoke only by these; in a combination each part must be one"`
 	Metadata    json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 	ExpiresAt   time.Time       `json:"expires_at,omitzero" required:"false"`
 	Environment string          `json:"environment,omitempty" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9" doc:"A word in the secret that says what it is for, such as live or test"`
@@ -148,7 +150,7 @@ func (x *control) rollKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	secret, hash, hint, err := x.NewKey(environmentOf(k.Environment, k.Roles))
+	secret, hash, hint, err := x.NewKey(environmentOf(k))
 	if err != nil {
 		return nil, err
 	}
@@ -165,18 +167,18 @@ func (x *control) rollKey(ctx context.Context, in *struct {
 	return x.newSecret(k, secret, result, http.StatusOK)
 }
 
-// environmentOf is the word in a secret.
-func environmentOf(environment string, roles []record.Role) string {
-	if len(roles) > 0 {
+// environmentOf is the word in a secret of the key.
+func environmentOf(k record.APIKey) string {
+	if k.Consumer == "" {
 		return record.OperatorEnvironment
 	}
-	return environment
+	return k.Environment
 }
 
 // keyOf makes the key that is asked for, and its secret; that is empty if another system has made it.
 func (x *control) keyOf(b keyRequest) (k record.APIKey, secret string, err error) {
 	k = record.APIKey{
-		ID: x.NewID("key_"), Consumer: b.Consumer, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Issuers: b.Issuers,
+		ID: x.NewID("key_"), Consumer: b.Consumer, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Issuers: b.Issuers, Consumers: b.Consumers, Targets: b.Targets,
 		Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Environment: b.Environment, Hint: b.Hint, Imported: b.SHA256 != "",
 	}
 	if k.Limits, err = b.Limits.read(); err != nil {
@@ -191,7 +193,7 @@ func (x *control) keyOf(b keyRequest) (k record.APIKey, secret string, err error
 	if b.Hint != "" {
 		return k, "", record.Invalid("hint: is of an imported key; give its sha256, or leave the hint out")
 	}
-	secret, k.Hash, k.Hint, err = x.NewKey(environmentOf(b.Environment, b.Roles))
+	secret, k.Hash, k.Hint, err = x.NewKey(environmentOf(k))
 	return k, secret, err
 }
 
@@ -231,6 +233,7 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	Body struct {
 		Name      *string         `json:"name,omitempty" maxLength:"200"`
 		Scopes    *[]string       `json:"scopes,omitempty"`
+		Roles     *[]record.Role  `json:"roles,omitempty" maxItems:"32" doc:"Of a consumer's key; an operator's keeps its own"`
 		Metadata  json.RawMessage `json:"metadata,omitempty"`
 		ExpiresAt *time.Time      `json:"expires_at,omitempty" doc:"0001-01-01T00:00:00Z takes the expiry away"`
 		Disabled  *bool           `json:"disabled,omitempty"`
@@ -247,7 +250,7 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 		ID   string
 		Body any
 	}{in.ID, b}, record.UpdateKey{
-		ID: in.ID, Name: b.Name, Scopes: b.Scopes, Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Disabled: b.Disabled, Limits: limits,
+		ID: in.ID, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Disabled: b.Disabled, Limits: limits,
 	})
 	if err != nil {
 		return nil, err
@@ -265,6 +268,73 @@ func (x *control) deleteKey(ctx context.Context, in *struct {
 },
 ) (*changed, error) {
 	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteKey{ID: in.ID})
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
+}
+
+// RoleID is in the path of what is about one role.
+type RoleID struct {
+	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+}
+
+type roleAnswer struct {
+	Revision string `header:"Veto-Revision"`
+	Body     record.DefinedRole
+}
+
+// roles are those that operators define, for consumers' keys.
+func (x *control) roles() {
+	register(x, operation("list-roles", http.MethodGet, "/v1/roles", "List the roles of consumers' keys", anyOperator), x.listRoles)
+	register(x, operation("get-role", http.MethodGet, "/v1/roles/{id}", "Show a role", anyOperator), x.getRole)
+	register(x, operation("put-role", http.MethodPut, "/v1/roles/{id}", "Define a role, or change it for every key that has it", record.RoleAdmin), x.putRole)
+	register(x, operation("delete-role", http.MethodDelete, "/v1/roles/{id}", "Delete a role that no key has", record.RoleAdmin), x.deleteRole)
+}
+
+func (x *control) listRoles(_ context.Context, in *Page) (*list[record.DefinedRole], error) {
+	items, err := x.Records.Roles(in.Cursor, in.Limit+1)
+	return pageOf(items, in.Limit, func(r record.DefinedRole) string { return string(r.ID) }), err
+}
+
+func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {
+	r, ok, err := x.Records.Role(record.Role(in.ID))
+	if err == nil && !ok {
+		err = record.NotFound("there is no role %s", in.ID)
+	}
+	return &roleAnswer{Revision: headerOf(r.Revision), Body: r}, err
+}
+
+func (x *control) putRole(ctx context.Context, in *struct {
+	RoleID
+	Change
+	Body struct {
+		Name   string   `json:"name,omitempty" maxLength:"200"`
+		Scopes []string `json:"scopes" maxItems:"256" doc:"What every key with the role may be asked for; one may end in a wildcard, as in orders:*"`
+	}
+},
+) (*roleAnswer, error) {
+	r := record.DefinedRole{ID: record.Role(in.ID), Name: in.Body.Name, Scopes: in.Body.Scopes}
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	result, err := x.propose(ctx, in.Key, r, record.PutRole{Role: r})
+	if err != nil {
+		return nil, err
+	}
+	r.Revision = result.Revision // unless this node knows more
+	if stored, ok, err := x.Records.Role(r.ID); err != nil || ok {
+		return &roleAnswer{Revision: headerOf(result.Revision), Body: stored}, err
+	}
+	return &roleAnswer{Revision: headerOf(result.Revision), Body: r}, nil
+}
+
+func (x *control) deleteRole(ctx context.Context, in *struct {
+	RoleID
+	Change
+},
+) (*changed, error) {
+	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteRole{ID: record.Role(in.ID)})
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (x *control) revocations() {
 	}}
 	register(x, create, x.revoke)
 	register(x, operation("list-revocations", http.MethodGet, "/v1/revocations", "List revocations", anyOperator), x.listRevocations)
-	register(x, operation("get-revocation", http.MethodGet, "/v1/revocations/{id}", "Show a revocation", anyOperator), x.getRevocation)
+	register(x, operation("get-revocation", http.MethodGet, "/v1/revocations/{id}", "Show a revocation", boundOperator), x.getRevocation)
 	register(x, operation("lift-revocation", http.MethodDelete, "/v1/revocations/{id}", "Lift a revocation", record.RoleAdmin), x.liftRevocation)
 }
 
@@ -117,6 +117,9 @@ func (x *control) getRevocation(ctx context.Context, in *RevocationID) (*standin
 	ctx, cancel := context.WithTimeout(ctx, receiptWait)
 	defer cancel()
 	now, ok, err := x.settled(ctx, d)
+	if by := operatorOf(ctx); err == nil && ok && !by.ReadsAll() {
+		ok, err = x.intake.May(by, now.Revocation.Name)
+	}
 	if err == nil && !ok {
 		err = record.NotFound("there is no revocation %s", in.ID)
 	}

@@ -1,0 +1,79 @@
+package record
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Role names a set of scopes. An operator's API key has Veto's own, which say what it may do on the
+// control plane; a consumer's has those that operators have defined.
+type Role string
+
+// Veto's own roles. Admin may do everything that the others may.
+const (
+	RoleAdmin     Role = "admin"
+	RoleRevoker   Role = "revoker"
+	RoleValidator Role = "validator"
+	RoleAuditor   Role = "auditor"
+)
+
+// Roles are all of Veto's own.
+var Roles = []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor}
+
+// Bounds of roles: what a look-up goes through, and a verdict tells.
+const (
+	maxRoleScopes = 256
+	maxKeyRoles   = 32
+)
+
+// DefinedRole is a role that consumers' keys may have, with its scopes.
+type DefinedRole struct {
+	// ID is the role: 1 to 63 of a-z, 0-9, dash; none of Veto's own.
+	ID Role `json:"id" cbor:"1,keyasint"`
+	// Name is for people; at most 200 bytes.
+	Name string `json:"name,omitempty" cbor:"2,keyasint,omitempty"`
+	// Scopes that every key with the role has; at most 256.
+	Scopes []string `json:"scopes" cbor:"3,keyasint,omitempty"`
+	// CreatedAt and Revision are set when the command is applied.
+	CreatedAt time.Time `json:"created_at,omitzero" cbor:"4,keyasint,omitzero"`
+	Revision  Revision  `json:"revision" cbor:"5,keyasint,omitempty"`
+}
+
+// Check reports what is wrong with the role as an operator gave it, or nil.
+func (r *DefinedRole) Check() error {
+	if err := checkDefined(r.ID); err != nil {
+		return err
+	}
+	if len(r.Name) > maxName {
+		return Invalid("name: at most %d bytes", maxName)
+	}
+	return checkScopes(r.Scopes, maxRoleScopes)
+}
+
+func checkDefined(r Role) error {
+	if slices.Contains(Roles, r) {
+		return Invalid("role: %s is Veto's own, and of operators' keys alone; use another name", r)
+	}
+	return checkID("role", string(r))
+}
+
+// Granted are the scopes that a key has by itself and by its roles, as they are now. It is shared by
+// all keys with the same, kept up by whoever knows the roles, and read from anywhere.
+type Granted struct{ scopes atomic.Pointer[[]string] }
+
+// Set replaces the scopes, which must not be changed any more.
+func (g *Granted) Set(scopes []string) { g.scopes.Store(&scopes) }
+
+// PutRole defines a role, or replaces what it stands for, for every key that has it.
+type PutRole struct {
+	Role DefinedRole `cbor:"1,keyasint"`
+}
+
+// DeleteRole deletes a role that no key has.
+type DeleteRole struct {
+	ID Role `cbor:"1,keyasint"`
+}
+
+func (PutRole) Kind() Kind    { return KindPutRole }
+func (DeleteRole) Kind() Kind { return KindDeleteRole }
