@@ -18,26 +18,26 @@ import (
 
 func newKeys(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
-	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysRoll(r), newKeysCheck(), newKeysImport(r),
+	c.AddCommand(newKeysCreate(r), newKeysList(r), onlyIf(newKeysRoll(r)), newKeysCheck(), newKeysImport(r),
 		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
 		}),
-		newKeysLimit(r),
-		r.command("roles ID [ROLE...]", "Give a consumer's key these roles, and no others", cobra.MinimumNArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		onlyIf(newKeysLimit(r)),
+		onlyIf(r.command("roles ID [ROLE...]", "Give a consumer's key these roles, and no others", cobra.MinimumNArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			roles := rolesOf(args[1:])
 			k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Roles: &roles})
 			return showKeys(k, []record.APIKey{k}, err, out)
-		}),
+		})),
 		keySwitch(r, "disable ID", "Deny a key until it is enabled again", true),
 		keySwitch(r, "enable ID", "Allow a disabled key again", false),
-		r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		onlyIf(r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.DeleteKey(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return out.fields(v, "deleted", args[0], "revision", v.Revision)
-		}),
+		})),
 	)
 	return c
 }
@@ -199,10 +199,10 @@ func newKeysList(r *remote) *cobra.Command {
 }
 
 func keySwitch(r *remote, use, short string, disabled bool) *cobra.Command {
-	return r.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+	return onlyIf(r.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 		k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Disabled: &disabled})
 		return showKeys(k, []record.APIKey{k}, err, out)
-	})
+	}))
 }
 
 func stateOf(k record.APIKey) string {

@@ -72,6 +72,9 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if err := x.asks(c.By); err != nil {
 		return result, nil, err
 	}
+	if err := x.meets(c); err != nil {
+		return refused(result, err)
+	}
 	if err := x.do(c); err != nil {
 		return refused(result, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"veto/node/httpapi"
 	"veto/record"
 )
 
@@ -15,6 +16,7 @@ type ConsumerID struct {
 
 type consumerAnswer struct {
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     record.Consumer
 }
 
@@ -47,12 +49,13 @@ func (x *control) getConsumer(_ context.Context, in *ConsumerID) (*consumerAnswe
 	if !ok {
 		return nil, record.NotFound("there is no consumer %s", in.ID)
 	}
-	return &consumerAnswer{Revision: headerOf(c.Revision), Body: *c}, nil
+	return &consumerAnswer{Revision: headerOf(c.Revision), ETag: httpapi.ETag(c.Revision), Body: *c}, nil
 }
 
 func (x *control) putConsumer(ctx context.Context, in *struct {
 	ConsumerID
 	Change
+	NoneMatch
 	Body struct {
 		Name     string          `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
@@ -75,12 +78,13 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 	if stored, ok := x.Records.Consumer(c.ID); ok {
 		c = *stored
 	}
-	return &consumerAnswer{Revision: headerOf(result.Revision), Body: c}, nil
+	return &consumerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: c}, nil
 }
 
 func (x *control) updateConsumer(ctx context.Context, in *struct {
 	ConsumerID
 	Change
+	Match
 	Body struct {
 		Name     *string         `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty"`
@@ -100,12 +104,13 @@ func (x *control) updateConsumer(ctx context.Context, in *struct {
 	if !ok {
 		return nil, record.NotFound("the consumer was changed, and is not there any more")
 	}
-	return &consumerAnswer{Revision: headerOf(result.Revision), Body: *c}, nil
+	return &consumerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: *c}, nil
 }
 
 func (x *control) deleteConsumer(ctx context.Context, in *struct {
 	ConsumerID
 	Change
+	Match
 },
 ) (*changed, error) {
 	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteConsumer{ID: in.ID})

@@ -206,6 +206,9 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if strings.Contains(path, "{id}") {
 		o.Errors = append(o.Errors, http.StatusNotFound)
 	}
+	if method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete {
+		o.Errors = append(o.Errors, http.StatusPreconditionFailed)
+	}
 	if method != http.MethodGet {
 		o.Errors = append(o.Errors, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge,
 			http.StatusUnsupportedMediaType, http.StatusGatewayTimeout)
@@ -231,6 +234,18 @@ func register[In, Out any](x *control, o huma.Operation, f func(context.Context,
 // Change is what every writing request may carry.
 type Change struct {
 	Key string `header:"Idempotency-Key" maxLength:"255" doc:"The same key with the same request is done once"`
+}
+
+// Match is what a request may carry that changes a record, and NoneMatch one that makes it. They are
+// read where a command is proposed, as there may be several lines of each.
+type Match struct {
+	IfMatch string `header:"If-Match" doc:"Only if the record has this ETag, or one of several, or with * if it is there; otherwise precondition_failed"`
+}
+
+// NoneMatch goes with Match.
+type NoneMatch struct {
+	Match
+	IfNoneMatch string `header:"If-None-Match" doc:"* only makes the record, and never replaces one: otherwise precondition_failed"`
 }
 
 // changed is the answer to a change that has nothing else to tell.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"veto/node/httpapi"
 	"veto/node/intake"
 	"veto/record"
 	"veto/record/limit"
@@ -20,6 +21,7 @@ type KeyID struct {
 
 type keyAnswer struct {
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     record.APIKey
 }
 
@@ -32,6 +34,7 @@ type newKey struct {
 type newKeyAnswer struct {
 	Status   int
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before; the secret is then not shown again"`
 	Body     newKey
 }
@@ -78,7 +81,9 @@ func (x *control) keys() {
 	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "List API keys", anyOperator), x.listKeys)
 	register(x, operation("get-key", http.MethodGet, "/v1/keys/{id}", "Show an API key", anyOperator), x.getKey)
 	register(x, operation("update-key", http.MethodPatch, "/v1/keys/{id}", "Change an API key", record.RoleAdmin), x.updateKey)
-	register(x, operation("roll-key", http.MethodPost, "/v1/keys/{id}/roll", "Give an API key a new secret", record.RoleAdmin), x.rollKey)
+	roll := operation("roll-key", http.MethodPost, "/v1/keys/{id}/roll", "Give an API key a new secret", record.RoleAdmin)
+	roll.Errors = append(roll.Errors, http.StatusPreconditionFailed)
+	register(x, roll, x.rollKey)
 	register(x, operation("delete-key", http.MethodDelete, "/v1/keys/{id}", "Delete an API key", record.RoleAdmin), x.deleteKey)
 }
 
@@ -87,6 +92,9 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	Body keyRequest
 },
 ) (*newKeyAnswer, error) {
+	if err := unconditional(ctx); err != nil {
+		return nil, err
+	}
 	k, secret, err := x.keyOf(in.Body)
 	if err != nil {
 		return nil, err
@@ -103,7 +111,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 
 // newSecret shows a secret that the cluster has agreed on as the key's, unless it was shown before.
 func (x *control) newSecret(k record.APIKey, secret string, result record.Result, status int) (*newKeyAnswer, error) {
-	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision)}
+	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision)}
 	stored, ok, err := x.Records.Key(result.Ref)
 	if err != nil {
 		return nil, err
@@ -140,6 +148,7 @@ type rollRequest struct {
 func (x *control) rollKey(ctx context.Context, in *struct {
 	KeyID
 	Change
+	Match
 	Body rollRequest
 },
 ) (*newKeyAnswer, error) {
@@ -224,12 +233,13 @@ func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
 	if err == nil && !ok {
 		err = record.NotFound("there is no API key %s", in.ID)
 	}
-	return &keyAnswer{Revision: headerOf(k.Revision), Body: x.shown(k)}, err
+	return &keyAnswer{Revision: headerOf(k.Revision), ETag: httpapi.ETag(k.Revision), Body: x.shown(k)}, err
 }
 
 func (x *control) updateKey(ctx context.Context, in *struct {
 	KeyID
 	Change
+	Match
 	Body struct {
 		Name      *string         `json:"name,omitempty" maxLength:"200"`
 		Scopes    *[]string       `json:"scopes,omitempty"`
@@ -259,12 +269,13 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err == nil && !ok {
 		err = record.NotFound("the API key was changed, and is not there any more")
 	}
-	return &keyAnswer{Revision: headerOf(result.Revision), Body: x.shown(k)}, err
+	return &keyAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: x.shown(k)}, err
 }
 
 func (x *control) deleteKey(ctx context.Context, in *struct {
 	KeyID
 	Change
+	Match
 },
 ) (*changed, error) {
 	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteKey{ID: in.ID})
@@ -281,6 +292,7 @@ type RoleID struct {
 
 type roleAnswer struct {
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     record.DefinedRole
 }
 
@@ -302,12 +314,13 @@ func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {
 	if err == nil && !ok {
 		err = record.NotFound("there is no role %s", in.ID)
 	}
-	return &roleAnswer{Revision: headerOf(r.Revision), Body: r}, err
+	return &roleAnswer{Revision: headerOf(r.Revision), ETag: httpapi.ETag(r.Revision), Body: r}, err
 }
 
 func (x *control) putRole(ctx context.Context, in *struct {
 	RoleID
 	Change
+	NoneMatch
 	Body struct {
 		Name   string   `json:"name,omitempty" maxLength:"200"`
 		Scopes []string `json:"scopes" maxItems:"256" doc:"What every key with the role may be asked for; one may end in a wildcard, as in orders:*"`
@@ -324,14 +337,15 @@ func (x *control) putRole(ctx context.Context, in *struct {
 	}
 	r.Revision = result.Revision // unless this node knows more
 	if stored, ok, err := x.Records.Role(r.ID); err != nil || ok {
-		return &roleAnswer{Revision: headerOf(result.Revision), Body: stored}, err
+		return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: stored}, err
 	}
-	return &roleAnswer{Revision: headerOf(result.Revision), Body: r}, nil
+	return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: r}, nil
 }
 
 func (x *control) deleteRole(ctx context.Context, in *struct {
 	RoleID
 	Change
+	Match
 },
 ) (*changed, error) {
 	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteRole{ID: record.Role(in.ID)})
