@@ -48,6 +48,48 @@ func (s *story) http(i int, method, path, body string, headers ...string) answer
 	return a
 }
 
+// Values that are wrong in a way of their own say so on every node, and leave nothing behind.
+func TestRefusedInAWayOfItsOwn(t *testing.T) {
+	s := tell(t, 3)
+	s.http(0, "PUT", "/v1/consumers/shop", `{}`)
+	key := s.http(0, "POST", "/v1/keys", `{"consumer": "shop", "expires_at": "2999-01-01T00:00:00Z"}`)
+	path := "/v1/keys/" + fmt.Sprint(key.body["id"])
+	imported := `{"consumer": "shop", "sha256": "` + strings.Repeat("0f", 32) + `"}`
+	if a := s.http(0, "POST", "/v1/keys", imported); a.status != 201 {
+		t.Fatalf("%+v", a)
+	}
+	before := s.http(0, "GET", "/v1/audit/head", "").body["head"]
+	large := strings.Repeat("a", 16<<10)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		code               string
+	}{
+		{"POST", "/v1/keys", `{"consumer": "shop", "expires_at": "2020-01-01T00:00:00Z"}`, 422, "expiry_in_past"},
+		{"PATCH", path, `{"name": "n", "expires_at": "2020-01-01T00:00:00Z"}`, 422, "expiry_in_past"},
+		{"POST", "/v1/keys", `{"consumer": "shop", "metadata": {"a": "` + large + `"}}`, 422, "metadata_too_large"},
+		{"PATCH", path, `{"name": "n", "metadata": {"a": "` + large + `"}}`, 422, "metadata_too_large"},
+		{"PATCH", "/v1/consumers/shop", `{"name": "n", "metadata": {"a": "` + large + `"}}`, 422, "metadata_too_large"},
+		{"POST", "/v1/keys", `{"consumer": "shop", "roles": ["nobody"]}`, 422, "unknown_role"},
+		{"POST", "/v1/keys", `{"roles": ["nobody"]}`, 422, "unknown_role"},
+		{"PATCH", path, `{"name": "n", "roles": ["nobody"]}`, 422, "unknown_role"},
+		{"POST", "/v1/keys", imported, 409, "duplicate_key"},
+		{"GET", "/v1/keys?cursor=key_1", "", 400, "bad_cursor"},
+	} {
+		for i := range 3 {
+			if a := s.http(i, c.method, c.path, c.body); a.status != c.status || a.body["code"] != c.code {
+				t.Errorf("node %d, %s %.80s: %+v, want %d %s", i, c.path, c.body, a, c.status, c.code)
+			}
+		}
+	}
+	if now := s.http(0, "GET", "/v1/audit/head", "").body["head"]; now != before {
+		t.Errorf("a refused request changed something: %v, %v before", now, before)
+	}
+	if got := s.http(0, "GET", path, ""); got.body["name"] != nil || got.etag != key.etag {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Of writers that change at once, on different nodes, what the same ETag showed them, one wins; the
 // others are told the ETag that it made.
 func TestConcurrentWriters(t *testing.T) {

@@ -415,7 +415,7 @@ func TestUseOfAKeyIsSeenOnEveryNode(t *testing.T) {
 				}
 			}
 		}
-		all, err := s.at(i).Keys(s.ctx, "shop", client.List{})
+		all, err := s.at(i).Keys(s.ctx, record.KeyQuery{Consumer: "shop"}, client.List{})
 		if err != nil || len(all.Items) != 4 || all.Items[2].LastUsedAt.IsZero() || !all.Items[3].LastUsedAt.IsZero() {
 			t.Errorf("%+v %v", all, err)
 		}

@@ -246,7 +246,7 @@ func (k *APIKey) checkRoles() error {
 	for _, r := range k.Roles {
 		if !slices.Contains(Roles, r) {
 			// It is not repeated: it may be a secret in a wrong place.
-			return Invalid("roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to")
+			return &Rejection{Reason: ReasonUnknownRole, Detail: "roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to"}
 		}
 	}
 	return nil
@@ -321,6 +321,67 @@ func checkScopes(scopes []string, most int) error {
 		}
 	}
 	return checkListOf("scopes", scopes, most)
+}
+
+// CoversScope tells whether what is held ends in a wildcard that stands for the rest of the scope: one
+// segment or more. So orders:* covers orders:read and orders:read:own, and neither orders nor
+// orders-old:read.
+func CoversScope(held, scope string) bool {
+	before, wild := strings.CutSuffix(held, ScopeWildcard)
+	return wild && len(scope) > len(before) && strings.HasPrefix(scope, before) && (before == "" || strings.HasSuffix(before, ScopeSeparator))
+}
+
+// KeyState is how an API key is at some time, by itself: whether its consumer is disabled is not in it.
+type KeyState string
+
+// The states. A key may be disabled, expired and revoked at once, and is active if it is none of
+// them; one that is rotating may be any of these.
+const (
+	KeyActive   KeyState = "active"
+	KeyDisabled KeyState = "disabled"
+	KeyExpired  KeyState = "expired"
+	KeyRotating KeyState = "rotating"
+	KeyRevoked  KeyState = "revoked"
+)
+
+// KeyQuery is what API keys are looked for by. The zero query finds all.
+type KeyQuery struct {
+	Consumer, Environment string
+	State                 KeyState
+	// Role is one of the key's, and Scope one that it may be asked for, by itself or by its roles.
+	Role  Role
+	Scope string
+	// Text stands in the name or the hint, in capitals or not.
+	Text string
+}
+
+// Finds tells whether it finds the key, which is Granted what its roles give. Revoked is asked only for
+// states that depend on it, and last.
+func (q *KeyQuery) Finds(k *APIKey, now time.Time, revoked func() (bool, error)) (bool, error) {
+	text := strings.ToLower(q.Text)
+	has := func(held string) bool { return held == q.Scope || CoversScope(held, q.Scope) }
+	if q.Consumer != "" && k.Consumer != q.Consumer || q.Environment != "" && k.Environment != q.Environment ||
+		q.Role != "" && !slices.Contains(k.Roles, q.Role) || q.Scope != "" && !slices.ContainsFunc(k.AllScopes(), has) ||
+		!strings.Contains(strings.ToLower(k.Name), text) && !strings.Contains(strings.ToLower(k.Hint), text) {
+		return false, nil
+	}
+	switch q.State {
+	case KeyActive:
+		if k.Disabled || k.IsExpired(now) {
+			return false, nil
+		}
+		is, err := revoked()
+		return !is, err
+	case KeyRevoked:
+		return revoked()
+	case KeyDisabled:
+		return k.Disabled, nil
+	case KeyExpired:
+		return k.IsExpired(now), nil
+	case KeyRotating:
+		return k.IsRotating(now), nil
+	}
+	return true, nil
 }
 
 // CreateKey adds an API key.

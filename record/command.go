@@ -210,6 +210,11 @@ const (
 	// ReasonPrecondition says that the record is not as the command's Condition says.
 	ReasonPrecondition Reason = "precondition_failed"
 
+	// Of values that are wrong in a way of their own.
+	ReasonExpiryInPast     Reason = "expiry_in_past"
+	ReasonMetadataTooLarge Reason = "metadata_too_large"
+	ReasonUnknownRole      Reason = "unknown_role"
+
 	// ReasonDuplicateKey is a conflict: the secret is that of an API key that is there.
 	ReasonDuplicateKey Reason = "duplicate_key"
 

@@ -40,7 +40,7 @@ func findConsumers(r *remote) *cobra.Command {
 			q.Disabled = &disabled
 		}
 		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-			page, err := c.Consumers(ctx, q, l)
+			page, err := search(l, func(l client.List) (client.Page[record.Consumer], error) { return c.Consumers(ctx, q, l) })
 			return showConsumers(page, page.Items, err, out)
 		}).RunE(cmd, args)
 	}

@@ -188,12 +188,17 @@ func completeKey(fields *client.KeyFields, metadata string, life time.Duration) 
 
 func newKeysList(r *remote) *cobra.Command {
 	var l client.List
-	var consumer string
-	c := r.command("list", "List API keys", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		page, err := c.Keys(ctx, consumer, l)
+	var q record.KeyQuery
+	c := r.command("list", "Find API keys", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		page, err := search(l, func(l client.List) (client.Page[record.APIKey], error) { return c.Keys(ctx, q, l) })
 		return showKeys(page, page.Items, err, out)
 	})
-	c.Flags().StringVar(&consumer, "consumer", "", "only keys of this consumer")
+	c.Flags().StringVar(&q.Consumer, "consumer", "", "only keys of this consumer")
+	c.Flags().StringVar(&q.Environment, "environment", "", "only keys of this environment")
+	c.Flags().StringVar((*string)(&q.State), "state", "", "only keys that are active, disabled, expired, rotating or revoked")
+	c.Flags().StringVar((*string)(&q.Role), "role", "", "only keys with this role")
+	c.Flags().StringVar(&q.Scope, "scope", "", "only keys that may be asked for this, by themselves, by a role or by a wildcard")
+	c.Flags().StringVar(&q.Text, "find", "", "only keys with this in the name or the hint")
 	listFlags(c, &l)
 	return c
 }

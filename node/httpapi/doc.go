@@ -1,5 +1,5 @@
 // Package httpapi is what both HTTP listeners share: how an error becomes a status and a
-// problem document (RFC 9457), how a panic is told, what a condition says, and what readiness looks like. It serves
+// problem document (RFC 9457), how a panic is told, what a condition says, how a cursor is made, and what readiness looks like. It serves
 // nothing itself. The listeners are rooms data (questions) and control (changes).
 //
 // Promises:
@@ -12,4 +12,6 @@
 //	    TestPanicText
 //	H4  A condition that is not understood entirely is refused, and a weak tag never matches.
 //	    TestCondition, FuzzCondition
+//	H5  A cursor is taken by the list that gave it alone, and as it was given.
+//	    TestCursor, FuzzPlace
 package httpapi

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -314,4 +315,29 @@ func (x *change) isRevoked(keyID string) (revoked bool, err error) {
 		return false, nil
 	})
 	return revoked, err
+}
+
+// ExpiryInPast refuses a command that would make a key expired, by its stamp, unless its request was done
+// before. The leader asks before it logs the command: what is in the log may be older than this rule.
+func ExpiryInPast(s Reader, c record.Command) (*record.Rejection, error) {
+	var at time.Time
+	switch b := c.Body.(type) {
+	case record.CreateKey:
+		at = b.Key.ExpiresAt
+	case record.UpdateKey:
+		if b.ExpiresAt != nil {
+			at = *b.ExpiresAt
+		}
+	}
+	if at.IsZero() || c.Stamp.Before(at) {
+		return nil, nil
+	}
+	_, done, err := recall(s, c)
+	if done || errors.As(err, new(*record.Rejection)) {
+		return nil, nil // what came of it, or that it was another request, the log says
+	}
+	return &record.Rejection{
+		Reason: record.ReasonExpiryInPast,
+		Detail: "expires_at: has been already, by the cluster's time " + c.Stamp.UTC().Format(time.RFC3339) + "; give a later one, or disable the key",
+	}, err
 }

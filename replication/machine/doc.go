@@ -50,6 +50,8 @@
 //	     says when it is applied: of several made of what one revision showed, one is done.
 //	     TestConditions, TestOneOfManyWriters, TestRepeatedRequestWithACondition, TestConditionOnWhatIsNotThere,
 //	     TestConditionOfALift
+//	M14  What would be expired from the beginning is known by the stamp; what was done is done.
+//	     TestExpiryInPast
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

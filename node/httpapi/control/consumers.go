@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"veto/node/httpapi"
@@ -40,8 +41,13 @@ func (x *control) listConsumers(_ context.Context, in *struct {
 		disabled := in.Disabled == "true"
 		q.Disabled = &disabled
 	}
-	items, err := x.Records.Consumers(q, in.Cursor, in.Limit+1)
-	return pageOf(items, in.Limit, func(c record.Consumer) string { return c.ID }), err
+	name := fmt.Sprintf("consumers %q %q %q", in.Text, in.Tags, in.Disabled)
+	place, err := x.place(name, in.Page)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := x.Records.Consumers(q, place, in.Limit)
+	return pageOf(x, name, items, next), err
 }
 
 func (x *control) getConsumer(_ context.Context, in *ConsumerID) (*consumerAnswer, error) {

@@ -50,11 +50,13 @@ type Issuers interface {
 // Keys reads consumers and API keys.
 type Keys interface {
 	Consumer(id string) (*record.Consumer, bool)
-	Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error)
+	// Consumers, Keys and Roles have, beside what was found of up to limit, where it goes on: also behind
+	// less than that, as they read a bounded number of records. It is empty at the end.
+	Consumers(q record.ConsumerQuery, after string, limit int) (items []record.Consumer, next string, err error)
 	Key(id string) (record.APIKey, bool, error)
-	Keys(consumer, after string, limit int) ([]record.APIKey, error)
+	Keys(q record.KeyQuery, now time.Time, after string, limit int) (items []record.APIKey, next string, err error)
 	Role(id record.Role) (record.DefinedRole, bool, error)
-	Roles(after string, limit int) ([]record.DefinedRole, error)
+	Roles(after string, limit int) (items []record.DefinedRole, next string, err error)
 }
 
 // Revocations reads revocations.
@@ -90,6 +92,7 @@ type Records interface {
 	Keys
 	Revocations
 	Trail
+	httpapi.Sealer
 }
 
 // Config is what the control plane is made of.
@@ -265,25 +268,26 @@ func changedAt(r record.Result) *changed {
 // Page is what every list takes.
 type Page struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor string `query:"cursor" maxLength:"256" doc:"next_cursor of the page before"`
+	Cursor string `query:"cursor" doc:"next_cursor of the page before, of the same list with the same filter"`
 }
 
 // list is what every list answers.
 type list[T any] struct {
 	Body struct {
 		Items      []T    `json:"items"`
-		NextCursor string `json:"next_cursor" doc:"Empty on the last page"`
+		NextCursor string `json:"next_cursor" doc:"Empty on the last page; a page before that may have fewer items than limit, or none"`
 	}
 }
 
-// pageOf makes a page of records that were read one more than asked for.
-func pageOf[T any](items []T, limit int, id func(T) string) *list[T] {
+// place is where the page begins in the list, which is named with its filter.
+func (x *control) place(list string, p Page) (string, error) {
+	return httpapi.Place(x.Records, list, p.Cursor)
+}
+
+// pageOf makes a page of the list, and of the place where the next begins.
+func pageOf[T any](x *control, name string, items []T, next string) *list[T] {
 	out := &list[T]{}
-	if len(items) > limit {
-		items = items[:limit]
-		out.Body.NextCursor = id(items[limit-1])
-	}
-	out.Body.Items = items
+	out.Body.Items, out.Body.NextCursor = items, httpapi.Cursor(x.Records, name, next)
 	if items == nil {
 		out.Body.Items = []T{}
 	}

@@ -23,4 +23,6 @@
 //	    TestDescription
 //	L8  A key that is bound reads no more than it may revoke, unless it has a role to read by.
 //	    TestWhatABoundKeyReads
+//	L9  A list takes no cursor but its own.
+//	    TestCursorsOfLists
 package control

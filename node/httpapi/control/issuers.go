@@ -125,7 +125,7 @@ func (x *control) issuers() {
 
 func (x *control) listIssuers(_ context.Context, _ *struct{}) (*list[record.Issuer], error) {
 	all := x.Records.Issuers()
-	return pageOf(all, len(all), func(i record.Issuer) string { return i.ID }), nil
+	return pageOf(x, "issuers", all, ""), nil
 }
 
 func (x *control) issuer(id string) (record.Issuer, error) {
@@ -186,7 +186,7 @@ func (x *control) listSigningKeys(_ context.Context, in *IssuerID) (*list[record
 		return nil, err
 	}
 	keys, _ := x.Records.SigningKeys(in.ID)
-	return pageOf(keys.Keys, len(keys.Keys), func(k record.SigningKey) string { return k.KID }), nil
+	return pageOf(x, "signing keys", keys.Keys, ""), nil
 }
 
 // refreshIssuer answers with what was wrong if the keys could not be fetched: the operator

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -78,7 +79,7 @@ func (x *control) keys() {
 	create := operation("create-key", http.MethodPost, "/v1/keys", "Make an API key", record.RoleAdmin)
 	create.DefaultStatus = http.StatusCreated
 	register(x, create, x.createKey)
-	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "List API keys", anyOperator), x.listKeys)
+	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "Find API keys", anyOperator), x.listKeys)
 	register(x, operation("get-key", http.MethodGet, "/v1/keys/{id}", "Show an API key", anyOperator), x.getKey)
 	register(x, operation("update-key", http.MethodPatch, "/v1/keys/{id}", "Change an API key", record.RoleAdmin), x.updateKey)
 	roll := operation("roll-key", http.MethodPost, "/v1/keys/{id}/roll", "Give an API key a new secret", record.RoleAdmin)
@@ -218,14 +219,25 @@ func holdsNoSecret(k record.APIKey) error {
 
 func (x *control) listKeys(_ context.Context, in *struct {
 	Page
-	Consumer string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+	Consumer    string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+	Environment string `query:"environment" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9"`
+	State       string `query:"state" enum:"active,disabled,expired,rotating,revoked" doc:"By the key itself: active is none of disabled, expired and revoked, the latter also by its consumer; rotating has two secrets"`
+	Role        string `query:"role" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+	Scope       string `query:"scope" maxLength:"200" doc:"Those that may be asked for it, by themselves, by a role, or by a wildcard"`
+	Text        string `query:"q" maxLength:"200" doc:"Stands in the name or the hint, in capitals or not"`
 },
 ) (*list[record.APIKey], error) {
-	items, err := x.Records.Keys(in.Consumer, in.Cursor, in.Limit+1)
+	q := record.KeyQuery{Consumer: in.Consumer, Environment: in.Environment, State: record.KeyState(in.State), Role: record.Role(in.Role), Scope: in.Scope, Text: in.Text}
+	name := fmt.Sprintf("keys %q", q)
+	place, err := x.place(name, in.Page)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := x.Records.Keys(q, x.Now(), place, in.Limit)
 	for i := range items {
 		items[i] = x.shown(items[i])
 	}
-	return pageOf(items, in.Limit, func(k record.APIKey) string { return k.ID }), err
+	return pageOf(x, name, items, next), err
 }
 
 func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
@@ -305,8 +317,13 @@ func (x *control) roles() {
 }
 
 func (x *control) listRoles(_ context.Context, in *Page) (*list[record.DefinedRole], error) {
-	items, err := x.Records.Roles(in.Cursor, in.Limit+1)
-	return pageOf(items, in.Limit, func(r record.DefinedRole) string { return string(r.ID) }), err
+	const name = "roles"
+	place, err := x.place(name, *in)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := x.Records.Roles(place, in.Limit)
+	return pageOf(x, name, items, next), err
 }
 
 func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {

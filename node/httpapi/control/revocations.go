@@ -106,13 +106,17 @@ func (x *control) show(r record.Revocation) revocation {
 }
 
 func (x *control) listRevocations(_ context.Context, in *Page) (*list[revocation], error) {
-	items, next, err := x.Records.Revocations(in.Cursor, in.Limit)
-	out := &list[revocation]{}
-	out.Body.Items, out.Body.NextCursor = []revocation{}, next
-	for _, r := range items {
-		out.Body.Items = append(out.Body.Items, x.show(r))
+	const name = "revocations"
+	place, err := x.place(name, *in)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	items, next, err := x.Records.Revocations(place, in.Limit)
+	var shown []revocation
+	for _, r := range items {
+		shown = append(shown, x.show(r))
+	}
+	return pageOf(x, name, shown, next), err
 }
 
 func (x *control) getRevocation(ctx context.Context, in *RevocationID) (*standingAnswer, error) {
