@@ -61,6 +61,9 @@ type APIKey struct {
 	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty"`
 	// Targets, if there are any, are the only ones that an operator's key may revoke by.
 	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty"`
+	// LeakedAt is when a secret of the key was last told to be where anyone can read it, and Leak by whom.
+	LeakedAt time.Time `json:"leaked_at,omitzero" cbor:"26,keyasint,omitzero"`
+	Leak     *Leak     `json:"leak,omitempty" cbor:"27,keyasint,omitempty"`
 	// Granted is filled in where the roles are known, of a consumer's key that has any.
 	Granted *Granted `json:"-" cbor:"-"`
 	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
@@ -69,6 +72,22 @@ type APIKey struct {
 	// Uses is where a node notes that the key was used; nil but in its index.
 	Uses *Uses `json:"-" cbor:"-"`
 }
+
+// Leak is what is known of a leak.
+type Leak struct {
+	// Revision at which it was marked.
+	Revision Revision `json:"revision" cbor:"1,keyasint"`
+	// By is who told: the id of an operator's key, or LeakGitHub.
+	By string `json:"by" cbor:"2,keyasint,omitempty"`
+	// Where it was found, an address; empty if that was not told. At most MaxLeakWhere bytes.
+	Where string `json:"where,omitempty" cbor:"3,keyasint,omitempty"`
+}
+
+// LeakGitHub stands for who asked when GitHub's secret scanning told of a leak.
+const LeakGitHub = "github"
+
+// MaxLeakWhere bounds the address of a leak, in bytes.
+const MaxLeakWhere = 300
 
 // Minute is a time in minutes since 1970.
 type Minute int64
@@ -425,6 +444,17 @@ type KeyUsed struct {
 	At Minute
 }
 
+// MarkLeaked marks API keys of which secrets were found. At most MaxRevocations.
+type MarkLeaked struct {
+	Keys []LeakedKey `cbor:"1,keyasint"`
+}
+
+// LeakedKey is one key of a MarkLeaked.
+type LeakedKey struct {
+	ID    string `cbor:"1,keyasint"`
+	Where string `cbor:"2,keyasint,omitempty"`
+}
+
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
@@ -436,9 +466,10 @@ type DrawQuota struct {
 	Draws []limit.Draw `cbor:"1,keyasint"`
 }
 
-func (DrawQuota) Kind() Kind { return KindDrawQuota }
-func (CreateKey) Kind() Kind { return KindCreateKey }
-func (UpdateKey) Kind() Kind { return KindUpdateKey }
-func (DeleteKey) Kind() Kind { return KindDeleteKey }
-func (RollKey) Kind() Kind   { return KindRollKey }
-func (KeysUsed) Kind() Kind  { return KindKeysUsed }
+func (DrawQuota) Kind() Kind  { return KindDrawQuota }
+func (CreateKey) Kind() Kind  { return KindCreateKey }
+func (MarkLeaked) Kind() Kind { return KindMarkLeaked }
+func (UpdateKey) Kind() Kind  { return KindUpdateKey }
+func (DeleteKey) Kind() Kind  { return KindDeleteKey }
+func (RollKey) Kind() Kind    { return KindRollKey }
+func (KeysUsed) Kind() Kind   { return KindKeysUsed }

@@ -46,6 +46,7 @@ const (
 	KindPutRole        Kind = 21
 	KindDeleteRole     Kind = 22
 	KindChainAudit     Kind = 25
+	KindMarkLeaked     Kind = 26
 	KindUpdateConsumer Kind = 30
 )
 
@@ -57,8 +58,9 @@ var kindNames = [...]string{
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
 	KindDrawQuota: "draw_quota", KindRollKey: "roll_key",
-	KindKeysUsed: "keys_used",
-	KindPutRole:  "put_role", KindDeleteRole: "delete_role",
+	KindKeysUsed:   "keys_used",
+	KindMarkLeaked: "mark_leaked",
+	KindPutRole:    "put_role", KindDeleteRole: "delete_role",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -171,7 +173,8 @@ const (
 	WayHTTP      = "http"
 	WayNATS      = "nats"
 	WayJetStream = "jetstream"
-	WayCluster   = "cluster" // the cluster's own doing: nobody asked
+	WayScanning  = "secret_scanning" // a signed report of GitHub's
+	WayCluster   = "cluster"         // the cluster's own doing: nobody asked
 )
 
 // Result is what came of an applied command.
@@ -407,6 +410,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[RollKey](b)
 	case KindKeysUsed:
 		return decodeAs[KeysUsed](b)
+	case KindMarkLeaked:
+		return decodeAs[MarkLeaked](b)
 	case KindPutRole:
 		return decodeAs[PutRole](b)
 	case KindDeleteRole:

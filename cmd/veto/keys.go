@@ -18,7 +18,7 @@ import (
 
 func newKeys(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
-	c.AddCommand(newKeysCreate(r), newKeysList(r), onlyIf(newKeysRoll(r)), newKeysCheck(), newKeysImport(r),
+	c.AddCommand(newKeysCreate(r), newKeysList(r), onlyIf(newKeysRoll(r)), newKeysCheck(), newKeysImport(r), newKeysLeaked(r),
 		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
@@ -211,10 +211,14 @@ func keySwitch(r *remote, use, short string, disabled bool) *cobra.Command {
 }
 
 func stateOf(k record.APIKey) string {
-	if state := enabledOr(k.Disabled); k.Disabled || k.Rotating == nil {
-		return state
+	state := enabledOr(k.Disabled)
+	if !k.Disabled && k.Rotating != nil {
+		state = "rotating until " + moment(k.Rotating.Until)
 	}
-	return "rotating until " + moment(k.Rotating.Until)
+	if !k.LeakedAt.IsZero() {
+		state += ", leaked at " + moment(k.LeakedAt)
+	}
+	return state
 }
 
 func showKeys(v any, items []record.APIKey, err error, out *printer) error {

@@ -186,6 +186,36 @@ func (x *change) mayRoll(k *record.APIKey, b record.RollKey) error {
 	return nil
 }
 
+// markLeaked marks a key once for each secret that it had. What is gone meanwhile is left out.
+func (x *change) markLeaked(b record.MarkLeaked) error {
+	if len(b.Keys) == 0 || len(b.Keys) > record.MaxRevocations {
+		return record.Invalid("give 1 to %d keys", record.MaxRevocations)
+	}
+	for _, l := range b.Keys {
+		if len(l.Where) > record.MaxLeakWhere {
+			return record.Invalid("url: at most %d bytes", record.MaxLeakWhere)
+		}
+	}
+	for _, l := range b.Keys {
+		k, there, err := get[record.APIKey](x.state, keyKey(l.ID))
+		if err != nil {
+			return err
+		}
+		if !there || k.Leak != nil && k.Rolled <= k.Leak.Revision {
+			continue
+		}
+		was := k
+		k.LeakedAt, k.Leak = x.stamp, &record.Leak{Revision: x.revision, By: x.by, Where: l.Where}
+		if x.ref == "" {
+			x.ref = k.ID
+		}
+		if err := x.writeKey(was, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func usedKey(id string) []byte { return record.TableKeysUsed.Key([]byte(id)) }
 
 // LastUsed is when the key was last used, as far as the log was told; zero if it never was.

@@ -52,6 +52,8 @@
 //	     TestConditionOfALift
 //	M14  What would be expired from the beginning is known by the stamp; what was done is done.
 //	     TestExpiryInPast
+//	M15  A key is marked as leaked once for each secret that it had.
+//	     TestLeakedKeysAreMarkedOnce
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

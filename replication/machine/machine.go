@@ -125,6 +125,8 @@ func (x *change) do(c record.Command) error {
 		return x.updateKey(b)
 	case record.RollKey:
 		return x.rollKey(b)
+	case record.MarkLeaked:
+		return x.markLeaked(b)
 	case record.KeysUsed:
 		return x.keysUsed(b)
 	case record.DeleteKey:

@@ -125,3 +125,78 @@ func (x *control) deleteConsumer(ctx context.Context, in *struct {
 	}
 	return changedAt(result), nil
 }
+
+// RoleID is in the path of what is about one role.
+type RoleID struct {
+	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+}
+
+type roleAnswer struct {
+	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
+	Body     record.DefinedRole
+}
+
+// roles are those that operators define, for consumers' keys.
+func (x *control) roles() {
+	register(x, operation("list-roles", http.MethodGet, "/v1/roles", "List the roles of consumers' keys", anyOperator), x.listRoles)
+	register(x, operation("get-role", http.MethodGet, "/v1/roles/{id}", "Show a role", anyOperator), x.getRole)
+	register(x, operation("put-role", http.MethodPut, "/v1/roles/{id}", "Define a role, or change it for every key that has it", record.RoleAdmin), x.putRole)
+	register(x, operation("delete-role", http.MethodDelete, "/v1/roles/{id}", "Delete a role that no key has", record.RoleAdmin), x.deleteRole)
+}
+
+func (x *control) listRoles(_ context.Context, in *Page) (*list[record.DefinedRole], error) {
+	const name = "roles"
+	place, err := x.place(name, *in)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := x.Records.Roles(place, in.Limit)
+	return pageOf(x, name, items, next), err
+}
+
+func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {
+	r, ok, err := x.Records.Role(record.Role(in.ID))
+	if err == nil && !ok {
+		err = record.NotFound("there is no role %s", in.ID)
+	}
+	return &roleAnswer{Revision: headerOf(r.Revision), ETag: httpapi.ETag(r.Revision), Body: r}, err
+}
+
+func (x *control) putRole(ctx context.Context, in *struct {
+	RoleID
+	Change
+	NoneMatch
+	Body struct {
+		Name   string   `json:"name,omitempty" maxLength:"200"`
+		Scopes []string `json:"scopes" maxItems:"256" doc:"What every key with the role may be asked for; one may end in a wildcard, as in orders:*"`
+	}
+},
+) (*roleAnswer, error) {
+	r := record.DefinedRole{ID: record.Role(in.ID), Name: in.Body.Name, Scopes: in.Body.Scopes}
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	result, err := x.propose(ctx, in.Key, r, record.PutRole{Role: r})
+	if err != nil {
+		return nil, err
+	}
+	r.Revision = result.Revision // unless this node knows more
+	if stored, ok, err := x.Records.Role(r.ID); err != nil || ok {
+		return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: stored}, err
+	}
+	return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: r}, nil
+}
+
+func (x *control) deleteRole(ctx context.Context, in *struct {
+	RoleID
+	Change
+	Match
+},
+) (*changed, error) {
+	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteRole{ID: record.Role(in.ID)})
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
+}

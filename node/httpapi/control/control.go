@@ -17,6 +17,7 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/leaks"
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
 	"veto/record"
@@ -108,6 +109,12 @@ type Config struct {
 	// NewKey makes a key of the environment, which may be empty; NewID an id with the prefix.
 	NewKey func(environment string) (secret string, hash record.KeyHash, hint string, err error)
 	NewID  func(prefix string) string
+	// FindKey finds the API key of a secret, and tells whether another has replaced it.
+	FindKey func(secret string) (k *record.APIKey, old, ok bool)
+	// Signers may report leaked secrets without an operator's key; none if there are none. MarkLeaks marks
+	// the keys; otherwise they are revoked.
+	Signers   leaks.Signers
+	MarkLeaks bool
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
 	// Pprof adds /debug/pprof/, for admins.
@@ -162,6 +169,7 @@ func New(c Config) http.Handler {
 	x.cluster()
 	x.bulk(mux)
 	x.events(mux)
+	mux.HandleFunc("POST /v1/keys/leaked", x.reportLeaked)
 	x.describe()
 	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
 	if c.Pprof {

@@ -66,6 +66,11 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 		NewKey: func(environment string) (string, record.KeyHash, string, error) {
 			return apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix, Environment: environment})
 		},
+		FindKey: func(secret string) (*record.APIKey, bool, bool) {
+			h := apikey.Hash(secret)
+			k, ok := c.APIKey(h)
+			return k, ok && k.ByOld(h), ok
+		},
 		NewID:   func(prefix string) string { p.ids++; return fmt.Sprintf("%s%02d", prefix, p.ids) },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "veto_ready 1\n") }),
 		Ready:   func() []httpapi.Check { return p.checks }, Now: now, NodeID: "n1", Version: "test",

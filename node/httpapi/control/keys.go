@@ -4,11 +4,18 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"veto/node/httpapi"
+	"veto/node/httpapi/leaks"
 	"veto/node/intake"
 	"veto/record"
 	"veto/record/limit"
@@ -297,77 +304,153 @@ func (x *control) deleteKey(ctx context.Context, in *struct {
 	return changedAt(result), nil
 }
 
-// RoleID is in the path of what is about one role.
-type RoleID struct {
-	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+// Bounds of a report of leaked secrets: how long it may take to send, and to do something about it.
+const (
+	reportRead = 30 * time.Second
+	reportWait = 10 * time.Second
+)
+
+// reportLeaked looks up every secret of a report, and does about those that are of API keys what this
+// node is set to do. It does the same for each until all are known: what is nobody's takes as long.
+func (x *control) reportLeaked(w http.ResponseWriter, r *http.Request) {
+	labels, err := x.leaked(w, r)
+	if err != nil {
+		x.refuse(w, r, "a report of leaked secrets cannot be taken", err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(labels) // a client that is gone needs no answer
 }
 
-type roleAnswer struct {
-	Revision string `header:"Veto-Revision"`
-	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
-	Body     record.DefinedRole
-}
-
-// roles are those that operators define, for consumers' keys.
-func (x *control) roles() {
-	register(x, operation("list-roles", http.MethodGet, "/v1/roles", "List the roles of consumers' keys", anyOperator), x.listRoles)
-	register(x, operation("get-role", http.MethodGet, "/v1/roles/{id}", "Show a role", anyOperator), x.getRole)
-	register(x, operation("put-role", http.MethodPut, "/v1/roles/{id}", "Define a role, or change it for every key that has it", record.RoleAdmin), x.putRole)
-	register(x, operation("delete-role", http.MethodDelete, "/v1/roles/{id}", "Delete a role that no key has", record.RoleAdmin), x.deleteRole)
-}
-
-func (x *control) listRoles(_ context.Context, in *Page) (*list[record.DefinedRole], error) {
-	const name = "roles"
-	place, err := x.place(name, *in)
+func (x *control) leaked(w http.ResponseWriter, r *http.Request) ([]leaks.Label, error) {
+	_ = http.NewResponseController(w).SetReadDeadline(x.Now().Add(reportRead)) // without it, the server's own holds
+	by, body, err := x.reporter(w, r)
 	if err != nil {
 		return nil, err
 	}
-	items, next, err := x.Records.Roles(place, in.Limit)
-	return pageOf(x, name, items, next), err
-}
-
-func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {
-	r, ok, err := x.Records.Role(record.Role(in.ID))
-	if err == nil && !ok {
-		err = record.NotFound("there is no role %s", in.ID)
+	found, err := leaks.Parse(body)
+	if err == nil && slices.ContainsFunc(found, func(f leaks.Found) bool { return intake.IsCredential(f.Type) }) {
+		err = record.Invalid("type: holds a secret")
 	}
-	return &roleAnswer{Revision: headerOf(r.Revision), ETag: httpapi.ETag(r.Revision), Body: r}, err
-}
-
-func (x *control) putRole(ctx context.Context, in *struct {
-	RoleID
-	Change
-	NoneMatch
-	Body struct {
-		Name   string   `json:"name,omitempty" maxLength:"200"`
-		Scopes []string `json:"scopes" maxItems:"256" doc:"What every key with the role may be asked for; one may end in a wildcard, as in orders:*"`
-	}
-},
-) (*roleAnswer, error) {
-	r := record.DefinedRole{ID: record.Role(in.ID), Name: in.Body.Name, Scopes: in.Body.Scopes}
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	result, err := x.propose(ctx, in.Key, r, record.PutRole{Role: r})
 	if err != nil {
 		return nil, err
 	}
-	r.Revision = result.Revision // unless this node knows more
-	if stored, ok, err := x.Records.Role(r.ID); err != nil || ok {
-		return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: stored}, err
+	if !x.Records.Freshness().Ready {
+		return nil, httpapi.NotReady() // a key that is not here yet would be taken for none
 	}
-	return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: r}, nil
+	labels := make([]leaks.Label, len(found))
+	var keys []record.LeakedKey
+	seen := map[string]bool{}
+	for n := range found {
+		k, old, known := x.FindKey(found[n].Token)
+		if known && by != nil { // of another's key a bound one learns nothing
+			known = by.MayRevoke(record.Name{Target: record.TargetKey, Value: k.ID}, k.Consumer)
+		}
+		labels[n] = found[n].Answer(known)
+		if known && !seen[k.ID] && (!old || k.IsRotating(x.Now())) {
+			seen[k.ID] = true
+			keys = append(keys, record.LeakedKey{ID: k.ID, Where: whereOf(&found[n])})
+		}
+	}
+	return labels, x.act(r.Context(), by, keys)
 }
 
-func (x *control) deleteRole(ctx context.Context, in *struct {
-	RoleID
-	Change
-	Match
-},
-) (*changed, error) {
-	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteRole{ID: record.Role(in.ID)})
-	if err != nil {
-		return nil, err
+// whereOf is the address of what was found, unless it holds a secret itself.
+func whereOf(f *leaks.Found) string {
+	if where := f.Where(); !intake.IsCredential(where) && !strings.Contains(where, f.Token) {
+		return where
 	}
-	return changedAt(result), nil
+	return ""
+}
+
+// reporter is the operator's key that sends the report, or nil if GitHub signed it.
+func (x *control) reporter(w http.ResponseWriter, r *http.Request) (by *record.APIKey, body []byte, err error) {
+	id, signature := r.Header.Get(leaks.IdentifierHeader), r.Header.Get(leaks.SignatureHeader)
+	signed := id != "" || signature != ""
+	if signed && len(x.Signers) == 0 {
+		return nil, nil, httpapi.New(http.StatusForbidden, "forbidden", "this node knows no keys of who signs reports; give it leaked_keys_signers_file, or send the report with an operator's API key with the role revoker")
+	}
+	if !signed {
+		var problem *httpapi.Problem
+		if by, problem = x.operator(r.Header.Get("Authorization"), record.RoleRevoker); problem != nil {
+			return nil, nil, problem
+		}
+	}
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, leaks.MaxBody))
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return nil, nil, httpapi.New(http.StatusRequestEntityTooLarge, httpapi.CodeOf(http.StatusRequestEntityTooLarge), fmt.Sprintf("a report has at most %d bytes; send it in parts", leaks.MaxBody))
+	}
+	if err != nil {
+		return nil, nil, httpapi.New(http.StatusBadRequest, httpapi.CodeOf(http.StatusBadRequest), "the report was cut off; send it again")
+	}
+	if signed && !x.Signers.Signed(id, signature, body) {
+		return nil, nil, httpapi.New(http.StatusUnauthorized, "bad_signature", "none of the keys that this node knows signed these bytes; if GitHub has new ones, renew leaked_keys_signers_file")
+	}
+	return by, body, nil
+}
+
+// act marks the keys or revokes them, in the name of who told. What was done before is not done again.
+func (x *control) act(ctx context.Context, by *record.APIKey, keys []record.LeakedKey) error {
+	who, from := record.LeakGitHub, originOf(ctx)
+	if by != nil {
+		who = by.ID
+	} else {
+		from.Way = record.WayScanning
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	if x.MarkLeaks {
+		_, err := x.Proposer.Propose(ctx, record.Command{By: who, From: from, Body: record.MarkLeaked{Keys: keys}})
+		return err
+	}
+	until := x.Now().Add(reportWait)
+	for _, k := range keys {
+		r := record.Revocation{Name: record.Name{Target: record.TargetKey, Value: k.ID}, Reason: "leaked: reported by " + who}
+		if k.Where != "" {
+			r.Reason += ", found at " + k.Where
+		}
+		if denied, err := x.isDenied(r.Name); err != nil || denied {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		_, err := x.Proposer.Revoke(ctx, record.Taken{Revocation: r, By: who, From: from}, until.Sub(x.Now()))
+		var rejected *record.Rejection
+		if errors.As(err, &rejected) { // such as the last admin's: the others are revoked all the same
+			x.Log.Error("an API key is known to have leaked, and cannot be revoked", "key", k.ID, "why", rejected.Detail)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isDenied tells whether a revocation denies all that bears the name, whenever it was made.
+func (x *control) isDenied(n record.Name) (bool, error) {
+	d, err := record.ParseRevocationID(x.Records.RevocationID(n))
+	if err != nil {
+		return false, err
+	}
+	now, ok, err := x.Records.Revocation(d)
+	return ok && now.Revocation.Cutoff() == record.DeniesAll, err
+}
+
+// describeLeaks completes the API's description.
+func (x *control) describeLeaks(api *huma.OpenAPI) {
+	schemas := api.Components.Schemas
+	o := operation("report-leaked-keys", http.MethodPost, "/v1/keys/leaked", "Report secrets that were found where anyone can read them", record.RoleRevoker)
+	o.Description += " In the form of GitHub's secret scanning, whose signature (Github-Public-Key-Identifier, Github-Public-Key-Signature) stands for an operator's key where the node has leaked_keys_signers_file." +
+		" What is an API key's is revoked, or marked (leaked_keys); what is nobody's is a false_positive."
+	o.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Found](), true, "Found")}}}
+	o.Responses = map[string]*huma.Response{"200": {Description: "A label for each, in their order", Content: map[string]*huma.MediaType{
+		"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Label](), true, "Label")},
+	}}, "400": {Description: "The report was cut off"}, "401": {Description: "No operator's key, and no signature"}, "403": {Description: "Not the role, or no signers are known"},
+		"413": {Description: "The report is too long"}, "422": {Description: "Not such a report"}, "503": {Description: "The node is not ready"}, "504": {Description: "It took too long"}}
+	for name, doc := range map[string]string{leaks.IdentifierHeader: "Which key signed", leaks.SignatureHeader: "ECDSA on P-256 over the SHA-256 of the body, in base64"} {
+		o.Parameters = append(o.Parameters, &huma.Param{Name: name, In: "header", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}})
+	}
+	slices.SortFunc(o.Parameters, func(a, b *huma.Param) int { return strings.Compare(a.Name, b.Name) })
+	api.AddOperation(&o)
 }
