@@ -1,6 +1,8 @@
 package record
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 
 	"github.com/fxamacker/cbor/v2"
@@ -105,7 +107,10 @@ func ParseMinute(b []byte) (Minute, bool) {
 // RevocationKey is the store key of a revocation with the digest of its name. The cut-off is
 // in it, so that revocations are only ever added: none overwrites another.
 func RevocationKey(b Bucket, d Digest, cutoff int64) []byte {
-	return TableRevocations.Key(b.Bytes(), d[:], binary.BigEndian.AppendUint64(nil, uint64(cutoff)))
+	k := append(make([]byte, 0, 1+4+len(d)+8), byte(TableRevocations))
+	k = binary.BigEndian.AppendUint32(k, uint32(b))
+	k = append(k, d[:]...)
+	return binary.BigEndian.AppendUint64(k, uint64(cutoff))
 }
 
 // AuditKey is the store key of an entry of the audit trail.
@@ -118,6 +123,17 @@ type Entry struct {
 	Bucket Bucket
 	Digest Digest
 	Cutoff int64
+}
+
+// Compare is by the order of the keys.
+func (e *Entry) Compare(other *Entry) int {
+	if e.Bucket != other.Bucket {
+		return cmp.Compare(e.Bucket, other.Bucket)
+	}
+	if c := bytes.Compare(e.Digest[:], other.Digest[:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(uint64(e.Cutoff), uint64(other.Cutoff))
 }
 
 // ParseRevocationKey is the reverse of RevocationKey.

@@ -109,6 +109,7 @@ func (t *Told) collect(c record.Command, changes []record.Change, r record.Revis
 		reason = lift.Reason
 	}
 	lifted := false
+	t.Entry.Items, t.Records = make([]event.Item, 0, len(changes)), make([]record.Record, 0, len(changes))
 	for _, change := range changes {
 		switch item := change.Record.(type) {
 		case *record.Revocation:

@@ -13,6 +13,8 @@ type stream struct {
 	*change
 	alike []alike
 	puts  []written
+	// made has room for as many as there are items: one by one they would be many to clear away.
+	made []record.Revocation
 	// room is where values are encoded before they are written.
 	room []byte
 }
@@ -28,8 +30,16 @@ type alike struct {
 
 // written is a revocation to be written; its bytes are in stream.room.
 type written struct {
-	key      []byte
+	entry    record.Entry
 	from, to int
+}
+
+// compare is by their keys, and of the same key by their order in the stream.
+func (w *written) compare(other *written) int {
+	if c := w.entry.Compare(&other.entry); c != 0 {
+		return c
+	}
+	return w.from - other.from
 }
 
 // imported takes in part of a stream, from the first item on that was not taken in before. How
@@ -49,7 +59,8 @@ func (x *change) imported(b record.Import, c record.Command) error {
 		return err
 	}
 	x.through = last.Before
-	s := &stream{change: x, alike: make([]alike, len(b.Alike)), puts: make([]written, 0, len(b.Items))}
+	s := &stream{change: x, alike: make([]alike, len(b.Alike)), puts: make([]written, 0, len(b.Items)), made: make([]record.Revocation, 0, len(b.Items))}
+	x.changes = slices.Grow(x.changes, len(b.Items))
 	for i, r := range b.Alike {
 		s.alike[i].revocation = r
 	}
@@ -96,7 +107,8 @@ func (s *stream) one(item record.ImportItem) error {
 		return record.Invalid("the item is like none of those in the import")
 	}
 	a := &s.alike[item.Alike]
-	r := a.revocation
+	s.made = append(s.made, a.revocation)
+	r := &s.made[len(s.made)-1]
 	r.Value = item.Value
 	if err := r.Check(); err != nil {
 		return err
@@ -104,12 +116,12 @@ func (s *stream) one(item record.ImportItem) error {
 	r.At, r.By, r.Revision = s.stamp, s.by, s.revision
 	if !a.known || !r.Target.OfIssuer() {
 		taken := len(s.taken)
-		until, err := s.keptUntil(&r)
+		until, err := s.keptUntil(r)
 		a.known, a.err = true, err
 		if err == nil {
 			r.KeptUntil = until
-			a.revocation = r
-			a.stencil, err = record.NewStencil(r)
+			a.revocation = *r
+			a.stencil, err = record.NewStencil(*r)
 			if err != nil {
 				a.err = record.Invalid("a value in it cannot be stored")
 			}
@@ -121,7 +133,7 @@ func (s *stream) one(item record.ImportItem) error {
 		return a.err
 	}
 	r.KeptUntil = a.revocation.KeptUntil
-	return s.add(&r, a)
+	return s.add(r, a)
 }
 
 func (s *stream) add(r *record.Revocation, a *alike) error {
@@ -141,16 +153,20 @@ func (s *stream) add(r *record.Revocation, a *alike) error {
 	} else {
 		s.room = a.stencil.Append(s.room, r.Value)
 	}
-	s.puts = append(s.puts, written{record.RevocationKey(r.Bucket(), d, r.Cutoff()), from, len(s.room)})
+	s.puts = append(s.puts, written{record.Entry{Bucket: r.Bucket(), Digest: d, Cutoff: r.Cutoff()}, from, len(s.room)})
 	return nil
 }
 
 // write writes in the order of the keys: so each finds its place beside the one before. Of two
 // with the same key the later counts.
 func (s *stream) write() error {
-	slices.SortStableFunc(s.puts, func(a, b written) int { return bytes.Compare(a.key, b.key) })
-	for _, w := range s.puts {
-		if err := s.state.Put(w.key, s.room[w.from:w.to]); err != nil {
+	order := make([]*written, len(s.puts))
+	for i := range s.puts {
+		order[i] = &s.puts[i]
+	}
+	slices.SortFunc(order, (*written).compare)
+	for _, w := range order {
+		if err := s.state.Put(record.RevocationKey(w.entry.Bucket, w.entry.Digest, w.entry.Cutoff), s.room[w.from:w.to]); err != nil {
 			return err
 		}
 	}

@@ -53,12 +53,10 @@ func (x *change) addRevocation(r *record.Revocation, d record.Digest) error {
 // revoked notes a revocation, whose id is made only if anyone will see it. The canary's are not
 // for the audit trail.
 func (x *change) revoked(r *record.Revocation, d record.Digest) {
-	if r.OfCanary() {
-		x.changes = append(x.changes, record.Change{Record: r})
-		return
-	}
 	x.changes = append(x.changes, record.Change{Record: r})
-	x.audit.revocation(d)
+	if !r.OfCanary() {
+		x.audit.revocation(d)
+	}
 }
 
 // keptUntil is when a revocation may be forgotten (P12); zero for never. It refuses names

@@ -18,4 +18,6 @@
 //	    TestStreamGoesOn, TestPartsInTheirOrder
 //	B3  No line, however long or wrong, ends a stream or is kept in memory whole.
 //	    TestWrongLines, FuzzImport
+//	B4  Of a stream that was not taken in to its end, for whatever reason, nobody says that it was.
+//	    TestStreamWithoutItsContext
 package bulk

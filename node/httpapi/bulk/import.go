@@ -60,9 +60,10 @@ func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) err
 	flights := make(chan *flight) // in their order
 	var work sync.WaitGroup
 	work.Go(in.read)
+	sent := false
 	work.Go(func() {
 		defer close(flights)
-		x.send(ctx, in, flights, &work)
+		sent = x.send(ctx, in, flights, &work)
 	})
 	defer func() {
 		cancel()
@@ -81,19 +82,24 @@ func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) err
 		}
 		in.skip(before)
 	}
-	if err := in.failed(); err != nil {
+	err := in.failed()
+	if err == nil && !sent {
+		err = cutOff()
+	}
+	if err != nil {
 		return out.failed(last, err)
 	}
 	last.Done = true
 	return out.Encode(last)
 }
 
-// send sends batches off, each once the one before the last has landed.
-func (x *Importer) send(ctx context.Context, in *reader, flights chan<- *flight, work *sync.WaitGroup) {
+// send sends batches off, each once the one before the last has landed. It tells whether there is no
+// more to send.
+func (x *Importer) send(ctx context.Context, in *reader, flights chan<- *flight, work *sync.WaitGroup) bool {
 	for {
 		b, more := in.take()
 		if !more {
-			return
+			return true
 		}
 		f := &flight{batch: b, landed: make(chan struct{})}
 		work.Go(func() {
@@ -103,7 +109,7 @@ func (x *Importer) send(ctx context.Context, in *reader, flights chan<- *flight,
 		select {
 		case flights <- f:
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }

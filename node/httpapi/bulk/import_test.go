@@ -190,6 +190,23 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
+// B4
+func TestStreamWithoutItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // it depends on which of two is seen first
+		c := &cluster{}
+		var out bytes.Buffer
+		x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+		if err := x.Import(ctx, strings.NewReader(stream(10)), &out); err != nil {
+			continue
+		}
+		if strings.Contains(out.String(), `"done":true`) && c.through != 10 {
+			t.Fatalf("of 10 lines %d were taken in: %s", c.through, out.String())
+		}
+	}
+}
+
 // What comes slowly is answered as it comes.
 func TestSlowStream(t *testing.T) {
 	in, send := io.Pipe()

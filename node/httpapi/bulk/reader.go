@@ -164,9 +164,13 @@ func (r *reader) next() ([]byte, error) {
 		line = tooLong
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, httpapi.New(http.StatusBadRequest, "cut_off", "the stream was cut off; send it again with the same Idempotency-Key to go on")
+		return nil, cutOff()
 	}
 	return bytes.TrimRight(line, "\r\n"), err
+}
+
+func cutOff() error {
+	return httpapi.New(http.StatusBadRequest, "cut_off", "the stream was cut off; send it again with the same Idempotency-Key to go on")
 }
 
 // tooLong stands for a line that is over MaxLine.

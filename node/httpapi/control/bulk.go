@@ -52,6 +52,8 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", ndjson)
 	w.Header().Set("Idempotency-Key", key)
+	// Stop leaves net/http's connection with a context that is done, and perhaps half a body.
+	w.Header().Set("Connection", "close")
 	importer := bulk.Importer{
 		Named: func(line []byte) (record.Revocation, error) {
 			b, err := intake.Parse(line)
