@@ -188,6 +188,8 @@ func TestBadConfig(t *testing.T) {
 		"not a subject":             func(c *node.Config) { c.EventsNATSURL, c.EventsDeadLetterSubject = "nats://a", "dead.*" },
 		"events_nats_token_file":    func(c *node.Config) { c.EventsNATSURL, c.EventsNATSTokenFile = "nats://a", "/nothing" },
 		"key_prefix":                func(c *node.Config) { c.KeyPrefix = "Acme" },
+		"leaked_keys":               func(c *node.Config) { c.LeakedKeys = "ignore" },
+		"leaked_keys_signers_file":  func(c *node.Config) { c.LeakedKeysSignersFile = "/nonexistent" },
 		"min_revision_wait":         func(c *node.Config) { c.MinRevisionWait = 6 * time.Second },
 	} {
 		c := node.DefaultConfig()

@@ -27,5 +27,5 @@
 //	    TestCursorsOfLists
 //	L10 Leaks are reported by a revoker, or by who signed what is said, and no secret that is reported
 //	    comes back. What is nobody's takes the same work as what is somebody's, until all are known.
-//	    TestReportsOfLeaks, TestReportsOfLeaksAreBound
+//	    TestReportsOfLeaks, TestReportsOfLeaksAreBound, TestReportsOfLeaksMark
 package control

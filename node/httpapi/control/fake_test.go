@@ -163,6 +163,8 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 			c.revocations[digestKey.Digest(r.Name)] = r
 		}
 		return record.Result{}, nil
+	case record.MarkLeaked:
+		return record.Result{}, nil
 	case record.Lift:
 		return remove(c.revocations, b.Digest)
 	}

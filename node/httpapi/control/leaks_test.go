@@ -91,3 +91,20 @@ func TestReportsOfLeaksAreBound(t *testing.T) {
 		t.Errorf("an old secret: %s, %d changes", l, p.cluster.changes()-before)
 	}
 }
+
+// Where keys are to be marked, one command marks all that were found, each once.
+func TestReportsOfLeaksMark(t *testing.T) {
+	p := open(t, func(c *control.Config) { c.MarkLeaks = true })
+	one := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumer": "shop"}`), 201)
+	two := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumer": "shop"}`), 201)
+	before := p.cluster.changes()
+	body := fmt.Sprintf(`[{"token": %q, "type": "t"}, {"token": %q, "type": "t"}, {"token": %q, "type": "t"}]`, one.Secret, two.Secret, one.Secret)
+	ok[[]leaks.Label](p, p.as(record.RoleRevoker, "POST", "/v1/keys/leaked", body), 200)
+	if b, is := p.cluster.last().Body.(record.MarkLeaked); !is || len(b.Keys) != 2 || b.Keys[0].ID != one.ID || b.Keys[1].ID != two.ID || p.cluster.changes() != before+1 {
+		t.Errorf("%+v", p.cluster.last())
+	}
+	ok[[]leaks.Label](p, p.as(record.RoleRevoker, "POST", "/v1/keys/leaked", `[{"token": "x", "type": "t"}]`), 200)
+	if p.cluster.changes() != before+1 {
+		t.Error("what is nobody's changed something")
+	}
+}
