@@ -25,6 +25,7 @@ type searched struct {
 }
 
 func newSearched(t *testing.T) *searched {
+	t.Helper()
 	s := &searched{parts: newParts(t), t: t, at: 1, keys: map[string]record.APIKey{}}
 	s.must(t, founding(t, 1))
 	for _, id := range []string{"kiosk", "shop", "till"} {

@@ -164,7 +164,8 @@ type liftedRevocation struct {
 // allOf reads all revocations of one name. Their keys begin with the bucket, so it goes from bucket
 // to bucket, each found by a short scan.
 func (x *change) allOf(d record.Digest) (all []liftedRevocation, err error) {
-	for bucket, ok := record.Bucket(0), true; ; bucket++ {
+	for bucket := record.Bucket(0); ; bucket++ {
+		var ok bool
 		if bucket, ok, err = x.nextBucket(bucket); err != nil || !ok {
 			return all, err
 		}

@@ -446,8 +446,7 @@ func (x *control) describeLeaks(api *huma.OpenAPI) {
 	o.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Found](), true, "Found")}}}
 	o.Responses = map[string]*huma.Response{"200": {Description: "A label for each, in their order", Content: map[string]*huma.MediaType{
 		"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Label](), true, "Label")},
-	}}, "400": {Description: "The report was cut off"}, "401": {Description: "No operator's key, and no signature"}, "403": {Description: "Not the role, or no signers are known"},
-		"413": {Description: "The report is too long"}, "422": {Description: "Not such a report"}, "503": {Description: "The node is not ready"}, "504": {Description: "It took too long"}}
+	}}, "400": {Description: "The report was cut off"}, "401": {Description: "No operator's key, and no signature"}, "403": {Description: "Not the role, or no signers are known"}, "413": {Description: "The report is too long"}, "422": {Description: "Not such a report"}, "503": {Description: "The node is not ready"}, "504": {Description: "It took too long"}}
 	for name, doc := range map[string]string{leaks.IdentifierHeader: "Which key signed", leaks.SignatureHeader: "ECDSA on P-256 over the SHA-256 of the body, in base64"} {
 		o.Parameters = append(o.Parameters, &huma.Param{Name: name, In: "header", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}})
 	}
