@@ -35,4 +35,7 @@
 //	     TestNotReadyBeforeTheFirstBeaconIsReached
 //	P11  An unknown command stops the node, unless it may be skipped.
 //	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped
+//	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
+//	     reads a bounded number of them at a time.
+//	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState
 package replication
