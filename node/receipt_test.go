@@ -1,0 +1,66 @@
+package node_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"veto/client"
+	"veto/node/dev"
+	"veto/record"
+)
+
+// P6: however many nodes are asked at once for the same request, every receipt names the one revision
+// that it was done at, and none is pending while the cluster is whole.
+func TestSameRequestAtOnceHasOneReceipt(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	for round := range 12 {
+		const each = 4
+		var wg sync.WaitGroup
+		answers := make([]record.Receipt, each*s.nodes)
+		for n := range answers {
+			wg.Go(func() { answers[n] = s.revokeSubject(n%s.nodes, fmt.Sprintf("user-%d", round)) })
+		}
+		wg.Wait()
+		now := s.committed(0, answers[0].ID)
+		for n, r := range answers {
+			if r.State != record.StateCommitted || r.Revision != now.Revision || !r.KeptUntil.Equal(now.KeptUntil) {
+				t.Errorf("round %d, node %s: %+v; revision %d stands", round, dev.ID(n%s.nodes), r, now.Revision)
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// revokeSubject always has the same Idempotency-Key for the same value.
+func (s *story) revokeSubject(i int, value string) (receipt record.Receipt) {
+	body, err := json.Marshal(client.RevokeRequest{Target: "subject", Issuer: s.cluster.Issuer().URL(), Value: value})
+	if err != nil {
+		s.Error(err)
+		return receipt
+	}
+	q, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.cluster.Control(i)+"/v1/revocations?timeout=30s", strings.NewReader(string(body)))
+	if err != nil {
+		s.Error(err)
+		return receipt
+	}
+	q.Header.Set("Authorization", "Bearer "+s.cluster.AdminToken())
+	q.Header.Set("Content-Type", "application/json")
+	q.Header.Set("Idempotency-Key", "revoke-"+value)
+	r, err := http.DefaultClient.Do(q)
+	if err != nil {
+		s.Error(err)
+		return receipt
+	}
+	defer r.Body.Close()
+	if err := json.NewDecoder(r.Body).Decode(&receipt); err != nil {
+		s.Error(err)
+	}
+	return receipt
+}
