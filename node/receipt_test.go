@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"veto/client"
 	"veto/node/dev"
@@ -63,4 +64,22 @@ func (s *story) revokeSubject(i int, value string) (receipt record.Receipt) {
 		s.Error(err)
 	}
 	return receipt
+}
+
+// P6: who revokes less than what stands is told what stands, whichever node is asked.
+func TestReceiptTellsWhatStands(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	subject := client.RevokeRequest{Target: "subject", Issuer: s.cluster.Issuer().URL(), Value: "alice"}
+	early, late := time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
+	less, more := subject, subject
+	less.NotBefore, more.NotBefore = &early, &late
+	s.revoke(0, less)
+	for i, q := range []client.RevokeRequest{more, less, more, subject, less, more} {
+		got := s.revoke(i%s.nodes, q)
+		now := s.committed(i%s.nodes, got.ID)
+		if got.Revision != now.Revision || !got.NotBefore.Equal(now.NotBefore) || !got.KeptUntil.Equal(now.KeptUntil) {
+			t.Errorf("%d: %+v is told, and %+v stands", i, got, now)
+		}
+	}
 }

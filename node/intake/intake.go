@@ -108,7 +108,7 @@ func (x *Intake) Receipt(ctx context.Context, r record.Revocation, a record.Acce
 	on, pending := x.Cluster.EnforcedOn(ctx, a, all)
 	out := record.Receipt{ID: x.Revocations.RevocationID(r.Name), State: record.StatePending, EnforcedOn: on, PendingOn: pending}
 	if told {
-		out.State, out.Revision, out.KeptUntil = record.StateCommitted, now.Revision, now.KeptUntil
+		out.State, out.Revision, out.NotBefore, out.KeptUntil = record.StateCommitted, now.Revision, now.NotBefore, now.KeptUntil
 	} else {
 		out.DurableOn = []string{x.NodeID}
 	}

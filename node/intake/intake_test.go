@@ -280,7 +280,7 @@ func TestReceipts(t *testing.T) {
 	}{
 		"committed": {want: record.Receipt{Revision: 7, State: record.StateCommitted, KeptUntil: now.Add(time.Hour)}},
 		"pending":   {pending: true, want: record.Receipt{State: record.StatePending, DurableOn: []string{"n1"}}},
-		"untold":    {untold: true, want: record.Receipt{Revision: 5, State: record.StateCommitted, KeptUntil: now.Add(2 * time.Hour)}},
+		"untold":    {untold: true, want: record.Receipt{Revision: 5, State: record.StateCommitted, NotBefore: now, KeptUntil: now.Add(2 * time.Hour)}},
 	} {
 		c.pending, c.untold, c.lifted = one.pending, one.untold, one.lifted
 		got, problem := answered(t, x, "key_good", good, "")
