@@ -24,6 +24,9 @@
 //	P6   After a receipt with revision r, a node asked with min_revision >= r denies, or
 //	     answers unknown; never allow.
 //	     TestReceiptHoldsOnEveryNode in room node
+//	     It tells of what stands, by the log alone: TestStandsWhatIsKeptLongest,
+//	     TestStandsThoughOthersTellOfIt, TestReceiptTellsWhatStands and
+//	     TestSameRequestAtOnceHasOneReceipt in room node
 //	P7   What was answered as pending comes into the log once, by the node that took it or, if
 //	     that does not, by another that was told of it.
 //	     TestRevokeWithoutQuorum, TestPendingOutlivesItsNode in room node

@@ -313,17 +313,58 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err
 }
 
+// Stands is what the log has of a revocation that was accepted: what it made of it or, if that adds nothing, what
+// denies as much and is kept as long. Told is false if this node cannot tell by the end of the context. What others
+// have only told of is not in the log: it does not count.
+func (v *View) Stands(ctx context.Context, r record.Revocation, a record.Accepted) (now record.Revocation, told bool, err error) {
+	if a.Revision == 0 {
+		return r, false, nil
+	}
+	r.Revision = a.Revision
+	r.KeptUntil, told = a.Kept.Until()
+	d := v.Digest(r.Name)
+	// Most add something, and need not wait until this node has applied them.
+	if told && !v.mayAddNothing(d, r.Cutoff(), a) || v.AwaitRevision(ctx, a.Revision) != nil {
+		return r, told, nil
+	}
+	now, ok, err := v.longestKept(d, r.Cutoff())
+	switch {
+	case err == nil && ok:
+		return now, true, nil
+	case told: // the log has said so, and it was lifted since, or the disk fails
+		return r, true, nil
+	case err == nil:
+		err = record.Conflict("this was revoked at revision %d, and lifted or let go since; to revoke it again, leave out the Idempotency-Key or use a new one", a.Revision)
+	}
+	return r, false, err
+}
+
+// mayAddNothing tells whether anything is known here that denies as much as what was accepted, and may not be that.
+func (v *View) mayAddNothing(d record.Digest, cutoff int64, a record.Accepted) bool {
+	hit, ok := v.index.Revoked(d, cutoff)
+	if ok && hit.Notice != nil && (hit.Taken.Outbox != a.Outbox || hit.Taken.Number != a.Number) {
+		return true
+	}
+	_, ok = v.index.Committed(d, cutoff)
+	return ok
+}
+
+// longestKept is, of the revocations in the log that deny what was issued at the second, the one that is kept longest.
+func (v *View) longestKept(d record.Digest, issuedAt int64) (r record.Revocation, found bool, err error) {
+	hit, ok := v.index.Committed(d, issuedAt)
+	if !ok {
+		return r, false, nil
+	}
+	if err := failed(hit); err != nil {
+		return r, false, err
+	}
+	return v.stored(hit.Bucket, d, issuedAt)
+}
+
 // latest is the revocation with the latest cut-off of those of one name: the one that is shown.
 func (v *View) latest(d record.Digest) (r record.Revocation, found bool, err error) {
 	for issuedAt := record.NoIssuedAt; ; issuedAt = r.Cutoff() + 1 {
-		hit, ok := v.index.Committed(d, issuedAt)
-		if !ok {
-			return r, found, nil
-		}
-		if err := failed(hit); err != nil {
-			return r, false, err
-		}
-		later, ok, err := v.stored(hit.Bucket, d, issuedAt)
+		later, ok, err := v.longestKept(d, issuedAt)
 		if err != nil || !ok {
 			return r, found, err
 		}

@@ -64,6 +64,8 @@ type Keys interface {
 type Revocations interface {
 	RevocationID(n record.Name) string
 	Revocation(d record.Digest) (record.Standing, bool, error)
+	// Stands is what the log has of what was accepted, if it tells by the end of the context.
+	Stands(ctx context.Context, r record.Revocation, a record.Accepted) (now record.Revocation, told bool, err error)
 	// Revocations has one for each name, EveryRevocation all.
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
 	EveryRevocation(cursor string, limit int) (items []record.Revocation, next string, err error)

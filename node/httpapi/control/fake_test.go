@@ -324,6 +324,11 @@ func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
 	return record.Standing{Revocation: r}, ok, nil
 }
 
+func (c *cluster) Stands(_ context.Context, r record.Revocation, a record.Accepted) (record.Revocation, bool, error) {
+	r.Revision = a.Revision
+	return r, a.Revision != 0, nil
+}
+
 func (c *cluster) EveryRevocation(cursor string, limit int) ([]record.Revocation, string, error) {
 	return c.Revocations(cursor, limit)
 }

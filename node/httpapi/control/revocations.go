@@ -84,13 +84,13 @@ func (x *control) revoke(ctx context.Context, in *struct {
 		return nil, record.Invalid("timeout: give a duration between 1ms and %s", longestWait)
 	}
 	until := x.Now().Add(wait)
-	id, accepted, err := x.intake.Take(ctx, operatorOf(ctx), in.Body, in.Key, originOf(ctx), wait)
+	r, accepted, err := x.intake.Take(ctx, operatorOf(ctx), in.Body, in.Key, originOf(ctx), wait)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, until.Sub(x.Now()))
 	defer cancel()
-	receipt, err := x.intake.Receipt(ctx, id, accepted, in.Wait == "enforced")
+	receipt, err := x.intake.Receipt(ctx, r, accepted, in.Wait == "enforced")
 	if err != nil {
 		return nil, err
 	}
