@@ -130,6 +130,10 @@ type Notice struct {
 	// Requests are how the requests for the revocations name themselves, if one of them does: so
 	// whoever brings them into the log does no request twice.
 	Requests []Request `cbor:"7,keyasint,omitempty"`
+	// Unkept says that the outbox is only just writing them to its disk: they may never have been
+	// taken, and their numbers be those of others then. It is told by the subject of the message, so
+	// that nodes which do not know of it hear none.
+	Unkept bool `cbor:"-"`
 }
 
 // Request is that for the revocation in the place.

@@ -12,7 +12,8 @@
 //
 // Promises (numbered as in the design):
 //
-//	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it.
+//	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it; but for one
+//	     that says to be of what is only being written, which denies for seconds and does nothing else.
 //	     TestNoticeComesFromACommittedEntry, TestRevokeWithoutQuorum in room node
 //	P3   Records and applied index change in one batch; what is applied is skipped.
 //	     TestAppliedEntriesAreSkipped

@@ -305,7 +305,7 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	if !ok {
 		return record.Standing{}, false, nil
 	}
-	if hit.Notice != nil {
+	if hit.Notice != nil && !hit.Unkept {
 		s := record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}
 		return s, true, nil
 	}
