@@ -117,6 +117,8 @@ type Rules struct {
 	AllowNoIssuedAt bool              `json:"allow_no_issued_at,omitempty"`
 	Claims          record.ClaimNames `json:"claims,omitzero"`
 	Required        map[string]string `json:"required,omitempty"`
+	// Operators say which of its tokens are operators'.
+	Operators *record.Operators `json:"operators,omitempty"`
 }
 
 // Issuers lists the trusted issuers.

@@ -103,7 +103,8 @@ type Command struct {
 	Skippable bool
 	// Stamp is the leader's time when it took the command. Apply knows no other time.
 	Stamp time.Time
-	// By is the id of the API key that asked for it, or empty for the cluster itself.
+	// By is the id of the API key that asked for it, or what stands for who else did (Person.ID); empty
+	// for the cluster itself.
 	By string
 	// From is the way by which it came to the cluster.
 	From    Origin
@@ -119,6 +120,8 @@ type Origin struct {
 	Way string `json:"way,omitempty" cbor:"2,keyasint,omitempty"`
 	// Address of the client, as that node saw it; of a message of JetStream, its place there.
 	Address string `json:"address,omitempty" cbor:"3,keyasint,omitempty"`
+	// Person asked, if it was no API key that did.
+	Person Person `json:"person,omitzero" cbor:"10,keyasint,omitzero"`
 }
 
 // The ways of an Origin.

@@ -29,7 +29,13 @@ const (
 	boundOperator record.Role = "bound"
 )
 
-type operatorInContext struct{}
+type callerInContext struct{}
+
+// caller is who asks: an operator by an API key, or by a JWT and then a person, too.
+type caller struct {
+	key    *record.APIKey // of a person one that stands for it, and is stored nowhere
+	person record.Person
+}
 
 // authenticate lets only operators with the operation's role pass (L1).
 func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
@@ -47,34 +53,69 @@ func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
 		writeProblem(w, r, problem)
 		return
 	}
-	next(huma.WithValue(ctx, operatorInContext{}, operator))
+	next(huma.WithValue(ctx, callerInContext{}, operator))
 }
 
 // operator finds who asks, and whether they may.
-func (x *control) operator(authorization string, role record.Role) (*record.APIKey, *httpapi.Problem) {
+func (x *control) operator(authorization string, role record.Role) (caller, *httpapi.Problem) {
+	token, problem := bearer(authorization)
+	if problem != nil {
+		return caller{}, problem
+	}
+	by, verdict := x.operatorBy(token, role)
+	if verdict.Outcome != validate.Allow {
+		return caller{}, unknownCaller(verdict, "this is no operator's API key that may be used now, and no JWT that its issuer's operators say is one's")
+	}
+	switch {
+	case len(by.key.Roles) == 0:
+		return caller{}, httpapi.New(http.StatusForbidden, "forbidden", "this JWT is good, and its issuer's operators give it no role")
+	case role == boundOperator:
+	case role == anyOperator:
+		if !by.key.ReadsAll() {
+			return caller{}, httpapi.New(http.StatusForbidden, "forbidden", "this API key is bound to what it may revoke, and reads only that, by its id; to read more it needs the role auditor or validator as well")
+		}
+	case !by.key.HasRole(role):
+		return caller{}, httpapi.New(http.StatusForbidden, "forbidden", "this needs an operator with the role "+string(role))
+	}
+	return by, nil
+}
+
+func bearer(authorization string) (string, *httpapi.Problem) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, httpapi.New(http.StatusUnauthorized, "unauthorized", "send an operator's API key: Authorization: Bearer ...")
+		return "", httpapi.New(http.StatusUnauthorized, "unauthorized", "send an operator's API key, or a JWT: Authorization: Bearer ...")
+	}
+	return strings.TrimSpace(token), nil
+}
+
+// isJWT tells the forms apart: no API key has a dot.
+func isJWT(token string) bool { return strings.Contains(token, ".") }
+
+// operatorBy finds whose the credential is; with a verdict that allows.
+func (x *control) operatorBy(token string, role record.Role) (caller, validate.Verdict) {
+	if isJWT(token) {
+		claims, verdict := x.Validator.Person(token, x.Now())
+		if claims == nil {
+			return caller{}, verdict
+		}
+		key, code := claims.Operator()
+		verdict.Code, verdict.Outcome = code, code.Outcome()
+		return caller{key, claims.Person()}, verdict
 	}
 	find := x.Validator.Operator
 	if role == record.RoleRevoker {
 		find = x.Validator.Denier
 	}
-	key, verdict := find(strings.TrimSpace(token), x.Now())
-	switch {
-	case verdict.Outcome == validate.Unknown:
-		return nil, httpapi.NotReady()
-	case key == nil:
-		return nil, httpapi.New(http.StatusUnauthorized, string(verdict.Code), "this is no operator's API key that may be used now")
-	case role == boundOperator:
-	case role == anyOperator:
-		if !key.ReadsAll() {
-			return nil, httpapi.New(http.StatusForbidden, "forbidden", "this API key is bound to what it may revoke, and reads only that, by its id; to read more it needs the role auditor or validator as well")
-		}
-	case !key.HasRole(role):
-		return nil, httpapi.New(http.StatusForbidden, "forbidden", "this needs an API key with the role "+string(role))
+	key, verdict := find(token, x.Now())
+	return caller{key: key}, verdict
+}
+
+// unknownCaller refuses whoever is not known to be anyone now.
+func unknownCaller(v validate.Verdict, detail string) *httpapi.Problem {
+	if v.Outcome == validate.Unknown {
+		return httpapi.NotReady()
 	}
-	return key, nil
+	return httpapi.New(http.StatusUnauthorized, string(v.Code), detail)
 }
 
 // guard protects a handler that is no operation.
@@ -85,7 +126,7 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 			writeProblem(w, r, problem)
 			return
 		}
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorInContext{}, operator)))
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerInContext{}, operator)))
 	})
 }
 
@@ -98,11 +139,13 @@ func (x *control) propose(ctx context.Context, key string, asked any, body recor
 	return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request, Body: body})
 }
 
-// operatorOf is the key of who asks.
-func operatorOf(ctx context.Context) *record.APIKey {
-	by, _ := ctx.Value(operatorInContext{}).(*record.APIKey)
+func callerOf(ctx context.Context) caller {
+	by, _ := ctx.Value(callerInContext{}).(caller)
 	return by
 }
+
+// operatorOf is the key of who asks.
+func operatorOf(ctx context.Context) *record.APIKey { return callerOf(ctx).key }
 
 func operatorID(ctx context.Context) string {
 	if by := operatorOf(ctx); by != nil {
@@ -116,7 +159,7 @@ type clientInContext struct{}
 // originOf is the way by which a request came.
 func originOf(ctx context.Context) record.Origin {
 	address, _ := ctx.Value(clientInContext{}).(string)
-	return record.Origin{Way: record.WayHTTP, Address: address}
+	return record.Origin{Way: record.WayHTTP, Address: address, Person: callerOf(ctx).person}
 }
 
 // clientOf is the address of a client, without the port, which says nothing a minute later.

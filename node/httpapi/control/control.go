@@ -38,6 +38,8 @@ type Validator interface {
 	Operator(token string, now time.Time) (*record.APIKey, validate.Verdict)
 	// Denier is Operator for who only adds denials: also before the node has caught up.
 	Denier(token string, now time.Time) (*record.APIKey, validate.Verdict)
+	// Person tells who presents a JWT; nil unless the verdict allows.
+	Person(token string, now time.Time) (*validate.Claims, validate.Verdict)
 	Inspect(token string, now time.Time) (*validate.Claims, validate.Code)
 }
 
@@ -144,7 +146,7 @@ func New(c Config) http.Handler {
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: strictly}
 	settings.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	settings.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles."},
+		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles. Or a JWT of an issuer whose operators give it roles."},
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{

@@ -5,7 +5,7 @@
 //
 // Promises:
 //
-//	L1  No operation answers without an operator's key of the right role, except those that
+//	L1  No operation answers without an operator of the right role, except those that
 //	    say so (health and the API's own description).
 //	    TestEveryOperationHasARole, TestRoles
 //	L2  A secret is in one answer only, the one that made it.
@@ -23,4 +23,7 @@
 //	    TestDescription
 //	L8  A key that is bound reads no more than it may revoke, unless it has a role to read by.
 //	    TestWhatABoundKeyReads
+//	L9  A JWT opens what its issuer's map of operators says and no more, only while a node can be
+//	    sure of it, and who presented it is in the command.
+//	    TestOperatorsByJWT, TestOperatorsByJWTAreNoMore, TestOperatorsByJWTOfAnUnreadyNode, TestOperatorsByJWTAreToldApart
 package control

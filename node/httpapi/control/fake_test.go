@@ -107,6 +107,7 @@ func (c *cluster) roll(b record.RollKey) (record.Result, error) {
 func (c *cluster) apply(body record.Body) (record.Result, error) {
 	switch b := body.(type) {
 	case record.PutIssuer:
+		b.Issuer.Revision = c.revision + 1
 		c.issuers[b.Issuer.ID] = b.Issuer
 		c.signing[b.Issuer.ID] = record.SigningKeys{IssuerID: b.Issuer.ID, Keys: b.Keys}
 		c.trustAll()
