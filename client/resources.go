@@ -179,18 +179,25 @@ func (c *Client) Consumer(ctx context.Context, id string) (record.Consumer, erro
 type ConsumerFields struct {
 	Name     string          `json:"name,omitempty"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
-	Managers []string        `json:"managers,omitempty"`
 	Tags     []string        `json:"tags,omitempty"`
 	Disabled bool            `json:"disabled,omitempty"`
+	// Managers may manage its keys, Grantable is what those that they make may have, and MaxKeys how many
+	// there are at most.
+	Managers  []record.Person   `json:"managers,omitempty"`
+	Grantable *record.Grantable `json:"grantable,omitempty"`
+	MaxKeys   uint32            `json:"max_keys,omitempty"`
 }
 
 // ConsumerChange is what is to be changed of a consumer.
 type ConsumerChange struct {
 	Name     *string         `json:"name,omitempty"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
-	Managers *[]string       `json:"managers,omitempty"`
 	Tags     *[]string       `json:"tags,omitempty"`
 	Disabled *bool           `json:"disabled,omitempty"`
+
+	Managers  *[]record.Person  `json:"managers,omitempty"`
+	Grantable *record.Grantable `json:"grantable,omitempty"`
+	MaxKeys   *uint32           `json:"max_keys,omitempty"`
 }
 
 // UpdateConsumer changes what is set.

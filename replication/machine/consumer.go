@@ -39,6 +39,12 @@ func (x *change) updateConsumer(b record.UpdateConsumer) error {
 	if b.Managers != nil {
 		c.Managers = *b.Managers
 	}
+	if b.Grantable != nil {
+		c.Grantable = b.Grantable
+	}
+	if b.MaxKeys != nil {
+		c.MaxKeys = *b.MaxKeys
+	}
 	if b.Tags != nil {
 		c.Tags = *b.Tags
 	}

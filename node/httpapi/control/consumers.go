@@ -56,14 +56,17 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 	Body struct {
 		Name     string          `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
-		Managers []string        `json:"managers,omitempty" doc:"Subjects who may manage its keys"`
 		Tags     []string        `json:"tags,omitempty" maxItems:"50" doc:"To find it by: of a-z, 0-9 and -._:"`
 		Disabled bool            `json:"disabled,omitempty" doc:"Its keys are denied"`
+
+		Managers  []record.Person   `json:"managers,omitempty" maxItems:"100" doc:"Who may manage its keys, each by the id of a trusted issuer and the subject there"`
+		Grantable *record.Grantable `json:"grantable,omitempty" doc:"The scopes and roles that managers may give; none if it is not given"`
+		MaxKeys   uint32            `json:"max_keys,omitempty" minimum:"1" maximum:"10000" doc:"How many API keys it may have, also revoked ones, when managers make another; 100 if not given. Operators are not bound"`
 	}
 },
 ) (*consumerAnswer, error) {
 	b := in.Body
-	c := record.Consumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Tags: b.Tags, Disabled: b.Disabled}
+	c := record.Consumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Grantable: b.Grantable, MaxKeys: b.MaxKeys, Tags: b.Tags, Disabled: b.Disabled}
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -84,14 +87,17 @@ func (x *control) updateConsumer(ctx context.Context, in *struct {
 	Body struct {
 		Name     *string         `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty"`
-		Managers *[]string       `json:"managers,omitempty"`
 		Tags     *[]string       `json:"tags,omitempty" maxItems:"50"`
 		Disabled *bool           `json:"disabled,omitempty"`
+
+		Managers  *[]record.Person  `json:"managers,omitempty" maxItems:"100"`
+		Grantable *record.Grantable `json:"grantable,omitempty" doc:"All of it; {} takes it away"`
+		MaxKeys   *uint32           `json:"max_keys,omitempty" minimum:"1" maximum:"10000"`
 	}
 },
 ) (*consumerAnswer, error) {
 	b := in.Body
-	update := record.UpdateConsumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Tags: b.Tags, Disabled: b.Disabled}
+	update := record.UpdateConsumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Grantable: b.Grantable, MaxKeys: b.MaxKeys, Tags: b.Tags, Disabled: b.Disabled}
 	result, err := x.propose(ctx, in.Key, update, update)
 	if err != nil {
 		return nil, err
