@@ -44,7 +44,10 @@ const (
 	KindDrawQuota      Kind = 20
 	KindPutRole        Kind = 21
 	KindDeleteRole     Kind = 22
+	KindOpenSession    Kind = 23
+	KindEndSession     Kind = 24
 	KindChainAudit     Kind = 25
+	KindManageKey      Kind = 28
 	KindUpdateConsumer Kind = 30
 )
 
@@ -56,8 +59,9 @@ var kindNames = [...]string{
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
 	KindDrawQuota: "draw_quota", KindRollKey: "roll_key",
-	KindKeysUsed: "keys_used",
-	KindPutRole:  "put_role", KindDeleteRole: "delete_role",
+	KindKeysUsed:    "keys_used",
+	KindOpenSession: "open_session", KindEndSession: "end_session", KindManageKey: "manage_key",
+	KindPutRole: "put_role", KindDeleteRole: "delete_role",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -339,6 +343,12 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[PutRole](b)
 	case KindDeleteRole:
 		return decodeAs[DeleteRole](b)
+	case KindOpenSession:
+		return decodeAs[OpenSession](b)
+	case KindEndSession:
+		return decodeAs[EndSession](b)
+	case KindManageKey:
+		return decodeAs[ManageKey](b)
 	case KindRevoke:
 		return decodeAs[Revoke](b)
 	case KindLift:
@@ -373,9 +383,11 @@ func (*SigningKeys) record() {}
 func (*Consumer) record()    {}
 func (*APIKey) record()      {}
 func (*DefinedRole) record() {}
-func (*Revocation) record()  {}
-func (*Expiry) record()      {}
-func (*Delivered) record()   {}
+
+func (*PortalSession) record() {}
+func (*Revocation) record()    {}
+func (*Expiry) record()        {}
+func (*Delivered) record()     {}
 
 // Change is one record that an applied command wrote or took away. A Gone change holds the
 // record as it was, or, for a lifted revocation, one of those that are gone.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -194,6 +195,69 @@ type DeleteConsumer struct {
 	ID string `cbor:"1,keyasint"`
 }
 
+// Bounds of a portal session's lifetime, and what it is if none is given.
+const (
+	MinSession     = time.Minute
+	MaxSession     = 12 * time.Hour
+	DefaultSession = time.Hour
+)
+
+// PortalSession lets whoever has its secret manage a consumer's keys for a while.
+type PortalSession struct {
+	ID       string `json:"id" cbor:"1,keyasint"`
+	Consumer string `json:"consumer" cbor:"2,keyasint"`
+	// Hash is the SHA-256 of the secret. It never leaves the cluster.
+	Hash KeyHash `json:"-" cbor:"3,keyasint"`
+	// ExpiresAt is when it ends by itself: with the consumer, or when that is disabled, it ends before.
+	ExpiresAt time.Time `json:"expires_at" cbor:"4,keyasint"`
+	CreatedAt time.Time `json:"created_at" cbor:"5,keyasint"`
+	CreatedBy string    `json:"created_by" cbor:"6,keyasint,omitempty"`
+	Revision  Revision  `json:"revision" cbor:"7,keyasint,omitempty"`
+}
+
+const sessionPrefix = "ses_"
+
+// SessionID names the session whose secret has the hash, and tells nothing of either.
+func SessionID(h KeyHash) string {
+	sum := sha256.Sum256(append([]byte("veto portal session\x00"), h[:]...))
+	return sessionPrefix + idText.EncodeToString(sum[:20])
+}
+
+// IsSessionID tells whether the id is that of a portal session, and of no API key or person.
+func IsSessionID(id string) bool { return strings.HasPrefix(id, sessionPrefix) }
+
+// SessionKey and ManagerKey are store keys in TablePortal; the latter, with an empty consumer, is the
+// common prefix of those of all consumers that the person manages.
+func SessionKey(id string) []byte { return TablePortal.Key([]byte{'s'}, []byte(id)) }
+
+func ManagerKey(p Person, consumer string) []byte {
+	return TablePortal.Key([]byte{'m'}, []byte(p.ID()), []byte(consumer))
+}
+
+// OpenSession makes a portal session, from the command's stamp on.
+type OpenSession struct {
+	Consumer string        `cbor:"1,keyasint"`
+	Hash     KeyHash       `cbor:"2,keyasint"`
+	Lifetime time.Duration `cbor:"3,keyasint"`
+}
+
+// EndSession ends one.
+type EndSession struct {
+	Consumer string `cbor:"1,keyasint"`
+	ID       string `cbor:"2,keyasint"`
+}
+
+// ManageKey creates or rolls an API key of the consumer, in the name of a manager: the person of the
+// command's Origin, or the portal session that it is by. One of Create and Roll is given.
+type ManageKey struct {
+	Consumer string   `cbor:"1,keyasint"`
+	Create   *APIKey  `cbor:"2,keyasint,omitempty"`
+	Roll     *RollKey `cbor:"3,keyasint,omitempty"`
+}
+
+func (OpenSession) Kind() Kind    { return KindOpenSession }
+func (EndSession) Kind() Kind     { return KindEndSession }
+func (ManageKey) Kind() Kind      { return KindManageKey }
 func (PutConsumer) Kind() Kind    { return KindPutConsumer }
 func (DeleteConsumer) Kind() Kind { return KindDeleteConsumer }
 func (UpdateConsumer) Kind() Kind { return KindUpdateConsumer }

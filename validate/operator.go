@@ -33,6 +33,12 @@ func (v *Validator) operator(token string, now time.Time, p Policy) (*record.API
 	return claims.Key, verdict
 }
 
+// Sure tells whether the node can be sure of what it knows, by its own bound on staleness even where it
+// serves stale; OK if it can.
+func (v *Validator) Sure(now time.Time) Code {
+	return Policy{MaxStaleness: v.policy.MaxStaleness}.doubt(v.view.Freshness(), Request{}, 0, now)
+}
+
 // Person decides who presents a JWT to ask something of Veto itself. The claims are nil unless the
 // verdict allows. It is judged as on the data plane, and by the node's bound on staleness even where
 // that serves stale: what may have been revoked opens nothing.

@@ -90,6 +90,8 @@ func kindOf(r record.Record) string {
 		return "key"
 	case *record.DefinedRole:
 		return "role"
+	case *record.PortalSession:
+		return "portal_session"
 	case *record.Revocation:
 		return kindRevocation
 	case *record.Expiry:

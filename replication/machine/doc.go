@@ -46,6 +46,9 @@
 //	     TestKeysUsed
 //	M12  A consumer's key has roles that are defined, as long as it has them.
 //	     TestRolesOfKeys, TestRoleStaysWhileKeysHaveIt
+//	M13  Managers of a consumer, and its portal sessions, make and roll its keys and no others, with no
+//	     more than the consumer says, and only while they are.
+//	     TestManagersGiveWhatTheyMay, TestManagersMakeNoMoreThanMaxKeys, TestManagersAreNoMore
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -26,4 +26,7 @@
 //	L9  A JWT opens what its issuer's map of operators says and no more, only while a node can be
 //	    sure of it, and who presented it is in the command.
 //	    TestOperatorsByJWT, TestOperatorsByJWTAreNoMore, TestOperatorsByJWTOfAnUnreadyNode, TestOperatorsByJWTAreToldApart
+//	L10 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
+//	    and of others no more than of what is not there.
+//	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions
 package control

@@ -150,15 +150,20 @@ func (x *control) rollKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	return x.roll(ctx, k, in.Key, in.Body, func(roll record.RollKey) record.Body { return roll })
+}
+
+// roll gives the key a new secret, by the command that there is for who asks.
+func (x *control) roll(ctx context.Context, k record.APIKey, key string, b rollRequest, command func(record.RollKey) record.Body) (*newKeyAnswer, error) {
 	secret, hash, hint, err := x.NewKey(environmentOf(k))
 	if err != nil {
 		return nil, err
 	}
-	overlap := time.Duration(in.Body.Overlap)
-	result, err := x.propose(ctx, in.Key, struct {
+	overlap := time.Duration(b.Overlap)
+	result, err := x.propose(ctx, key, struct {
 		ID   string
 		Body rollRequest
-	}{in.ID, in.Body}, record.RollKey{ID: in.ID, Hash: hash, Hint: hint, Overlap: overlap, Force: in.Body.Force})
+	}{k.ID, b}, command(record.RollKey{ID: k.ID, Hash: hash, Hint: hint, Overlap: overlap, Force: b.Force}))
 	if err != nil {
 		return nil, err
 	}
