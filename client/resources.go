@@ -291,8 +291,12 @@ func (c *Client) UpdateKey(ctx context.Context, id string, k KeyChange) (record.
 // RollKey gives an API key a new secret, which is in the answer and nowhere else. The one before is
 // good for the overlap. Force ends at once what an earlier roll has left.
 func (c *Client) RollKey(ctx context.Context, id string, overlap time.Duration, force bool) (NewKey, error) {
+	return c.roll(ctx, "/v1/keys/"+url.PathEscape(id)+"/roll", nil, overlap, force)
+}
+
+func (c *Client) roll(ctx context.Context, path string, q url.Values, overlap time.Duration, force bool) (NewKey, error) {
 	var k NewKey
-	err := c.control(ctx, http.MethodPost, "/v1/keys/"+url.PathEscape(id)+"/roll", nil, struct {
+	err := c.control(ctx, http.MethodPost, path, q, struct {
 		Overlap record.Duration `json:"overlap"`
 		Force   bool            `json:"force,omitempty"`
 	}{record.Duration(overlap), force}, &k)
@@ -319,7 +323,10 @@ type RevokeRequest struct {
 // Revoke revokes. It answers when it is committed, or with enforced when every node enforces it;
 // or after the wait, of 2s if it is zero: then the receipt says what is so by now, and the cluster goes on.
 func (c *Client) Revoke(ctx context.Context, r RevokeRequest, enforced bool, wait time.Duration) (record.Receipt, error) {
-	q := url.Values{}
+	return c.revoke(ctx, "/v1/revocations", url.Values{}, r, enforced, wait)
+}
+
+func (c *Client) revoke(ctx context.Context, path string, q url.Values, body any, enforced bool, wait time.Duration) (record.Receipt, error) {
 	if wait > 0 {
 		q.Set("timeout", wait.String())
 	}
@@ -327,7 +334,7 @@ func (c *Client) Revoke(ctx context.Context, r RevokeRequest, enforced bool, wai
 		q.Set("wait", "enforced")
 	}
 	var got receipt
-	err := c.control(ctx, http.MethodPost, "/v1/revocations", q, r, &got)
+	err := c.control(ctx, http.MethodPost, path, q, body, &got)
 	return got.Receipt, err
 }
 

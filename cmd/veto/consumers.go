@@ -15,7 +15,7 @@ import (
 
 func newConsumers(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "consumers", Short: "Make, see and change consumers"}
-	c.AddCommand(findConsumers(r), putConsumer(r), setConsumer(r),
+	c.AddCommand(findConsumers(r), putConsumer(r), setConsumer(r), openSession(r), endSession(r),
 		consumerSwitch(r, "disable ID", "Deny a consumer's keys until it is enabled again", true),
 		consumerSwitch(r, "enable ID", "Admit a disabled consumer's keys again", false),
 		r.command("get ID", "Show a consumer", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
