@@ -69,20 +69,8 @@ func TestManagersOnEveryNode(t *testing.T) {
 	}
 	answers(rolled.Secret, receipt.Revision, validate.Revoked)
 
+	s.restartAll()
 	for i := range 3 {
-		if err := s.cluster.StopNode(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 3 {
-		if err := s.cluster.StartNode(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 3 {
-		if err := s.cluster.AwaitReady(s.ctx, i); err != nil {
-			t.Fatal(err)
-		}
 		for _, token := range []string{ann, session.Secret} {
 			keys, err := s.as(i, token).MyKeys(s.ctx, "", client.List{})
 			if err != nil || len(keys.Items) != 1 || keys.Items[0].ID != key.ID {

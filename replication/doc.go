@@ -12,7 +12,8 @@
 //
 // Promises (numbered as in the design):
 //
-//	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it.
+//	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it; but for one
+//	     that says to be of what is only being written, which denies for seconds and does nothing else.
 //	     TestNoticeComesFromACommittedEntry, TestRevokeWithoutQuorum in room node
 //	P3   Records and applied index change in one batch; what is applied is skipped.
 //	     TestAppliedEntriesAreSkipped
@@ -23,6 +24,9 @@
 //	P6   After a receipt with revision r, a node asked with min_revision >= r denies, or
 //	     answers unknown; never allow.
 //	     TestReceiptHoldsOnEveryNode in room node
+//	     It tells of what stands, by the log alone: TestStandsWhatIsKeptLongest,
+//	     TestStandsThoughOthersTellOfIt, TestReceiptTellsWhatStands and
+//	     TestSameRequestAtOnceHasOneReceipt in room node
 //	P7   What was answered as pending comes into the log once, by the node that took it or, if
 //	     that does not, by another that was told of it.
 //	     TestRevokeWithoutQuorum, TestPendingOutlivesItsNode in room node
@@ -34,4 +38,7 @@
 //	     TestNotReadyBeforeTheFirstBeaconIsReached
 //	P11  An unknown command stops the node, unless it may be skipped.
 //	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped
+//	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
+//	     reads a bounded number of them at a time.
+//	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState
 package replication

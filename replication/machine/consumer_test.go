@@ -35,7 +35,7 @@ func made(id string, scopes ...string) *record.APIKey {
 	return &record.APIKey{ID: id, Consumer: "shop", Hash: record.KeyHash{id[len(id)-1], 1}, Scopes: scopes}
 }
 
-// M13: by the state at that very place of the log.
+// M16: by the state at that very place of the log.
 func TestManagersGiveWhatTheyMay(t *testing.T) {
 	roll := func(id string) record.ManageKey {
 		return record.ManageKey{Consumer: "shop", Roll: &record.RollKey{ID: id, Hash: record.KeyHash{50}}}
@@ -97,7 +97,7 @@ func TestManagersMakeNoMoreThanMaxKeys(t *testing.T) {
 	}
 }
 
-// M13: whatever ends a manager's right ends it at that place of the log, and leaves nothing behind.
+// M16: whatever ends a manager's right ends it at that place of the log, and leaves nothing behind.
 func TestManagersAreNoMore(t *testing.T) {
 	yes, nobody := true, []record.Person{}
 	session := record.SessionID(record.KeyHash{77})

@@ -72,6 +72,9 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if err := x.asks(c.By); err != nil {
 		return result, nil, err
 	}
+	if err := x.meets(c); err != nil {
+		return refused(result, err)
+	}
 	if err := x.do(c); err != nil {
 		return refused(result, err)
 	}
@@ -122,6 +125,8 @@ func (x *change) do(c record.Command) error {
 		return x.updateKey(b)
 	case record.RollKey:
 		return x.rollKey(b)
+	case record.MarkLeaked:
+		return x.markLeaked(b)
 	case record.KeysUsed:
 		return x.keysUsed(b)
 	case record.DeleteKey:

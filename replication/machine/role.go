@@ -74,7 +74,7 @@ func (x *change) rolesThere(k *record.APIKey) error {
 			return err
 		}
 		if !ok {
-			return record.NotFound("there is no role %s; define it first", r)
+			return &record.Rejection{Reason: record.ReasonUnknownRole, Detail: "there is no role " + string(r) + "; define it first"}
 		}
 	}
 	return nil

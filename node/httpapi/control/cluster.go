@@ -53,14 +53,25 @@ func (x *control) getCluster(ctx context.Context, _ *struct{}) (*clusterAnswer, 
 }
 
 func (x *control) listAudit(_ context.Context, in *Page) (*list[trail.Entry], error) {
+	const name = "audit"
+	place, err := x.place(name, *in)
+	if err != nil {
+		return nil, err
+	}
 	var after trail.Entry
-	if in.Cursor != "" {
-		if n, err := fmt.Sscanf(in.Cursor, "%d.%d", &after.Revision, &after.Number); n != 2 || err != nil {
-			return nil, record.Invalid("cursor: is not one that this list gave")
+	if place != "" {
+		if _, err := fmt.Sscanf(place, "%d.%d", &after.Revision, &after.Number); err != nil {
+			return nil, err
 		}
 	}
+	next := ""
 	items, err := x.Records.Audit(after, in.Limit+1)
-	return pageOf(items, in.Limit, func(a trail.Entry) string { return fmt.Sprintf("%d.%d", a.Revision, a.Number) }), err
+	if len(items) > in.Limit {
+		items = items[:in.Limit]
+		last := items[in.Limit-1]
+		next = fmt.Sprintf("%d.%d", last.Revision, last.Number)
+	}
+	return pageOf(x, name, items, next), err
 }
 
 func (x *control) auditHead(context.Context, *struct{}) (*headAnswer, error) {

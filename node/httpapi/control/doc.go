@@ -23,10 +23,15 @@
 //	    TestDescription
 //	L8  A key that is bound reads no more than it may revoke, unless it has a role to read by.
 //	    TestWhatABoundKeyReads
-//	L9  A JWT opens what its issuer's map of operators says and no more, only while a node can be
+//	L9  A list takes no cursor but its own.
+//	    TestCursorsOfLists
+//	L10 Leaks are reported by a revoker, or by who signed what is said, and no secret that is reported
+//	    comes back. What is nobody's takes the same work as what is somebody's, until all are known.
+//	    TestReportsOfLeaks, TestReportsOfLeaksAreBound, TestReportsOfLeaksMark
+//	L11 A JWT opens what its issuer's map of operators says and no more, only while a node can be
 //	    sure of it, and who presented it is in the command.
 //	    TestOperatorsByJWT, TestOperatorsByJWTAreNoMore, TestOperatorsByJWTOfAnUnreadyNode, TestOperatorsByJWTAreToldApart
-//	L10 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
+//	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
 //	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions
 package control

@@ -105,6 +105,23 @@ func (c *cluster) roll(b record.RollKey) (record.Result, error) {
 	return record.Result{Ref: b.ID}, nil
 }
 
+func (c *cluster) portal(body record.Body) (record.Result, error) {
+	switch b := body.(type) {
+	case record.OpenSession:
+		s := record.PortalSession{ID: record.SessionID(b.Hash), Consumer: b.Consumer, Hash: b.Hash, ExpiresAt: now().Add(b.Lifetime)}
+		c.sessions[s.ID] = s
+		return record.Result{Ref: s.ID}, nil
+	case record.EndSession:
+		return remove(c.sessions, b.ID)
+	case record.ManageKey:
+		if b.Roll != nil {
+			return c.roll(*b.Roll)
+		}
+		return c.apply(record.CreateKey{Key: *b.Create})
+	}
+	return record.Result{}, errors.New("not of the portal")
+}
+
 func (c *cluster) apply(body record.Body) (record.Result, error) {
 	switch b := body.(type) {
 	case record.PutIssuer:
@@ -153,17 +170,8 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		return record.Result{Ref: b.ID}, nil
 	case record.RollKey:
 		return c.roll(b)
-	case record.OpenSession:
-		s := record.PortalSession{ID: record.SessionID(b.Hash), Consumer: b.Consumer, Hash: b.Hash, ExpiresAt: now().Add(b.Lifetime)}
-		c.sessions[s.ID] = s
-		return record.Result{Ref: s.ID}, nil
-	case record.EndSession:
-		return remove(c.sessions, b.ID)
-	case record.ManageKey:
-		if b.Roll != nil {
-			return c.roll(*b.Roll)
-		}
-		return c.apply(record.CreateKey{Key: *b.Create})
+	case record.OpenSession, record.EndSession, record.ManageKey:
+		return c.portal(body)
 	case record.DeleteKey:
 		return remove(c.keys, b.ID)
 	case record.PutRole:
@@ -175,6 +183,8 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		for _, r := range b.Revocations {
 			c.revocations[digestKey.Digest(r.Name)] = r
 		}
+		return record.Result{}, nil
+	case record.MarkLeaked:
 		return record.Result{}, nil
 	case record.Lift:
 		return remove(c.revocations, b.Digest)
@@ -281,10 +291,20 @@ func (c *cluster) Consumer(id string) (*record.Consumer, bool) {
 	return &found, ok
 }
 
-func (c *cluster) Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error) {
+func (c *cluster) Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, string, error) {
 	all := slices.DeleteFunc(above(c, c.consumers, after, 1000), func(one record.Consumer) bool { return !q.Finds(&one) })
-	return all[:min(limit, len(all))], nil
+	return firstOf(all, limit, func(one record.Consumer) string { return one.ID })
 }
+
+// firstOf is a page, and where the next begins.
+func firstOf[T any](all []T, limit int, id func(T) string) ([]T, string, error) {
+	if len(all) <= limit {
+		return all, "", nil
+	}
+	return all[:limit], id(all[limit-1]), nil
+}
+
+func (c *cluster) Seal(purpose, text string) [16]byte { return digestKey.Seal(purpose, text) }
 
 func (c *cluster) Key(id string) (record.APIKey, bool, error) {
 	c.mu.Lock()
@@ -299,7 +319,8 @@ func (c *cluster) KeyOf(consumer, id string) (record.APIKey, bool, error) {
 }
 
 func (c *cluster) KeysOf(consumer, after string, limit int) ([]record.APIKey, error) {
-	return c.Keys(consumer, after, limit)
+	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool { return k.Consumer != consumer })
+	return all[:min(limit, len(all))], nil
 }
 
 func (c *cluster) Session(id string) (record.PortalSession, bool, error) {
@@ -319,9 +340,15 @@ func (c *cluster) Managed(p record.Person, _ int) ([]string, error) {
 	return ids, nil
 }
 
-func (c *cluster) Keys(consumer, after string, limit int) ([]record.APIKey, error) {
-	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool { return consumer != "" && k.Consumer != consumer })
-	return all[:min(limit, len(all))], nil
+func (c *cluster) Keys(q record.KeyQuery, now time.Time, after string, limit int) ([]record.APIKey, string, error) {
+	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool {
+		found, _ := q.Finds(&k, now, func() (bool, error) {
+			_, is := c.Revoked(record.Name{Target: record.TargetKey, Value: k.ID}, record.NoIssuedAt)
+			return is, nil
+		})
+		return !found
+	})
+	return firstOf(all, limit, func(k record.APIKey) string { return k.ID })
 }
 
 func (c *cluster) Role(id record.Role) (record.DefinedRole, bool, error) {
@@ -331,8 +358,8 @@ func (c *cluster) Role(id record.Role) (record.DefinedRole, bool, error) {
 	return r, ok, nil
 }
 
-func (c *cluster) Roles(after string, limit int) ([]record.DefinedRole, error) {
-	return above(c, c.roles, after, limit), nil
+func (c *cluster) Roles(after string, limit int) ([]record.DefinedRole, string, error) {
+	return firstOf(above(c, c.roles, after, limit+1), limit, func(r record.DefinedRole) string { return string(r.ID) })
 }
 
 func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
@@ -343,6 +370,11 @@ func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
 	}
 	r, ok := c.revocations[d]
 	return record.Standing{Revocation: r}, ok, nil
+}
+
+func (c *cluster) Stands(_ context.Context, r record.Revocation, a record.Accepted) (record.Revocation, bool, error) {
+	r.Revision = a.Revision
+	return r, a.Revision != 0, nil
 }
 
 func (c *cluster) EveryRevocation(cursor string, limit int) ([]record.Revocation, string, error) {

@@ -28,7 +28,7 @@ func managed(t *testing.T) (p *plane, alice, bob, both, session string) {
 	return p, s.token(t, map[string]any{"sub": "alice"}), s.token(t, map[string]any{"sub": "bob"}), s.token(t, map[string]any{"sub": "both"}), session
 }
 
-// L10: what managers reach is their consumer's, by each operation; of others they see what they see of
+// L12: what managers reach is their consumer's, by each operation; of others they see what they see of
 // what is not there.
 func TestManagersReachTheirOwn(t *testing.T) {
 	p, alice, bob, _, session := managed(t)
@@ -80,7 +80,7 @@ func withoutID(body string) string {
 	return before
 }
 
-// L10: managers and sessions open /v1/me and nothing else, and operators do not open that.
+// L12: managers and sessions open /v1/me and nothing else, and operators do not open that.
 func TestManagersReachNothingElse(t *testing.T) {
 	p, alice, _, _, session := managed(t)
 	checked := 0

@@ -30,7 +30,7 @@ func (p *plane) by(token, method, path, body string, headers ...string) *httptes
 
 const groups = `{"audience": "` + forVeto + `", "claim": "groups", "roles": {"veto-admins": ["admin"], "veto-readers": ["auditor", "validator"]}}`
 
-// L9: what a JWT must have to be an operator's, and of which roles it then is.
+// L11: what a JWT must have to be an operator's, and of which roles it then is.
 func TestOperatorsByJWT(t *testing.T) {
 	p, s, other := open(t), newSigner(t), newSigner(t)
 	other.iss = "https://other.example"
@@ -96,7 +96,7 @@ func TestOperatorsByJWT(t *testing.T) {
 	}
 }
 
-// L9: what is taken back is over at once: from the person, from the map, from the issuer.
+// L11: what is taken back is over at once: from the person, from the map, from the issuer.
 func TestOperatorsByJWTAreNoMore(t *testing.T) {
 	p, s := open(t), newSigner(t)
 	p.trust("corp", s, groups)
