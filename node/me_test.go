@@ -69,6 +69,7 @@ func TestManagersOnEveryNode(t *testing.T) {
 	}
 	answers(rolled.Secret, receipt.Revision, validate.Revoked)
 
+	s.stopAll()
 	s.restartAll()
 	for i := range 3 {
 		for _, token := range []string{ann, session.Secret} {
@@ -79,6 +80,15 @@ func TestManagersOnEveryNode(t *testing.T) {
 		}
 	}
 	s.managersEnd(ann, session, key.ID)
+}
+
+func (s *story) stopAll() {
+	s.Helper()
+	for i := range s.nodes {
+		if err := s.cluster.StopNode(i); err != nil {
+			s.Fatal(err)
+		}
+	}
 }
 
 // managersEnd ends a session and a manager, and looks that no node knows them any more.
