@@ -117,6 +117,8 @@ type Rules struct {
 	AllowNoIssuedAt bool              `json:"allow_no_issued_at,omitempty"`
 	Claims          record.ClaimNames `json:"claims,omitzero"`
 	Required        map[string]string `json:"required,omitempty"`
+	// Operators say which of its tokens are operators'.
+	Operators *record.Operators `json:"operators,omitempty"`
 }
 
 // Issuers lists the trusted issuers.
@@ -177,18 +179,25 @@ func (c *Client) Consumer(ctx context.Context, id string) (record.Consumer, erro
 type ConsumerFields struct {
 	Name     string          `json:"name,omitempty"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
-	Managers []string        `json:"managers,omitempty"`
 	Tags     []string        `json:"tags,omitempty"`
 	Disabled bool            `json:"disabled,omitempty"`
+	// Managers may manage its keys, Grantable is what those that they make may have, and MaxKeys how many
+	// there are at most.
+	Managers  []record.Person   `json:"managers,omitempty"`
+	Grantable *record.Grantable `json:"grantable,omitempty"`
+	MaxKeys   uint32            `json:"max_keys,omitempty"`
 }
 
 // ConsumerChange is what is to be changed of a consumer.
 type ConsumerChange struct {
 	Name     *string         `json:"name,omitempty"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
-	Managers *[]string       `json:"managers,omitempty"`
 	Tags     *[]string       `json:"tags,omitempty"`
 	Disabled *bool           `json:"disabled,omitempty"`
+
+	Managers  *[]record.Person  `json:"managers,omitempty"`
+	Grantable *record.Grantable `json:"grantable,omitempty"`
+	MaxKeys   *uint32           `json:"max_keys,omitempty"`
 }
 
 // UpdateConsumer changes what is set.
@@ -286,8 +295,12 @@ func (c *Client) UpdateKey(ctx context.Context, id string, k KeyChange) (record.
 // RollKey gives an API key a new secret, which is in the answer and nowhere else. The one before is
 // good for the overlap. Force ends at once what an earlier roll has left.
 func (c *Client) RollKey(ctx context.Context, id string, overlap time.Duration, force bool) (NewKey, error) {
+	return c.roll(ctx, "/v1/keys/"+url.PathEscape(id)+"/roll", nil, overlap, force)
+}
+
+func (c *Client) roll(ctx context.Context, path string, q url.Values, overlap time.Duration, force bool) (NewKey, error) {
 	var k NewKey
-	err := c.control(ctx, http.MethodPost, "/v1/keys/"+url.PathEscape(id)+"/roll", nil, struct {
+	err := c.control(ctx, http.MethodPost, path, q, struct {
 		Overlap record.Duration `json:"overlap"`
 		Force   bool            `json:"force,omitempty"`
 	}{record.Duration(overlap), force}, &k)
@@ -314,7 +327,10 @@ type RevokeRequest struct {
 // Revoke revokes. It answers when it is committed, or with enforced when every node enforces it;
 // or after the wait, of 2s if it is zero: then the receipt says what is so by now, and the cluster goes on.
 func (c *Client) Revoke(ctx context.Context, r RevokeRequest, enforced bool, wait time.Duration) (record.Receipt, error) {
-	q := url.Values{}
+	return c.revoke(ctx, "/v1/revocations", url.Values{}, r, enforced, wait)
+}
+
+func (c *Client) revoke(ctx context.Context, path string, q url.Values, body any, enforced bool, wait time.Duration) (record.Receipt, error) {
 	if wait > 0 {
 		q.Set("timeout", wait.String())
 	}
@@ -322,7 +338,7 @@ func (c *Client) Revoke(ctx context.Context, r RevokeRequest, enforced bool, wai
 		q.Set("wait", "enforced")
 	}
 	var got receipt
-	err := c.control(ctx, http.MethodPost, "/v1/revocations", q, r, &got)
+	err := c.control(ctx, http.MethodPost, path, q, body, &got)
 	return got.Receipt, err
 }
 

@@ -62,7 +62,7 @@ func (s *story) changes() (secrets []string, overNATS string) {
 	a, b := s.at(1), s.at(2)
 	shared := "a shared secret that nobody may see, ever"
 	must(a.PutIssuer(s.ctx, "inner", client.Rules{Issuer: "https://inner.example", SharedSecret: base64.RawURLEncoding.EncodeToString([]byte(shared)), Algorithms: []string{"HS256"}}))
-	must(a.PutConsumer(s.ctx, "shop", client.ConsumerFields{Name: "Shop", Metadata: []byte(`{"pin":"pin-4711"}`), Managers: []string{"m@shop.example"}}))
+	must(a.PutConsumer(s.ctx, "shop", client.ConsumerFields{Name: "Shop", Metadata: []byte(`{"pin":"pin-4711"}`), Managers: []record.Person{{Issuer: "corp", Subject: "m@shop.example"}}}))
 	k, err := b.CreateKey(s.ctx, client.KeyFields{Consumer: "shop", Name: "till", Metadata: []byte(`{"pin":"pin-4711"}`)})
 	must(k, err)
 	off := true

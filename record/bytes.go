@@ -60,6 +60,7 @@ const (
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
 	TableEvents      Table = 'e' // revision -> event.Entry
 	TableUsage       Table = 'l' // key id -> limit.Usage
+	TablePortal      Table = 'w' // s, session id -> PortalSession; m, person id, consumer id -> nothing
 )
 
 // Key returns the store key of the parts in the table.

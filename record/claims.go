@@ -1,6 +1,7 @@
 package record
 
 import (
+	"crypto/sha256"
 	"maps"
 	"slices"
 	"strings"
@@ -14,6 +15,65 @@ type ClaimNames struct {
 	Client  []string `json:"client,omitempty" cbor:"3,keyasint,omitempty"`
 	Session []string `json:"session,omitempty" cbor:"4,keyasint,omitempty"`
 	Scopes  []string `json:"scopes,omitempty" cbor:"5,keyasint,omitempty"`
+}
+
+// Operators say which of an issuer's tokens are operators', and of which of Veto's roles.
+type Operators struct {
+	// Audience must be among a token's: one for another API is no operator's.
+	Audience string `json:"audience" cbor:"1,keyasint"`
+	// Claim has the values, as a text or a list of texts.
+	Claim string `json:"claim" cbor:"2,keyasint"`
+	// Roles of Veto's own, by the value that gives them; what is not named gives none.
+	Roles map[string][]Role `json:"roles" cbor:"3,keyasint"`
+}
+
+// Of gives the roles of the values, each once.
+func (o *Operators) Of(values []string) []Role {
+	var roles []Role
+	for _, r := range Roles {
+		if slices.ContainsFunc(values, func(v string) bool { return slices.Contains(o.Roles[v], r) }) {
+			roles = append(roles, r)
+		}
+	}
+	return roles
+}
+
+func (o *Operators) check() error {
+	if o == nil {
+		return nil
+	}
+	if o.Audience == "" || len(o.Audience) > maxURL || o.Claim == "" || len(o.Claim) > maxName {
+		return Invalid("operators: give the audience that their tokens name, which is for Veto alone, and the claim with the values")
+	}
+	if len(o.Roles) == 0 || len(o.Roles) > maxListItems {
+		return Invalid("operators: give 1 to %d values of the claim, and the roles of each", maxListItems)
+	}
+	for _, value := range slices.Sorted(maps.Keys(o.Roles)) {
+		roles := o.Roles[value]
+		if value == "" || len(value) > maxName || len(roles) == 0 || len(roles) > len(Roles) {
+			return Invalid("operators: a value has 1 to %d characters, and 1 to %d roles", maxName, len(Roles))
+		}
+		if slices.ContainsFunc(roles, func(r Role) bool { return !slices.Contains(Roles, r) }) {
+			return Invalid("operators: a role is not of admin, revoker, validator, auditor")
+		}
+	}
+	return nil
+}
+
+// MaxSubject bounds the subject of a Person, in bytes (OpenID Connect Core section 2).
+const MaxSubject = 255
+
+// Person is somebody whom a trusted issuer knows.
+type Person struct {
+	// Issuer is the issuer's id, and Subject its name of the person.
+	Issuer  string `json:"issuer" cbor:"1,keyasint,omitempty"`
+	Subject string `json:"subject" cbor:"2,keyasint,omitempty"`
+}
+
+// ID stands for the person where an API key's id would, and is none.
+func (p Person) ID() string {
+	sum := sha256.Sum256([]byte(p.Issuer + "\x00" + p.Subject))
+	return "jwt_" + idText.EncodeToString(sum[:20])
 }
 
 // standardClaims are those of the RFCs: sub and jti (7519), client_id (9068) or azp (OpenID

@@ -45,8 +45,11 @@ const (
 	KindDrawQuota      Kind = 20
 	KindPutRole        Kind = 21
 	KindDeleteRole     Kind = 22
+	KindOpenSession    Kind = 23
+	KindEndSession     Kind = 24
 	KindChainAudit     Kind = 25
 	KindMarkLeaked     Kind = 26
+	KindManageKey      Kind = 28
 	KindUpdateConsumer Kind = 30
 )
 
@@ -58,7 +61,8 @@ var kindNames = [...]string{
 	KindLift: "lift", KindExpire: "expire", KindDeliver: "deliver", KindImport: "import",
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
 	KindDrawQuota: "draw_quota", KindRollKey: "roll_key",
-	KindKeysUsed:   "keys_used",
+	KindKeysUsed:    "keys_used",
+	KindOpenSession: "open_session", KindEndSession: "end_session", KindManageKey: "manage_key",
 	KindMarkLeaked: "mark_leaked",
 	KindPutRole:    "put_role", KindDeleteRole: "delete_role",
 }
@@ -106,7 +110,8 @@ type Command struct {
 	Skippable bool
 	// Stamp is the leader's time when it took the command. Apply knows no other time.
 	Stamp time.Time
-	// By is the id of the API key that asked for it, or empty for the cluster itself.
+	// By is the id of the API key that asked for it, or what stands for who else did (Person.ID); empty
+	// for the cluster itself.
 	By string
 	// From is the way by which it came to the cluster.
 	From    Origin
@@ -166,6 +171,8 @@ type Origin struct {
 	Way string `json:"way,omitempty" cbor:"2,keyasint,omitempty"`
 	// Address of the client, as that node saw it; of a message of JetStream, its place there.
 	Address string `json:"address,omitempty" cbor:"3,keyasint,omitempty"`
+	// Person asked, if it was no API key that did.
+	Person Person `json:"person,omitzero" cbor:"10,keyasint,omitzero"`
 }
 
 // The ways of an Origin.
@@ -416,6 +423,12 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[PutRole](b)
 	case KindDeleteRole:
 		return decodeAs[DeleteRole](b)
+	case KindOpenSession:
+		return decodeAs[OpenSession](b)
+	case KindEndSession:
+		return decodeAs[EndSession](b)
+	case KindManageKey:
+		return decodeAs[ManageKey](b)
 	case KindRevoke:
 		return decodeAs[Revoke](b)
 	case KindLift:
@@ -450,9 +463,11 @@ func (*SigningKeys) record() {}
 func (*Consumer) record()    {}
 func (*APIKey) record()      {}
 func (*DefinedRole) record() {}
-func (*Revocation) record()  {}
-func (*Expiry) record()      {}
-func (*Delivered) record()   {}
+
+func (*PortalSession) record() {}
+func (*Revocation) record()    {}
+func (*Expiry) record()        {}
+func (*Delivered) record()     {}
 
 // Change is one record that an applied command wrote or took away. A Gone change holds the
 // record as it was, or, for a lifted revocation, one of those that are gone.

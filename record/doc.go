@@ -21,6 +21,8 @@
 //	    FuzzDecodeCommand, TestUnknownCommand, TestConditionIsInTheHeader
 //	R3  Two different names have different digests, whatever characters they hold.
 //	    TestDigestSeparatesFields
+//	R4  What managers may give covers no more than it says.
+//	    TestGrantable
 //
 // Values returned from this package share no memory with its arguments, except where a
 // method says so.

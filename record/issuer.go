@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -96,6 +97,8 @@ type Issuer struct {
 	// MaxStaleness bounds how old a node's state may be to answer about its tokens; the node's
 	// own bound alone when zero, which holds as well when it is stricter. 1s to 366 days.
 	MaxStaleness Duration `json:"max_staleness,omitempty" cbor:"20,keyasint,omitempty"`
+	// Operators, if not nil, say which of its tokens are operators'.
+	Operators *Operators `json:"operators,omitempty" cbor:"30,keyasint,omitempty"`
 }
 
 // LifetimeLimit holds tokens issued before a time to a lifetime.
@@ -162,7 +165,7 @@ func (i *Issuer) Check() error {
 	if d := time.Duration(i.MaxStaleness); d != 0 && (d < ShortestMaxStaleness || d > LongestMaxStaleness) {
 		return Invalid("max_staleness: must be between %s and %s, or not given for the node's own", Duration(ShortestMaxStaleness), Duration(LongestMaxStaleness))
 	}
-	if err := i.checkClaims(); err != nil {
+	if err := errors.Join(i.checkClaims(), i.Operators.check()); err != nil {
 		return err
 	}
 	may, why := Algorithms, ""

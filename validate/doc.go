@@ -37,6 +37,9 @@
 //	V11 Limits are asked last, of what is else allowed: what is denied for another reason uses up
 //	    nothing, and neither does Explain.
 //	    TestOnlyWhatIsAllowedIsCounted
+//	V12 A JWT is somebody who asks something of Veto itself only where it would be allowed, by the
+//	    node's own bound on staleness even where that serves stale.
+//	    TestPerson
 //	V11 Of an API key is noted when it was allowed, and no other answer.
 //	    TestOnlyWhatIsAllowedIsUsed
 package validate

@@ -425,32 +425,6 @@ func enabled(owner *record.Consumer) Code {
 	return OK
 }
 
-// Operator decides who asks for something on the control plane. The key is nil unless the
-// verdict allows; its roles are the caller's to check. Staleness does not matter here: that a
-// node is cut off must not keep its operators out. Revocations that it knows do.
-func (v *Validator) Operator(token string, now time.Time) (*record.APIKey, Verdict) {
-	return v.operator(token, now, Policy{ServeStale: true})
-}
-
-// Denier is Operator for those who ask for nothing but more denials. A node that was started
-// while it is cut off lets them in by the state that it had: a denial too many can be lifted, and
-// one too few is what nobody may wait for.
-func (v *Validator) Denier(token string, now time.Time) (*record.APIKey, Verdict) {
-	return v.operator(token, now, Policy{ServeStale: true, Unready: true})
-}
-
-func (v *Validator) operator(token string, now time.Time, p Policy) (*record.APIKey, Verdict) {
-	verdict, claims := v.decide(Request{Credential: token}, now, new(Claims), p)
-	if verdict.Outcome != Allow {
-		return nil, verdict
-	}
-	if !isOperator(claims) {
-		return nil, Verdict{Outcome: Deny, Code: KeyNotFound, Revision: verdict.Revision, AsOf: verdict.AsOf}
-	}
-	noteUse(verdict, claims, now)
-	return claims.Key, verdict
-}
-
 // Inspect verifies a JWT that someone presents to have it revoked. There are claims whenever its
 // signature is good, also with a code that says why it would not be allowed now.
 func (v *Validator) Inspect(token string, now time.Time) (*Claims, Code) {

@@ -112,6 +112,8 @@ type Claims struct {
 	Remembered bool
 	// MaxStaleness is the issuer's bound on the state's age; zero if it has none.
 	MaxStaleness time.Duration
+	// Rules are the issuer's by which a JWT was verified, shared; nil for an API key.
+	Rules *record.Issuer
 
 	marks atomic.Pointer[marks]
 }

@@ -34,6 +34,8 @@ func newAudit(r *remote) *cobra.Command {
 
 func whoOf(e *trail.Entry) string {
 	switch {
+	case e.From.Person != record.Person{}:
+		return e.From.Person.Subject + " of " + e.From.Person.Issuer + " (" + e.By + ")"
 	case e.By == "":
 		return "the cluster"
 	case e.ByName == "":
@@ -93,7 +95,7 @@ func newAuditExport(r *remote) *cobra.Command {
 		}).RunE(cmd, args)
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.By, "by", "", "only what this API key did, by its id or name; cluster for the cluster itself")
+	flags.StringVar(&f.By, "by", "", "only what this API key did, by its id or name, or this person, by the subject; cluster for the cluster itself")
 	flags.StringVar(&f.Action, "action", "", "only this, such as create_key")
 	flags.StringVar(&f.Ref, "ref", "", "only what was done to the record with this id")
 	flags.StringVar(&since, "since", "", "only from this time on, such as 2026-01-31T00:00:00Z")

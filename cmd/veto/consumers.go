@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +15,7 @@ import (
 
 func newConsumers(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "consumers", Short: "Make, see and change consumers"}
-	c.AddCommand(findConsumers(r), onlyIf(putConsumer(r)), onlyIf(setConsumer(r)),
+	c.AddCommand(findConsumers(r), onlyIf(putConsumer(r)), onlyIf(setConsumer(r)), openSession(r), endSession(r),
 		consumerSwitch(r, "disable ID", "Deny a consumer's keys until it is enabled again", true),
 		consumerSwitch(r, "enable ID", "Admit a disabled consumer's keys again", false),
 		r.command("get ID", "Show a consumer", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
@@ -55,12 +57,17 @@ func findConsumers(r *remote) *cobra.Command {
 type consumerFlags struct {
 	name, metadata string
 	managers, tags []string
+	scopes, roles  []string
+	maxKeys        uint32
 }
 
 func (f *consumerFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "name", "", "a name for people")
 	c.Flags().StringVar(&f.metadata, "metadata", "", "a JSON object that comes with every verdict")
-	c.Flags().StringSliceVar(&f.managers, "manager", nil, "subjects who may manage its keys")
+	c.Flags().StringSliceVar(&f.managers, "manager", nil, "ISSUER_ID/SUBJECT: who may manage its keys; '' for nobody")
+	c.Flags().StringSliceVar(&f.scopes, "grantable-scope", nil, "scopes that managers may give; '' for none")
+	c.Flags().StringSliceVar(&f.roles, "grantable-role", nil, "roles that managers may give; '' for none")
+	c.Flags().Uint32Var(&f.maxKeys, "max-keys", record.DefaultMaxKeys, "how many keys it has at most for managers to make another")
 	c.Flags().StringSliceVar(&f.tags, "tag", nil, "to find it by")
 }
 
@@ -71,6 +78,32 @@ func (f *consumerFlags) object() (json.RawMessage, error) {
 	return json.RawMessage(f.metadata), nil
 }
 
+// people reads ISSUER_ID/SUBJECT. An issuer's id has no slash.
+func (f *consumerFlags) people() ([]record.Person, error) {
+	people := []record.Person{}
+	for _, m := range filled(f.managers) {
+		issuer, subject, ok := strings.Cut(m, "/")
+		if !ok {
+			return nil, &exit{exitUsage, fmt.Errorf("--manager: give ISSUER_ID/SUBJECT, such as corp/alice")}
+		}
+		people = append(people, record.Person{Issuer: issuer, Subject: subject})
+	}
+	return people, nil
+}
+
+func (f *consumerFlags) grantable() *record.Grantable {
+	g := &record.Grantable{Scopes: filled(f.scopes)}
+	for _, r := range filled(f.roles) {
+		g.Roles = append(g.Roles, record.Role(r))
+	}
+	return g
+}
+
+// filled leaves out what stands for nothing.
+func filled(list []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == "" })
+}
+
 func putConsumer(r *remote) *cobra.Command {
 	var f consumerFlags
 	c := r.command("put ID", "Make a consumer, or replace one", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
@@ -78,7 +111,13 @@ func putConsumer(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		v, err := c.PutConsumer(ctx, args[0], client.ConsumerFields{Name: f.name, Metadata: metadata, Managers: f.managers, Tags: f.tags})
+		managers, err := f.people()
+		if err != nil {
+			return err
+		}
+		v, err := c.PutConsumer(ctx, args[0], client.ConsumerFields{
+			Name: f.name, Metadata: metadata, Managers: managers, Grantable: f.grantable(), MaxKeys: f.maxKeys, Tags: f.tags,
+		})
 		return showConsumers(v, []record.Consumer{v}, err, out)
 	})
 	f.add(c)
@@ -99,7 +138,17 @@ func setConsumer(r *remote) *cobra.Command {
 			change.Name = &f.name
 		}
 		if cmd.Flags().Changed("manager") {
-			change.Managers = &f.managers
+			managers, err := f.people()
+			if err != nil {
+				return err
+			}
+			change.Managers = &managers
+		}
+		if cmd.Flags().Changed("grantable-scope") || cmd.Flags().Changed("grantable-role") {
+			change.Grantable = f.grantable()
+		}
+		if cmd.Flags().Changed("max-keys") {
+			change.MaxKeys = &f.maxKeys
 		}
 		if cmd.Flags().Changed("tag") {
 			change.Tags = &f.tags
@@ -125,9 +174,17 @@ func showConsumers(v any, items []record.Consumer, err error, out *printer) erro
 	}
 	var rows [][]any
 	for _, c := range items {
-		rows = append(rows, []any{c.ID, c.Name, words(c.Tags), enabledOr(c.Disabled), words(c.Managers), string(c.Metadata), moment(c.CreatedAt), c.Revision})
+		rows = append(rows, []any{c.ID, c.Name, words(c.Tags), enabledOr(c.Disabled), managersOf(&c), string(c.Metadata), moment(c.CreatedAt), c.Revision})
 	}
 	return out.show(v, []string{"id", "name", "tags", "state", "managers", "metadata", "created", "revision"}, rows)
+}
+
+func managersOf(c *record.Consumer) string {
+	var all []string
+	for _, m := range c.Managers {
+		all = append(all, m.Issuer+"/"+m.Subject)
+	}
+	return words(all)
 }
 
 func enabledOr(disabled bool) string {

@@ -6,7 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +57,7 @@ func newIssuers(r *remote) *cobra.Command {
 func newIssuersPut(r *remote) *cobra.Command {
 	var rules client.Rules
 	var jwksFile, secretFile string
+	var operators operatorFlags
 	c := r.command("put ID", "Trust an issuer, or change its rules", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 		if jwksFile != "" {
 			b, err := os.ReadFile(jwksFile)
@@ -73,6 +77,10 @@ func newIssuersPut(r *remote) *cobra.Command {
 				return &exit{exitUsage, fmt.Errorf("--shared-secret-file: %s is empty", secretFile)}
 			}
 			rules.SharedSecret = base64.RawURLEncoding.EncodeToString(b)
+		}
+		var err error
+		if rules.Operators, err = operators.read(); err != nil {
+			return err
 		}
 		i, err := c.PutIssuer(ctx, args[0], rules)
 		if err != nil {
@@ -101,10 +109,37 @@ func newIssuersPut(r *remote) *cobra.Command {
 	f.StringVar(&rules.Leeway, "leeway", "", "clock difference that is forgiven, such as 30s")
 	f.StringVar(&rules.MaxStaleness, "max-staleness", "", "how old a node's state may be to answer about its tokens, such as 5s (the node's own bound if not given)")
 	f.BoolVar(&rules.AllowNoExpiry, "allow-no-expiry", false, "admit tokens without exp")
+	f.StringVar(&operators.audience, "operator-audience", "", "the audience of operators' tokens, which is for Veto alone")
+	f.StringVar(&operators.claim, "operator-claim", "", "claim of whose values some make an operator, such as groups")
+	f.StringArrayVar(&operators.roles, "operator", nil, "VALUE=ROLE[,ROLE]: the roles that a value of that claim gives, such as veto-admins=admin")
 	return c
 }
 
-var issuerHead = []string{"id", "issuer", "keys from", "algorithms", "audiences", "max lifetime", "max staleness", "revision"}
+// operatorFlags are which tokens are operators'.
+type operatorFlags struct {
+	audience, claim string
+	roles           []string
+}
+
+// read gives nil for none.
+func (f *operatorFlags) read() (*record.Operators, error) {
+	if f.audience == "" && f.claim == "" && len(f.roles) == 0 {
+		return nil, nil
+	}
+	o := &record.Operators{Audience: f.audience, Claim: f.claim, Roles: map[string][]record.Role{}}
+	for _, r := range f.roles {
+		i := strings.LastIndexByte(r, '=') // a value may have one, as a name in LDAP has
+		if i <= 0 {
+			return nil, &exit{exitUsage, fmt.Errorf("--operator: give VALUE=ROLE[,ROLE], such as veto-admins=admin")}
+		}
+		for role := range strings.SplitSeq(r[i+1:], ",") {
+			o.Roles[r[:i]] = append(o.Roles[r[:i]], record.Role(role))
+		}
+	}
+	return o, nil
+}
+
+var issuerHead = []string{"id", "issuer", "keys from", "algorithms", "audiences", "max lifetime", "max staleness", "operators", "revision"}
 
 func issuerRows(items []record.Issuer) [][]any {
 	var rows [][]any
@@ -122,9 +157,20 @@ func issuerRows(items []record.Issuer) [][]any {
 		if i.MaxStaleness > 0 {
 			stale = i.MaxStaleness.String()
 		}
-		rows = append(rows, []any{i.ID, i.Issuer, from, words(i.Algorithms), words(i.Audiences), i.MaxLifetime, stale, i.Revision})
+		rows = append(rows, []any{i.ID, i.Issuer, from, words(i.Algorithms), words(i.Audiences), i.MaxLifetime, stale, operatorsOf(i.Operators), i.Revision})
 	}
 	return rows
+}
+
+func operatorsOf(o *record.Operators) string {
+	if o == nil {
+		return "none"
+	}
+	var all []string
+	for _, value := range slices.Sorted(maps.Keys(o.Roles)) {
+		all = append(all, value+"="+words(o.Roles[value]))
+	}
+	return o.Claim + " " + strings.Join(all, "; ")
 }
 
 func showSigningKeys(page client.Page[record.SigningKey], err error, out *printer) error {

@@ -145,6 +145,13 @@ func newKeysLimit(r *remote) *cobra.Command {
 }
 
 func newKeysRoll(r *remote) *cobra.Command {
+	return rollCommand(r, func(ctx context.Context, c *client.Client, id string, overlap time.Duration, force bool) (client.NewKey, error) {
+		return c.RollKey(ctx, id, overlap, force)
+	})
+}
+
+// rollCommand is for operators and for managers, who roll by different requests.
+func rollCommand(r *remote, roll func(ctx context.Context, c *client.Client, id string, overlap time.Duration, force bool) (client.NewKey, error)) *cobra.Command {
 	var overlap time.Duration
 	var force bool
 	var command *cobra.Command
@@ -152,7 +159,7 @@ func newKeysRoll(r *remote) *cobra.Command {
 		if !command.Flags().Changed("overlap") {
 			return &exit{exitUsage, fmt.Errorf("--overlap: say how long the old secret is good beside the new one, such as 24h, or 0s to stop it at once")}
 		}
-		k, err := c.RollKey(ctx, args[0], overlap, force)
+		k, err := roll(ctx, c, args[0], overlap, force)
 		if err != nil {
 			return err
 		}

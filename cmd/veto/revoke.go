@@ -59,16 +59,7 @@ func newRevoke(r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if receipt.State == record.StatePending {
-				return out.fields(receipt, "id", receipt.ID, "state", receipt.State, "durable on", words(receipt.DurableOn),
-					"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
-			}
-			kept := moment(receipt.KeptUntil)
-			if kept == "" {
-				kept = "until it is lifted"
-			}
-			return out.fields(receipt, "id", receipt.ID, "revision", receipt.Revision, "state", receipt.State, "kept", kept,
-				"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
+			return showReceipt(receipt, out)
 		}).RunE(cmd, args)
 	}
 	c.Flags().StringVar(&request.Issuer, "issuer", "", "the iss within which VALUE has its meaning")
@@ -79,6 +70,19 @@ func newRevoke(r *remote) *cobra.Command {
 	c.Flags().StringVar(&until, "issued-before", "", "deny only what was issued until then: now, or a time such as 2026-01-31T12:00:00Z")
 	c.Flags().StringVar(&wait, "wait", "committed", "answer when it is committed, or when every node has said that it is enforced")
 	return c
+}
+
+func showReceipt(receipt record.Receipt, out *printer) error {
+	if receipt.State == record.StatePending {
+		return out.fields(receipt, "id", receipt.ID, "state", receipt.State, "durable on", words(receipt.DurableOn),
+			"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
+	}
+	kept := moment(receipt.KeptUntil)
+	if kept == "" {
+		kept = "until it is lifted"
+	}
+	return out.fields(receipt, "id", receipt.ID, "revision", receipt.Revision, "state", receipt.State, "kept", kept,
+		"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
 }
 
 // readTarget fills in what the arguments say. A token is presented itself, not named.

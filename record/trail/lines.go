@@ -43,7 +43,7 @@ type Filter struct {
 
 // Keep tells whether the entry is chosen.
 func (f Filter) Keep(e *Entry) bool {
-	by := f.By == "" || f.By == e.By || e.By != "" && f.By == e.ByName || e.By == "" && f.By == record.WayCluster
+	by := f.By == "" || f.By == e.By || e.By != "" && (f.By == e.ByName || f.By == e.From.Person.Subject) || e.By == "" && f.By == record.WayCluster
 	return by && (f.Action == "" || f.Action == e.Action) && (f.Ref == "" || slices.Contains(e.Refs, f.Ref)) &&
 		!e.At.Before(f.Since) && (f.Until.IsZero() || e.At.Before(f.Until))
 }

@@ -90,6 +90,8 @@ func kindOf(r record.Record) string {
 		return "key"
 	case *record.DefinedRole:
 		return "role"
+	case *record.PortalSession:
+		return "portal_session"
 	case *record.Revocation:
 		return kindRevocation
 	case *record.Expiry:
@@ -102,7 +104,7 @@ func kindOf(r record.Record) string {
 // others it says that they were changed: they may hold what is nobody's business in a year.
 var shown = []string{
 	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "consumers", "disabled", "discovery",
-	"environment", "expires_at", "imported", "issuer", "issuers", "jwks_uri", "leaked_at", "leeway", "limits", "max_lifetime", "max_staleness", "name", "preset",
+	"environment", "expires_at", "grantable", "imported", "issuer", "issuers", "jwks_uri", "leaked_at", "leeway", "limits", "max_keys", "max_lifetime", "max_staleness", "name", "operators", "preset",
 	"roles", "rotating", "scopes", "shared_secret", "tags", "targets", "types",
 }
 
@@ -258,9 +260,10 @@ func (x *change) entry(action, by string, from record.Origin) error {
 	if !a.any() {
 		return nil
 	}
+	person := record.Person{Issuer: clip(from.Person.Issuer), Subject: clip(from.Person.Subject)}
 	e := trail.Entry{
 		Revision: x.revision, Number: a.number, At: x.stamp, By: clip(by), ByName: clip(a.who), Action: action, Reason: a.reason,
-		From: record.Origin{Node: clip(from.Node), Way: clip(from.Way), Address: clip(from.Address)},
+		From: record.Origin{Node: clip(from.Node), Way: clip(from.Way), Address: clip(from.Address), Person: person},
 		Refs: a.refs, Kinds: a.kinds, More: a.more, Changes: a.changes,
 	}
 	for i := range e.Refs {

@@ -39,6 +39,12 @@ func (x *change) updateConsumer(b record.UpdateConsumer) error {
 	if b.Managers != nil {
 		c.Managers = *b.Managers
 	}
+	if b.Grantable != nil {
+		c.Grantable = b.Grantable
+	}
+	if b.MaxKeys != nil {
+		c.MaxKeys = *b.MaxKeys
+	}
 	if b.Tags != nil {
 		c.Tags = *b.Tags
 	}
@@ -54,6 +60,14 @@ func (x *change) writeConsumer(was, c record.Consumer) error {
 	}
 	c.Revision = x.revision
 	x.ref = c.ID
+	if err := x.appoint(&was, &c); err != nil {
+		return err
+	}
+	if c.Disabled {
+		if err := x.endSessions(func(s *record.PortalSession) bool { return s.Consumer == c.ID }); err != nil {
+			return err
+		}
+	}
 	x.changed(&c, false, c.ID)
 	x.audit.altered(c.ID, was, c)
 	return put(x.state, consumerKey(c.ID), c)
@@ -81,7 +95,164 @@ func (x *change) deleteConsumer(b record.DeleteConsumer) error {
 			return err
 		}
 	}
+	if err := x.appoint(&c, &record.Consumer{ID: c.ID}); err != nil {
+		return err
+	}
+	if err := x.endSessions(func(s *record.PortalSession) bool { return s.Consumer == c.ID }); err != nil {
+		return err
+	}
 	x.ref = c.ID
 	x.changed(&c, true, c.ID)
 	return x.state.Delete(consumerKey(c.ID))
+}
+
+// appoint lists a consumer under its managers, and no more under those that it had.
+func (x *change) appoint(was, is *record.Consumer) error {
+	for _, m := range was.Managers {
+		if err := x.state.Delete(record.ManagerKey(m, is.ID)); err != nil {
+			return err
+		}
+	}
+	for _, m := range is.Managers {
+		if err := x.state.Put(record.ManagerKey(m, is.ID), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *change) openSession(b record.OpenSession) error {
+	if b.Lifetime < record.MinSession || b.Lifetime > record.MaxSession || b.Hash == (record.KeyHash{}) {
+		return record.Invalid("lifetime: give %s to %s", record.Duration(record.MinSession), record.Duration(record.MaxSession))
+	}
+	c, ok, err := get[record.Consumer](x.state, consumerKey(b.Consumer))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return record.NotFound("there is no consumer %s", b.Consumer)
+	}
+	if c.Disabled {
+		return record.Conflict("this consumer is disabled; enable it first")
+	}
+	s := record.PortalSession{
+		ID: record.SessionID(b.Hash), Consumer: c.ID, Hash: b.Hash, ExpiresAt: x.stamp.Add(b.Lifetime),
+		CreatedAt: x.stamp, CreatedBy: x.by, Revision: x.revision,
+	}
+	x.ref = s.ID
+	x.changed(&s, false, s.ID)
+	x.audit.altered(s.ID, record.PortalSession{}, s)
+	return put(x.state, record.SessionKey(s.ID), s)
+}
+
+func (x *change) endSession(b record.EndSession) error {
+	s, ok, err := get[record.PortalSession](x.state, record.SessionKey(b.ID))
+	if err != nil {
+		return err
+	}
+	if !ok || s.Consumer != b.Consumer {
+		return record.NotFound("there is no portal session %s of consumer %s", b.ID, b.Consumer)
+	}
+	x.ref = s.ID
+	x.changed(&s, true, s.ID)
+	return x.state.Delete(record.SessionKey(s.ID))
+}
+
+// endSessions ends those that are chosen. What ends them is in the audit trail; or it is the time.
+func (x *change) endSessions(chosen func(*record.PortalSession) bool) error {
+	var ended []string
+	prefix := record.SessionKey("")
+	err := x.state.Scan(prefix, record.KeyAfter(prefix), func(_, value []byte) (bool, error) {
+		var s record.PortalSession
+		err := record.Decode(value, &s)
+		if err == nil && chosen(&s) {
+			ended = append(ended, s.ID)
+		}
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ended {
+		if err := x.state.Delete(record.SessionKey(id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// manageKey does what a manager may. Whether it is one is looked at here, in the order of all changes:
+// who was taken off the list makes no more keys, whatever node was asked.
+func (x *change) manageKey(b record.ManageKey, c record.Command) error {
+	owner, ok, err := get[record.Consumer](x.state, consumerKey(b.Consumer))
+	if err != nil {
+		return err
+	}
+	may := false
+	if ok && !owner.Disabled {
+		if may, err = x.manages(&owner, c); err != nil {
+			return err
+		}
+	}
+	if !may {
+		return record.Conflict("whoever asks may not manage the keys of this consumer any more")
+	}
+	switch {
+	case b.Create != nil && b.Roll == nil && b.Create.Consumer == owner.ID:
+		return x.createManaged(&owner, *b.Create)
+	case b.Roll != nil && b.Create == nil:
+		return x.rollManaged(&owner, *b.Roll)
+	}
+	return record.Invalid("a manager creates or rolls an API key of the consumer")
+}
+
+func (x *change) manages(owner *record.Consumer, c record.Command) (bool, error) {
+	if !record.IsSessionID(c.By) {
+		return owner.IsManager(c.From.Person) && c.By == c.From.Person.ID(), nil
+	}
+	s, ok, err := get[record.PortalSession](x.state, record.SessionKey(c.By))
+	return ok && s.Consumer == owner.ID && x.stamp.Before(s.ExpiresAt), err
+}
+
+func notGrantable() error {
+	return record.Invalid("scopes and roles: the API key has, or would have, more than managers of this consumer may give; GET /v1/me shows what that is")
+}
+
+func (x *change) createManaged(owner *record.Consumer, k record.APIKey) error {
+	if !owner.Grantable.Covers(&k) {
+		return notGrantable()
+	}
+	// Revoked keys count, too: or there would be no end of them.
+	count, most := 0, owner.KeysAtMost()
+	prefix := memberKey(owner.ID, "")
+	err := x.state.Scan(prefix, record.KeyAfter(prefix), func(_, _ []byte) (bool, error) {
+		count++
+		return count < most, nil
+	})
+	if err != nil {
+		return err
+	}
+	if count >= most {
+		return record.Conflict("this consumer has %d API keys or more, revoked ones included, which is all that managers may make; an operator deletes some or raises max_keys", most)
+	}
+	return x.createKey(record.CreateKey{Key: k})
+}
+
+// rollManaged gives out no secret of a key that a manager could not have made.
+func (x *change) rollManaged(owner *record.Consumer, b record.RollKey) error {
+	_, ok, err := x.state.Get(memberKey(owner.ID, b.ID))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return record.NotFound("there is no API key %s", b.ID)
+	}
+	k, err := x.key(b.ID)
+	if err != nil {
+		return err
+	}
+	if !owner.Grantable.Covers(&k) {
+		return notGrantable()
+	}
+	return x.rollKey(b)
 }

@@ -54,6 +54,9 @@
 //	     TestExpiryInPast
 //	M15  A key is marked as leaked once for each secret that it had.
 //	     TestLeakedKeysAreMarkedOnce
+//	M16  Managers of a consumer, and its portal sessions, make and roll its keys and no others, with no
+//	     more than the consumer says, and only while they are.
+//	     TestManagersGiveWhatTheyMay, TestManagersMakeNoMoreThanMaxKeys, TestManagersAreNoMore
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -135,6 +135,12 @@ func (x *change) do(c record.Command) error {
 		return x.putRole(b)
 	case record.DeleteRole:
 		return x.deleteRole(b)
+	case record.OpenSession:
+		return x.openSession(b)
+	case record.EndSession:
+		return x.endSession(b)
+	case record.ManageKey:
+		return x.manageKey(b, c)
 	case record.Revoke:
 		return x.revoke(b)
 	case record.Lift:

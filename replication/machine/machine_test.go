@@ -344,7 +344,7 @@ func TestRetiredKeysAreKeptForALifetime(t *testing.T) {
 
 func TestUpdatedConsumerKeepsTheRest(t *testing.T) {
 	s, rev := founded(t)
-	whole := record.Consumer{ID: "acme", Name: "Acme", Metadata: []byte(`{"plan":"gold"}`), Managers: []string{"alice"}, Tags: []string{"eu"}}
+	whole := record.Consumer{ID: "acme", Name: "Acme", Metadata: []byte(`{"plan":"gold"}`), Managers: []record.Person{{Issuer: "corp", Subject: "alice"}}, Tags: []string{"eu"}}
 	if r := apply(t, s, rev, stamp, record.PutConsumer{Consumer: whole}); r.Rejection != nil {
 		t.Fatal(r.Rejection)
 	}
@@ -361,6 +361,11 @@ func TestUpdatedConsumerKeepsTheRest(t *testing.T) {
 	want := whole
 	want.Disabled, want.CreatedAt, want.Revision = true, stamp, *rev+1
 	if diff := cmp.Diff(want, last(record.UpdateConsumer{ID: "acme", Disabled: &yes})); diff != "" {
+		t.Error(diff)
+	}
+	want.Managers, want.Grantable, want.MaxKeys, want.Revision = nil, &record.Grantable{Scopes: []string{"a:*"}}, 5, *rev+1
+	keys := want.MaxKeys
+	if diff := cmp.Diff(want, last(record.UpdateConsumer{ID: "acme", Managers: &[]record.Person{}, Grantable: want.Grantable, MaxKeys: &keys}), cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
 	want.Tags, want.Name, want.Revision = nil, "", *rev+1

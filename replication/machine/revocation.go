@@ -203,6 +203,9 @@ func (x *change) expire(b record.Expire) error {
 	if b.Before == record.Forever {
 		return record.Invalid("what is kept until it is lifted cannot expire")
 	}
+	if err := x.endSessions(func(s *record.PortalSession) bool { return !x.stamp.Before(s.ExpiresAt) }); err != nil {
+		return err
+	}
 	for _, t := range []record.Table{record.TableRevocations, record.TableRequests} {
 		from, to := t.Key(), t.Key(b.Before.Bytes())
 		some, others := false, false

@@ -117,7 +117,7 @@ func (v *Verifier) report(t *token, code validate.Code) {
 func (t *token) verified() *validate.Claims {
 	c := t.out
 	c.Kind, c.Issuer, c.KID, c.Raw = validate.JWT, t.issuer, t.key.KID, validate.JSON(t.payload)
-	c.TokenHash, c.MaxStaleness = t.digest, t.maxStaleness()
+	c.TokenHash, c.MaxStaleness, c.Rules = t.digest, t.maxStaleness(), &t.trust.Rules
 	if !t.digested {
 		c.TokenHash = sha256.Sum256(t.input())
 	}

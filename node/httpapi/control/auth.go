@@ -2,10 +2,14 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -18,6 +22,7 @@ import (
 
 const (
 	operatorKey = "operator"
+	managerKey  = "manager"
 	roleKey     = "role"
 )
 
@@ -27,9 +32,21 @@ const (
 	anyOperator record.Role = "any"
 	// boundOperator is anyOperator for what a key that is bound may read as well.
 	boundOperator record.Role = "bound"
+	// consumersManager is no operator: who manages a consumer's keys.
+	consumersManager record.Role = "manager"
 )
 
-type operatorInContext struct{}
+type callerInContext struct{}
+
+// caller is who asks: an operator by an API key, or by a JWT and then a person, too.
+type caller struct {
+	key    *record.APIKey // of a person one that stands for it, and is stored nowhere
+	person record.Person
+	// Of a manager: whose keys it manages, until when, and by which portal session, if by one.
+	consumer *record.Consumer
+	until    time.Time
+	session  string
+}
 
 // authenticate lets only operators with the operation's role pass (L1).
 func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
@@ -41,40 +58,158 @@ func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
 	if !ok {
 		role = record.RoleAdmin // an operation that forgot to say
 	}
-	operator, problem := x.operator(ctx.Header("Authorization"), role)
+	var by caller
+	var problem *httpapi.Problem
+	if role == consumersManager {
+		by, problem = x.manager(ctx.Context(), ctx.Header("Authorization"), ctx.Query("consumer"))
+	} else {
+		by, problem = x.operator(ctx.Header("Authorization"), role)
+	}
 	if problem != nil {
 		r, w := humago.Unwrap(ctx)
 		writeProblem(w, r, problem)
 		return
 	}
-	next(huma.WithValue(ctx, operatorInContext{}, operator))
+	next(huma.WithValue(ctx, callerInContext{}, by))
 }
 
 // operator finds who asks, and whether they may.
-func (x *control) operator(authorization string, role record.Role) (*record.APIKey, *httpapi.Problem) {
+func (x *control) operator(authorization string, role record.Role) (caller, *httpapi.Problem) {
+	token, problem := bearer(authorization)
+	if problem != nil {
+		return caller{}, problem
+	}
+	by, verdict := x.operatorBy(token, role)
+	if verdict.Outcome != validate.Allow {
+		return caller{}, unknownCaller(verdict, "this is no operator's API key that may be used now, and no JWT that its issuer's operators say is one's")
+	}
+	switch {
+	case len(by.key.Roles) == 0:
+		return caller{}, httpapi.New(http.StatusForbidden, "forbidden", "this JWT is good, and its issuer's operators give it no role")
+	case role == boundOperator:
+	case role == anyOperator:
+		if !by.key.ReadsAll() {
+			return caller{}, httpapi.New(http.StatusForbidden, "forbidden", "this API key is bound to what it may revoke, and reads only that, by its id; to read more it needs the role auditor or validator as well")
+		}
+	case !by.key.HasRole(role):
+		return caller{}, httpapi.New(http.StatusForbidden, "forbidden", "this needs an operator with the role "+string(role))
+	}
+	return by, nil
+}
+
+func bearer(authorization string) (string, *httpapi.Problem) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, httpapi.New(http.StatusUnauthorized, "unauthorized", "send an operator's API key: Authorization: Bearer ...")
+		return "", httpapi.New(http.StatusUnauthorized, "unauthorized", "send an operator's API key, or a JWT: Authorization: Bearer ...")
+	}
+	return strings.TrimSpace(token), nil
+}
+
+// isJWT tells the forms apart: no API key has a dot.
+func isJWT(token string) bool { return strings.Contains(token, ".") }
+
+// operatorBy finds whose the credential is; with a verdict that allows.
+func (x *control) operatorBy(token string, role record.Role) (caller, validate.Verdict) {
+	if isJWT(token) {
+		claims, verdict := x.Validator.Person(token, x.Now())
+		if claims == nil {
+			return caller{}, verdict
+		}
+		key, code := claims.Operator()
+		verdict.Code, verdict.Outcome = code, code.Outcome()
+		return caller{key: key, person: claims.Person()}, verdict
 	}
 	find := x.Validator.Operator
 	if role == record.RoleRevoker {
 		find = x.Validator.Denier
 	}
-	key, verdict := find(strings.TrimSpace(token), x.Now())
-	switch {
-	case verdict.Outcome == validate.Unknown:
-		return nil, httpapi.NotReady()
-	case key == nil:
-		return nil, httpapi.New(http.StatusUnauthorized, string(verdict.Code), "this is no operator's API key that may be used now")
-	case role == boundOperator:
-	case role == anyOperator:
-		if !key.ReadsAll() {
-			return nil, httpapi.New(http.StatusForbidden, "forbidden", "this API key is bound to what it may revoke, and reads only that, by its id; to read more it needs the role auditor or validator as well")
-		}
-	case !key.HasRole(role):
-		return nil, httpapi.New(http.StatusForbidden, "forbidden", "this needs an API key with the role "+string(role))
+	key, verdict := find(token, x.Now())
+	return caller{key: key}, verdict
+}
+
+// unknownCaller refuses whoever is not known to be anyone now.
+func unknownCaller(v validate.Verdict, detail string) *httpapi.Problem {
+	if v.Outcome == validate.Unknown {
+		return httpapi.NotReady()
 	}
-	return key, nil
+	return httpapi.New(http.StatusUnauthorized, string(v.Code), detail)
+}
+
+// maxManaged is of how many consumers somebody need not be told apart.
+const maxManaged = 100
+
+// manager finds who asks to manage a consumer's keys, and of which.
+func (x *control) manager(ctx context.Context, authorization, consumer string) (caller, *httpapi.Problem) {
+	token, problem := bearer(authorization)
+	if problem != nil {
+		return caller{}, problem
+	}
+	find := x.bySession
+	if isJWT(token) {
+		find = x.byPerson
+	}
+	by, id, err := find(token, consumer)
+	if err == nil {
+		var ok bool
+		if by.consumer, ok = x.Records.Consumer(id); !ok {
+			err = notManaged()
+		} else if by.consumer.Disabled {
+			err = httpapi.New(http.StatusForbidden, "forbidden", "this consumer is disabled; whoever runs this API can enable it again")
+		}
+	}
+	if err != nil {
+		problem, known := httpapi.ProblemOf(err)
+		if !known {
+			x.Log.Error("who asks could not be read", "request_id", requestID(ctx), "error", err)
+		}
+		return caller{}, problem
+	}
+	return by, nil
+}
+
+// notManaged is of consumers that are somebody else's, and of those that are not there.
+func notManaged() error {
+	return httpapi.New(http.StatusNotFound, "not_found", "there is no such consumer whose keys you manage")
+}
+
+func (x *control) bySession(token, consumer string) (by caller, id string, err error) {
+	if x.Validator.Sure(x.Now()) != validate.OK {
+		return by, "", httpapi.NotReady()
+	}
+	hash := record.KeyHash(sha256.Sum256([]byte(token)))
+	s, ok, err := x.Records.Session(record.SessionID(hash))
+	if err != nil {
+		return by, "", err
+	}
+	if !ok || subtle.ConstantTimeCompare(s.Hash[:], hash[:]) != 1 || !x.Now().Before(s.ExpiresAt) {
+		return by, "", httpapi.New(http.StatusUnauthorized, "unauthorized", "this is no portal session that is open now, and no JWT")
+	}
+	if consumer != "" && consumer != s.Consumer {
+		return by, "", notManaged()
+	}
+	return caller{key: &record.APIKey{ID: s.ID}, until: s.ExpiresAt, session: s.ID}, s.Consumer, nil
+}
+
+func (x *control) byPerson(token, consumer string) (by caller, id string, err error) {
+	claims, verdict := x.Validator.Person(token, x.Now())
+	if claims == nil {
+		return by, "", unknownCaller(verdict, "this is no JWT that may be used now")
+	}
+	person := claims.Person()
+	ids, err := x.Records.Managed(person, maxManaged)
+	switch {
+	case err != nil:
+		return by, "", err
+	case len(ids) == 0:
+		return by, "", httpapi.New(http.StatusForbidden, "forbidden", "you manage no consumer's keys")
+	case consumer != "" && !slices.Contains(ids, consumer):
+		return by, "", notManaged()
+	case consumer == "" && len(ids) > 1:
+		return by, "", record.Invalid("consumer: you manage the keys of several; give one of %s", strings.Join(ids, ", "))
+	case consumer == "":
+		consumer = ids[0]
+	}
+	return caller{key: &record.APIKey{ID: person.ID()}, person: person, until: claims.ExpiresAt}, consumer, nil
 }
 
 // guard protects a handler that is no operation.
@@ -85,7 +220,7 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 			writeProblem(w, r, problem)
 			return
 		}
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorInContext{}, operator)))
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerInContext{}, operator)))
 	})
 }
 
@@ -136,11 +271,13 @@ func unconditional(ctx context.Context) error {
 	return nil
 }
 
-// operatorOf is the key of who asks.
-func operatorOf(ctx context.Context) *record.APIKey {
-	by, _ := ctx.Value(operatorInContext{}).(*record.APIKey)
+func callerOf(ctx context.Context) caller {
+	by, _ := ctx.Value(callerInContext{}).(caller)
 	return by
 }
+
+// operatorOf is the key of who asks.
+func operatorOf(ctx context.Context) *record.APIKey { return callerOf(ctx).key }
 
 func operatorID(ctx context.Context) string {
 	if by := operatorOf(ctx); by != nil {
@@ -154,7 +291,7 @@ type clientInContext struct{}
 // originOf is the way by which a request came.
 func originOf(ctx context.Context) record.Origin {
 	address, _ := ctx.Value(clientInContext{}).(string)
-	return record.Origin{Way: record.WayHTTP, Address: address}
+	return record.Origin{Way: record.WayHTTP, Address: address, Person: callerOf(ctx).person}
 }
 
 // clientOf is the address of a client, without the port, which says nothing a minute later.

@@ -2,11 +2,14 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"veto/node/httpapi"
+	"veto/node/intake"
 	"veto/record"
 )
 
@@ -27,6 +30,10 @@ func (x *control) consumers() {
 	register(x, operation("put-consumer", http.MethodPut, "/v1/consumers/{id}", "Make or replace a consumer", record.RoleAdmin), x.putConsumer)
 	register(x, operation("update-consumer", http.MethodPatch, "/v1/consumers/{id}", "Change a consumer", record.RoleAdmin), x.updateConsumer)
 	register(x, operation("delete-consumer", http.MethodDelete, "/v1/consumers/{id}", "Delete a consumer and its keys", record.RoleAdmin), x.deleteConsumer)
+	open := operation("open-portal-session", http.MethodPost, "/v1/consumers/{id}/portal-sessions", "Let somebody manage a consumer's keys for a while", record.RoleAdmin)
+	open.DefaultStatus = http.StatusCreated
+	register(x, open, x.openSession)
+	register(x, operation("end-portal-session", http.MethodDelete, "/v1/consumers/{id}/portal-sessions/{session}", "End a portal session", record.RoleAdmin), x.endSession)
 }
 
 func (x *control) listConsumers(_ context.Context, in *struct {
@@ -65,14 +72,17 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 	Body struct {
 		Name     string          `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
-		Managers []string        `json:"managers,omitempty" doc:"Subjects who may manage its keys"`
 		Tags     []string        `json:"tags,omitempty" maxItems:"50" doc:"To find it by: of a-z, 0-9 and -._:"`
 		Disabled bool            `json:"disabled,omitempty" doc:"Its keys are denied"`
+
+		Managers  []record.Person   `json:"managers,omitempty" maxItems:"100" doc:"Who may manage its keys, each by the id of a trusted issuer and the subject there"`
+		Grantable *record.Grantable `json:"grantable,omitempty" doc:"The scopes and roles that managers may give; none if it is not given"`
+		MaxKeys   uint32            `json:"max_keys,omitempty" minimum:"1" maximum:"10000" doc:"How many API keys it may have, also revoked ones, when managers make another; 100 if not given. Operators are not bound"`
 	}
 },
 ) (*consumerAnswer, error) {
 	b := in.Body
-	c := record.Consumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Tags: b.Tags, Disabled: b.Disabled}
+	c := record.Consumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Grantable: b.Grantable, MaxKeys: b.MaxKeys, Tags: b.Tags, Disabled: b.Disabled}
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -94,14 +104,17 @@ func (x *control) updateConsumer(ctx context.Context, in *struct {
 	Body struct {
 		Name     *string         `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty"`
-		Managers *[]string       `json:"managers,omitempty"`
 		Tags     *[]string       `json:"tags,omitempty" maxItems:"50"`
 		Disabled *bool           `json:"disabled,omitempty"`
+
+		Managers  *[]record.Person  `json:"managers,omitempty" maxItems:"100"`
+		Grantable *record.Grantable `json:"grantable,omitempty" doc:"All of it; {} takes it away"`
+		MaxKeys   *uint32           `json:"max_keys,omitempty" minimum:"1" maximum:"10000"`
 	}
 },
 ) (*consumerAnswer, error) {
 	b := in.Body
-	update := record.UpdateConsumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Tags: b.Tags, Disabled: b.Disabled}
+	update := record.UpdateConsumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Grantable: b.Grantable, MaxKeys: b.MaxKeys, Tags: b.Tags, Disabled: b.Disabled}
 	result, err := x.propose(ctx, in.Key, update, update)
 	if err != nil {
 		return nil, err
@@ -199,4 +212,213 @@ func (x *control) deleteRole(ctx context.Context, in *struct {
 		return nil, err
 	}
 	return changedAt(result), nil
+}
+
+// newSession is a session with its secret.
+type newSession struct {
+	record.PortalSession
+	Secret string `json:"secret,omitempty" doc:"What opens /v1/me. It is shown here and never again."`
+}
+
+type sessionAnswer struct {
+	Status   int
+	Revision string `header:"Veto-Revision"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before; the secret is then not shown again"`
+	Body     newSession
+}
+
+// sessionWord is the word in the secrets of portal sessions.
+const sessionWord = "portal"
+
+func (x *control) openSession(ctx context.Context, in *struct {
+	ConsumerID
+	Change
+	Body struct {
+		Lifetime record.Duration `json:"lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 30m" doc:"1m to 12h; 1h if not given"`
+	}
+},
+) (*sessionAnswer, error) {
+	lifetime := time.Duration(in.Body.Lifetime)
+	if lifetime == 0 {
+		lifetime = record.DefaultSession
+	}
+	secret, _, _, err := x.NewKey(sessionWord)
+	if err != nil {
+		return nil, err
+	}
+	open := record.OpenSession{Consumer: in.ID, Hash: sha256.Sum256([]byte(secret)), Lifetime: lifetime}
+	result, err := x.propose(ctx, in.Key, struct {
+		Consumer string
+		Lifetime time.Duration
+	}{in.ID, lifetime}, open)
+	if err != nil {
+		return nil, err
+	}
+	out := &sessionAnswer{Status: http.StatusCreated, Revision: headerOf(result.Revision)}
+	// It may be this very request that was proposed twice, as a leader was lost.
+	if result.Repeated && result.Ref != record.SessionID(open.Hash) {
+		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
+	}
+	s, ok, err := x.Records.Session(result.Ref)
+	if err == nil && !ok {
+		err = record.NotFound("the portal session of this request is not there any more")
+	}
+	out.Body = newSession{PortalSession: s, Secret: secret}
+	return out, err
+}
+
+func (x *control) endSession(ctx context.Context, in *struct {
+	ConsumerID
+	Session string `path:"session" pattern:"^ses_[0-9a-z]{32}$" patternDescription:"the id of a portal session, which is ses_ and 32 more; not its secret"`
+	Change
+},
+) (*changed, error) {
+	end := record.EndSession{Consumer: in.ID, ID: in.Session}
+	result, err := x.propose(ctx, in.Key, end, end)
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
+}
+
+// OfConsumer says of which consumer a manager speaks; what it is was seen to with who asks.
+type OfConsumer struct {
+	Consumer string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash" doc:"Whose keys are meant, for who manages those of several"`
+}
+
+// me is what a consumer's managers may do, and nothing else.
+func (x *control) me() {
+	register(x, operation("me", http.MethodGet, "/v1/me", "Show whose keys you manage, what you may give, and until when", consumersManager), x.showMe)
+	register(x, operation("list-my-keys", http.MethodGet, "/v1/me/keys", "List the consumer's API keys", consumersManager), x.listMyKeys)
+	create := operation("create-my-key", http.MethodPost, "/v1/me/keys", "Make an API key of the consumer", consumersManager)
+	create.DefaultStatus = http.StatusCreated
+	register(x, create, x.createMyKey)
+	register(x, operation("roll-my-key", http.MethodPost, "/v1/me/keys/{id}/roll", "Give an API key of the consumer a new secret", consumersManager), x.rollMyKey)
+	revoke := operation("revoke-my-key", http.MethodPost, "/v1/me/keys/{id}/revoke", "Revoke an API key of the consumer", consumersManager)
+	revoke.DefaultStatus = http.StatusCreated
+	revoke.Responses = x.pendingReceipt()
+	register(x, revoke, x.revokeMyKey)
+}
+
+type meAnswer struct {
+	Body struct {
+		Consumer  string            `json:"consumer"`
+		Name      string            `json:"name,omitempty"`
+		Grantable *record.Grantable `json:"grantable,omitempty" doc:"The scopes and roles that you may give; none if it is not there"`
+		MaxKeys   int               `json:"max_keys"`
+		Person    *record.Person    `json:"person,omitempty" doc:"Who you are, by a JWT"`
+		Session   string            `json:"session,omitempty" doc:"The portal session that you are here by"`
+		ExpiresAt time.Time         `json:"expires_at" doc:"Until when"`
+	}
+}
+
+func (x *control) showMe(ctx context.Context, _ *OfConsumer) (*meAnswer, error) {
+	by, out := callerOf(ctx), &meAnswer{}
+	c, b := by.consumer, &out.Body
+	b.Consumer, b.Name, b.Grantable, b.MaxKeys, b.Session, b.ExpiresAt = c.ID, c.Name, c.Grantable, c.KeysAtMost(), by.session, by.until
+	if by.session == "" {
+		b.Person = &by.person
+	}
+	return out, nil
+}
+
+func (x *control) listMyKeys(ctx context.Context, in *struct {
+	OfConsumer
+	Page
+},
+) (*list[record.APIKey], error) {
+	const name = "my-keys"
+	place, err := x.place(name, in.Page)
+	if err != nil {
+		return nil, err
+	}
+	items, err := x.Records.KeysOf(callerOf(ctx).consumer.ID, place, in.Limit+1)
+	next := ""
+	if len(items) > in.Limit {
+		items = items[:in.Limit]
+		next = items[in.Limit-1].ID
+	}
+	for i := range items {
+		items[i] = x.shown(items[i])
+		items[i].Metadata = nil // it is for those whom verdicts tell it
+	}
+	return pageOf(x, name, items, next), err
+}
+
+func (x *control) createMyKey(ctx context.Context, in *struct {
+	OfConsumer
+	Change
+	Body struct {
+		Name        string        `json:"name,omitempty" maxLength:"200"`
+		Scopes      []string      `json:"scopes,omitempty" doc:"Of those that managers may give"`
+		Roles       []record.Role `json:"roles,omitempty" maxItems:"32" doc:"Of those that managers may give"`
+		ExpiresAt   time.Time     `json:"expires_at,omitzero" required:"false"`
+		Environment string        `json:"environment,omitempty" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9" doc:"A word in the secret that says what it is for, such as live or test"`
+	}
+},
+) (*newKeyAnswer, error) {
+	b := in.Body
+	k, secret, err := x.keyOf(keyRequest{
+		Consumer: callerOf(ctx).consumer.ID, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, ExpiresAt: b.ExpiresAt, Environment: b.Environment,
+	})
+	if err == nil {
+		err = k.Check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	result, err := x.propose(ctx, in.Key, struct {
+		Consumer string
+		Body     any
+	}{k.Consumer, b}, record.ManageKey{Consumer: k.Consumer, Create: &k})
+	if err != nil {
+		return nil, err
+	}
+	return x.newSecret(k, secret, result, http.StatusCreated)
+}
+
+// myKey finds the key, if it is the consumer's.
+func (x *control) myKey(ctx context.Context, id string) (record.APIKey, error) {
+	k, ok, err := x.Records.KeyOf(callerOf(ctx).consumer.ID, id)
+	if err == nil && !ok {
+		err = record.NotFound("there is no API key %s", id)
+	}
+	return k, err
+}
+
+func (x *control) rollMyKey(ctx context.Context, in *struct {
+	KeyID
+	OfConsumer
+	Change
+	Body rollRequest
+},
+) (*newKeyAnswer, error) {
+	k, err := x.myKey(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out, err := x.roll(ctx, k, in.Key, in.Body, func(roll record.RollKey) record.Body {
+		return record.ManageKey{Consumer: k.Consumer, Roll: &roll}
+	})
+	if err == nil {
+		out.Body.Metadata = nil
+	}
+	return out, err
+}
+
+func (x *control) revokeMyKey(ctx context.Context, in *struct {
+	KeyID
+	OfConsumer
+	Change
+	Wait    string `query:"wait" enum:"committed,enforced" default:"committed" doc:"Answer when it is committed, or when every node enforces it"`
+	Timeout string `query:"timeout" default:"2s" doc:"How long to wait for that; at most 30s. What is not committed by then is answered as pending, and will be"`
+	Body    struct {
+		Reason string `json:"reason,omitempty" maxLength:"500"`
+	}
+},
+) (*receiptAnswer, error) {
+	if _, err := x.myKey(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return x.take(ctx, intake.RevokeRequest{Target: record.TargetKey, Value: in.ID, Reason: in.Body.Reason}, in.Key, in.Wait, in.Timeout)
 }

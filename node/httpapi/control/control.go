@@ -39,7 +39,11 @@ type Validator interface {
 	Operator(token string, now time.Time) (*record.APIKey, validate.Verdict)
 	// Denier is Operator for who only adds denials: also before the node has caught up.
 	Denier(token string, now time.Time) (*record.APIKey, validate.Verdict)
+	// Person tells who presents a JWT; nil unless the verdict allows.
+	Person(token string, now time.Time) (*validate.Claims, validate.Verdict)
 	Inspect(token string, now time.Time) (*validate.Claims, validate.Code)
+	// Sure tells whether the node knows enough to let in by it; OK if it does.
+	Sure(now time.Time) validate.Code
 }
 
 // Issuers reads issuers.
@@ -58,6 +62,12 @@ type Keys interface {
 	Keys(q record.KeyQuery, now time.Time, after string, limit int) (items []record.APIKey, next string, err error)
 	Role(id record.Role) (record.DefinedRole, bool, error)
 	Roles(after string, limit int) (items []record.DefinedRole, next string, err error)
+	// Session reads a portal session, Managed the ids of consumers that the person manages.
+	Session(id string) (record.PortalSession, bool, error)
+	Managed(p record.Person, limit int) ([]string, error)
+	// KeyOf and KeysOf read the consumer's API keys, and look at no others.
+	KeyOf(consumer, id string) (record.APIKey, bool, error)
+	KeysOf(consumer, after string, limit int) ([]record.APIKey, error)
 }
 
 // Revocations reads revocations.
@@ -156,7 +166,8 @@ func New(c Config) http.Handler {
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: strictly}
 	settings.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	settings.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles."},
+		managerKey:  {Type: "http", Scheme: "bearer", Description: "A JWT of a consumer's manager, or the secret of a portal session."},
+		operatorKey: {Type: "http", Scheme: "bearer", Description: "An operator's API key: one with roles. Or a JWT of an issuer whose operators give it roles."},
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{
@@ -167,6 +178,7 @@ func New(c Config) http.Handler {
 	x.consumers()
 	x.keys()
 	x.roles()
+	x.me()
 	x.revocations()
 	x.cluster()
 	x.bulk(mux)
@@ -215,6 +227,9 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	o.Description = "Role: " + string(shown) + "."
 	o.Extensions = map[string]any{"x-veto-role": string(shown)}
 	o.Security = []map[string][]string{{operatorKey: {}}}
+	if role == consumersManager {
+		o.Security = []map[string][]string{{managerKey: {}}}
+	}
 	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
 	if strings.Contains(path, "{id}") {
 		o.Errors = append(o.Errors, http.StatusNotFound)

@@ -5,7 +5,7 @@
 //
 // Promises:
 //
-//	L1  No operation answers without an operator's key of the right role, except those that
+//	L1  No operation answers without an operator of the right role, except those that
 //	    say so (health and the API's own description).
 //	    TestEveryOperationHasARole, TestRoles
 //	L2  A secret is in one answer only, the one that made it.
@@ -28,4 +28,10 @@
 //	L10 Leaks are reported by a revoker, or by who signed what is said, and no secret that is reported
 //	    comes back. What is nobody's takes the same work as what is somebody's, until all are known.
 //	    TestReportsOfLeaks, TestReportsOfLeaksAreBound, TestReportsOfLeaksMark
+//	L11 A JWT opens what its issuer's map of operators says and no more, only while a node can be
+//	    sure of it, and who presented it is in the command.
+//	    TestOperatorsByJWT, TestOperatorsByJWTAreNoMore, TestOperatorsByJWTOfAnUnreadyNode, TestOperatorsByJWTAreToldApart
+//	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
+//	    and of others no more than of what is not there.
+//	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions
 package control

@@ -38,6 +38,7 @@ type cluster struct {
 	ready       bool
 	leaderless  bool // revocations stay pending
 	pending     map[record.Digest]record.Revocation
+	sessions    map[string]record.PortalSession
 	trust       *keyset.Holder
 }
 
@@ -51,7 +52,7 @@ func newCluster() *cluster {
 		revision: 10, ready: true, trust: keyset.NewHolder(),
 		issuers: map[string]record.Issuer{}, signing: map[string]record.SigningKeys{},
 		consumers: map[string]record.Consumer{}, keys: map[string]record.APIKey{},
-		roles:       map[string]record.DefinedRole{},
+		roles: map[string]record.DefinedRole{}, sessions: map[string]record.PortalSession{},
 		revocations: map[record.Digest]record.Revocation{}, requests: map[string]remembered{},
 	}
 }
@@ -104,9 +105,27 @@ func (c *cluster) roll(b record.RollKey) (record.Result, error) {
 	return record.Result{Ref: b.ID}, nil
 }
 
+func (c *cluster) portal(body record.Body) (record.Result, error) {
+	switch b := body.(type) {
+	case record.OpenSession:
+		s := record.PortalSession{ID: record.SessionID(b.Hash), Consumer: b.Consumer, Hash: b.Hash, ExpiresAt: now().Add(b.Lifetime)}
+		c.sessions[s.ID] = s
+		return record.Result{Ref: s.ID}, nil
+	case record.EndSession:
+		return remove(c.sessions, b.ID)
+	case record.ManageKey:
+		if b.Roll != nil {
+			return c.roll(*b.Roll)
+		}
+		return c.apply(record.CreateKey{Key: *b.Create})
+	}
+	return record.Result{}, errors.New("not of the portal")
+}
+
 func (c *cluster) apply(body record.Body) (record.Result, error) {
 	switch b := body.(type) {
 	case record.PutIssuer:
+		b.Issuer.Revision = c.revision + 1
 		c.issuers[b.Issuer.ID] = b.Issuer
 		c.signing[b.Issuer.ID] = record.SigningKeys{IssuerID: b.Issuer.ID, Keys: b.Keys}
 		c.trustAll()
@@ -151,6 +170,8 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		return record.Result{Ref: b.ID}, nil
 	case record.RollKey:
 		return c.roll(b)
+	case record.OpenSession, record.EndSession, record.ManageKey:
+		return c.portal(body)
 	case record.DeleteKey:
 		return remove(c.keys, b.ID)
 	case record.PutRole:
@@ -290,6 +311,33 @@ func (c *cluster) Key(id string) (record.APIKey, bool, error) {
 	defer c.mu.Unlock()
 	k, ok := c.keys[id]
 	return k, ok, nil
+}
+
+func (c *cluster) KeyOf(consumer, id string) (record.APIKey, bool, error) {
+	k, ok, err := c.Key(id)
+	return k, ok && k.Consumer == consumer, err
+}
+
+func (c *cluster) KeysOf(consumer, after string, limit int) ([]record.APIKey, error) {
+	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool { return k.Consumer != consumer })
+	return all[:min(limit, len(all))], nil
+}
+
+func (c *cluster) Session(id string) (record.PortalSession, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.sessions[id]
+	return s, ok, nil
+}
+
+func (c *cluster) Managed(p record.Person, _ int) ([]string, error) {
+	var ids []string
+	for _, one := range above(c, c.consumers, "", 1000) {
+		if one.IsManager(p) {
+			ids = append(ids, one.ID)
+		}
+	}
+	return ids, nil
 }
 
 func (c *cluster) Keys(q record.KeyQuery, now time.Time, after string, limit int) ([]record.APIKey, string, error) {

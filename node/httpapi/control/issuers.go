@@ -31,6 +31,7 @@ type rules struct {
 	AllowNoIssuedAt bool              `json:"allow_no_issued_at,omitempty" doc:"Admit tokens without iat; revocations are then kept for good"`
 	Claims          record.ClaimNames `json:"claims,omitempty" doc:"In which claims its tokens have what Veto looks for; of several the first that is there"`
 	Required        map[string]string `json:"required,omitempty" doc:"Claims that a token must have: with this value, or with any if it is empty"`
+	Operators       *record.Operators `json:"operators,omitempty" doc:"Which of its tokens are operators', on the control plane: those that name the audience, with the roles that the values of the claim give. None if it is not given"`
 }
 
 // issuer is what the rules say of the issuer with the id.
@@ -39,7 +40,7 @@ func (b rules) issuer(id string) record.Issuer {
 		ID: id, Issuer: b.Issuer, Preset: b.Preset, Discovery: b.Discovery, JWKSURI: b.JWKSURI, JWKS: b.JWKS,
 		SharedSecret: b.SharedSecret != "", Algorithms: b.Algorithms, Audiences: b.Audiences, Types: b.Types,
 		MaxStaleness: b.MaxStaleness, AllowNoExpiry: b.AllowNoExpiry, AllowNoIssuedAt: b.AllowNoIssuedAt,
-		Claims: b.Claims, Required: b.Required,
+		Claims: b.Claims, Required: b.Required, Operators: b.Operators,
 	}
 	if b.MaxLifetime != nil {
 		i.MaxLifetime = *b.MaxLifetime

@@ -167,15 +167,20 @@ func (x *control) rollKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	return x.roll(ctx, k, in.Key, in.Body, func(roll record.RollKey) record.Body { return roll })
+}
+
+// roll gives the key a new secret, by the command that there is for who asks.
+func (x *control) roll(ctx context.Context, k record.APIKey, key string, b rollRequest, command func(record.RollKey) record.Body) (*newKeyAnswer, error) {
 	secret, hash, hint, err := x.NewKey(environmentOf(k))
 	if err != nil {
 		return nil, err
 	}
-	overlap := time.Duration(in.Body.Overlap)
-	result, err := x.propose(ctx, in.Key, struct {
+	overlap := time.Duration(b.Overlap)
+	result, err := x.propose(ctx, key, struct {
 		ID   string
 		Body rollRequest
-	}{in.ID, in.Body}, record.RollKey{ID: in.ID, Hash: hash, Hint: hint, Overlap: overlap, Force: in.Body.Force})
+	}{k.ID, b}, command(record.RollKey{ID: k.ID, Hash: hash, Hint: hint, Overlap: overlap, Force: b.Force}))
 	if err != nil {
 		return nil, err
 	}
@@ -371,10 +376,12 @@ func (x *control) reporter(w http.ResponseWriter, r *http.Request) (by *record.A
 		return nil, nil, httpapi.New(http.StatusForbidden, "forbidden", "this node knows no keys of who signs reports; give it leaked_keys_signers_file, or send the report with an operator's API key with the role revoker")
 	}
 	if !signed {
-		var problem *httpapi.Problem
-		if by, problem = x.operator(r.Header.Get("Authorization"), record.RoleRevoker); problem != nil {
+		who, problem := x.operator(r.Header.Get("Authorization"), record.RoleRevoker)
+		if problem != nil {
 			return nil, nil, problem
 		}
+		by = who.key
+		*r = *r.WithContext(context.WithValue(r.Context(), callerInContext{}, who)) // it is in what is done
 	}
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, leaks.MaxBody))
 	if errors.As(err, new(*http.MaxBytesError)) {

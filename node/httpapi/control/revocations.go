@@ -57,16 +57,21 @@ type standingAnswer struct {
 func (x *control) revocations() {
 	create := operation("revoke", http.MethodPost, "/v1/revocations", "Revoke", record.RoleRevoker)
 	create.DefaultStatus = http.StatusCreated
-	create.Responses = map[string]*huma.Response{strconv.Itoa(http.StatusAccepted): {
+	create.Responses = x.pendingReceipt()
+	register(x, create, x.revoke)
+	register(x, operation("list-revocations", http.MethodGet, "/v1/revocations", "List revocations", anyOperator), x.listRevocations)
+	register(x, operation("get-revocation", http.MethodGet, "/v1/revocations/{id}", "Show a revocation", boundOperator), x.getRevocation)
+	register(x, operation("lift-revocation", http.MethodDelete, "/v1/revocations/{id}", "Lift a revocation", record.RoleAdmin), x.liftRevocation)
+}
+
+// pendingReceipt describes what is answered of what the log does not have yet.
+func (x *control) pendingReceipt() map[string]*huma.Response {
+	return map[string]*huma.Response{strconv.Itoa(http.StatusAccepted): {
 		Description: "Taken: durable and enforced on this node, told to the others, and on its way into the log",
 		Content: map[string]*huma.MediaType{"application/json": {
 			Schema: x.api.OpenAPI().Components.Schemas.Schema(typeOf[record.Receipt](), true, "Receipt"),
 		}},
 	}}
-	register(x, create, x.revoke)
-	register(x, operation("list-revocations", http.MethodGet, "/v1/revocations", "List revocations", anyOperator), x.listRevocations)
-	register(x, operation("get-revocation", http.MethodGet, "/v1/revocations/{id}", "Show a revocation", boundOperator), x.getRevocation)
-	register(x, operation("lift-revocation", http.MethodDelete, "/v1/revocations/{id}", "Lift a revocation", record.RoleAdmin), x.liftRevocation)
 }
 
 func (x *control) revoke(ctx context.Context, in *struct {
@@ -76,21 +81,26 @@ func (x *control) revoke(ctx context.Context, in *struct {
 	Body    intake.RevokeRequest
 },
 ) (*receiptAnswer, error) {
+	return x.take(ctx, in.Body, in.Key, in.Wait, in.Timeout)
+}
+
+// take revokes in the name of who asks, and gives the receipt.
+func (x *control) take(ctx context.Context, b intake.RevokeRequest, key, what, timeout string) (*receiptAnswer, error) {
 	if err := unconditional(ctx); err != nil {
 		return nil, err
 	}
-	wait, err := time.ParseDuration(in.Timeout)
+	wait, err := time.ParseDuration(timeout)
 	if err != nil || wait <= 0 || wait > longestWait {
 		return nil, record.Invalid("timeout: give a duration between 1ms and %s", longestWait)
 	}
 	until := x.Now().Add(wait)
-	r, accepted, err := x.intake.Take(ctx, operatorOf(ctx), in.Body, in.Key, originOf(ctx), wait)
+	r, accepted, err := x.intake.Take(ctx, operatorOf(ctx), b, key, originOf(ctx), wait)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, until.Sub(x.Now()))
 	defer cancel()
-	receipt, err := x.intake.Receipt(ctx, r, accepted, in.Wait == "enforced")
+	receipt, err := x.intake.Receipt(ctx, r, accepted, what == "enforced")
 	if err != nil {
 		return nil, err
 	}
