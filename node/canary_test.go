@@ -150,6 +150,9 @@ func TestCanaryLeavesNoTrace(t *testing.T) {
 		}
 		var actions []string
 		for _, a := range trail.Items {
+			if a.Action == record.KindPutPepper.String() {
+				continue // when the leader finds that all nodes have its key
+			}
 			actions = append(actions, a.Action)
 		}
 		if want := []string{"found", "put_issuer", "put_signing_keys", "revoke"}; !slices.Equal(actions, want) {

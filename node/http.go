@@ -145,5 +145,9 @@ func (n *Node) checks() []httpapi.Check {
 		fresh.OK = fresh.OK || age <= n.config.MaxStaleness
 		fresh.Detail = fmt.Sprintf("as of %s ago; at most %s", age, n.config.MaxStaleness)
 	}
-	return []httpapi.Check{caughtUp, fresh}
+	readsKeys := httpapi.Check{Name: "pepper", OK: !n.view.Locked()}
+	if !readsKeys.OK {
+		readsKeys.Detail = "the node lacks the key that unwraps a pepper, and can check no API key; its log says what to do"
+	}
+	return []httpapi.Check{caughtUp, fresh, readsKeys}
 }

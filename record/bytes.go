@@ -60,6 +60,7 @@ const (
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
 	TableEvents      Table = 'e' // revision -> event.Entry
 	TableUsage       Table = 'l' // key id -> limit.Usage
+	TablePeppers     Table = 'p' // pepper id -> Pepper
 )
 
 // Key returns the store key of the parts in the table.
@@ -95,6 +96,9 @@ func (r Revision) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uin
 
 // Bytes is the sortable form of the minute.
 func (m Minute) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(m)) }
+
+// Bytes is the sortable form of the id.
+func (p PepperID) Bytes() []byte { return binary.BigEndian.AppendUint32(nil, uint32(p)) }
 
 // ParseMinute is the reverse of Bytes.
 func ParseMinute(b []byte) (Minute, bool) {

@@ -2,12 +2,14 @@ package replication
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"time"
 
 	"veto/record"
 	"veto/replication/broadcast"
 	"veto/replication/peer"
+	"veto/replication/pepper"
 	"veto/replication/roster"
 	"veto/replication/store"
 )
@@ -47,6 +49,10 @@ type Config struct {
 	// WantKeys is called on the leader with the ids of issuers whose keys a node misses. It
 	// must not block.
 	WantKeys func(issuerIDs ...string)
+	// Ring are the keys that wrap the peppers of API keys; nil if this node has none.
+	Ring *pepper.Ring
+	// Random is where new peppers come from.
+	Random io.Reader
 	// Failed is called once, with why, when the node cannot go on. It must not block.
 	Failed func(error)
 	Now    func() time.Time

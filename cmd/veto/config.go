@@ -59,6 +59,7 @@ var help = map[string]string{
 	"canary_interval":   "how often to revoke a token of the cluster's own, and measure when the other nodes deny it; 0 never",
 	"token_cache_bytes": "memory for verified tokens; 0 remembers none", "index_exact_max": "revocations of one kind to hold in memory; above it a filter, with the disk behind it", "fetch_private": "allow issuers at private addresses and over http",
 	"key_prefix":      "what API keys begin with that this node makes; others go on working",
+	"pepper_key_file": "file with the key that wraps the peppers by which API keys are stored; without it they are stored by the SHA-256 alone",
 	"pprof":           "show profiles of the process to admins at /debug/pprof/",
 	"events_nats_url": "NATS server with a stream of events that revoke; none if empty", "events_nats_creds_file": "credentials of this node there", "events_nats_token_file": "token of this node there",
 	"events_nats_ca_file": "authority of the certificate of the NATS server with the events", "events_stream": "name of the stream of events", "events_durable": "name of the durable consumer on it",

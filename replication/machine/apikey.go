@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,12 +25,11 @@ func (x *change) createKey(b record.CreateKey) error {
 	if taken {
 		return record.Conflict("this API key is there already")
 	}
-	same, taken, err := x.state.Get(keyHashKey(k.Hash))
-	if err != nil {
+	if err := x.byNewest(k.Chain); err != nil {
 		return err
 	}
-	if taken {
-		return &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: "the API key " + string(same) + " has this hash, and so this secret"}
+	if err := x.unknownSecret(append(b.Also, k.Hash)); err != nil {
+		return err
 	}
 	if err := x.rolesThere(&k); err != nil {
 		return err
@@ -56,6 +56,20 @@ func (x *change) createKey(b record.CreateKey) error {
 	return x.writeKey(record.APIKey{}, k)
 }
 
+// unknownSecret refuses a secret that a key has, by whichever of its hashes.
+func (x *change) unknownSecret(hashes []record.KeyHash) error {
+	for _, h := range hashes {
+		same, taken, err := x.state.Get(keyHashKey(h))
+		if err != nil {
+			return err
+		}
+		if taken {
+			return &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: "the API key " + string(same) + " has this hash, and so this secret"}
+		}
+	}
+	return nil
+}
+
 // writeKey also lets go of a secret whose overlap has ended.
 func (x *change) writeKey(was, k record.APIKey) error {
 	if k.Rotating != nil && !k.IsRotating(x.stamp) {
@@ -73,7 +87,7 @@ func (x *change) writeKey(was, k record.APIKey) error {
 		x.changes[len(x.changes)-1].Was = &was
 	}
 	x.audit.altered(k.ID, was, k)
-	if err := x.enroll(&was, &k); err != nil {
+	if err := errors.Join(x.enroll(&was, &k), x.tally(&was, &k)); err != nil {
 		return err
 	}
 	return put(x.state, keyKey(k.ID), k)
@@ -134,8 +148,8 @@ func (x *change) rollKey(b record.RollKey) error {
 	}
 	was := k
 	k.Hash, k.Hint, k.RolledAt, k.Rolled = b.Hash, b.Hint, x.stamp, x.revision
-	k.Rotating = &record.Rotating{Hash: was.Hash, Hint: was.Hint, Until: x.stamp.Add(b.Overlap), Imported: was.Imported}
-	k.Imported = false
+	k.Rotating = &record.Rotating{Hash: was.Hash, Hint: was.Hint, Until: x.stamp.Add(b.Overlap), Imported: was.Imported, Chain: was.Chain}
+	k.Imported, k.Chain = false, b.Chain
 	if b.Overlap == 0 {
 		k.Rotating = nil
 		if err := x.state.Delete(keyHashKey(was.Hash)); err != nil {
@@ -156,6 +170,9 @@ func (x *change) mayRoll(k *record.APIKey, b record.RollKey) error {
 	}
 	if b.Hash == (record.KeyHash{}) {
 		return record.Invalid("key: has no hash")
+	}
+	if err := x.byNewest(b.Chain); err != nil {
+		return err
 	}
 	_, taken, err := x.state.Get(keyHashKey(b.Hash))
 	if err != nil {
@@ -257,7 +274,8 @@ func (x *change) removeKey(id string) error {
 			return err
 		}
 	}
-	if err := x.enroll(&k, &record.APIKey{ID: k.ID, Consumer: k.Consumer}); err != nil {
+	none := &record.APIKey{ID: k.ID, Consumer: k.Consumer}
+	if err := errors.Join(x.enroll(&k, none), x.tally(&k, none)); err != nil {
 		return err
 	}
 	k.Revision = x.revision

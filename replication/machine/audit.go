@@ -90,6 +90,8 @@ func kindOf(r record.Record) string {
 		return "key"
 	case *record.DefinedRole:
 		return "role"
+	case *record.Pepper:
+		return "pepper"
 	case *record.Revocation:
 		return kindRevocation
 	case *record.Expiry:
@@ -103,11 +105,11 @@ func kindOf(r record.Record) string {
 var shown = []string{
 	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "consumers", "disabled", "discovery",
 	"environment", "expires_at", "imported", "issuer", "issuers", "jwks_uri", "leeway", "limits", "max_lifetime", "max_staleness", "name", "preset",
-	"roles", "rotating", "scopes", "shared_secret", "tags", "targets", "types",
+	"roles", "rotating", "scopes", "shared_secret", "tags", "targets", "types", "wrapped_by",
 }
 
 // unremarkable are fields that change with every change.
-var unremarkable = []string{"id", "revision", "created_at", "rolled_at", "hint"}
+var unremarkable = []string{"id", "revision", "created_at", "rolled_at", "hint", "made_at", "wrapped_at"}
 
 // altered notes what differs between two states of a record; was may be a zero value.
 func (a *audit) altered(id string, was, is any) {

@@ -46,6 +46,9 @@
 //	     TestKeysUsed
 //	M12  A consumer's key has roles that are defined, as long as it has them.
 //	     TestRolesOfKeys, TestRoleStaysWhileKeysHaveIt
+//	M13  A pepper is there as long as a hash of a key needs it, and new secrets are hashed by the newest
+//	     alone. A hash is replaced only where it is as the node saw it; that is no change of the key.
+//	     TestPeppersComeAndGo, TestRehashIsOfWhatItSaw, TestPeppersStayWhileTheyAreNeeded, TestPeppersAreInTheTrail
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -48,6 +49,7 @@ type change struct {
 	refused []record.Refusal
 	kept    []record.Kept // of the revocations of a Revoke or a Deliver
 	drawn   []limit.Drawn // of a DrawQuota
+	peppers peppers
 }
 
 // Apply does what the command asks for. The error is the state's and ends the node; a command
@@ -79,7 +81,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if len(x.changes) == 0 && !x.audit.any() {
 		return result, nil, nil
 	}
-	err := errors.Join(x.enter(c), x.sealAudit())
+	err := errors.Join(x.enter(c), x.sealAudit(), x.sealPeppers())
 	if err != nil {
 		return result, nil, err
 	}
@@ -126,6 +128,10 @@ func (x *change) do(c record.Command) error {
 		return x.keysUsed(b)
 	case record.DeleteKey:
 		return x.deleteKey(b)
+	case record.PutPepper:
+		return x.putPepper(b)
+	case record.RehashKeys:
+		return x.rehashKeys(b)
 	case record.PutRole:
 		return x.putRole(b)
 	case record.DeleteRole:
@@ -218,4 +224,43 @@ func put(s State, key []byte, v any) error {
 		return record.Invalid("a value in it cannot be stored")
 	}
 	return s.Put(key, b)
+}
+
+// A request is remembered in the bucket of the end of its day, plus one day: so for 24 to 48
+// hours, found by two look-ups, and dropped with the bucket.
+const day = 24 * time.Hour
+
+func requestKey(c record.Command, dayOf time.Time) []byte {
+	sum := sha256.Sum256([]byte(c.By + "\x00" + c.Request.Key))
+	kept := record.BucketUntil(dayOf.Truncate(day).Add(2 * day))
+	return record.TableRequests.Key(kept.Bytes(), sum[:])
+}
+
+// recall finds what came of the request when it was done before.
+func recall(s Reader, c record.Command) (record.Result, bool, error) {
+	if c.Request.Key == "" {
+		return record.Result{}, false, nil
+	}
+	for _, at := range []time.Time{c.Stamp, c.Stamp.Add(-day)} {
+		r, ok, err := get[record.Remembered](s, requestKey(c, at))
+		if err != nil {
+			return record.Result{}, false, err
+		}
+		if !ok {
+			continue
+		}
+		if r.Sum != c.Request.Sum {
+			return record.Result{}, false, record.Conflict("this Idempotency-Key was used for another request; use a new one")
+		}
+		r.Result.Repeated = true
+		return r.Result, true, nil
+	}
+	return record.Result{}, false, nil
+}
+
+func remember(s State, c record.Command, result record.Result) error {
+	if c.Request.Key == "" {
+		return nil
+	}
+	return put(s, requestKey(c, c.Stamp), record.Remembered{Sum: c.Request.Sum, Result: result})
 }

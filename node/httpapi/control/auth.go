@@ -62,6 +62,8 @@ func (x *control) operator(authorization string, role record.Role) (*record.APIK
 	}
 	key, verdict := find(strings.TrimSpace(token), x.Now())
 	switch {
+	case verdict.Code == validate.PepperLocked:
+		return nil, httpapi.PepperLocked()
 	case verdict.Outcome == validate.Unknown:
 		return nil, httpapi.NotReady()
 	case key == nil:

@@ -52,6 +52,8 @@ type Keys interface {
 	Consumer(id string) (*record.Consumer, bool)
 	Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error)
 	Key(id string) (record.APIKey, bool, error)
+	// APIKey finds one by the SHA-256 of a secret, and tells whether that is one that was replaced.
+	APIKey(sum record.KeyHash) (k *record.APIKey, old, ok bool)
 	Keys(consumer, after string, limit int) ([]record.APIKey, error)
 	Role(id record.Role) (record.DefinedRole, bool, error)
 	Roles(after string, limit int) ([]record.DefinedRole, error)

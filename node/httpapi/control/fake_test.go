@@ -239,16 +239,18 @@ func (c *cluster) AnsweredBy(record.Digest, int64) string { return "the test" }
 
 func (c *cluster) RevocationID(n record.Name) string { return digestKey.Digest(n).RevocationID() }
 
-func (c *cluster) APIKey(h record.KeyHash) (*record.APIKey, bool) {
+func (c *cluster) APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.keys {
 		if k.Hash == h {
-			return &k, true
+			return &k, false, true
 		}
 	}
-	return nil, false
+	return nil, false, false
 }
+
+func (c *cluster) Locked() bool { return false }
 
 func (c *cluster) Imports() bool { return false }
 

@@ -109,7 +109,7 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 		return nil, err
 	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && (result.Ref != k.ID || stored.Hash != k.Hash) {
+	if result.Repeated && (result.Ref != k.ID || !x.isSecret(k)) {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	switch {
@@ -122,6 +122,13 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 	}
 	out.Body = newKey{APIKey: x.shown(k), Secret: secret}
 	return out, nil
+}
+
+// isSecret tells whether the cluster has agreed on the key's secret: what it stores of that is not the
+// hash that the key came with.
+func (x *control) isSecret(k record.APIKey) bool {
+	found, old, ok := x.Records.APIKey(k.Hash)
+	return ok && !old && found.ID == k.ID
 }
 
 // shown is the key without a secret whose overlap has ended.
