@@ -104,7 +104,7 @@ func (n *Node) serveControl(l net.Listener) {
 	}
 	server := &http.Server{
 		Handler: control.New(control.Config{
-			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary},
+			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary}, Peppers: n.replica.Peppers(),
 			ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
 			NewKey: func(environment string) (string, record.KeyHash, string, error) {
 				return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})

@@ -93,11 +93,18 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 
 // propose sends a command in the name of who asks.
 func (x *control) propose(ctx context.Context, key string, asked any, body record.Body) (record.Result, error) {
-	request, err := intake.RequestOf(key, asked, body.Kind())
+	c, err := commandOf(ctx, key, asked, body.Kind())
 	if err != nil {
 		return record.Result{}, err
 	}
-	return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request, Body: body})
+	c.Body = body
+	return x.Proposer.Propose(ctx, c)
+}
+
+// commandOf is a command of the kind, in the name of who asks, that has no body yet.
+func commandOf(ctx context.Context, key string, asked any, kind record.Kind) (record.Command, error) {
+	request, err := intake.RequestOf(key, asked, kind)
+	return record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request}, err
 }
 
 // operatorOf is the key of who asks.

@@ -79,6 +79,13 @@ type Cluster interface {
 	EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string)
 }
 
+// Peppers keeps the peppers that API keys are stored by.
+type Peppers interface {
+	Status() record.PepperStatus
+	// Rotate fills in the command's body with a new pepper, and proposes it.
+	Rotate(ctx context.Context, c record.Command) (record.Result, error)
+}
+
 // Trail reads the audit trail.
 type Trail interface {
 	Audit(after trail.Entry, limit int) ([]trail.Entry, error)
@@ -100,6 +107,7 @@ type Config struct {
 	Validator Validator
 	Records   Records
 	Cluster   Cluster
+	Peppers   Peppers
 	// ParseJWKS reads an inline JWK set, and gives it in the form in which it may be kept.
 	ParseJWKS func(set []byte, algorithms []string) ([]record.SigningKey, json.RawMessage, error)
 	// Refresh fetches an issuer's keys and has the cluster agree on them. It blocks.

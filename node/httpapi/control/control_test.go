@@ -59,7 +59,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	}
 	c := p.cluster
 	config := control.Config{
-		Proposer: c, Records: c, Cluster: c, Events: c, Closing: p.closing,
+		Proposer: c, Records: c, Cluster: c, Peppers: peppers{c}, Events: c, Closing: p.closing,
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust, nil, func(string) {}), apikey.New(c), nil),
 		ParseJWKS: keyset.ParseGiven,
 		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },

@@ -151,6 +151,8 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		return record.Result{Ref: b.ID}, nil
 	case record.RollKey:
 		return c.roll(b)
+	case record.PutPepper:
+		return record.Result{Ref: "2"}, nil
 	case record.DeleteKey:
 		return remove(c.keys, b.ID)
 	case record.PutRole:
@@ -440,4 +442,19 @@ func (s signer) token(t *testing.T, claims map[string]any) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	input := encode([]byte(`{"alg":"EdDSA","kid":"k1","typ":"JWT"}`)) + "." + encode(body)
 	return input + "." + encode(ed25519.Sign(s.key, []byte(input)))
+}
+
+// peppers are the cluster's, of which it has one.
+type peppers struct{ *cluster }
+
+func (p peppers) Status() record.PepperStatus {
+	return record.PepperStatus{
+		State: record.PepperHeld, Peppers: []record.Pepper{{ID: 1, Wrapped: []byte("nobody's business"), WrappedBy: "a", MadeAt: now()}},
+		Keys: []record.ChainCount{{Peppers: []record.PepperID{1}, Secrets: len(p.keys)}},
+	}
+}
+
+func (p peppers) Rotate(ctx context.Context, c record.Command) (record.Result, error) {
+	c.Body = record.PutPepper{Pepper: record.Pepper{ID: 2, Wrapped: []byte("nobody's business"), WrappedBy: "a"}}
+	return p.Propose(ctx, c)
 }
