@@ -9,6 +9,9 @@
 // A key that is given another hash is shown under the new one before it goes from the old one, and
 // whoever looked in between looks again.
 //
+// What the newest pepper makes of a secret that was found is remembered, for some thousands of secrets: a
+// key that is used often costs no HMAC. Whether a key has that hash is looked up each time.
+//
 // Promises:
 //
 //	Y1  A key is found by its secrets whatever peppers their hashes are by, and at every moment while
@@ -21,4 +24,6 @@
 //	Y4  A use of a key whose hash takes more than the newest pepper says how it would be found by that
 //	    alone.
 //	    TestUseShowsAShorterChain
+//	Y5  What is remembered finds no key that has the secret no more, and is not driven out by others.
+//	    TestRememberedIsLookedUp
 package keytable

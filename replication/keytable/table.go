@@ -17,6 +17,7 @@ type Table struct {
 	imported atomic.Int64                               // of the keys
 	ways     atomic.Pointer[ways]
 	moves    atomic.Uint64 // times that keys went from one hash to another
+	known    *known
 
 	// The writer's own.
 	counts  map[record.Chain]int // of secrets
@@ -31,7 +32,7 @@ type ways struct {
 
 // New makes an empty table.
 func New() *Table {
-	t := &Table{keys: xsync.NewMap[record.KeyHash, *record.APIKey](), counts: map[record.Chain]int{}}
+	t := &Table{keys: xsync.NewMap[record.KeyHash, *record.APIKey](), counts: map[record.Chain]int{}, known: new(known)}
 	t.ways.Store(&ways{peppers: &pepper.Peppers{}})
 	return t
 }
@@ -64,11 +65,16 @@ func (t *Table) Find(sum record.KeyHash) (k *record.APIKey, old, ok bool) {
 		if w.peppers.Locked() {
 			return nil, false, false
 		}
+		if k, old, ok = t.recall(&sum); ok {
+			return k, old, true
+		}
 		for _, c := range w.chains {
 			h := w.peppers.Sum(sum, c)
 			if k, ok = t.keys.Load(h); ok {
 				if c != record.ChainOf(w.peppers.Newest()) {
 					w.shorten(k, sum, h)
+				} else if !c.IsZero() {
+					t.remember(sum, h)
 				}
 				return k, k.ByOld(h), true
 			}

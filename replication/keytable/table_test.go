@@ -256,6 +256,52 @@ func TestUseShowsAShorterChain(t *testing.T) {
 	}
 }
 
+// Y5
+func TestRememberedIsLookedUp(t *testing.T) {
+	x, ring := keytable.New(), newRing(t)
+	another(t, x, ring)
+	// Two secrets that share a slot.
+	var same [2]string
+	first := map[byte]map[byte]string{}
+	for i := 0; same[1] == ""; i++ {
+		s := fmt.Sprint(i)
+		sum := sumOf(s)
+		if first[sum[0]] == nil {
+			first[sum[0]] = map[byte]string{}
+		}
+		if other := first[sum[0]][sum[1]]; other != "" {
+			same = [2]string{other, s}
+		}
+		first[sum[0]][sum[1]] = s
+	}
+	one, two := create(t, x, "key_1", same[0]), create(t, x, "key_2", same[1])
+	look := func(secret string, want *record.APIKey, isOld bool) {
+		t.Helper()
+		for range 3 {
+			k, old, ok := x.Find(sumOf(secret))
+			if ok != (want != nil) || old != isOld || ok && k != want {
+				t.Fatalf("%s: %+v %t %t", secret, k, old, ok)
+			}
+		}
+	}
+	look(same[0], one, false)
+	look(same[1], two, false)
+	b, _ := x.Peppered(record.RollKey{Hash: sumOf("next")})
+	rolled := *one
+	rolled.Hash, rolled.Rotating = b.(record.RollKey).Hash, &record.Rotating{Hash: one.Hash, Chain: one.Chain}
+	x.Set(&rolled, one, false)
+	look(same[0], &rolled, true)
+	look("next", &rolled, false)
+	lapsed := rolled
+	lapsed.Rotating = nil
+	x.Set(&lapsed, &rolled, false)
+	look(same[0], nil, false)
+	look("next", &lapsed, false)
+	x.Set(&lapsed, nil, true)
+	look("next", nil, false)
+	look(same[1], two, false)
+}
+
 func BenchmarkFind(b *testing.B) {
 	for peppers := range 4 {
 		x, ring := keytable.New(), newRing(b)
