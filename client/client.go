@@ -10,8 +10,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+
+	"veto/record"
 )
 
 // What Options mean that name none.
@@ -40,7 +43,27 @@ type Options struct {
 }
 
 // Client may be used from anywhere at once.
-type Client struct{ options Options }
+type Client struct {
+	options   Options
+	condition condition
+}
+
+// condition is a header that every change carries; none if it has no name.
+type condition struct{ name, value string }
+
+// IfRevision is the client for changes of a record that are done only while it has the revision; with 0,
+// for one that is made only if it is not there. Otherwise they give an *Error with CodePrecondition.
+func (c *Client) IfRevision(r record.Revision) *Client {
+	with := *c
+	with.condition = condition{"If-None-Match", "*"}
+	if r > 0 {
+		with.condition = condition{"If-Match", strconv.Quote(strconv.FormatUint(uint64(r), 10))}
+	}
+	return &with
+}
+
+// CodePrecondition is the Code of an Error when the record is not as IfRevision wants it.
+const CodePrecondition = string(record.ReasonPrecondition)
 
 // New makes a client. It connects to nothing yet.
 func New(o Options) *Client {
@@ -53,7 +76,7 @@ func New(o Options) *Client {
 	own := *o.HTTP
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	o.HTTP = &own
-	return &Client{o}
+	return &Client{options: o}
 }
 
 // Error is what the cluster answered instead of doing what it was asked for.
@@ -65,6 +88,8 @@ type Error struct {
 	Detail string `json:"detail"`
 	// RequestID names the request in the node's log; empty if the node gave none.
 	RequestID string `json:"request_id"`
+	// ETag is, with CodePrecondition, that of the record as it is now, in quotes; empty if it is not there.
+	ETag string `json:"etag"`
 	// Errors are the members of a request that were wrong, if there are several.
 	Errors []struct {
 		Message  string `json:"message"`
@@ -161,6 +186,9 @@ func (c *Client) send(ctx context.Context, base string, r request, body []byte, 
 	}
 	if r.method != http.MethodGet {
 		req.Header.Set("Idempotency-Key", key)
+		if c.condition.name != "" {
+			req.Header.Set(c.condition.name, c.condition.value)
+		}
 	}
 	response, err := c.options.HTTP.Do(req)
 	if err != nil {

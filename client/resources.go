@@ -153,7 +153,7 @@ func (c *Client) DeleteIssuer(ctx context.Context, id string) (Changed, error) {
 	return remove(ctx, c, "/v1/issuers/"+url.PathEscape(id), nil)
 }
 
-// Consumers lists the consumers that the query finds.
+// Consumers lists the consumers that the query finds. A page may have fewer than asked for, and more follow.
 func (c *Client) Consumers(ctx context.Context, find record.ConsumerQuery, l List) (Page[record.Consumer], error) {
 	q := l.query()
 	if find.Text != "" {
@@ -258,11 +258,15 @@ func (c *Client) CreateKey(ctx context.Context, f KeyFields) (NewKey, error) {
 	return k, err
 }
 
-// Keys lists API keys; of one consumer, unless it is empty.
-func (c *Client) Keys(ctx context.Context, consumer string, l List) (Page[record.APIKey], error) {
+// Keys lists the API keys that the query finds. A page may have fewer than asked for, and more follow.
+func (c *Client) Keys(ctx context.Context, find record.KeyQuery, l List) (Page[record.APIKey], error) {
 	q := l.query()
-	if consumer != "" {
-		q.Set("consumer", consumer)
+	for name, value := range map[string]string{
+		"consumer": find.Consumer, "environment": find.Environment, "state": string(find.State), "role": string(find.Role), "scope": find.Scope, "q": find.Text,
+	} {
+		if value != "" {
+			q.Set(name, value)
+		}
 	}
 	return get[Page[record.APIKey]](ctx, c, "/v1/keys", q)
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"veto/node/httpapi/leaks"
 	"veto/record"
 	"veto/replication/pepper"
 	"veto/validate/apikey"
@@ -71,6 +72,11 @@ type Config struct {
 	IndexExactMax int `koanf:"index_exact_max"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
+	// LeakedKeys is what is done with an API key of which a secret is reported to have leaked: revoke or
+	// mark. LeakedKeysSignersFile has the public keys of GitHub's secret scanning, as GitHub publishes them;
+	// without it only operators report.
+	LeakedKeys            string `koanf:"leaked_keys"`
+	LeakedKeysSignersFile string `koanf:"leaked_keys_signers_file"`
 	// Pprof shows the process's profiles to admins on the control plane.
 	Pprof bool `koanf:"pprof"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
@@ -98,7 +104,7 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
 		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
-		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LogLevel: "info", LogFormat: "text",
+		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LeakedKeys: leakedRevoke, LogLevel: "info", LogFormat: "text",
 		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, EventsConfig: defaultEvents(),
 	}
 }
@@ -212,11 +218,36 @@ func (c *Config) checkAddresses() error {
 	return nil
 }
 
+// What is done with keys that have leaked.
+const (
+	leakedRevoke = "revoke"
+	leakedMark   = "mark"
+)
+
+// signers are the keys of who may report leaks without an operator's key; nil if there are none.
+func (c *Config) signers() (leaks.Signers, error) {
+	if c.LeakedKeysSignersFile == "" {
+		return nil, nil //nolint:nilnil // no signers are a choice, and no error
+	}
+	text, err := os.ReadFile(c.LeakedKeysSignersFile)
+	if err != nil {
+		return nil, fmt.Errorf("leaked_keys_signers_file: %w", err)
+	}
+	s, err := leaks.ParseSigners(text)
+	if err != nil {
+		return nil, fmt.Errorf("leaked_keys_signers_file: %s: %w; get it from https://api.github.com/meta/public_keys/secret_scanning", c.LeakedKeysSignersFile, err)
+	}
+	return s, nil
+}
+
 func (c *Config) checkRest() error {
 	if _, err := c.clientTLS(); err != nil {
 		return err
 	}
 	if _, err := c.ring(); err != nil {
+		return err
+	}
+	if _, err := c.signers(); err != nil {
 		return err
 	}
 	switch {
@@ -236,6 +267,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("key_prefix: %q is not 2 to 16 of a-z and 0-9", c.KeyPrefix)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
 		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
+	case c.LeakedKeys != leakedRevoke && c.LeakedKeys != leakedMark:
+		return fmt.Errorf("leaked_keys: %q is neither revoke nor mark", c.LeakedKeys)
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return fmt.Errorf("log_format: %q is neither text nor json", c.LogFormat)
 	}

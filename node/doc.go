@@ -9,7 +9,7 @@
 //
 // Promises that only a whole node can keep (numbered as in the design):
 //
-//	P6   TestReceiptHoldsOnEveryNode
+//	P6   TestReceiptHoldsOnEveryNode, TestReceiptTellsWhatStands, TestSameRequestAtOnceHasOneReceipt
 //	P8   A node says how old its state is, also when it is far away, and so does a leader that has
 //	     lost its voters, and who follows it.
 //	     TestReplicaInAnotherRegionSaysItsLag, TestLeaderCutOffFromItsVoters in cmd/veto

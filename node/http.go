@@ -15,6 +15,7 @@ import (
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/node/httpapi/data"
+	"veto/node/httpapi/leaks"
 	"veto/record"
 	"veto/validate/apikey"
 	"veto/validate/keyset"
@@ -34,6 +35,10 @@ const (
 // openHTTP opens both listeners before it serves on either, so that a port in use is told
 // before anyone is answered.
 func (n *Node) openHTTP(context.Context) error {
+	signers, err := n.config.signers()
+	if err != nil {
+		return err
+	}
 	dataListener, err := n.listen(dataPort)
 	if err != nil {
 		return err
@@ -51,7 +56,7 @@ func (n *Node) openHTTP(context.Context) error {
 		listeners = append(listeners, local)
 	}
 	n.serveData(listeners)
-	n.serveControl(controlListener)
+	n.serveControl(controlListener, signers)
 	return nil
 }
 
@@ -98,7 +103,7 @@ func (n *Node) serveData(listeners []net.Listener) {
 	}
 }
 
-func (n *Node) serveControl(l net.Listener) {
+func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 	if n.clientTLS != nil {
 		l = tls.NewListener(l, n.clientTLS)
 	}
@@ -109,6 +114,10 @@ func (n *Node) serveControl(l net.Listener) {
 			NewKey: func(environment string) (string, record.KeyHash, string, error) {
 				return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})
 			},
+			FindKey: func(secret string) (*record.APIKey, bool, bool) {
+				return n.view.APIKey(apikey.Hash(secret))
+			},
+			Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
 			NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
 			Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
 		}),

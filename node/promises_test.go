@@ -190,6 +190,8 @@ func TestBadConfig(t *testing.T) {
 		"openssl rand":              func(c *node.Config) { c.PepperKeyFile = "/dev/null" },
 		"no such file":              func(c *node.Config) { c.PepperKeyFile = "/nothing" },
 		"key_prefix":                func(c *node.Config) { c.KeyPrefix = "Acme" },
+		"leaked_keys":               func(c *node.Config) { c.LeakedKeys = "ignore" },
+		"leaked_keys_signers_file":  func(c *node.Config) { c.LeakedKeysSignersFile = "/nonexistent" },
 		"min_revision_wait":         func(c *node.Config) { c.MinRevisionWait = 6 * time.Second },
 	} {
 		c := node.DefaultConfig()
@@ -417,7 +419,7 @@ func TestUseOfAKeyIsSeenOnEveryNode(t *testing.T) {
 				}
 			}
 		}
-		all, err := s.at(i).Keys(s.ctx, "shop", client.List{})
+		all, err := s.at(i).Keys(s.ctx, record.KeyQuery{Consumer: "shop"}, client.List{})
 		if err != nil || len(all.Items) != 4 || all.Items[2].LastUsedAt.IsZero() || !all.Items[3].LastUsedAt.IsZero() {
 			t.Errorf("%+v %v", all, err)
 		}

@@ -64,6 +64,9 @@ type APIKey struct {
 	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty"`
 	// Targets, if there are any, are the only ones that an operator's key may revoke by.
 	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty"`
+	// LeakedAt is when a secret of the key was last told to be where anyone can read it, and Leak by whom.
+	LeakedAt time.Time `json:"leaked_at,omitzero" cbor:"26,keyasint,omitzero"`
+	Leak     *Leak     `json:"leak,omitempty" cbor:"27,keyasint,omitempty"`
 	// Granted is filled in where the roles are known, of a consumer's key that has any.
 	Granted *Granted `json:"-" cbor:"-"`
 	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
@@ -72,6 +75,22 @@ type APIKey struct {
 	// Uses is where a node notes that the key was used; nil but in its index.
 	Uses *Uses `json:"-" cbor:"-"`
 }
+
+// Leak is what is known of a leak.
+type Leak struct {
+	// Revision at which it was marked.
+	Revision Revision `json:"revision" cbor:"1,keyasint"`
+	// By is who told: the id of an operator's key, or LeakGitHub.
+	By string `json:"by" cbor:"2,keyasint,omitempty"`
+	// Where it was found, an address; empty if that was not told. At most MaxLeakWhere bytes.
+	Where string `json:"where,omitempty" cbor:"3,keyasint,omitempty"`
+}
+
+// LeakGitHub stands for who asked when GitHub's secret scanning told of a leak.
+const LeakGitHub = "github"
+
+// MaxLeakWhere bounds the address of a leak, in bytes.
+const MaxLeakWhere = 300
 
 // Minute is a time in minutes since 1970.
 type Minute int64
@@ -259,7 +278,7 @@ func (k *APIKey) checkRoles() error {
 	for _, r := range k.Roles {
 		if !slices.Contains(Roles, r) {
 			// It is not repeated: it may be a secret in a wrong place.
-			return Invalid("roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to")
+			return &Rejection{Reason: ReasonUnknownRole, Detail: "roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to"}
 		}
 	}
 	return nil
@@ -336,6 +355,67 @@ func checkScopes(scopes []string, most int) error {
 	return checkListOf("scopes", scopes, most)
 }
 
+// CoversScope tells whether what is held ends in a wildcard that stands for the rest of the scope: one
+// segment or more. So orders:* covers orders:read and orders:read:own, and neither orders nor
+// orders-old:read.
+func CoversScope(held, scope string) bool {
+	before, wild := strings.CutSuffix(held, ScopeWildcard)
+	return wild && len(scope) > len(before) && strings.HasPrefix(scope, before) && (before == "" || strings.HasSuffix(before, ScopeSeparator))
+}
+
+// KeyState is how an API key is at some time, by itself: whether its consumer is disabled is not in it.
+type KeyState string
+
+// The states. A key may be disabled, expired and revoked at once, and is active if it is none of
+// them; one that is rotating may be any of these.
+const (
+	KeyActive   KeyState = "active"
+	KeyDisabled KeyState = "disabled"
+	KeyExpired  KeyState = "expired"
+	KeyRotating KeyState = "rotating"
+	KeyRevoked  KeyState = "revoked"
+)
+
+// KeyQuery is what API keys are looked for by. The zero query finds all.
+type KeyQuery struct {
+	Consumer, Environment string
+	State                 KeyState
+	// Role is one of the key's, and Scope one that it may be asked for, by itself or by its roles.
+	Role  Role
+	Scope string
+	// Text stands in the name or the hint, in capitals or not.
+	Text string
+}
+
+// Finds tells whether it finds the key, which is Granted what its roles give. Revoked is asked only for
+// states that depend on it, and last.
+func (q *KeyQuery) Finds(k *APIKey, now time.Time, revoked func() (bool, error)) (bool, error) {
+	text := strings.ToLower(q.Text)
+	has := func(held string) bool { return held == q.Scope || CoversScope(held, q.Scope) }
+	if q.Consumer != "" && k.Consumer != q.Consumer || q.Environment != "" && k.Environment != q.Environment ||
+		q.Role != "" && !slices.Contains(k.Roles, q.Role) || q.Scope != "" && !slices.ContainsFunc(k.AllScopes(), has) ||
+		!strings.Contains(strings.ToLower(k.Name), text) && !strings.Contains(strings.ToLower(k.Hint), text) {
+		return false, nil
+	}
+	switch q.State {
+	case KeyActive:
+		if k.Disabled || k.IsExpired(now) {
+			return false, nil
+		}
+		is, err := revoked()
+		return !is, err
+	case KeyRevoked:
+		return revoked()
+	case KeyDisabled:
+		return k.Disabled, nil
+	case KeyExpired:
+		return k.IsExpired(now), nil
+	case KeyRotating:
+		return k.IsRotating(now), nil
+	}
+	return true, nil
+}
+
 // CreateKey adds an API key. Its hash is by the newest pepper.
 type CreateKey struct {
 	Key APIKey `cbor:"1,keyasint"`
@@ -382,6 +462,17 @@ type KeyUsed struct {
 	At Minute
 }
 
+// MarkLeaked marks API keys of which secrets were found. At most MaxRevocations.
+type MarkLeaked struct {
+	Keys []LeakedKey `cbor:"1,keyasint"`
+}
+
+// LeakedKey is one key of a MarkLeaked.
+type LeakedKey struct {
+	ID    string `cbor:"1,keyasint"`
+	Where string `cbor:"2,keyasint,omitempty"`
+}
+
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
@@ -393,9 +484,10 @@ type DrawQuota struct {
 	Draws []limit.Draw `cbor:"1,keyasint"`
 }
 
-func (DrawQuota) Kind() Kind { return KindDrawQuota }
-func (CreateKey) Kind() Kind { return KindCreateKey }
-func (UpdateKey) Kind() Kind { return KindUpdateKey }
-func (DeleteKey) Kind() Kind { return KindDeleteKey }
-func (RollKey) Kind() Kind   { return KindRollKey }
-func (KeysUsed) Kind() Kind  { return KindKeysUsed }
+func (DrawQuota) Kind() Kind  { return KindDrawQuota }
+func (CreateKey) Kind() Kind  { return KindCreateKey }
+func (MarkLeaked) Kind() Kind { return KindMarkLeaked }
+func (UpdateKey) Kind() Kind  { return KindUpdateKey }
+func (DeleteKey) Kind() Kind  { return KindDeleteKey }
+func (RollKey) Kind() Kind    { return KindRollKey }
+func (KeysUsed) Kind() Kind   { return KindKeysUsed }

@@ -95,14 +95,16 @@ const (
 	StatePending = "pending"
 )
 
-// Receipt is the answer to a revocation: its revision, and where it is enforced by now.
+// Receipt is the answer to a revocation: its revision, and where it is enforced by now. If it adds nothing to what
+// stood before, that is what the receipt tells of.
 type Receipt struct {
 	ID string `json:"id"`
 	// Revision is zero while it is pending.
 	Revision Revision `json:"revision,omitempty"`
 	// State is committed or pending.
 	State string `json:"state"`
-	// KeptUntil is zero when it is kept until someone lifts it.
+	// NotBefore is zero when it denies whatever was issued, and KeptUntil when it is kept until someone lifts it.
+	NotBefore time.Time `json:"not_before,omitzero"`
 	KeptUntil time.Time `json:"kept_until,omitzero"`
 	// EnforcedOn names the nodes that said that their index holds it, and no others.
 	EnforcedOn []string `json:"enforced_on"`
@@ -132,6 +134,10 @@ type Notice struct {
 	// Requests are how the requests for the revocations name themselves, if one of them does: so
 	// whoever brings them into the log does no request twice.
 	Requests []Request `cbor:"7,keyasint,omitempty"`
+	// Unkept says that the outbox is only just writing them to its disk: they may never have been
+	// taken, and their numbers be those of others then. It is told by the subject of the message, so
+	// that nodes which do not know of it hear none.
+	Unkept bool `cbor:"-"`
 }
 
 // Request is that for the revocation in the place.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"veto/record/limit"
@@ -48,6 +49,7 @@ const (
 	KindPutRole        Kind = 21
 	KindDeleteRole     Kind = 22
 	KindChainAudit     Kind = 25
+	KindMarkLeaked     Kind = 26
 	KindUpdateConsumer Kind = 30
 )
 
@@ -60,7 +62,8 @@ var kindNames = [...]string{
 	KindUpdateConsumer: "update_consumer", KindChainAudit: "chain_audit",
 	KindDrawQuota: "draw_quota", KindRollKey: "roll_key",
 	KindKeysUsed: "keys_used", KindPutPepper: "put_pepper", KindRehashKeys: "rehash_keys",
-	KindPutRole: "put_role", KindDeleteRole: "delete_role",
+	KindMarkLeaked: "mark_leaked",
+	KindPutRole:    "put_role", KindDeleteRole: "delete_role",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -111,7 +114,51 @@ type Command struct {
 	// From is the way by which it came to the cluster.
 	From    Origin
 	Request Request
-	Body    Body
+	// Condition is what must be so of the record that Body is about, or nothing is done.
+	Condition Condition
+	Body      Body
+}
+
+// MaxConditions bounds the revisions of one Condition.
+const MaxConditions = 16
+
+// Condition says how the record that a command is about must be for the command to be done. The zero
+// Condition is always met.
+type Condition struct {
+	When When `cbor:"1,keyasint"`
+	// Revisions are, with WhenRevision, those of which the record must have one; with none it is never met.
+	Revisions []Revision `cbor:"2,keyasint,omitempty"`
+}
+
+// When is what a Condition asks for. The numbers are in the log and never change.
+type When uint8
+
+// What a Condition asks for.
+const (
+	WhenAny      When = 0 // nothing
+	WhenRevision When = 1 // the record is there, at one of the revisions
+	WhenThere    When = 2 // the record is there
+	WhenAbsent   When = 3 // there is no such record
+)
+
+// Met tells whether a record at the revision, 0 if there is none, is as the condition says.
+func (c Condition) Met(r Revision) bool {
+	switch c.When {
+	case WhenAny:
+		return true
+	case WhenRevision:
+		return r != 0 && slices.Contains(c.Revisions, r)
+	case WhenThere:
+		return r != 0
+	}
+	return r == 0
+}
+
+func (c Condition) check() error {
+	if c.When > WhenAbsent || len(c.Revisions) > MaxConditions || c.When != WhenRevision && len(c.Revisions) > 0 {
+		return fmt.Errorf("condition: of kind %d with %d revisions", c.When, len(c.Revisions))
+	}
+	return nil
 }
 
 // Origin is the way by which a command came to the cluster.
@@ -129,7 +176,8 @@ const (
 	WayHTTP      = "http"
 	WayNATS      = "nats"
 	WayJetStream = "jetstream"
-	WayCluster   = "cluster" // the cluster's own doing: nobody asked
+	WayScanning  = "secret_scanning" // a signed report of GitHub's
+	WayCluster   = "cluster"         // the cluster's own doing: nobody asked
 )
 
 // Result is what came of an applied command.
@@ -165,6 +213,14 @@ const (
 	ReasonConflict Reason = "conflict"  // it contradicts what is there
 	ReasonGap      Reason = "gap"       // it is part of a stream, and what comes before it is not there yet
 
+	// ReasonPrecondition says that the record is not as the command's Condition says.
+	ReasonPrecondition Reason = "precondition_failed"
+
+	// Of values that are wrong in a way of their own.
+	ReasonExpiryInPast     Reason = "expiry_in_past"
+	ReasonMetadataTooLarge Reason = "metadata_too_large"
+	ReasonUnknownRole      Reason = "unknown_role"
+
 	// ReasonDuplicateKey is a conflict: the secret is that of an API key that is there.
 	ReasonDuplicateKey Reason = "duplicate_key"
 
@@ -185,6 +241,8 @@ const (
 type Rejection struct {
 	Reason Reason `json:"reason" cbor:"1,keyasint"`
 	Detail string `json:"detail" cbor:"2,keyasint"`
+	// Present is, with ReasonPrecondition, the record's revision; 0 if there is no record.
+	Present Revision `json:"present,omitempty" cbor:"3,keyasint,omitempty"`
 }
 
 func (r *Rejection) Error() string { return r.Detail }
@@ -221,8 +279,9 @@ func (u *Unavailable) Error() string { return u.Detail }
 const (
 	commandFormat   = 1
 	flagSkippable   = 1
+	flagConditional = 2 // a node that does not know conditions must not do the command without
 	commandHeader   = 4
-	knownFlags      = flagSkippable
+	knownFlags      = flagSkippable | flagConditional
 	maxRequestKey   = 255
 	commandByMaxLen = 63
 )
@@ -233,6 +292,7 @@ type envelope struct {
 	Request     Request    `cbor:"3,keyasint,omitzero"`
 	Body        rawMessage `cbor:"4,keyasint"`
 	From        Origin     `cbor:"5,keyasint,omitzero"`
+	Condition   *Condition `cbor:"6,keyasint,omitempty"`
 }
 
 // UnknownCommandError says that a command is of a format or kind that this program does not
@@ -265,6 +325,12 @@ func (c *Command) Encode() ([]byte, error) {
 	if !c.Stamp.IsZero() {
 		e.StampMillis = c.Stamp.UnixMilli()
 	}
+	if c.Condition.When != WhenAny {
+		if err := c.Condition.check(); err != nil {
+			return nil, err
+		}
+		e.Condition = &c.Condition
+	}
 	rest, err := Encode(e)
 	if err != nil {
 		return nil, err
@@ -272,7 +338,10 @@ func (c *Command) Encode() ([]byte, error) {
 	out := make([]byte, commandHeader, commandHeader+len(rest))
 	out[0] = commandFormat
 	if c.Skippable {
-		out[1] = flagSkippable
+		out[1] |= flagSkippable
+	}
+	if e.Condition != nil {
+		out[1] |= flagConditional
 	}
 	binary.BigEndian.PutUint16(out[2:], uint16(c.Body.Kind()))
 	out = append(out, rest...)
@@ -308,6 +377,15 @@ func DecodeCommand(b []byte) (Command, error) {
 		return Command{}, fmt.Errorf("command %s: %w", kind, err)
 	}
 	c := Command{Skippable: skippable, By: e.By, From: e.From, Request: e.Request, Body: decoded}
+	if (flags&flagConditional != 0) != (e.Condition != nil) {
+		return Command{}, fmt.Errorf("command %s: its header and its envelope differ about a condition", kind)
+	}
+	if e.Condition != nil {
+		if err := e.Condition.check(); err != nil {
+			return Command{}, fmt.Errorf("command %s: %w", kind, err)
+		}
+		c.Condition = *e.Condition
+	}
 	if e.StampMillis != 0 {
 		c.Stamp = time.UnixMilli(e.StampMillis).UTC()
 	}
@@ -344,6 +422,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[PutPepper](b)
 	case KindRehashKeys:
 		return decodeAs[RehashKeys](b)
+	case KindMarkLeaked:
+		return decodeAs[MarkLeaked](b)
 	case KindPutRole:
 		return decodeAs[PutRole](b)
 	case KindDeleteRole:

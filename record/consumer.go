@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +89,7 @@ func checkMetadata(m json.RawMessage) error {
 		return nil
 	}
 	if len(m) > maxMetadata {
-		return Invalid("metadata: at most %d bytes", maxMetadata)
+		return &Rejection{Reason: ReasonMetadataTooLarge, Detail: fmt.Sprintf("metadata: is %d bytes, and at most %d are kept; keep the rest elsewhere, by the id", len(m), maxMetadata)}
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(m, &object); err != nil || object == nil {

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
 	"iter"
@@ -136,6 +138,16 @@ func (k DigestKey) sum(b []byte) Digest {
 	binary.BigEndian.PutUint64(d[1:9], hi)
 	binary.BigEndian.PutUint64(d[9:], lo)
 	return d
+}
+
+// Seal authenticates a text for a purpose. Only who knows the key can make it.
+func (k DigestKey) Seal(purpose, text string) (seal [16]byte) {
+	h := hmac.New(sha256.New, k[:])
+	h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(purpose))))
+	h.Write([]byte(purpose))
+	h.Write([]byte(text))
+	copy(seal[:], h.Sum(nil))
+	return seal
 }
 
 const (

@@ -18,7 +18,7 @@
 //	R1  Encoding the same record gives the same bytes on every node.
 //	    TestEncodingIsDeterministic, TestStencilEncodesAsEncode
 //	R2  Decoding never panics, whatever the bytes, and refuses unknown versions.
-//	    FuzzDecodeCommand, TestUnknownCommand
+//	    FuzzDecodeCommand, TestUnknownCommand, TestConditionIsInTheHeader
 //	R3  Two different names have different digests, whatever characters they hold.
 //	    TestDigestSeparatesFields
 //

@@ -41,6 +41,66 @@ func TestCommandSurvivesItsByteForm(t *testing.T) {
 	}
 }
 
+// R2: a node that knows no conditions must not do a command without the one that it has.
+func TestConditionIsInTheHeader(t *testing.T) {
+	want := revoke()
+	plain, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Condition = record.Condition{When: record.WhenRevision, Revisions: []record.Revision{7, 9}}
+	b, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := record.DecodeCommand(b)
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("%v %s", err, d)
+	}
+	if plain[1] != 0 || b[1] != 2 {
+		t.Errorf("flags %d without, %d with a condition", plain[1], b[1])
+	}
+	for name, bytes := range map[string][]byte{
+		"said in the header alone": append([]byte{1, 2}, plain[2:]...), "not said in the header": append([]byte{1, 0}, b[2:]...),
+	} {
+		if _, err := record.DecodeCommand(bytes); err == nil {
+			t.Errorf("a condition %s is taken", name)
+		}
+	}
+	for _, bad := range []record.Condition{
+		{When: 4}, {When: record.WhenThere, Revisions: []record.Revision{1}}, {When: record.WhenRevision, Revisions: make([]record.Revision, record.MaxConditions+1)},
+	} {
+		want.Condition = bad
+		if _, err := want.Encode(); err == nil {
+			t.Errorf("%+v is encoded", bad)
+		}
+	}
+}
+
+func TestConditionIsMet(t *testing.T) {
+	for _, c := range []struct {
+		is   record.Condition
+		at   record.Revision
+		want bool
+	}{
+		{record.Condition{}, 0, true},
+		{record.Condition{}, 7, true},
+		{record.Condition{When: record.WhenThere}, 0, false},
+		{record.Condition{When: record.WhenThere}, 7, true},
+		{record.Condition{When: record.WhenAbsent}, 0, true},
+		{record.Condition{When: record.WhenAbsent}, 7, false},
+		{record.Condition{When: record.WhenRevision}, 0, false},
+		{record.Condition{When: record.WhenRevision}, 7, false},
+		{record.Condition{When: record.WhenRevision, Revisions: []record.Revision{0, 7}}, 0, false},
+		{record.Condition{When: record.WhenRevision, Revisions: []record.Revision{0, 7}}, 7, true},
+		{record.Condition{When: record.WhenRevision, Revisions: []record.Revision{0, 7}}, 8, false},
+	} {
+		if c.is.Met(c.at) != c.want {
+			t.Errorf("%+v at %d: %v", c.is, c.at, !c.want)
+		}
+	}
+}
+
 // R1
 func TestEncodingIsDeterministic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -99,6 +159,11 @@ func FuzzDecodeCommand(f *testing.F) {
 	c := revoke()
 	b, err := c.Encode()
 	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	c.Condition = record.Condition{When: record.WhenRevision, Revisions: []record.Revision{7}}
+	if b, err = c.Encode(); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)

@@ -162,7 +162,7 @@ func (a *applier) Restore(r io.Reader) error {
 	if err := a.load(); err != nil {
 		return err
 	}
-	outboxes, err := list[record.Delivered](a.store, record.TableOutboxes, "", maxOutboxes, nil)
+	outboxes, _, err := list[record.Delivered](a.store, record.TableOutboxes, "", maxOutboxes, nil)
 	for _, d := range outboxes {
 		a.restored(d, record.Revision(a.store.Applied().Index))
 	}

@@ -13,7 +13,8 @@
 //
 // Promises (numbered as in the design):
 //
-//	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it.
+//	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it; but for one
+//	     that says to be of what is only being written, which denies for seconds and does nothing else.
 //	     TestNoticeComesFromACommittedEntry, TestRevokeWithoutQuorum in room node
 //	P3   Records and applied index change in one batch; what is applied is skipped.
 //	     TestAppliedEntriesAreSkipped
@@ -24,6 +25,9 @@
 //	P6   After a receipt with revision r, a node asked with min_revision >= r denies, or
 //	     answers unknown; never allow.
 //	     TestReceiptHoldsOnEveryNode in room node
+//	     It tells of what stands, by the log alone: TestStandsWhatIsKeptLongest,
+//	     TestStandsThoughOthersTellOfIt, TestReceiptTellsWhatStands and
+//	     TestSameRequestAtOnceHasOneReceipt in room node
 //	P7   What was answered as pending comes into the log once, by the node that took it or, if
 //	     that does not, by another that was told of it.
 //	     TestRevokeWithoutQuorum, TestPendingOutlivesItsNode in room node
@@ -38,4 +42,7 @@
 //	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state
 //	     holds no hash of it that can be made without a pepper, once there is one.
 //	     TestSecretsAreGoodWhateverHappensToPeppers, TestStateHoldsNoPlainHash
+//	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
+//	     reads a bounded number of them at a time.
+//	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState
 package replication

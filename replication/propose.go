@@ -7,6 +7,7 @@ import (
 
 	"veto/record"
 	"veto/replication/consensus"
+	"veto/replication/machine"
 	"veto/replication/peer"
 )
 
@@ -148,6 +149,9 @@ func forwardError(err error) error {
 // proposeHere stamps the command with this leader's time and logs it.
 func (r *Replica) proposeHere(ctx context.Context, c record.Command) (record.Result, error) {
 	c.Stamp = r.config.Now().UTC().Truncate(time.Millisecond)
+	if past, err := machine.ExpiryInPast(r.applier.store, c); past != nil || err != nil {
+		return record.Result{Rejection: past}, err
+	}
 	b, err := c.Encode()
 	if err != nil {
 		return record.Result{}, err

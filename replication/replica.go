@@ -82,7 +82,10 @@ func Open(c Config, p Parts) (*Replica, error) {
 	r.wg.Go(func() { r.meet(ctx) })
 	r.wg.Go(func() {
 		var seen map[record.OutboxID]uint64
-		every(ctx, adoptEvery, nil, func(ctx context.Context) { seen = r.adopt(ctx, seen) })
+		every(ctx, adoptEvery, nil, func(ctx context.Context) {
+			r.index.DropUnkept()
+			seen = r.adopt(ctx, seen)
+		})
 	})
 	r.wg.Go(func() {
 		var last time.Time

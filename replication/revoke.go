@@ -57,7 +57,7 @@ func (r *Replica) decided(ctx context.Context, t record.Taken, ticket *outbox.Ti
 	}
 	out := ticket.Outcome()
 	if out.Rejection == nil && out.Unsure {
-		if _, there := r.index.Revoked(r.view.Digest(t.Revocation.Name), record.NoIssuedAt); !there {
+		if hit, there := r.index.Revoked(r.view.Digest(t.Revocation.Name), record.NoIssuedAt); !there || hit.Unkept {
 			out.Rejection = record.Conflict("the revocation was refused, or lifted since; look at what is there, and revoke again if need be")
 		}
 	}
@@ -91,13 +91,27 @@ func (r *Replica) openOutbox(disk *store.Outbox) error {
 		return err
 	}
 	r.outbox = outbox.Open(outbox.Config{
-		ID: r.outboxID, Disk: disk, Kept: r.taken, Deliver: r.deliver, Log: r.config.Log,
+		ID: r.outboxID, Disk: disk, Kept: r.taken, Coming: r.coming, Deliver: r.deliver, Log: r.config.Log,
 	}, pending, next)
 	return nil
 }
 
 // taken enforces what the outbox keeps, and tells the other nodes.
-func (r *Replica) taken(first uint64, items []record.Taken) {
+func (r *Replica) taken(first uint64, items []record.Taken) { r.tell(r.noticeOf(first, items)) }
+
+// coming does so while the outbox is still writing, which takes as long as the word's way.
+func (r *Replica) coming(first uint64, items []record.Taken) {
+	n := r.noticeOf(first, items)
+	n.Unkept = true
+	r.tell(n)
+}
+
+func (r *Replica) tell(n record.Notice) {
+	r.broadcast.Notice(n)
+	r.index.Taken(n)
+}
+
+func (r *Replica) noticeOf(first uint64, items []record.Taken) record.Notice {
 	n := record.Notice{
 		Cluster: r.view.ClusterID(), Outbox: r.outboxID, First: first, Node: r.config.ID,
 		Revocations: make([]record.Revocation, len(items)),
@@ -112,8 +126,7 @@ func (r *Replica) taken(first uint64, items []record.Taken) {
 			n.Requests[i] = items[i].Request
 		}
 	}
-	r.index.Taken(n)
-	r.broadcast.Notice(n)
+	return n
 }
 
 func (r *Replica) deliver(ctx context.Context, d record.Deliver) (record.Result, error) {

@@ -50,7 +50,7 @@ func TestRolesOfKeysAreInForce(t *testing.T) {
 	}
 	granted("restored", other, "own", "c")
 	r, ok, err := other.view.Role("zreader")
-	if all, errAll := other.view.Roles("", 10); err != nil || errAll != nil || !ok || len(all) != 1 || !slices.Equal(r.Scopes, []string{"c"}) || r.Revision != 5 {
+	if all, _, errAll := other.view.Roles("", 10); err != nil || errAll != nil || !ok || len(all) != 1 || !slices.Equal(r.Scopes, []string{"c"}) || r.Revision != 5 {
 		t.Errorf("%+v %v %v %v", r, all, err, errAll)
 	}
 	p.must(t, entry(t, 6, record.UpdateKey{ID: "key_b", Roles: &[]record.Role{}}), entry(t, 7, record.DeleteRole{ID: "zreader"}))

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"veto/record"
 	"veto/record/limit"
@@ -161,8 +163,16 @@ func (v *View) SigningKeys(issuerID string) (record.SigningKeys, bool) {
 }
 
 // Consumers lists the consumers with ids above after that the query finds, in their order.
-func (v *View) Consumers(q record.ConsumerQuery, afterID string, limit int) ([]record.Consumer, error) {
-	return list(v.store, record.TableConsumers, afterID, limit, q.Finds)
+func (v *View) Consumers(q record.ConsumerQuery, afterID string, limit int) (items []record.Consumer, next string, err error) {
+	return list(v.store, record.TableConsumers, afterID, limit, func(c *record.Consumer) (bool, error) { return q.Finds(c), nil })
+}
+
+// Seal authenticates a text for a purpose: any node of the cluster can, and nobody else.
+func (v *View) Seal(purpose, text string) (seal [16]byte) {
+	if c := v.cluster.Load(); c != nil {
+		return c.DigestKey.Seal(purpose, text)
+	}
+	return seal
 }
 
 // Role reads a role that operators have defined.
@@ -176,7 +186,7 @@ func (v *View) Role(id record.Role) (record.DefinedRole, bool, error) {
 }
 
 // Roles lists the roles that operators have defined, with ids above after.
-func (v *View) Roles(afterID string, limit int) ([]record.DefinedRole, error) {
+func (v *View) Roles(afterID string, limit int) (items []record.DefinedRole, next string, err error) {
 	return list[record.DefinedRole](v.store, record.TableRoles, afterID, limit, nil)
 }
 
@@ -202,14 +212,66 @@ func (v *View) showUse(k *record.APIKey) error {
 	return err
 }
 
-// Keys lists API keys with ids above after; of one consumer, unless consumer is empty.
-func (v *View) Keys(consumer, afterID string, limit int) ([]record.APIKey, error) {
-	keep := func(k *record.APIKey) bool { return consumer == "" || k.Consumer == consumer }
-	items, err := list(v.store, record.TableKeys, afterID, limit, keep)
+// Keys lists API keys with ids above after that the query finds.
+func (v *View) Keys(q record.KeyQuery, now time.Time, afterID string, limit int) (items []record.APIKey, next string, err error) {
+	keep := func(k *record.APIKey) (bool, error) {
+		if shared, ok := v.index.Keys().Stored(k.Hash); ok && shared.ID == k.ID {
+			k.Granted = shared.Granted
+		}
+		return q.Finds(k, now, func() (bool, error) { return v.isRevoked(k) })
+	}
+	switch {
+	case q.Consumer != "":
+		items, next, err = v.keysUnder(record.TableConsumerKey, q.Consumer, afterID, limit, keep)
+	case q.Role != "" && !slices.Contains(record.Roles, q.Role):
+		items, next, err = v.keysUnder(record.TableRoleKeys, string(q.Role), afterID, limit, keep)
+	default:
+		items, next, err = list(v.store, record.TableKeys, afterID, limit, keep)
+	}
 	for i := range items {
 		err = errors.Join(err, v.showUse(&items[i]))
 	}
-	return items, err
+	return items, next, err
+}
+
+// isRevoked tells whether a revocation denies the key, by its own name or by its consumer's.
+func (v *View) isRevoked(k *record.APIKey) (bool, error) {
+	for _, n := range []record.Name{{Target: record.TargetKey, Value: k.ID}, {Target: record.TargetConsumer, Value: k.Consumer}} {
+		if hit, ok := v.index.Revoked(v.Digest(n), k.CreatedAt.Unix()); ok {
+			return true, failed(hit)
+		}
+	}
+	return false, nil
+}
+
+// keysUnder lists those keys that a table has under an owner. What is deleted meanwhile is left out.
+func (v *View) keysUnder(t record.Table, owner, afterID string, limit int, keep func(*record.APIKey) (bool, error)) (items []record.APIKey, next string, err error) {
+	prefix := t.Key([]byte(owner), []byte{0})
+	from := append(append([]byte(nil), prefix...), afterID...)
+	if afterID != "" {
+		from = append(from, 0)
+	}
+	var ids []string
+	err = v.store.Scan(from, record.KeyAfter(prefix), func(key, _ []byte) (bool, error) {
+		ids = append(ids, string(key[len(prefix):]))
+		return len(ids) <= maxSkipped, nil
+	})
+	for n, id := range ids {
+		if len(items) == limit || n == maxSkipped {
+			return items, ids[n-1], err
+		}
+		k, there, errKey := v.Key(id)
+		if errKey == nil && there {
+			there, errKey = keep(&k)
+		}
+		if err = errors.Join(err, errKey); err != nil {
+			return items, "", err
+		}
+		if there {
+			items = append(items, k)
+		}
+	}
+	return items, "", err
 }
 
 // Usage is how much of a key's quota is taken; all of any quota if the disk cannot tell.
@@ -224,7 +286,8 @@ func (v *View) Usage(keyID string) limit.Usage {
 // Audit lists the audit trail behind an entry, in its order.
 func (v *View) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
 	key := record.AuditKey(after.Revision, after.Number)
-	return list[trail.Entry](v.store, record.TableAudit, string(key[1:]), limit, nil)
+	items, _, err := list[trail.Entry](v.store, record.TableAudit, string(key[1:]), limit, nil)
+	return items, err
 }
 
 // AuditHead is the last entry of the audit trail's chain; zero if the chain has not begun.
@@ -259,7 +322,7 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	if !ok {
 		return record.Standing{}, false, nil
 	}
-	if hit.Notice != nil {
+	if hit.Notice != nil && !hit.Unkept {
 		s := record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}
 		return s, true, nil
 	}
@@ -267,17 +330,58 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err
 }
 
+// Stands is what the log has of a revocation that was accepted: what it made of it or, if that adds nothing, what
+// denies as much and is kept as long. Told is false if this node cannot tell by the end of the context. What others
+// have only told of is not in the log: it does not count.
+func (v *View) Stands(ctx context.Context, r record.Revocation, a record.Accepted) (now record.Revocation, told bool, err error) {
+	if a.Revision == 0 {
+		return r, false, nil
+	}
+	r.Revision = a.Revision
+	r.KeptUntil, told = a.Kept.Until()
+	d := v.Digest(r.Name)
+	// Most add something, and need not wait until this node has applied them.
+	if told && !v.mayAddNothing(d, r.Cutoff(), a) || v.AwaitRevision(ctx, a.Revision) != nil {
+		return r, told, nil
+	}
+	now, ok, err := v.longestKept(d, r.Cutoff())
+	switch {
+	case err == nil && ok:
+		return now, true, nil
+	case told: // the log has said so, and it was lifted since, or the disk fails
+		return r, true, nil
+	case err == nil:
+		err = record.Conflict("this was revoked at revision %d, and lifted or let go since; to revoke it again, leave out the Idempotency-Key or use a new one", a.Revision)
+	}
+	return r, false, err
+}
+
+// mayAddNothing tells whether anything is known here that denies as much as what was accepted, and may not be that.
+func (v *View) mayAddNothing(d record.Digest, cutoff int64, a record.Accepted) bool {
+	hit, ok := v.index.Revoked(d, cutoff)
+	if ok && hit.Notice != nil && (hit.Taken.Outbox != a.Outbox || hit.Taken.Number != a.Number) {
+		return true
+	}
+	_, ok = v.index.Committed(d, cutoff)
+	return ok
+}
+
+// longestKept is, of the revocations in the log that deny what was issued at the second, the one that is kept longest.
+func (v *View) longestKept(d record.Digest, issuedAt int64) (r record.Revocation, found bool, err error) {
+	hit, ok := v.index.Committed(d, issuedAt)
+	if !ok {
+		return r, false, nil
+	}
+	if err := failed(hit); err != nil {
+		return r, false, err
+	}
+	return v.stored(hit.Bucket, d, issuedAt)
+}
+
 // latest is the revocation with the latest cut-off of those of one name: the one that is shown.
 func (v *View) latest(d record.Digest) (r record.Revocation, found bool, err error) {
 	for issuedAt := record.NoIssuedAt; ; issuedAt = r.Cutoff() + 1 {
-		hit, ok := v.index.Committed(d, issuedAt)
-		if !ok {
-			return r, found, nil
-		}
-		if err := failed(hit); err != nil {
-			return r, false, err
-		}
-		later, ok, err := v.stored(hit.Bucket, d, issuedAt)
+		later, ok, err := v.longestKept(d, issuedAt)
 		if err != nil || !ok {
 			return r, found, err
 		}
@@ -348,25 +452,36 @@ func failed(h index.Hit) error {
 	return nil
 }
 
-// list reads up to limit records above a key of a table.
-func list[T any](s *store.Store, t record.Table, above string, limit int, keep func(*T) bool) ([]T, error) {
+// maxSkipped bounds the records that one request for a list reads and leaves out.
+const maxSkipped = 2000
+
+// list reads up to limit records above a key of a table. Next is the key behind which it goes on, also if
+// it has found less, as it reads a bounded number of records; empty when there are no more.
+func list[T any](s *store.Store, t record.Table, above string, limit int, keep func(*T) (bool, error)) (items []T, next string, err error) {
 	from := t.Key([]byte(above))
 	if above != "" {
 		from = append(from, 0)
 	}
-	var items []T
-	err := s.Scan(from, record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
-		if len(items) == limit {
+	skipped := 0
+	var last []byte
+	err = s.Scan(from, record.KeyAfter(t.Key()), func(key, value []byte) (bool, error) {
+		if len(items) == limit || skipped == maxSkipped {
+			next = string(last)
 			return false, nil
 		}
 		var item T
 		if err := record.Decode(value, &item); err != nil {
 			return false, err
 		}
-		if keep == nil || keep(&item) {
-			items = append(items, item)
+		last = append(last[:0], key[1:]...)
+		if keep != nil {
+			if kept, err := keep(&item); err != nil || !kept {
+				skipped++
+				return err == nil, err
+			}
 		}
+		items = append(items, item)
 		return true, nil
 	})
-	return items, err
+	return items, next, err
 }

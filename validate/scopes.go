@@ -2,7 +2,6 @@ package validate
 
 import (
 	"slices"
-	"strings"
 
 	"veto/record"
 )
@@ -25,13 +24,5 @@ func has(c *Claims, scope string) bool {
 	if slices.Contains(c.Scopes, scope) {
 		return true
 	}
-	return c.Kind == APIKey && slices.ContainsFunc(c.Scopes, func(held string) bool { return covers(held, scope) })
-}
-
-// covers tells whether what is held ends in a wildcard that stands for the rest of the scope: one
-// segment or more. So orders:* covers orders:read and orders:read:own, and neither orders nor
-// orders-old:read.
-func covers(held, scope string) bool {
-	before, wild := strings.CutSuffix(held, record.ScopeWildcard)
-	return wild && len(scope) > len(before) && strings.HasPrefix(scope, before) && (before == "" || strings.HasSuffix(before, record.ScopeSeparator))
+	return c.Kind == APIKey && slices.ContainsFunc(c.Scopes, func(held string) bool { return record.CoversScope(held, scope) })
 }

@@ -13,20 +13,20 @@ import (
 
 func newConsumers(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "consumers", Short: "Make, see and change consumers"}
-	c.AddCommand(findConsumers(r), putConsumer(r), setConsumer(r),
+	c.AddCommand(findConsumers(r), onlyIf(putConsumer(r)), onlyIf(setConsumer(r)),
 		consumerSwitch(r, "disable ID", "Deny a consumer's keys until it is enabled again", true),
 		consumerSwitch(r, "enable ID", "Admit a disabled consumer's keys again", false),
 		r.command("get ID", "Show a consumer", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.Consumer(ctx, args[0])
 			return showConsumers(v, []record.Consumer{v}, err, out)
 		}),
-		r.command("delete ID", "Delete a consumer and its keys", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		onlyIf(r.command("delete ID", "Delete a consumer and its keys", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.DeleteConsumer(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return out.fields(v, "deleted", args[0], "revision", v.Revision)
-		}))
+		})))
 	return c
 }
 
@@ -40,7 +40,7 @@ func findConsumers(r *remote) *cobra.Command {
 			q.Disabled = &disabled
 		}
 		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-			page, err := c.Consumers(ctx, q, l)
+			page, err := search(l, func(l client.List) (client.Page[record.Consumer], error) { return c.Consumers(ctx, q, l) })
 			return showConsumers(page, page.Items, err, out)
 		}).RunE(cmd, args)
 	}
@@ -113,10 +113,10 @@ func setConsumer(r *remote) *cobra.Command {
 }
 
 func consumerSwitch(r *remote, use, short string, disabled bool) *cobra.Command {
-	return r.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+	return onlyIf(r.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 		v, err := c.UpdateConsumer(ctx, args[0], client.ConsumerChange{Disabled: &disabled})
 		return showConsumers(v, []record.Consumer{v}, err, out)
-	})
+	}))
 }
 
 func showConsumers(v any, items []record.Consumer, err error, out *printer) error {

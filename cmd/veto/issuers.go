@@ -31,7 +31,7 @@ func newIssuers(r *remote) *cobra.Command {
 			}
 			return out.show(i, issuerHead, issuerRows([]record.Issuer{i}))
 		}),
-		newIssuersPut(r),
+		onlyIf(newIssuersPut(r)),
 		r.command("keys ID", "List an issuer's signing keys", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			page, err := c.SigningKeys(ctx, args[0])
 			return showSigningKeys(page, err, out)
@@ -40,13 +40,13 @@ func newIssuers(r *remote) *cobra.Command {
 			page, err := c.RefreshIssuer(ctx, args[0])
 			return showSigningKeys(page, err, out)
 		}),
-		r.command("delete ID", "Trust an issuer no more", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		onlyIf(r.command("delete ID", "Trust an issuer no more", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.DeleteIssuer(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return out.fields(v, "deleted", args[0], "revision", v.Revision)
-		}),
+		})),
 	)
 	return c
 }

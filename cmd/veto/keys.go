@@ -18,26 +18,26 @@ import (
 
 func newKeys(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, see and change API keys"}
-	c.AddCommand(newKeysCreate(r), newKeysList(r), newKeysRoll(r), newKeysCheck(), newKeysImport(r),
+	c.AddCommand(newKeysCreate(r), newKeysList(r), onlyIf(newKeysRoll(r)), newKeysCheck(), newKeysImport(r), newKeysLeaked(r),
 		r.command("get ID", "Show an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			k, err := c.Key(ctx, args[0])
 			return showKeys(k, []record.APIKey{k}, err, out)
 		}),
-		newKeysLimit(r),
-		r.command("roles ID [ROLE...]", "Give a consumer's key these roles, and no others", cobra.MinimumNArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		onlyIf(newKeysLimit(r)),
+		onlyIf(r.command("roles ID [ROLE...]", "Give a consumer's key these roles, and no others", cobra.MinimumNArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			roles := rolesOf(args[1:])
 			k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Roles: &roles})
 			return showKeys(k, []record.APIKey{k}, err, out)
-		}),
+		})),
 		keySwitch(r, "disable ID", "Deny a key until it is enabled again", true),
 		keySwitch(r, "enable ID", "Allow a disabled key again", false),
-		r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		onlyIf(r.command("delete ID", "Delete an API key", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.DeleteKey(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return out.fields(v, "deleted", args[0], "revision", v.Revision)
-		}),
+		})),
 	)
 	return c
 }
@@ -188,28 +188,37 @@ func completeKey(fields *client.KeyFields, metadata string, life time.Duration) 
 
 func newKeysList(r *remote) *cobra.Command {
 	var l client.List
-	var consumer string
-	c := r.command("list", "List API keys", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		page, err := c.Keys(ctx, consumer, l)
+	var q record.KeyQuery
+	c := r.command("list", "Find API keys", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		page, err := search(l, func(l client.List) (client.Page[record.APIKey], error) { return c.Keys(ctx, q, l) })
 		return showKeys(page, page.Items, err, out)
 	})
-	c.Flags().StringVar(&consumer, "consumer", "", "only keys of this consumer")
+	c.Flags().StringVar(&q.Consumer, "consumer", "", "only keys of this consumer")
+	c.Flags().StringVar(&q.Environment, "environment", "", "only keys of this environment")
+	c.Flags().StringVar((*string)(&q.State), "state", "", "only keys that are active, disabled, expired, rotating or revoked")
+	c.Flags().StringVar((*string)(&q.Role), "role", "", "only keys with this role")
+	c.Flags().StringVar(&q.Scope, "scope", "", "only keys that may be asked for this, by themselves, by a role or by a wildcard")
+	c.Flags().StringVar(&q.Text, "find", "", "only keys with this in the name or the hint")
 	listFlags(c, &l)
 	return c
 }
 
 func keySwitch(r *remote, use, short string, disabled bool) *cobra.Command {
-	return r.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+	return onlyIf(r.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 		k, err := c.UpdateKey(ctx, args[0], client.KeyChange{Disabled: &disabled})
 		return showKeys(k, []record.APIKey{k}, err, out)
-	})
+	}))
 }
 
 func stateOf(k record.APIKey) string {
-	if state := enabledOr(k.Disabled); k.Disabled || k.Rotating == nil {
-		return state
+	state := enabledOr(k.Disabled)
+	if !k.Disabled && k.Rotating != nil {
+		state = "rotating until " + moment(k.Rotating.Until)
 	}
-	return "rotating until " + moment(k.Rotating.Until)
+	if !k.LeakedAt.IsZero() {
+		state += ", leaked at " + moment(k.LeakedAt)
+	}
+	return state
 }
 
 func showKeys(v any, items []record.APIKey, err error, out *printer) error {

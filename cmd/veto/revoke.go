@@ -165,7 +165,7 @@ func newRevocations(r *remote) *cobra.Command {
 		}).RunE(cmd, args)
 	}
 	c := &cobra.Command{Use: "revocations", Short: "See revocations, and lift them"}
-	c.AddCommand(all, one, lift, export)
+	c.AddCommand(all, one, onlyIf(lift), export)
 	return c
 }
 

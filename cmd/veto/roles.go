@@ -11,18 +11,18 @@ import (
 
 func newRoles(r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "roles", Short: "Define, see and delete roles of consumers' keys"}
-	c.AddCommand(putRole(r), listRoles(r),
+	c.AddCommand(onlyIf(putRole(r)), listRoles(r),
 		r.command("get ID", "Show a role", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.Role(ctx, args[0])
 			return showRoles(v, []record.DefinedRole{v}, err, out)
 		}),
-		r.command("delete ID", "Delete a role that no key has", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		onlyIf(r.command("delete ID", "Delete a role that no key has", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.DeleteRole(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return out.fields(v, "deleted", args[0], "revision", v.Revision)
-		}))
+		})))
 	return c
 }
 

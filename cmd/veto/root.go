@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"veto/client"
+	"veto/record"
 )
 
 // remote are the flags of the commands that talk to a cluster.
@@ -164,6 +165,21 @@ func (r *remote) command(use, short string, args cobra.PositionalArgs, f func(ct
 		if err != nil {
 			return err
 		}
+		if only := cmd.Flags().Lookup(ifRevisionFlag); only != nil && only.Changed {
+			n, err := cmd.Flags().GetUint64(ifRevisionFlag)
+			if err != nil {
+				return err
+			}
+			c = c.IfRevision(record.Revision(n))
+		}
 		return f(cmd.Context(), c, given, &printer{w: cmd.OutOrStdout(), json: r.output == "json"})
 	}}
+}
+
+const ifRevisionFlag = "if-revision"
+
+// onlyIf lets a command that changes a record take the revision that the record must have.
+func onlyIf(c *cobra.Command) *cobra.Command {
+	c.Flags().Uint64(ifRevisionFlag, 0, "only if it has this revision, so that nobody's change is lost; 0: only if it is not there")
+	return c
 }

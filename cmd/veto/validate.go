@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -103,6 +104,27 @@ func secretArg(in io.Reader, arg string) (string, error) {
 		err = fmt.Errorf("standard input is empty")
 	}
 	return strings.TrimSpace(string(b)), err
+}
+
+// defaultLimit is what --limit is if it is not given.
+const defaultLimit = 100
+
+// search reads pages until there are as many items as wanted: a page may have fewer, and more follow.
+func search[T any](l client.List, page func(client.List) (client.Page[T], error)) (client.Page[T], error) {
+	left := cmp.Or(l.Limit, defaultLimit)
+	all := client.Page[T]{Items: []T{}}
+	for {
+		l.Limit = left
+		p, err := page(l)
+		if err != nil {
+			return all, err
+		}
+		all.Items, all.NextCursor = append(all.Items, p.Items...), p.NextCursor
+		left, l.Cursor = left-len(p.Items), p.NextCursor
+		if l.Cursor == "" || left <= 0 {
+			return all, nil
+		}
+	}
 }
 
 func listFlags(c *cobra.Command, l *client.List) {

@@ -1,5 +1,5 @@
 // Package httpapi is what both HTTP listeners share: how an error becomes a status and a
-// problem document (RFC 9457), how a panic is told, and what readiness looks like. It serves
+// problem document (RFC 9457), how a panic is told, what a condition says, how a cursor is made, and what readiness looks like. It serves
 // nothing itself. The listeners are rooms data (questions) and control (changes).
 //
 // Promises:
@@ -10,4 +10,8 @@
 //	    TestProblemOf
 //	H3  What is told of a panic holds nothing of the request that caused it.
 //	    TestPanicText
+//	H4  A condition that is not understood entirely is refused, and a weak tag never matches.
+//	    TestCondition, FuzzCondition
+//	H5  A cursor is taken by the list that gave it alone, and as it was given.
+//	    TestCursor, FuzzPlace
 package httpapi

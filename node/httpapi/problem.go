@@ -24,6 +24,8 @@ type Problem struct {
 	// RequestID is also in the node's log, if the problem is there.
 	RequestID string       `json:"request_id,omitempty" doc:"Names this request in the node's log"`
 	Errors    []FieldError `json:"errors,omitempty" doc:"The parts of the request that are wrong"`
+	// ETag is that of the record that is not as a change wanted it; empty if there is no record.
+	ETag string `json:"etag,omitempty" doc:"With precondition_failed, the present ETag of the record, if it is there; also as a header"`
 
 	retryAfter time.Duration
 }
@@ -60,6 +62,9 @@ func (p *Problem) GetHeaders() http.Header {
 	h := http.Header{}
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="veto"`)
+	}
+	if p.ETag != "" {
+		h.Set("ETag", p.ETag)
 	}
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))

@@ -43,7 +43,9 @@ func ProblemOf(err error) (p *Problem, known bool) {
 	case errors.As(err, &problem):
 		return problem, true
 	case errors.As(err, &rejection):
-		return New(statusOf(rejection.Reason), string(rejection.Reason), rejection.Detail), true
+		p := New(statusOf(rejection.Reason), string(rejection.Reason), rejection.Detail)
+		p.ETag = ETag(rejection.Present)
+		return p, true
 	case errors.As(err, &unavailable):
 		p := New(http.StatusServiceUnavailable, "unavailable", unavailable.Detail)
 		p.retryAfter = max(unavailable.RetryAfter, time.Second)
@@ -61,6 +63,8 @@ func statusOf(r record.Reason) int {
 	switch r {
 	case record.ReasonNotFound:
 		return http.StatusNotFound
+	case record.ReasonPrecondition:
+		return http.StatusPreconditionFailed
 	case record.ReasonConflict, record.ReasonDuplicateKey, record.ReasonPepperChanged, record.ReasonPeppersInUse,
 		record.ReasonKeyRevoked, record.ReasonKeyDisabled, record.ReasonKeyExpired, record.ReasonKeyRotating:
 		return http.StatusConflict
@@ -76,6 +80,7 @@ var codes = map[int]string{
 	http.StatusMethodNotAllowed:      "method_not_allowed",
 	http.StatusNotAcceptable:         "not_acceptable",
 	http.StatusRequestTimeout:        "timeout",
+	http.StatusPreconditionFailed:    string(record.ReasonPrecondition),
 	http.StatusRequestEntityTooLarge: "too_large",
 	http.StatusUnsupportedMediaType:  "unsupported_media_type",
 	http.StatusUnprocessableEntity:   string(record.ReasonInvalid),

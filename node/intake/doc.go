@@ -18,7 +18,7 @@
 //	I5  An event has one name, however often and from where it comes, and no two have the same. What
 //	    will never be done is told apart from what may be done later.
 //	    TestEventsHaveNames, TestEventsThatAreRefused, FuzzParseEvent
-//	I6  A receipt says until when the log keeps what it has, or that it is pending: never more than
-//	    is known.
+//	I6  A receipt says what stands in the log and until when, or that it is pending: never more than is
+//	    known.
 //	    TestReceipts
 package intake

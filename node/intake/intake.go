@@ -26,8 +26,9 @@ type Tokens interface {
 // Revocations reads revocations.
 type Revocations interface {
 	RevocationID(n record.Name) string
-	Revocation(d record.Digest) (record.Standing, bool, error)
-	AwaitRevision(ctx context.Context, r record.Revision) error
+	// Stands is what the log has of what was accepted, or of what was asked for before; told is false
+	// if that cannot be told by the end of the context.
+	Stands(ctx context.Context, r record.Revocation, a record.Accepted) (now record.Revocation, told bool, err error)
 }
 
 // Keys reads API keys, and whether one is revoked.
@@ -66,19 +67,19 @@ type Intake struct{ Config }
 // New makes an Intake.
 func New(c Config) *Intake { return &Intake{c} }
 
-// Take revokes what the key asks for, and tells the id of that. The request key is the caller's
+// Take revokes what the key asks for, and tells which revocation that is. The request key is the caller's
 // Idempotency-Key, or empty; from is the way by which it came. What is not committed within the wait is on its way.
-func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, requestKey string, from record.Origin, wait time.Duration) (id string, a record.Accepted, err error) {
-	r, err := x.Named(by, b)
+func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, requestKey string, from record.Origin, wait time.Duration) (r record.Revocation, a record.Accepted, err error) {
+	r, err = x.Named(by, b)
 	if err != nil {
-		return "", a, err
+		return r, a, err
 	}
 	request, err := RequestOf(requestKey, b, record.KindRevoke)
 	if err != nil {
-		return "", a, err
+		return r, a, err
 	}
 	a, err = x.Taker.Revoke(ctx, record.Taken{Revocation: r, By: by.ID, From: from, Request: request}, wait)
-	return x.Revocations.RevocationID(r.Name), a, err
+	return r, a, err
 }
 
 // CheckRequestKey refuses what cannot be an Idempotency-Key.
@@ -105,39 +106,19 @@ func RequestOf(key string, asked any, kind record.Kind) (record.Request, error) 
 }
 
 // Receipt says what is so of what was taken, by the end of the context.
-func (x *Intake) Receipt(ctx context.Context, id string, a record.Accepted, all bool) (record.Receipt, error) {
-	until, told := a.Kept.Until()
-	if a.Revision != 0 && !told {
-		var err error
-		if until, told, err = x.keptUntil(ctx, id, a.Revision); err != nil {
-			return record.Receipt{}, err
-		}
+func (x *Intake) Receipt(ctx context.Context, r record.Revocation, a record.Accepted, all bool) (record.Receipt, error) {
+	now, told, err := x.Revocations.Stands(ctx, r, a)
+	if err != nil {
+		return record.Receipt{}, err
 	}
 	on, pending := x.Cluster.EnforcedOn(ctx, a, all)
-	out := record.Receipt{ID: id, State: record.StatePending, EnforcedOn: on, PendingOn: pending}
+	out := record.Receipt{ID: x.Revocations.RevocationID(r.Name), State: record.StatePending, EnforcedOn: on, PendingOn: pending}
 	if told {
-		out.State, out.Revision, out.KeptUntil = record.StateCommitted, a.Revision, until
+		out.State, out.Revision, out.NotBefore, out.KeptUntil = record.StateCommitted, now.Revision, now.NotBefore, now.KeptUntil
 	} else {
 		out.DurableOn = []string{x.NodeID}
 	}
 	return out, nil
-}
-
-// keptUntil reads until when what was asked for before is kept. If the state here does not tell
-// in time, a receipt says less than it might: pending.
-func (x *Intake) keptUntil(ctx context.Context, id string, made record.Revision) (until time.Time, told bool, err error) {
-	d, err := record.ParseRevocationID(id)
-	if err != nil {
-		return until, false, err
-	}
-	if reached := x.Revocations.AwaitRevision(ctx, made) == nil; !reached {
-		return until, false, nil
-	}
-	now, ok, err := x.Revocations.Revocation(d)
-	if err == nil && !ok {
-		err = record.Conflict("this was revoked at revision %d, and lifted or let go since; to revoke it again, leave out the Idempotency-Key or use a new one", made)
-	}
-	return now.Revocation.KeptUntil, now.Node == "", err
 }
 
 // Authority is the key with the id, if it may revoke now by the state as this node has it. It is for
@@ -213,9 +194,12 @@ func (x *Intake) answer(ctx context.Context, keyID string, body []byte, requestK
 	if err != nil {
 		return record.Receipt{}, err
 	}
-	id, a, err := x.Take(ctx, by, b, requestKey, from, wait)
+	until := x.Now().Add(wait)
+	r, a, err := x.Take(ctx, by, b, requestKey, from, wait)
 	if err != nil {
 		return record.Receipt{}, err
 	}
-	return x.Receipt(ctx, id, a, false)
+	ctx, cancel := context.WithTimeout(ctx, until.Sub(x.Now()))
+	defer cancel()
+	return x.Receipt(ctx, r, a, false)
 }

@@ -32,7 +32,7 @@ type cluster struct {
 	revoked  string
 	fail     error
 	pending  bool // what is taken is not in the log
-	untold   bool // the log does not say until when it is kept
+	untold   bool // the log tells of another that stands
 	lifted   bool
 	revision record.Revision
 }
@@ -63,11 +63,18 @@ func (c *cluster) RevocationID(n record.Name) string {
 	return record.DigestKey{}.Digest(n).RevocationID()
 }
 
-func (c *cluster) Revocation(record.Digest) (record.Standing, bool, error) {
-	if c.lifted {
-		return record.Standing{}, false, nil
+func (c *cluster) Stands(ctx context.Context, r record.Revocation, a record.Accepted) (record.Revocation, bool, error) {
+	until, told := a.Kept.Until()
+	switch {
+	case c.lifted:
+		return r, false, record.Conflict("lifted since")
+	case a.Revision == 0 || ctx.Err() != nil:
+		return r, false, nil
+	case told:
+		r.Revision, r.KeptUntil = a.Revision, until
+		return r, true, nil
 	}
-	return record.Standing{Revocation: record.Revocation{KeptUntil: now.Add(2 * time.Hour)}}, true, nil
+	return record.Revocation{Revision: 5, NotBefore: now, KeptUntil: now.Add(2 * time.Hour)}, true, nil
 }
 
 func (c *cluster) EnforcedOn(context.Context, record.Accepted, bool) (on, pending []string) {
@@ -321,7 +328,7 @@ func TestReceipts(t *testing.T) {
 	}{
 		"committed": {want: record.Receipt{Revision: 7, State: record.StateCommitted, KeptUntil: now.Add(time.Hour)}},
 		"pending":   {pending: true, want: record.Receipt{State: record.StatePending, DurableOn: []string{"n1"}}},
-		"untold":    {untold: true, want: record.Receipt{Revision: 1, State: record.StateCommitted, KeptUntil: now.Add(2 * time.Hour)}},
+		"untold":    {untold: true, want: record.Receipt{Revision: 5, State: record.StateCommitted, NotBefore: now, KeptUntil: now.Add(2 * time.Hour)}},
 	} {
 		c.pending, c.untold, c.lifted = one.pending, one.untold, one.lifted
 		got, problem := answered(t, x, "key_good", good, "")
@@ -334,10 +341,11 @@ func TestReceipts(t *testing.T) {
 	if got, problem := answered(t, x, "key_good", good, "again"); problem.Status != http.StatusConflict {
 		t.Errorf("asked for again after it was lifted: %+v, %+v", got, problem)
 	}
+	c.lifted = false
 	// This node has not reached the revision by the end of the context.
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if r, err := x.Receipt(ended, "rev_0000000000000000000000000000", record.Accepted{Revision: 9}, false); err != nil || r.State != record.StatePending || r.Revision != 0 {
+	if r, err := x.Receipt(ended, record.Revocation{}, record.Accepted{Revision: 9}, false); err != nil || r.State != record.StatePending || r.Revision != 0 {
 		t.Errorf("not here yet: %+v, %v", r, err)
 	}
 }

@@ -20,6 +20,7 @@ const (
 	kindKeyUpdated Kind = 4
 	kindKeyDeleted Kind = 5
 	kindKeyRotated Kind = 6
+	kindKeyLeaked  Kind = 7
 )
 
 // Item is one thing that happened at a revision, as the state keeps it.
@@ -204,7 +205,7 @@ func (in *input) item() Item {
 			copy(item.Ref.Digest[:], b[4:])
 			item.Ref.Cutoff = int64(binary.BigEndian.Uint64(b[refBytes-8:]))
 		}
-	case kindKeyCreated, kindKeyUpdated, kindKeyDeleted, kindKeyRotated:
+	case kindKeyCreated, kindKeyUpdated, kindKeyDeleted, kindKeyRotated, kindKeyLeaked:
 		item.Key, item.Consumer = string(in.text()), string(in.text())
 	default: // it would have to be skipped, and its length is not known
 		in.bad = true
@@ -227,7 +228,7 @@ func RevocationItem(r *record.Revocation, d record.Digest, lifted bool, reason s
 	return item
 }
 
-// KeyItem is an API key that was made, changed, rolled or deleted at the revision.
+// KeyItem is an API key that was made, changed, rolled, found leaked or deleted at the revision.
 func KeyItem(k *record.APIKey, gone bool, at record.Revision) Item {
 	item := Item{Kind: kindKeyUpdated, Key: k.ID, Consumer: k.Consumer}
 	switch {
@@ -237,6 +238,8 @@ func KeyItem(k *record.APIKey, gone bool, at record.Revision) Item {
 		item.Kind = kindKeyCreated
 	case k.Rolled == at:
 		item.Kind = kindKeyRotated
+	case k.Leak != nil && k.Leak.Revision == at:
+		item.Kind = kindKeyLeaked
 	}
 	return item
 }

@@ -48,14 +48,15 @@ const (
 	KeyUpdated Type = "veto.key.updated"
 	KeyRotated Type = "veto.key.rotated"
 	KeyDeleted Type = "veto.key.deleted"
+	KeyLeaked  Type = "veto.key.leaked"
 )
 
 // Types are all there are.
-var Types = []Type{Revoked, Lifted, KeyCreated, KeyUpdated, KeyRotated, KeyDeleted}
+var Types = []Type{Revoked, Lifted, KeyCreated, KeyUpdated, KeyRotated, KeyDeleted, KeyLeaked}
 
 var typeOf = [...]Type{
 	kindRevoked: Revoked, kindLifted: Lifted,
-	kindKeyCreated: KeyCreated, kindKeyUpdated: KeyUpdated, kindKeyDeleted: KeyDeleted, kindKeyRotated: KeyRotated,
+	kindKeyCreated: KeyCreated, kindKeyUpdated: KeyUpdated, kindKeyDeleted: KeyDeleted, kindKeyRotated: KeyRotated, kindKeyLeaked: KeyLeaked,
 }
 
 // Fact is one thing that happened, with what is known of it now.
@@ -156,6 +157,9 @@ type KeyData struct {
 	// Rotating is the secret before, while it is good beside the new one.
 	Rotating *record.Rotating `json:"rotating,omitempty"`
 	RolledAt time.Time        `json:"rolled_at,omitzero"`
+	// LeakedAt is when a secret of it was told to be where anyone can read it, and Leak by whom.
+	LeakedAt time.Time    `json:"leaked_at,omitzero"`
+	Leak     *record.Leak `json:"leak,omitempty"`
 	place
 }
 
@@ -205,6 +209,6 @@ func (f *Fact) key(at place) KeyData {
 		ID: k.ID, Consumer: k.Consumer, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers,
 		Consumers: k.Consumers, Targets: k.Targets, Metadata: k.Metadata,
 		ExpiresAt: k.ExpiresAt, Disabled: &disabled, CreatedAt: k.CreatedAt,
-		Rotating: k.Rotating, RolledAt: k.RolledAt, place: at,
+		Rotating: k.Rotating, RolledAt: k.RolledAt, LeakedAt: k.LeakedAt, Leak: k.Leak, place: at,
 	}
 }

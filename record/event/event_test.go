@@ -135,6 +135,30 @@ func TestRolledKeyIsTold(t *testing.T) {
 	}
 }
 
+func TestLeakedKeyIsTold(t *testing.T) {
+	k := &record.APIKey{ID: "key_1", Created: 3, LeakedAt: at, Leak: &record.Leak{Revision: 7, By: record.LeakGitHub}}
+	e := event.Entry{Revision: 7, At: at, Items: []event.Item{event.KeyItem(k, false, 7), event.KeyItem(k, false, 8)}}
+	b, err := e.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err = event.DecodeEntry(7, b); err != nil {
+		t.Fatal(err)
+	}
+	want := []event.Type{event.KeyLeaked, event.KeyUpdated}
+	for f := range e.Facts() {
+		f.Record = k
+		out, err := f.Event("c")
+		var data event.KeyData
+		if err == nil {
+			err = json.Unmarshal(out.Data, &data)
+		}
+		if err != nil || out.Type != want[f.ID.Number-1] || !data.LeakedAt.Equal(at) || data.Leak == nil || data.Leak.By != record.LeakGitHub {
+			t.Errorf("%s %s %v", out.Type, out.Data, err)
+		}
+	}
+}
+
 // E3
 func TestEventIsACloudEvent(t *testing.T) {
 	e := entry()

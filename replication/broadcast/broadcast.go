@@ -43,6 +43,7 @@ type Config struct {
 
 const (
 	subjectNotice = "veto.internal.notice"
+	subjectUnkept = "veto.internal.unkept"
 	subjectBeacon = "veto.internal.beacon"
 	// inboxPrefix is that of the node's own connections: clients may listen to the usual one.
 	inboxPrefix = "veto.internal.inbox"
@@ -119,6 +120,10 @@ func (b *Broadcast) connect(secret string, h Handlers) error {
 	}
 	err = errors.Join(
 		subscribe(b, subjectNotice, h.Notice),
+		subscribe(b, subjectUnkept, func(n record.Notice) {
+			n.Unkept = true
+			h.Notice(n)
+		}),
 		subscribe(b, subjectBeacon, h.Beacon))
 	if err != nil {
 		return fmt.Errorf("nats: %w", err)
@@ -185,7 +190,13 @@ func (b *Broadcast) SetRoutes(routes []string) error {
 func (b *Broadcast) Disconnect(grant string) { b.gate.disconnect(grant) }
 
 // Notice tells the other nodes. It does not block; see the package's words on queues.
-func (b *Broadcast) Notice(n record.Notice) { b.toNodes(subjectNotice, n) }
+func (b *Broadcast) Notice(n record.Notice) {
+	if n.Unkept {
+		b.toNodes(subjectUnkept, n)
+	} else {
+		b.toNodes(subjectNotice, n)
+	}
+}
 
 // Beacon tells the other nodes.
 func (b *Broadcast) Beacon(n record.Beacon) { b.toNodes(subjectBeacon, n) }

@@ -41,6 +41,8 @@ type Hit struct {
 	Notice *record.Revocation
 	Node   string
 	Taken  record.Accepted
+	// Unkept says that nobody may ever have taken it.
+	Unkept bool
 }
 
 // tally counts what the disk was asked, because a filter said maybe.

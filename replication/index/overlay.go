@@ -41,6 +41,9 @@ type position struct {
 type told struct {
 	passed uint64 // the log has everything up to this number
 	hints  map[position]record.Digest
+	// unkept are the hints that may never have been taken, and whether they were here when it was
+	// looked the last time.
+	unkept map[position]bool
 }
 
 // hint is one early revocation. The hints of a digest are never changed, but replaced; the one
@@ -51,13 +54,21 @@ type hint struct {
 	revocation *record.Revocation
 	node       string // whose outbox it is from
 	request    record.Request
+	unkept     bool
 }
 
 func (h *hint) hit() Hit {
-	if h.source == (source{}) {
-		return Hit{Notice: h.revocation}
+	if h.source == (source{}) || h.unkept {
+		return Hit{Notice: h.revocation, Unkept: h.unkept}
 	}
 	return Hit{Notice: h.revocation, Node: h.node, Taken: record.Accepted{Outbox: h.source, Number: h.number}}
+}
+
+// has tells whether there is a hint that was taken.
+func (t *told) has(p position) bool {
+	_, here := t.hints[p]
+	_, unkept := t.unkept[p]
+	return here && !unkept
 }
 
 func newOverlay() *overlay {
@@ -81,33 +92,48 @@ func (o *overlay) find(d record.Digest) (hint, bool) {
 func (o *overlay) of(s source) *told {
 	t, ok := o.sources[s]
 	if !ok {
-		t = &told{hints: map[position]record.Digest{}}
+		t = &told{hints: map[position]record.Digest{}, unkept: map[position]bool{}}
 		o.sources[s] = t
 	}
 	return t
 }
 
 // add takes one hint, unless the log has passed it, it is here, or there is no room. There
-// always is for what this node itself has taken: its outbox is bounded.
+// always is for what this node itself has taken: its outbox is bounded. What may never have been taken
+// gives way to whatever has its number.
 func (o *overlay) add(d record.Digest, h hint, own bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	t := o.of(h.source)
-	if _, here := t.hints[h.position]; here || h.number <= t.passed {
+	was, here := t.hints[h.position]
+	_, unkept := t.unkept[h.position]
+	switch {
+	case h.number <= t.passed, here && !unkept, unkept && h.unkept && was == d:
 		return
-	}
-	if !own && o.count.Load() >= MaxNotices {
+	case !own && !here && o.count.Load() >= MaxNotices:
 		o.dropped.Add(1)
 		return
 	}
 	t.hints[h.position] = d
 	old, _ := o.early.Load(d)
-	all := append(slices.Clone(old), h)
+	all := append(slices.DeleteFunc(slices.Clone(old), h.same), h)
 	slices.SortStableFunc(all, func(a, b hint) int { return int(min(max(b.cutoff-a.cutoff, -1), 1)) })
 	o.early.Store(d, all)
-	o.count.Add(1)
+	if !here || was != d {
+		o.count.Add(1)
+	}
+	if here && was != d {
+		o.drop(was, h.position)
+	}
+	if h.unkept {
+		t.unkept[h.position] = false
+		return
+	}
+	delete(t.unkept, h.position)
 	o.wake(func(p position) bool { return p == h.position })
 }
+
+func (h *hint) same(other hint) bool { return other.position == h.position }
 
 // pass drops what the log has brought of the source.
 func (o *overlay) pass(s source, through uint64) {
@@ -121,6 +147,7 @@ func (o *overlay) pass(s source, through uint64) {
 	for p, d := range t.hints {
 		if p.number <= through {
 			delete(t.hints, p)
+			delete(t.unkept, p)
 			o.drop(d, p)
 		}
 	}
@@ -154,7 +181,7 @@ func (o *overlay) wake(now func(position) bool) {
 func (o *overlay) await(ctx context.Context, p position) error {
 	o.mu.Lock()
 	t := o.of(p.source)
-	if _, here := t.hints[p]; here || p.number <= t.passed {
+	if t.has(p) || p.number <= t.passed {
 		o.mu.Unlock()
 		return nil
 	}
@@ -194,10 +221,28 @@ func (x *Index) notice(n record.Notice, own bool) {
 		h := hint{position: position{number: uint64(n.Revision), digest: d}, cutoff: r.Cutoff(), revocation: r}
 		if n.Outbox != (record.OutboxID{}) {
 			h.position, h.node = position{source: n.Outbox, number: n.First + uint64(i)}, n.Node
-			h.request = n.Request(i)
+			h.request, h.unkept = n.Request(i), n.Unkept
 		}
 		use(x.used, d)
 		x.overlay.add(d, h, own)
+	}
+}
+
+// DropUnkept drops the hints of what nobody said was taken that were here at the last call.
+func (x *Index) DropUnkept() { x.overlay.dropUnkept() }
+
+func (o *overlay) dropUnkept() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, t := range o.sources {
+		for p, seen := range t.unkept {
+			if t.unkept[p] = true; seen {
+				d := t.hints[p]
+				delete(t.hints, p)
+				delete(t.unkept, p)
+				o.drop(d, p)
+			}
+		}
 	}
 }
 
@@ -224,10 +269,10 @@ func (o *overlay) undelivered() []record.Deliver {
 		}
 		d := record.Deliver{Outbox: s, First: t.passed + 1}
 		for p := (position{source: s, number: d.First}); len(d.Items) < maxUndelivered; p.number++ {
-			digest, here := t.hints[p]
-			if !here {
+			if !t.has(p) {
 				break
 			}
+			digest := t.hints[p]
 			hints, _ := o.early.Load(digest)
 			h := hints[slices.IndexFunc(hints, func(h hint) bool { return h.position == p })]
 			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At, Request: h.request, From: record.Origin{Node: h.node}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -29,14 +30,15 @@ func TestNoticesOfOutboxesAreHarmless(t *testing.T) {
 		x := empty(t)
 		model := map[string]bool{} // what the log says
 		through, rev := 0, record.Revision(0)
-		told := map[int]bool{}
+		told, seen, unkept := map[int]bool{}, map[int]bool{}, map[int]string{}
 		for through < len(items) {
 			rev++
-			switch rapid.IntRange(0, 3).Draw(rt, "step") {
+			switch rapid.IntRange(0, 6).Draw(rt, "step") {
 			case 0, 1:
 				n := rapid.IntRange(0, len(items)-1).Draw(rt, "told")
 				x.Notice(early(uint64(n+1), items[n], 0))
 				told[n] = true
+				delete(unkept, n)
 			case 2:
 				n := rapid.IntRange(1, len(items)-through).Draw(rt, "delivered")
 				changes := []record.Change{{Record: &record.Delivered{Outbox: box, Through: uint64(through + n)}}}
@@ -47,16 +49,31 @@ func TestNoticesOfOutboxesAreHarmless(t *testing.T) {
 				}
 				through += n
 				x.Apply(changes, rev)
+				maps.DeleteFunc(unkept, func(n int, _ string) bool { return n < through })
 			case 3:
 				v := rapid.SampledFrom(values).Draw(rt, "lifted")
 				r := revocation(v, 0, 0)
 				x.Apply([]record.Change{{Record: &r, Gone: true}}, rev)
 				delete(model, v)
+			case 4, 5: // what is said to come may be another than the one that gets the number
+				n, v := rapid.IntRange(0, len(items)-1).Draw(rt, "coming"), rapid.SampledFrom(values).Draw(rt, "what")
+				coming := early(uint64(n+1), v, 0)
+				coming.Unkept = true
+				x.Notice(coming)
+				if n >= through && !told[n] && unkept[n] != v {
+					unkept[n], seen[n] = v, false
+				}
+			case 6:
+				x.DropUnkept()
+				maps.DeleteFunc(unkept, func(n int, _ string) bool { return seen[n] })
+				for n := range unkept {
+					seen[n] = true
+				}
 			}
 			for _, v := range values {
 				want := model[v]
 				for n := through; n < len(items); n++ {
-					want = want || told[n] && items[n] == v
+					want = want || told[n] && items[n] == v || unkept[n] == v
 				}
 				if _, got := x.Revoked(digest(v), 1); got != want {
 					rt.Fatalf("%s is denied: %v, want %v; delivered %d of %v, told %v", v, got, want, through, items, told)
@@ -67,11 +84,49 @@ func TestNoticesOfOutboxesAreHarmless(t *testing.T) {
 			x.Notice(early(uint64(n+1), v, 0)) // all are too late now
 		}
 		for _, v := range values {
+			late := early(1, v, 0)
+			late.Unkept = true
+			x.Notice(late)
 			if _, got := x.Revoked(digest(v), 1); got != model[v] || x.Stats().Notices != 0 {
 				rt.Fatalf("%s: %v; %+v", v, got, x.Stats())
 			}
 		}
 	})
+}
+
+// P2, X8: what may never have been taken denies, and that is all: nobody is told that it was taken,
+// nobody brings it into the log, and it goes by itself.
+func TestUnkeptOnlyDenies(t *testing.T) {
+	x := empty(t)
+	coming := early(1, "a", 0)
+	coming.Unkept = true
+	x.Notice(coming)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	hit, denied := x.Revoked(digest("a"), 1)
+	if !denied || !hit.Unkept || hit.Node != "" || hit.Taken != (record.Accepted{}) {
+		t.Errorf("%v %+v", denied, hit)
+	}
+	if err := x.AwaitTaken(ended, box, 1); err == nil || len(x.Undelivered()) != 0 {
+		t.Errorf("it counts as taken: %v, %v", err, x.Undelivered())
+	}
+	x.DropUnkept()
+	if _, denied := x.Revoked(digest("a"), 1); !denied {
+		t.Error("it went at once")
+	}
+	x.DropUnkept()
+	if _, denied := x.Revoked(digest("a"), 1); denied || x.Stats().Notices != 0 {
+		t.Errorf("it stays: %+v", x.Stats())
+	}
+	x.Notice(coming)
+	x.Notice(early(1, "b", 0)) // the node was killed, and gave the number to another
+	if _, denied := x.Revoked(digest("a"), 1); denied || x.Stats().Notices != 1 {
+		t.Errorf("it did not give way: %+v", x.Stats())
+	}
+	x.Notice(coming)
+	if hit, denied := x.Revoked(digest("b"), 1); !denied || hit.Unkept || x.AwaitTaken(ended, box, 1) != nil || len(x.Undelivered()) != 1 {
+		t.Errorf("what was taken: %v %+v", denied, hit)
+	}
 }
 
 // P2: of several hints of one name each counts, until the log has brought that one.

@@ -9,6 +9,9 @@ import (
 // Size is under how many hashes there are keys.
 func (t *Table) Size() int { return t.keys.Size() }
 
+// Stored finds a key by the hash of a secret as it is stored. The record is shared.
+func (t *Table) Stored(h record.KeyHash) (*record.APIKey, bool) { return t.keys.Load(h) }
+
 // Imports tells whether any key was imported, so that secrets have any form.
 func (t *Table) Imports() bool { return t.imported.Load() > 0 }
 

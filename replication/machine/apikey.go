@@ -202,6 +202,36 @@ func (x *change) mayRoll(k *record.APIKey, b record.RollKey) error {
 	return nil
 }
 
+// markLeaked marks a key once for each secret that it had. What is gone meanwhile is left out.
+func (x *change) markLeaked(b record.MarkLeaked) error {
+	if len(b.Keys) == 0 || len(b.Keys) > record.MaxRevocations {
+		return record.Invalid("give 1 to %d keys", record.MaxRevocations)
+	}
+	for _, l := range b.Keys {
+		if len(l.Where) > record.MaxLeakWhere {
+			return record.Invalid("url: at most %d bytes", record.MaxLeakWhere)
+		}
+	}
+	for _, l := range b.Keys {
+		k, there, err := get[record.APIKey](x.state, keyKey(l.ID))
+		if err != nil {
+			return err
+		}
+		if !there || k.Leak != nil && k.Rolled <= k.Leak.Revision {
+			continue
+		}
+		was := k
+		k.LeakedAt, k.Leak = x.stamp, &record.Leak{Revision: x.revision, By: x.by, Where: l.Where}
+		if x.ref == "" {
+			x.ref = k.ID
+		}
+		if err := x.writeKey(was, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func usedKey(id string) []byte { return record.TableKeysUsed.Key([]byte(id)) }
 
 // LastUsed is when the key was last used, as far as the log was told; zero if it never was.
@@ -332,4 +362,29 @@ func (x *change) isRevoked(keyID string) (revoked bool, err error) {
 		return false, nil
 	})
 	return revoked, err
+}
+
+// ExpiryInPast refuses a command that would make a key expired, by its stamp, unless its request was done
+// before. The leader asks before it logs the command: what is in the log may be older than this rule.
+func ExpiryInPast(s Reader, c record.Command) (*record.Rejection, error) {
+	var at time.Time
+	switch b := c.Body.(type) {
+	case record.CreateKey:
+		at = b.Key.ExpiresAt
+	case record.UpdateKey:
+		if b.ExpiresAt != nil {
+			at = *b.ExpiresAt
+		}
+	}
+	if at.IsZero() || c.Stamp.Before(at) {
+		return nil, nil
+	}
+	_, done, err := recall(s, c)
+	if done || errors.As(err, new(*record.Rejection)) {
+		return nil, nil // what came of it, or that it was another request, the log says
+	}
+	return &record.Rejection{
+		Reason: record.ReasonExpiryInPast,
+		Detail: "expires_at: has been already, by the cluster's time " + c.Stamp.UTC().Format(time.RFC3339) + "; give a later one, or disable the key",
+	}, err
 }

@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,80 @@ func hashes(s state, id string) []record.KeyHash {
 		return true, nil
 	})
 	return all
+}
+
+// M15: once for each secret; keys that are gone keep none of the others back.
+func TestLeakedKeysAreMarkedOnce(t *testing.T) {
+	s, rev := founded(t)
+	mark := func(ids ...string) record.Result {
+		t.Helper()
+		var b record.MarkLeaked
+		for _, id := range ids {
+			b.Keys = append(b.Keys, record.LeakedKey{ID: id, Where: "https://example.com/"})
+		}
+		return applyCommand(t, s, rev, record.Command{Stamp: stamp, By: record.LeakGitHub, Body: b})
+	}
+	if r := mark("key_none", "key_s", "key_s"); r.Rejection != nil || r.Ref != "key_s" {
+		t.Fatalf("%+v", r)
+	}
+	first := storedKey(t, s, "key_s")
+	if !first.LeakedAt.Equal(stamp) || first.Revision != *rev || *first.Leak != (record.Leak{Revision: *rev, By: record.LeakGitHub, Where: "https://example.com/"}) {
+		t.Errorf("%+v %+v", first, first.Leak)
+	}
+	mark("key_s", "key_none")
+	if again := storedKey(t, s, "key_s"); again.Revision != first.Revision {
+		t.Errorf("marked again: %+v", again.Leak)
+	}
+	apply(t, s, rev, stamp, roll(1, 0))
+	mark("key_s")
+	if again := storedKey(t, s, "key_s"); again.Leak.Revision != *rev {
+		t.Errorf("the new secret is not marked: %+v", again.Leak)
+	}
+	refusedWith(t, mark(), record.ReasonInvalid, "1 to")
+	refusedWith(t, applyCommand(t, s, rev, record.Command{Stamp: stamp, Body: record.MarkLeaked{Keys: []record.LeakedKey{
+		{ID: "key_s", Where: strings.Repeat("x", record.MaxLeakWhere+1)},
+	}}}), record.ReasonInvalid, "url")
+}
+
+// M14: by the stamp, and not of a request that was done while its expiry was ahead.
+func TestExpiryInPast(t *testing.T) {
+	s, rev := founded(t)
+	at := stamp.Add(time.Hour)
+	create := func(id string, expires time.Time) record.Body {
+		return record.CreateKey{Key: record.APIKey{ID: id, Consumer: "shop", Hash: record.KeyHash{7, id[len(id)-1]}, ExpiresAt: expires}}
+	}
+	update := func(expires time.Time) record.Body { return record.UpdateKey{ID: "key_s", ExpiresAt: &expires} }
+	for name, c := range map[string]struct {
+		body record.Body
+		past bool
+	}{
+		"never":             {create("key_1", time.Time{}), false},
+		"ahead":             {create("key_1", at.Add(time.Millisecond)), false},
+		"now":               {create("key_1", at), true},
+		"before":            {create("key_1", stamp), true},
+		"moved ahead":       {update(at.Add(time.Second)), false},
+		"taken away":        {update(time.Time{}), false},
+		"moved to now":      {update(at), true},
+		"another change":    {record.UpdateKey{ID: "key_s"}, false},
+		"of something else": {record.DeleteKey{ID: "key_s"}, false},
+	} {
+		past, err := machine.ExpiryInPast(s, record.Command{Stamp: at, Body: c.body})
+		if err != nil || (past != nil) != c.past || past != nil && past.Reason != record.ReasonExpiryInPast {
+			t.Errorf("%s: %+v %v", name, past, err)
+		}
+	}
+	c := record.Command{Stamp: stamp, By: "key_a", Body: create("key_1", at), Request: record.Request{Key: "k", Sum: [32]byte{1}}}
+	if r := applyCommand(t, s, rev, c); r.Rejection != nil {
+		t.Fatal(r.Rejection)
+	}
+	c.Stamp = at.Add(time.Hour)
+	if past, err := machine.ExpiryInPast(s, c); past != nil || err != nil {
+		t.Errorf("a request that was done: %+v %v", past, err)
+	}
+	c.Request.Key = "other"
+	if past, err := machine.ExpiryInPast(s, c); past == nil || err != nil {
+		t.Errorf("another request: %v", err)
+	}
 }
 
 // M10

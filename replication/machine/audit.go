@@ -104,7 +104,7 @@ func kindOf(r record.Record) string {
 // others it says that they were changed: they may hold what is nobody's business in a year.
 var shown = []string{
 	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "consumers", "disabled", "discovery",
-	"environment", "expires_at", "imported", "issuer", "issuers", "jwks_uri", "leeway", "limits", "max_lifetime", "max_staleness", "name", "preset",
+	"environment", "expires_at", "imported", "issuer", "issuers", "jwks_uri", "leaked_at", "leeway", "limits", "max_lifetime", "max_staleness", "name", "preset",
 	"roles", "rotating", "scopes", "shared_secret", "tags", "targets", "types", "wrapped_by",
 }
 

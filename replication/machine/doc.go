@@ -46,7 +46,15 @@
 //	     TestKeysUsed
 //	M12  A consumer's key has roles that are defined, as long as it has them.
 //	     TestRolesOfKeys, TestRoleStaysWhileKeysHaveIt
-//	M13  A pepper is there as long as a hash of a key needs it, and new secrets are hashed by the newest
+//	M13  A command with a condition is done only if the record that it is about is as the condition
+//	     says when it is applied: of several made of what one revision showed, one is done.
+//	     TestConditions, TestOneOfManyWriters, TestRepeatedRequestWithACondition, TestConditionOnWhatIsNotThere,
+//	     TestConditionOfALift
+//	M14  What would be expired from the beginning is known by the stamp; what was done is done.
+//	     TestExpiryInPast
+//	M15  A key is marked as leaked once for each secret that it had.
+//	     TestLeakedKeysAreMarkedOnce
+//	M16  A pepper is there as long as a hash of a key needs it, and new secrets are hashed by the newest
 //	     alone. A hash is replaced only where it is as the node saw it; that is no change of the key.
 //	     TestPeppersComeAndGo, TestRehashIsOfWhatItSaw, TestPeppersStayWhileTheyAreNeeded, TestPeppersAreInTheTrail
 //	M3   The last admin's key cannot be taken away.

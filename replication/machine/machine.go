@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -74,6 +73,9 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if err := x.asks(c.By); err != nil {
 		return result, nil, err
 	}
+	if err := x.meets(c); err != nil {
+		return refused(result, err)
+	}
 	if err := x.do(c); err != nil {
 		return refused(result, err)
 	}
@@ -124,6 +126,8 @@ func (x *change) do(c record.Command) error {
 		return x.updateKey(b)
 	case record.RollKey:
 		return x.rollKey(b)
+	case record.MarkLeaked:
+		return x.markLeaked(b)
 	case record.KeysUsed:
 		return x.keysUsed(b)
 	case record.DeleteKey:
@@ -224,43 +228,4 @@ func put(s State, key []byte, v any) error {
 		return record.Invalid("a value in it cannot be stored")
 	}
 	return s.Put(key, b)
-}
-
-// A request is remembered in the bucket of the end of its day, plus one day: so for 24 to 48
-// hours, found by two look-ups, and dropped with the bucket.
-const day = 24 * time.Hour
-
-func requestKey(c record.Command, dayOf time.Time) []byte {
-	sum := sha256.Sum256([]byte(c.By + "\x00" + c.Request.Key))
-	kept := record.BucketUntil(dayOf.Truncate(day).Add(2 * day))
-	return record.TableRequests.Key(kept.Bytes(), sum[:])
-}
-
-// recall finds what came of the request when it was done before.
-func recall(s Reader, c record.Command) (record.Result, bool, error) {
-	if c.Request.Key == "" {
-		return record.Result{}, false, nil
-	}
-	for _, at := range []time.Time{c.Stamp, c.Stamp.Add(-day)} {
-		r, ok, err := get[record.Remembered](s, requestKey(c, at))
-		if err != nil {
-			return record.Result{}, false, err
-		}
-		if !ok {
-			continue
-		}
-		if r.Sum != c.Request.Sum {
-			return record.Result{}, false, record.Conflict("this Idempotency-Key was used for another request; use a new one")
-		}
-		r.Result.Repeated = true
-		return r.Result, true, nil
-	}
-	return record.Result{}, false, nil
-}
-
-func remember(s State, c record.Command, result record.Result) error {
-	if c.Request.Key == "" {
-		return nil
-	}
-	return put(s, requestKey(c, c.Stamp), record.Remembered{Sum: c.Request.Sum, Result: result})
 }

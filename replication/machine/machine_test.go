@@ -109,7 +109,7 @@ func bodies() *rapid.Generator[record.Body] {
 	key := rapid.SampledFrom([]string{"key_a", "key_b", "key_s"})
 	value := rapid.SampledFrom([]string{"a", "b", ""})
 	return rapid.Custom(func(t *rapid.T) record.Body {
-		switch rapid.IntRange(0, 16).Draw(t, "kind") {
+		switch rapid.IntRange(0, 17).Draw(t, "kind") {
 		case 0:
 			return record.PutIssuer{Issuer: record.Issuer{ID: id.Draw(t, "id"), Issuer: iss + value.Draw(t, "iss"), JWKSURI: "https://x.example", MaxLifetime: record.Duration(rapid.IntRange(1, 9).Draw(t, "h")) * record.Duration(time.Hour)}}
 		case 1:
@@ -146,6 +146,8 @@ func bodies() *rapid.Generator[record.Body] {
 			return record.PutRole{Role: record.DefinedRole{ID: record.Role(id.Draw(t, "id")), Scopes: []string{value.Draw(t, "scope")}}}
 		case 14:
 			return record.DeleteRole{ID: record.Role(id.Draw(t, "id"))}
+		case 16:
+			return record.MarkLeaked{Keys: []record.LeakedKey{{ID: key.Draw(t, "key")}, {ID: key.Draw(t, "another")}}}
 		case 15:
 			return record.UpdateKey{ID: key.Draw(t, "key"), Roles: &[]record.Role{record.Role(id.Draw(t, "id"))}}
 		}

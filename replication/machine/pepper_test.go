@@ -21,7 +21,7 @@ func rehashed(id string, old, now record.KeyHash, c record.Chain) record.RehashK
 	return record.RehashKeys{Keys: []record.Rehash{{ID: id, Old: old, New: now, Chain: c}}}
 }
 
-// M13
+// M16
 func TestPeppersComeAndGo(t *testing.T) {
 	s, rev := founded(t)
 	reason := func(b record.Body) record.Reason {
@@ -67,7 +67,7 @@ func TestPeppersComeAndGo(t *testing.T) {
 	}
 }
 
-// M13
+// M16
 func TestRehashIsOfWhatItSaw(t *testing.T) {
 	s, rev := founded(t)
 	for _, b := range []record.Body{putPepper(1), putPepper(2)} {
@@ -102,7 +102,7 @@ func TestRehashIsOfWhatItSaw(t *testing.T) {
 	}
 }
 
-// M13: neither the trail nor those who are told of keys hear of a hash; they do of a pepper.
+// M16: neither the trail nor those who are told of keys hear of a hash; they do of a pepper.
 func TestPeppersAreInTheTrail(t *testing.T) {
 	s, rev := founded(t)
 	before := len(entries(t, s))
@@ -119,7 +119,7 @@ func TestPeppersAreInTheTrail(t *testing.T) {
 	}
 }
 
-// M13: what is counted of the peppers is what the keys need, whatever was done.
+// M16: what is counted of the peppers is what the keys need, whatever was done.
 func TestPeppersStayWhileTheyAreNeeded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, rev := state{}, record.Revision(0)

@@ -134,28 +134,14 @@ func (x *change) checkOwned(n record.Name) error {
 	return err
 }
 
-// lift takes back all revocations of one name. Their keys begin with the bucket, so it goes
-// from bucket to bucket, each found by a short scan.
+// lift takes back all revocations of one name.
 func (x *change) lift(b record.Lift) error {
 	if b.Reason == "" || len(b.Reason) > record.MaxReason {
 		return record.Invalid("reason: say in 1 to %d bytes why the revocation is lifted", record.MaxReason)
 	}
-	var gone []liftedRevocation
-	for bucket, ok := record.Bucket(0), true; ok; {
-		var err error
-		if bucket, ok, err = x.nextBucket(bucket); err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		if gone, err = x.collect(gone, bucket, b.Digest); err != nil {
-			return err
-		}
-		if bucket == record.Forever {
-			break
-		}
-		bucket++
+	gone, err := x.allOf(b.Digest)
+	if err != nil {
+		return err
 	}
 	if len(gone) == 0 {
 		return record.NotFound("there is no revocation %s", b.Digest.RevocationID())
@@ -173,6 +159,20 @@ func (x *change) lift(b record.Lift) error {
 type liftedRevocation struct {
 	key        []byte
 	revocation record.Revocation
+}
+
+// allOf reads all revocations of one name. Their keys begin with the bucket, so it goes from bucket
+// to bucket, each found by a short scan.
+func (x *change) allOf(d record.Digest) (all []liftedRevocation, err error) {
+	for bucket := record.Bucket(0); ; bucket++ {
+		var ok bool
+		if bucket, ok, err = x.nextBucket(bucket); err != nil || !ok {
+			return all, err
+		}
+		if all, err = x.collect(all, bucket, d); err != nil || bucket == record.Forever {
+			return all, err
+		}
+	}
 }
 
 // nextBucket finds the first bucket, from the given one on, that holds anything.

@@ -31,7 +31,7 @@ func TestRolesOfKeys(t *testing.T) {
 		return record.CreateKey{Key: record.APIKey{ID: id, Consumer: "shop", Hash: record.KeyHash{7, id[len(id)-1]}, Roles: roles}}
 	}
 	before := maps.Clone(s)
-	refusedWith(t, apply(t, s, rev, stamp, key("key_1", "reader")), record.ReasonNotFound, "reader")
+	refusedWith(t, apply(t, s, rev, stamp, key("key_1", "reader")), record.ReasonUnknownRole, "reader")
 	if d := cmp.Diff(before, s); d != "" {
 		t.Error("a refused key left something behind: " + d)
 	}
@@ -40,7 +40,7 @@ func TestRolesOfKeys(t *testing.T) {
 			t.Fatal(r.Rejection)
 		}
 	}
-	refusedWith(t, apply(t, s, rev, stamp, record.UpdateKey{ID: "key_1", Roles: &[]record.Role{"reader", "writer"}}), record.ReasonNotFound, "writer")
+	refusedWith(t, apply(t, s, rev, stamp, record.UpdateKey{ID: "key_1", Roles: &[]record.Role{"reader", "writer"}}), record.ReasonUnknownRole, "writer")
 	refusedWith(t, apply(t, s, rev, stamp, record.UpdateKey{ID: "key_1", Roles: &[]record.Role{record.RoleAdmin}}), record.ReasonInvalid, "Veto's own")
 	refusedWith(t, apply(t, s, rev, stamp, record.UpdateKey{ID: "key_a", Roles: &[]record.Role{record.RoleAuditor}}), record.ReasonConflict, "keeps its roles")
 	if r := apply(t, s, rev, stamp, reader("orders:read", "orders:list")); r.Rejection != nil || r.Ref != "reader" {

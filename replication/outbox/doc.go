@@ -1,7 +1,7 @@
 // Package outbox keeps the revocations that this node has taken until the log has them.
 //
-// What is taken is durable before anyone is told of it, and is then proposed for as long as it
-// takes: through the loss of leaders, of the quorum, and of this process. It asks nobody whether a
+// That something is about to be taken is told while the disk writes it; that it was, once it is durable.
+// It is then proposed for as long as it takes: through the loss of leaders, of the quorum, and of this process. It asks nobody whether a
 // revocation is right, and does not enforce it: see Replica.Revoke in room replication.
 //
 // One goroutine keeps: it makes durable, at once, all that came in while it did the same for
@@ -16,7 +16,7 @@
 //
 //	P7  What was taken is on disk, and in the log in the end, once: whatever fails meanwhile.
 //	    TestTakenIsDeliveredOnce
-//	O1  Nothing is told of before it is durable, and all in the order of the numbers.
+//	O1  Nothing is told to be taken before it is durable, and all in the order of the numbers.
 //	    TestKeptBeforeTold
 //	O2  A full outbox takes nothing more, and what it has taken is not lost.
 //	    TestFullOutbox

@@ -33,6 +33,9 @@ type Disk interface {
 type Config struct {
 	ID   record.OutboxID
 	Disk Disk
+	// Coming is told of items that are about to become durable, and may never be: then others get
+	// their numbers. It is called once for each write, before it.
+	Coming func(first uint64, items []record.Taken)
 	// Kept is told of items that are durable, numbered from first on: once when they have just
 	// become so, and again while they cannot be delivered. Calls follow one another.
 	Kept func(first uint64, items []record.Taken)
@@ -192,6 +195,7 @@ func (o *Outbox) keepAll(all []*submission) {
 	o.mu.Lock()
 	first := o.next
 	o.mu.Unlock()
+	o.config.Coming(first, items)
 	if err := o.config.Disk.Append(first, items); err != nil {
 		for _, s := range all {
 			s.answer <- taken{err: err}

@@ -77,6 +77,7 @@ func (n *node) start() {
 	}
 	n.box = outbox.Open(outbox.Config{
 		ID: n.disk.ID(), Disk: n.disk, Deliver: n.log.deliver, Log: slog.New(slog.DiscardHandler),
+		Coming: nothing,
 		Kept: func(first uint64, items []record.Taken) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -170,10 +171,11 @@ func (d slowDisk) Remove(uint64) error { return nil }
 
 // O1
 func TestKeptBeforeTold(t *testing.T) {
-	allow, told := make(chan struct{}), make(chan uint64, 10)
+	allow, coming, told := make(chan struct{}), make(chan uint64, 10), make(chan uint64, 10)
 	box := outbox.Open(outbox.Config{
 		ID: record.OutboxID{1}, Disk: slowDisk{allow: allow}, Log: slog.New(slog.DiscardHandler),
-		Kept: func(first uint64, items []record.Taken) { told <- first },
+		Coming: func(first uint64, _ []record.Taken) { coming <- first },
+		Kept:   func(first uint64, _ []record.Taken) { told <- first },
 		Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
 			return record.Result{Revision: 9}, nil
 		},
@@ -187,6 +189,9 @@ func TestKeptBeforeTold(t *testing.T) {
 		}
 		answered <- ticket
 	}()
+	if first := <-coming; first != 5 { // the disk has not got it yet
+		t.Errorf("coming as number %d", first)
+	}
 	select {
 	case <-told:
 		t.Fatal("told before it was durable")
@@ -210,7 +215,7 @@ func TestDecidedByWhatIsApplied(t *testing.T) {
 	answer := make(chan struct{})
 	box := outbox.Open(outbox.Config{
 		ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler),
-		Kept: func(uint64, []record.Taken) {},
+		Coming: nothing, Kept: nothing,
 		Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
 			<-answer
 			return record.Result{Revision: 12, Before: d.First}, nil
@@ -233,6 +238,8 @@ func TestDecidedByWhatIsApplied(t *testing.T) {
 	}
 }
 
+func nothing(uint64, []record.Taken) {}
+
 func closed() chan struct{} {
 	c := make(chan struct{})
 	close(c)
@@ -244,7 +251,7 @@ func TestFullOutbox(t *testing.T) {
 	pending := make([]record.Taken, outbox.MaxPending)
 	box := outbox.Open(outbox.Config{
 		ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler),
-		Kept:    func(uint64, []record.Taken) {},
+		Coming: nothing, Kept: nothing,
 		Deliver: func(context.Context, record.Deliver) (record.Result, error) { return record.Result{}, errLost },
 	}, pending, outbox.MaxPending+1)
 	defer box.Close()

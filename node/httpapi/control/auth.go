@@ -103,8 +103,46 @@ func (x *control) propose(ctx context.Context, key string, asked any, body recor
 
 // commandOf is a command of the kind, in the name of who asks, that has no body yet.
 func commandOf(ctx context.Context, key string, asked any, kind record.Kind) (record.Command, error) {
+	condition, err := conditionOf(ctx)
+	if err != nil {
+		return record.Command{}, err
+	}
+	if condition.When != record.WhenAny { // the same change with another condition is another request
+		asked = struct {
+			Asked     any
+			Condition record.Condition
+		}{asked, condition}
+	}
 	request, err := intake.RequestOf(key, asked, kind)
-	return record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request}, err
+	return record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request, Condition: condition}, err
+}
+
+type conditionInContext struct{}
+
+// conditions are the lines of a request's If-Match and If-None-Match.
+type conditions struct{ match, noneMatch []string }
+
+// withConditions keeps what the header says for where a command is proposed.
+func withConditions(ctx context.Context, h http.Header) context.Context {
+	given := conditions{h.Values("If-Match"), h.Values("If-None-Match")}
+	if given.match == nil && given.noneMatch == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, conditionInContext{}, given)
+}
+
+// conditionOf is what a request asks of the record that it changes.
+func conditionOf(ctx context.Context) (record.Condition, error) {
+	given, _ := ctx.Value(conditionInContext{}).(conditions)
+	return httpapi.Condition(given.match, given.noneMatch)
+}
+
+// unconditional refuses a condition where none can be kept: it must not be taken for met.
+func unconditional(ctx context.Context) error {
+	if _, given := ctx.Value(conditionInContext{}).(conditions); given {
+		return httpapi.New(http.StatusBadRequest, httpapi.CodeOf(http.StatusBadRequest), "this takes no If-Match and no If-None-Match, as it changes no record that is there; leave them out")
+	}
+	return nil
 }
 
 // operatorOf is the key of who asks.

@@ -42,7 +42,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 			"send one revocation a line, with Content-Type: "+ndjson))
 		return
 	}
-	if err := intake.CheckRequestKey(key); err != nil {
+	if err := errors.Join(unconditional(r.Context()), intake.CheckRequestKey(key)); err != nil {
 		x.refuse(w, r, "a stream of revocations cannot be named", err)
 		return
 	}

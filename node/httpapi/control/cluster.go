@@ -61,6 +61,9 @@ func (x *control) getPepper(context.Context, *struct{}) (*pepperAnswer, error) {
 }
 
 func (x *control) rotatePepper(ctx context.Context, in *Change) (*changed, error) {
+	if err := unconditional(ctx); err != nil {
+		return nil, err
+	}
 	c, err := commandOf(ctx, in.Key, nil, record.KindPutPepper)
 	if err != nil {
 		return nil, err
@@ -73,14 +76,25 @@ func (x *control) rotatePepper(ctx context.Context, in *Change) (*changed, error
 }
 
 func (x *control) listAudit(_ context.Context, in *Page) (*list[trail.Entry], error) {
+	const name = "audit"
+	place, err := x.place(name, *in)
+	if err != nil {
+		return nil, err
+	}
 	var after trail.Entry
-	if in.Cursor != "" {
-		if n, err := fmt.Sscanf(in.Cursor, "%d.%d", &after.Revision, &after.Number); n != 2 || err != nil {
-			return nil, record.Invalid("cursor: is not one that this list gave")
+	if place != "" {
+		if _, err := fmt.Sscanf(place, "%d.%d", &after.Revision, &after.Number); err != nil {
+			return nil, err
 		}
 	}
+	next := ""
 	items, err := x.Records.Audit(after, in.Limit+1)
-	return pageOf(items, in.Limit, func(a trail.Entry) string { return fmt.Sprintf("%d.%d", a.Revision, a.Number) }), err
+	if len(items) > in.Limit {
+		items = items[:in.Limit]
+		last := items[in.Limit-1]
+		next = fmt.Sprintf("%d.%d", last.Revision, last.Number)
+	}
+	return pageOf(x, name, items, next), err
 }
 
 func (x *control) auditHead(context.Context, *struct{}) (*headAnswer, error) {

@@ -3,8 +3,10 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
+	"veto/node/httpapi"
 	"veto/record"
 )
 
@@ -15,6 +17,7 @@ type ConsumerID struct {
 
 type consumerAnswer struct {
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     record.Consumer
 }
 
@@ -38,8 +41,13 @@ func (x *control) listConsumers(_ context.Context, in *struct {
 		disabled := in.Disabled == "true"
 		q.Disabled = &disabled
 	}
-	items, err := x.Records.Consumers(q, in.Cursor, in.Limit+1)
-	return pageOf(items, in.Limit, func(c record.Consumer) string { return c.ID }), err
+	name := fmt.Sprintf("consumers %q %q %q", in.Text, in.Tags, in.Disabled)
+	place, err := x.place(name, in.Page)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := x.Records.Consumers(q, place, in.Limit)
+	return pageOf(x, name, items, next), err
 }
 
 func (x *control) getConsumer(_ context.Context, in *ConsumerID) (*consumerAnswer, error) {
@@ -47,12 +55,13 @@ func (x *control) getConsumer(_ context.Context, in *ConsumerID) (*consumerAnswe
 	if !ok {
 		return nil, record.NotFound("there is no consumer %s", in.ID)
 	}
-	return &consumerAnswer{Revision: headerOf(c.Revision), Body: *c}, nil
+	return &consumerAnswer{Revision: headerOf(c.Revision), ETag: httpapi.ETag(c.Revision), Body: *c}, nil
 }
 
 func (x *control) putConsumer(ctx context.Context, in *struct {
 	ConsumerID
 	Change
+	NoneMatch
 	Body struct {
 		Name     string          `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
@@ -75,12 +84,13 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 	if stored, ok := x.Records.Consumer(c.ID); ok {
 		c = *stored
 	}
-	return &consumerAnswer{Revision: headerOf(result.Revision), Body: c}, nil
+	return &consumerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: c}, nil
 }
 
 func (x *control) updateConsumer(ctx context.Context, in *struct {
 	ConsumerID
 	Change
+	Match
 	Body struct {
 		Name     *string         `json:"name,omitempty" maxLength:"200"`
 		Metadata json.RawMessage `json:"metadata,omitempty"`
@@ -100,15 +110,91 @@ func (x *control) updateConsumer(ctx context.Context, in *struct {
 	if !ok {
 		return nil, record.NotFound("the consumer was changed, and is not there any more")
 	}
-	return &consumerAnswer{Revision: headerOf(result.Revision), Body: *c}, nil
+	return &consumerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: *c}, nil
 }
 
 func (x *control) deleteConsumer(ctx context.Context, in *struct {
 	ConsumerID
 	Change
+	Match
 },
 ) (*changed, error) {
 	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteConsumer{ID: in.ID})
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
+}
+
+// RoleID is in the path of what is about one role.
+type RoleID struct {
+	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+}
+
+type roleAnswer struct {
+	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
+	Body     record.DefinedRole
+}
+
+// roles are those that operators define, for consumers' keys.
+func (x *control) roles() {
+	register(x, operation("list-roles", http.MethodGet, "/v1/roles", "List the roles of consumers' keys", anyOperator), x.listRoles)
+	register(x, operation("get-role", http.MethodGet, "/v1/roles/{id}", "Show a role", anyOperator), x.getRole)
+	register(x, operation("put-role", http.MethodPut, "/v1/roles/{id}", "Define a role, or change it for every key that has it", record.RoleAdmin), x.putRole)
+	register(x, operation("delete-role", http.MethodDelete, "/v1/roles/{id}", "Delete a role that no key has", record.RoleAdmin), x.deleteRole)
+}
+
+func (x *control) listRoles(_ context.Context, in *Page) (*list[record.DefinedRole], error) {
+	const name = "roles"
+	place, err := x.place(name, *in)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := x.Records.Roles(place, in.Limit)
+	return pageOf(x, name, items, next), err
+}
+
+func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {
+	r, ok, err := x.Records.Role(record.Role(in.ID))
+	if err == nil && !ok {
+		err = record.NotFound("there is no role %s", in.ID)
+	}
+	return &roleAnswer{Revision: headerOf(r.Revision), ETag: httpapi.ETag(r.Revision), Body: r}, err
+}
+
+func (x *control) putRole(ctx context.Context, in *struct {
+	RoleID
+	Change
+	NoneMatch
+	Body struct {
+		Name   string   `json:"name,omitempty" maxLength:"200"`
+		Scopes []string `json:"scopes" maxItems:"256" doc:"What every key with the role may be asked for; one may end in a wildcard, as in orders:*"`
+	}
+},
+) (*roleAnswer, error) {
+	r := record.DefinedRole{ID: record.Role(in.ID), Name: in.Body.Name, Scopes: in.Body.Scopes}
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	result, err := x.propose(ctx, in.Key, r, record.PutRole{Role: r})
+	if err != nil {
+		return nil, err
+	}
+	r.Revision = result.Revision // unless this node knows more
+	if stored, ok, err := x.Records.Role(r.ID); err != nil || ok {
+		return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: stored}, err
+	}
+	return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: r}, nil
+}
+
+func (x *control) deleteRole(ctx context.Context, in *struct {
+	RoleID
+	Change
+	Match
+},
+) (*changed, error) {
+	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteRole{ID: record.Role(in.ID)})
 	if err != nil {
 		return nil, err
 	}

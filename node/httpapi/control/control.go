@@ -17,6 +17,7 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/leaks"
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
 	"veto/record"
@@ -50,19 +51,23 @@ type Issuers interface {
 // Keys reads consumers and API keys.
 type Keys interface {
 	Consumer(id string) (*record.Consumer, bool)
-	Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error)
+	// Consumers, Keys and Roles have, beside what was found of up to limit, where it goes on: also behind
+	// less than that, as they read a bounded number of records. It is empty at the end.
+	Consumers(q record.ConsumerQuery, after string, limit int) (items []record.Consumer, next string, err error)
 	Key(id string) (record.APIKey, bool, error)
-	// APIKey finds one by the SHA-256 of a secret, and tells whether that is one that was replaced.
-	APIKey(sum record.KeyHash) (k *record.APIKey, old, ok bool)
-	Keys(consumer, after string, limit int) ([]record.APIKey, error)
+	// Locked tells whether no key can be found by its secret now.
+	Locked() bool
+	Keys(q record.KeyQuery, now time.Time, after string, limit int) (items []record.APIKey, next string, err error)
 	Role(id record.Role) (record.DefinedRole, bool, error)
-	Roles(after string, limit int) ([]record.DefinedRole, error)
+	Roles(after string, limit int) (items []record.DefinedRole, next string, err error)
 }
 
 // Revocations reads revocations.
 type Revocations interface {
 	RevocationID(n record.Name) string
 	Revocation(d record.Digest) (record.Standing, bool, error)
+	// Stands is what the log has of what was accepted, if it tells by the end of the context.
+	Stands(ctx context.Context, r record.Revocation, a record.Accepted) (now record.Revocation, told bool, err error)
 	// Revocations has one for each name, EveryRevocation all.
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
 	EveryRevocation(cursor string, limit int) (items []record.Revocation, next string, err error)
@@ -99,6 +104,7 @@ type Records interface {
 	Keys
 	Revocations
 	Trail
+	httpapi.Sealer
 }
 
 // Config is what the control plane is made of.
@@ -115,6 +121,12 @@ type Config struct {
 	// NewKey makes a key of the environment, which may be empty; NewID an id with the prefix.
 	NewKey func(environment string) (secret string, hash record.KeyHash, hint string, err error)
 	NewID  func(prefix string) string
+	// FindKey finds the API key of a secret, and tells whether another has replaced it.
+	FindKey func(secret string) (k *record.APIKey, old, ok bool)
+	// Signers may report leaked secrets without an operator's key; none if there are none. MarkLeaks marks
+	// the keys; otherwise they are revoked.
+	Signers   leaks.Signers
+	MarkLeaks bool
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
 	// Pprof adds /debug/pprof/, for admins.
@@ -169,6 +181,7 @@ func New(c Config) http.Handler {
 	x.cluster()
 	x.bulk(mux)
 	x.events(mux)
+	mux.HandleFunc("POST /v1/keys/leaked", x.reportLeaked)
 	x.describe()
 	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
 	if c.Pprof {
@@ -216,6 +229,9 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if strings.Contains(path, "{id}") {
 		o.Errors = append(o.Errors, http.StatusNotFound)
 	}
+	if method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete {
+		o.Errors = append(o.Errors, http.StatusPreconditionFailed)
+	}
 	if method != http.MethodGet {
 		o.Errors = append(o.Errors, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge,
 			http.StatusUnsupportedMediaType, http.StatusGatewayTimeout)
@@ -243,6 +259,18 @@ type Change struct {
 	Key string `header:"Idempotency-Key" maxLength:"255" doc:"The same key with the same request is done once"`
 }
 
+// Match is what a request may carry that changes a record, and NoneMatch one that makes it. They are
+// read where a command is proposed, as there may be several lines of each.
+type Match struct {
+	IfMatch string `header:"If-Match" doc:"Only if the record has this ETag, or one of several, or with * if it is there; otherwise precondition_failed"`
+}
+
+// NoneMatch goes with Match.
+type NoneMatch struct {
+	Match
+	IfNoneMatch string `header:"If-None-Match" doc:"* only makes the record, and never replaces one: otherwise precondition_failed"`
+}
+
 // changed is the answer to a change that has nothing else to tell.
 type changed struct {
 	Revision string `header:"Veto-Revision"`
@@ -260,25 +288,26 @@ func changedAt(r record.Result) *changed {
 // Page is what every list takes.
 type Page struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor string `query:"cursor" maxLength:"256" doc:"next_cursor of the page before"`
+	Cursor string `query:"cursor" doc:"next_cursor of the page before, of the same list with the same filter"`
 }
 
 // list is what every list answers.
 type list[T any] struct {
 	Body struct {
 		Items      []T    `json:"items"`
-		NextCursor string `json:"next_cursor" doc:"Empty on the last page"`
+		NextCursor string `json:"next_cursor" doc:"Empty on the last page; a page before that may have fewer items than limit, or none"`
 	}
 }
 
-// pageOf makes a page of records that were read one more than asked for.
-func pageOf[T any](items []T, limit int, id func(T) string) *list[T] {
+// place is where the page begins in the list, which is named with its filter.
+func (x *control) place(list string, p Page) (string, error) {
+	return httpapi.Place(x.Records, list, p.Cursor)
+}
+
+// pageOf makes a page of the list, and of the place where the next begins.
+func pageOf[T any](x *control, name string, items []T, next string) *list[T] {
 	out := &list[T]{}
-	if len(items) > limit {
-		items = items[:limit]
-		out.Body.NextCursor = id(items[limit-1])
-	}
-	out.Body.Items = items
+	out.Body.Items, out.Body.NextCursor = items, httpapi.Cursor(x.Records, name, next)
 	if items == nil {
 		out.Body.Items = []T{}
 	}

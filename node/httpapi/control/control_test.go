@@ -66,6 +66,9 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 		NewKey: func(environment string) (string, record.KeyHash, string, error) {
 			return apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix, Environment: environment})
 		},
+		FindKey: func(secret string) (*record.APIKey, bool, bool) {
+			return c.APIKey(apikey.Hash(secret))
+		},
 		NewID:   func(prefix string) string { p.ids++; return fmt.Sprintf("%s%02d", prefix, p.ids) },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "veto_ready 1\n") }),
 		Ready:   func() []httpapi.Check { return p.checks }, Now: now, NodeID: "n1", Version: "test",
@@ -191,7 +194,7 @@ func TestConsumersAndPages(t *testing.T) {
 	}
 	first := ok[page[record.Consumer]](p, p.admin("GET", "/v1/consumers?limit=2", ""), 200)
 	second := ok[page[record.Consumer]](p, p.admin("GET", "/v1/consumers?limit=2&cursor="+first.NextCursor, ""), 200)
-	if len(first.Items) != 2 || first.NextCursor != "b" || len(second.Items) != 1 || second.NextCursor != "" || second.Items[0].ID != "c" {
+	if len(first.Items) != 2 || first.NextCursor == "" || len(second.Items) != 1 || second.NextCursor != "" || second.Items[0].ID != "c" {
 		t.Errorf("pages: %+v %+v", first, second)
 	}
 	if v := ok[record.Consumer](p, p.admin("PATCH", "/v1/consumers/b", `{"disabled": true}`), 200); !v.Disabled || v.Name != "N" {
@@ -205,11 +208,11 @@ func TestConsumersAndPages(t *testing.T) {
 	p.problem(p.admin("PATCH", "/v1/consumers/nobody", `{"disabled": true}`), 404, "not_found")
 	ok[struct{}](p, p.admin("DELETE", "/v1/consumers/b", ""), 200)
 	p.problem(p.admin("DELETE", "/v1/consumers/b", ""), 404, "not_found")
-	audit := ok[page[trail.Entry]](p, p.admin("GET", "/v1/audit?limit=3&cursor=1.0", ""), 200)
-	if len(audit.Items) != 3 || audit.Items[0].Revision != 2 || audit.NextCursor != "4.0" {
+	audit := ok[page[trail.Entry]](p, p.admin("GET", "/v1/audit?limit=3&cursor="+httpapi.Cursor(p.cluster, "audit", "1.0"), ""), 200)
+	if len(audit.Items) != 3 || audit.Items[0].Revision != 2 || audit.NextCursor != httpapi.Cursor(p.cluster, "audit", "4.0") {
 		t.Errorf("audit: %+v", audit)
 	}
-	p.problem(p.admin("GET", "/v1/audit?cursor=x", ""), 422, "invalid")
+	p.problem(p.admin("GET", "/v1/audit?cursor=x", ""), 400, "bad_cursor")
 	if empty := p.admin("GET", "/v1/revocations", ""); !strings.Contains(empty.Body.String(), `"items":[]`) {
 		t.Errorf("an empty list: %s", empty.Body)
 	}

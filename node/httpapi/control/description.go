@@ -70,6 +70,7 @@ func (x *control) describe() {
 	api.AddOperation(&metrics)
 	x.describeStreams(api)
 	x.describeEvents(api)
+	x.describeLeaks(api)
 	x.describeProblems(api)
 }
 

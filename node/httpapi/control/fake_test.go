@@ -165,6 +165,8 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 			c.revocations[digestKey.Digest(r.Name)] = r
 		}
 		return record.Result{}, nil
+	case record.MarkLeaked:
+		return record.Result{}, nil
 	case record.Lift:
 		return remove(c.revocations, b.Digest)
 	}
@@ -245,8 +247,8 @@ func (c *cluster) APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.keys {
-		if k.Hash == h {
-			return &k, false, true
+		if k.Hash == h || k.ByOld(h) {
+			return &k, k.ByOld(h), true
 		}
 	}
 	return nil, false, false
@@ -272,10 +274,20 @@ func (c *cluster) Consumer(id string) (*record.Consumer, bool) {
 	return &found, ok
 }
 
-func (c *cluster) Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, error) {
+func (c *cluster) Consumers(q record.ConsumerQuery, after string, limit int) ([]record.Consumer, string, error) {
 	all := slices.DeleteFunc(above(c, c.consumers, after, 1000), func(one record.Consumer) bool { return !q.Finds(&one) })
-	return all[:min(limit, len(all))], nil
+	return firstOf(all, limit, func(one record.Consumer) string { return one.ID })
 }
+
+// firstOf is a page, and where the next begins.
+func firstOf[T any](all []T, limit int, id func(T) string) ([]T, string, error) {
+	if len(all) <= limit {
+		return all, "", nil
+	}
+	return all[:limit], id(all[limit-1]), nil
+}
+
+func (c *cluster) Seal(purpose, text string) [16]byte { return digestKey.Seal(purpose, text) }
 
 func (c *cluster) Key(id string) (record.APIKey, bool, error) {
 	c.mu.Lock()
@@ -284,9 +296,15 @@ func (c *cluster) Key(id string) (record.APIKey, bool, error) {
 	return k, ok, nil
 }
 
-func (c *cluster) Keys(consumer, after string, limit int) ([]record.APIKey, error) {
-	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool { return consumer != "" && k.Consumer != consumer })
-	return all[:min(limit, len(all))], nil
+func (c *cluster) Keys(q record.KeyQuery, now time.Time, after string, limit int) ([]record.APIKey, string, error) {
+	all := slices.DeleteFunc(above(c, c.keys, after, 1000), func(k record.APIKey) bool {
+		found, _ := q.Finds(&k, now, func() (bool, error) {
+			_, is := c.Revoked(record.Name{Target: record.TargetKey, Value: k.ID}, record.NoIssuedAt)
+			return is, nil
+		})
+		return !found
+	})
+	return firstOf(all, limit, func(k record.APIKey) string { return k.ID })
 }
 
 func (c *cluster) Role(id record.Role) (record.DefinedRole, bool, error) {
@@ -296,8 +314,8 @@ func (c *cluster) Role(id record.Role) (record.DefinedRole, bool, error) {
 	return r, ok, nil
 }
 
-func (c *cluster) Roles(after string, limit int) ([]record.DefinedRole, error) {
-	return above(c, c.roles, after, limit), nil
+func (c *cluster) Roles(after string, limit int) ([]record.DefinedRole, string, error) {
+	return firstOf(above(c, c.roles, after, limit+1), limit, func(r record.DefinedRole) string { return string(r.ID) })
 }
 
 func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
@@ -308,6 +326,11 @@ func (c *cluster) Revocation(d record.Digest) (record.Standing, bool, error) {
 	}
 	r, ok := c.revocations[d]
 	return record.Standing{Revocation: r}, ok, nil
+}
+
+func (c *cluster) Stands(_ context.Context, r record.Revocation, a record.Accepted) (record.Revocation, bool, error) {
+	r.Revision = a.Revision
+	return r, a.Revision != 0, nil
 }
 
 func (c *cluster) EveryRevocation(cursor string, limit int) ([]record.Revocation, string, error) {

@@ -108,6 +108,7 @@ type IssuerID struct {
 
 type issuerAnswer struct {
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     record.Issuer
 }
 
@@ -124,7 +125,7 @@ func (x *control) issuers() {
 
 func (x *control) listIssuers(_ context.Context, _ *struct{}) (*list[record.Issuer], error) {
 	all := x.Records.Issuers()
-	return pageOf(all, len(all), func(i record.Issuer) string { return i.ID }), nil
+	return pageOf(x, "issuers", all, ""), nil
 }
 
 func (x *control) issuer(id string) (record.Issuer, error) {
@@ -138,12 +139,13 @@ func (x *control) issuer(id string) (record.Issuer, error) {
 
 func (x *control) getIssuer(_ context.Context, in *IssuerID) (*issuerAnswer, error) {
 	i, err := x.issuer(in.ID)
-	return &issuerAnswer{Revision: headerOf(i.Revision), Body: i}, err
+	return &issuerAnswer{Revision: headerOf(i.Revision), ETag: httpapi.ETag(i.Revision), Body: i}, err
 }
 
 func (x *control) putIssuer(ctx context.Context, in *struct {
 	IssuerID
 	Change
+	NoneMatch
 	Body rules
 },
 ) (*issuerAnswer, error) {
@@ -163,12 +165,13 @@ func (x *control) putIssuer(ctx context.Context, in *struct {
 	if err != nil {
 		stored, stored.Revision = i, result.Revision // this node lags; what was asked for is what was done
 	}
-	return &issuerAnswer{Revision: headerOf(result.Revision), Body: stored}, nil
+	return &issuerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: stored}, nil
 }
 
 func (x *control) deleteIssuer(ctx context.Context, in *struct {
 	IssuerID
 	Change
+	Match
 },
 ) (*changed, error) {
 	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteIssuer{ID: in.ID})
@@ -183,12 +186,15 @@ func (x *control) listSigningKeys(_ context.Context, in *IssuerID) (*list[record
 		return nil, err
 	}
 	keys, _ := x.Records.SigningKeys(in.ID)
-	return pageOf(keys.Keys, len(keys.Keys), func(k record.SigningKey) string { return k.KID }), nil
+	return pageOf(x, "signing keys", keys.Keys, ""), nil
 }
 
 // refreshIssuer answers with what was wrong if the keys could not be fetched: the operator
 // who asked is the one to mend it.
 func (x *control) refreshIssuer(ctx context.Context, in *IssuerID) (*list[record.SigningKey], error) {
+	if err := unconditional(ctx); err != nil {
+		return nil, err
+	}
 	i, err := x.issuer(in.ID)
 	if err != nil {
 		return nil, err

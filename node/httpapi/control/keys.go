@@ -4,9 +4,18 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
+	"veto/node/httpapi"
+	"veto/node/httpapi/leaks"
 	"veto/node/intake"
 	"veto/record"
 	"veto/record/limit"
@@ -20,6 +29,7 @@ type KeyID struct {
 
 type keyAnswer struct {
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     record.APIKey
 }
 
@@ -32,6 +42,7 @@ type newKey struct {
 type newKeyAnswer struct {
 	Status   int
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before; the secret is then not shown again"`
 	Body     newKey
 }
@@ -75,10 +86,12 @@ func (x *control) keys() {
 	create := operation("create-key", http.MethodPost, "/v1/keys", "Make an API key", record.RoleAdmin)
 	create.DefaultStatus = http.StatusCreated
 	register(x, create, x.createKey)
-	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "List API keys", anyOperator), x.listKeys)
+	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "Find API keys", anyOperator), x.listKeys)
 	register(x, operation("get-key", http.MethodGet, "/v1/keys/{id}", "Show an API key", anyOperator), x.getKey)
 	register(x, operation("update-key", http.MethodPatch, "/v1/keys/{id}", "Change an API key", record.RoleAdmin), x.updateKey)
-	register(x, operation("roll-key", http.MethodPost, "/v1/keys/{id}/roll", "Give an API key a new secret", record.RoleAdmin), x.rollKey)
+	roll := operation("roll-key", http.MethodPost, "/v1/keys/{id}/roll", "Give an API key a new secret", record.RoleAdmin)
+	roll.Errors = append(roll.Errors, http.StatusPreconditionFailed)
+	register(x, roll, x.rollKey)
 	register(x, operation("delete-key", http.MethodDelete, "/v1/keys/{id}", "Delete an API key", record.RoleAdmin), x.deleteKey)
 }
 
@@ -87,6 +100,9 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	Body keyRequest
 },
 ) (*newKeyAnswer, error) {
+	if err := unconditional(ctx); err != nil {
+		return nil, err
+	}
 	k, secret, err := x.keyOf(in.Body)
 	if err != nil {
 		return nil, err
@@ -103,13 +119,13 @@ func (x *control) createKey(ctx context.Context, in *struct {
 
 // newSecret shows a secret that the cluster has agreed on as the key's, unless it was shown before.
 func (x *control) newSecret(k record.APIKey, secret string, result record.Result, status int) (*newKeyAnswer, error) {
-	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision)}
+	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision)}
 	stored, ok, err := x.Records.Key(result.Ref)
 	if err != nil {
 		return nil, err
 	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && (result.Ref != k.ID || !x.isSecret(k)) {
+	if result.Repeated && (result.Ref != k.ID || !x.isSecret(k, secret)) {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	switch {
@@ -124,11 +140,10 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 	return out, nil
 }
 
-// isSecret tells whether the cluster has agreed on the key's secret: what it stores of that is not the
-// hash that the key came with.
-func (x *control) isSecret(k record.APIKey) bool {
-	found, old, ok := x.Records.APIKey(k.Hash)
-	return ok && !old && found.ID == k.ID
+// isSecret tells whether the secret is the key's, or another system has it.
+func (x *control) isSecret(k record.APIKey, secret string) bool {
+	found, old, ok := x.FindKey(secret)
+	return secret == "" || ok && !old && found.ID == k.ID
 }
 
 // shown is the key without a secret whose overlap has ended.
@@ -147,6 +162,7 @@ type rollRequest struct {
 func (x *control) rollKey(ctx context.Context, in *struct {
 	KeyID
 	Change
+	Match
 	Body rollRequest
 },
 ) (*newKeyAnswer, error) {
@@ -216,14 +232,25 @@ func holdsNoSecret(k record.APIKey) error {
 
 func (x *control) listKeys(_ context.Context, in *struct {
 	Page
-	Consumer string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+	Consumer    string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+	Environment string `query:"environment" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9"`
+	State       string `query:"state" enum:"active,disabled,expired,rotating,revoked" doc:"By the key itself: active is none of disabled, expired and revoked, the latter also by its consumer; rotating has two secrets"`
+	Role        string `query:"role" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
+	Scope       string `query:"scope" maxLength:"200" doc:"Those that may be asked for it, by themselves, by a role, or by a wildcard"`
+	Text        string `query:"q" maxLength:"200" doc:"Stands in the name or the hint, in capitals or not"`
 },
 ) (*list[record.APIKey], error) {
-	items, err := x.Records.Keys(in.Consumer, in.Cursor, in.Limit+1)
+	q := record.KeyQuery{Consumer: in.Consumer, Environment: in.Environment, State: record.KeyState(in.State), Role: record.Role(in.Role), Scope: in.Scope, Text: in.Text}
+	name := fmt.Sprintf("keys %q", q)
+	place, err := x.place(name, in.Page)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := x.Records.Keys(q, x.Now(), place, in.Limit)
 	for i := range items {
 		items[i] = x.shown(items[i])
 	}
-	return pageOf(items, in.Limit, func(k record.APIKey) string { return k.ID }), err
+	return pageOf(x, name, items, next), err
 }
 
 func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
@@ -231,12 +258,13 @@ func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
 	if err == nil && !ok {
 		err = record.NotFound("there is no API key %s", in.ID)
 	}
-	return &keyAnswer{Revision: headerOf(k.Revision), Body: x.shown(k)}, err
+	return &keyAnswer{Revision: headerOf(k.Revision), ETag: httpapi.ETag(k.Revision), Body: x.shown(k)}, err
 }
 
 func (x *control) updateKey(ctx context.Context, in *struct {
 	KeyID
 	Change
+	Match
 	Body struct {
 		Name      *string         `json:"name,omitempty" maxLength:"200"`
 		Scopes    *[]string       `json:"scopes,omitempty"`
@@ -266,12 +294,13 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err == nil && !ok {
 		err = record.NotFound("the API key was changed, and is not there any more")
 	}
-	return &keyAnswer{Revision: headerOf(result.Revision), Body: x.shown(k)}, err
+	return &keyAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: x.shown(k)}, err
 }
 
 func (x *control) deleteKey(ctx context.Context, in *struct {
 	KeyID
 	Change
+	Match
 },
 ) (*changed, error) {
 	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteKey{ID: in.ID})
@@ -281,69 +310,155 @@ func (x *control) deleteKey(ctx context.Context, in *struct {
 	return changedAt(result), nil
 }
 
-// RoleID is in the path of what is about one role.
-type RoleID struct {
-	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
-}
+// Bounds of a report of leaked secrets: how long it may take to send, and to do something about it.
+const (
+	reportRead = 30 * time.Second
+	reportWait = 10 * time.Second
+)
 
-type roleAnswer struct {
-	Revision string `header:"Veto-Revision"`
-	Body     record.DefinedRole
-}
-
-// roles are those that operators define, for consumers' keys.
-func (x *control) roles() {
-	register(x, operation("list-roles", http.MethodGet, "/v1/roles", "List the roles of consumers' keys", anyOperator), x.listRoles)
-	register(x, operation("get-role", http.MethodGet, "/v1/roles/{id}", "Show a role", anyOperator), x.getRole)
-	register(x, operation("put-role", http.MethodPut, "/v1/roles/{id}", "Define a role, or change it for every key that has it", record.RoleAdmin), x.putRole)
-	register(x, operation("delete-role", http.MethodDelete, "/v1/roles/{id}", "Delete a role that no key has", record.RoleAdmin), x.deleteRole)
-}
-
-func (x *control) listRoles(_ context.Context, in *Page) (*list[record.DefinedRole], error) {
-	items, err := x.Records.Roles(in.Cursor, in.Limit+1)
-	return pageOf(items, in.Limit, func(r record.DefinedRole) string { return string(r.ID) }), err
-}
-
-func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {
-	r, ok, err := x.Records.Role(record.Role(in.ID))
-	if err == nil && !ok {
-		err = record.NotFound("there is no role %s", in.ID)
+// reportLeaked looks up every secret of a report, and does about those that are of API keys what this
+// node is set to do. It does the same for each until all are known: what is nobody's takes as long.
+func (x *control) reportLeaked(w http.ResponseWriter, r *http.Request) {
+	labels, err := x.leaked(w, r)
+	if err != nil {
+		x.refuse(w, r, "a report of leaked secrets cannot be taken", err)
+		return
 	}
-	return &roleAnswer{Revision: headerOf(r.Revision), Body: r}, err
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(labels) // a client that is gone needs no answer
 }
 
-func (x *control) putRole(ctx context.Context, in *struct {
-	RoleID
-	Change
-	Body struct {
-		Name   string   `json:"name,omitempty" maxLength:"200"`
-		Scopes []string `json:"scopes" maxItems:"256" doc:"What every key with the role may be asked for; one may end in a wildcard, as in orders:*"`
-	}
-},
-) (*roleAnswer, error) {
-	r := record.DefinedRole{ID: record.Role(in.ID), Name: in.Body.Name, Scopes: in.Body.Scopes}
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	result, err := x.propose(ctx, in.Key, r, record.PutRole{Role: r})
+func (x *control) leaked(w http.ResponseWriter, r *http.Request) ([]leaks.Label, error) {
+	_ = http.NewResponseController(w).SetReadDeadline(x.Now().Add(reportRead)) // without it, the server's own holds
+	by, body, err := x.reporter(w, r)
 	if err != nil {
 		return nil, err
 	}
-	r.Revision = result.Revision // unless this node knows more
-	if stored, ok, err := x.Records.Role(r.ID); err != nil || ok {
-		return &roleAnswer{Revision: headerOf(result.Revision), Body: stored}, err
+	found, err := leaks.Parse(body)
+	if err == nil && slices.ContainsFunc(found, func(f leaks.Found) bool { return intake.IsCredential(f.Type) }) {
+		err = record.Invalid("type: holds a secret")
 	}
-	return &roleAnswer{Revision: headerOf(result.Revision), Body: r}, nil
-}
-
-func (x *control) deleteRole(ctx context.Context, in *struct {
-	RoleID
-	Change
-},
-) (*changed, error) {
-	result, err := x.propose(ctx, in.Key, in.ID, record.DeleteRole{ID: record.Role(in.ID)})
 	if err != nil {
 		return nil, err
 	}
-	return changedAt(result), nil
+	if !x.Records.Freshness().Ready {
+		return nil, httpapi.NotReady() // a key that is not here yet would be taken for none
+	}
+	if x.Records.Locked() {
+		return nil, httpapi.PepperLocked() // and so would every key
+	}
+	labels := make([]leaks.Label, len(found))
+	var keys []record.LeakedKey
+	seen := map[string]bool{}
+	for n := range found {
+		k, old, known := x.FindKey(found[n].Token)
+		if known && by != nil { // of another's key a bound one learns nothing
+			known = by.MayRevoke(record.Name{Target: record.TargetKey, Value: k.ID}, k.Consumer)
+		}
+		labels[n] = found[n].Answer(known)
+		if known && !seen[k.ID] && (!old || k.IsRotating(x.Now())) {
+			seen[k.ID] = true
+			keys = append(keys, record.LeakedKey{ID: k.ID, Where: whereOf(&found[n])})
+		}
+	}
+	return labels, x.act(r.Context(), by, keys)
+}
+
+// whereOf is the address of what was found, unless it holds a secret itself.
+func whereOf(f *leaks.Found) string {
+	if where := f.Where(); !intake.IsCredential(where) && !strings.Contains(where, f.Token) {
+		return where
+	}
+	return ""
+}
+
+// reporter is the operator's key that sends the report, or nil if GitHub signed it.
+func (x *control) reporter(w http.ResponseWriter, r *http.Request) (by *record.APIKey, body []byte, err error) {
+	id, signature := r.Header.Get(leaks.IdentifierHeader), r.Header.Get(leaks.SignatureHeader)
+	signed := id != "" || signature != ""
+	if signed && len(x.Signers) == 0 {
+		return nil, nil, httpapi.New(http.StatusForbidden, "forbidden", "this node knows no keys of who signs reports; give it leaked_keys_signers_file, or send the report with an operator's API key with the role revoker")
+	}
+	if !signed {
+		var problem *httpapi.Problem
+		if by, problem = x.operator(r.Header.Get("Authorization"), record.RoleRevoker); problem != nil {
+			return nil, nil, problem
+		}
+	}
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, leaks.MaxBody))
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return nil, nil, httpapi.New(http.StatusRequestEntityTooLarge, httpapi.CodeOf(http.StatusRequestEntityTooLarge), fmt.Sprintf("a report has at most %d bytes; send it in parts", leaks.MaxBody))
+	}
+	if err != nil {
+		return nil, nil, httpapi.New(http.StatusBadRequest, httpapi.CodeOf(http.StatusBadRequest), "the report was cut off; send it again")
+	}
+	if signed && !x.Signers.Signed(id, signature, body) {
+		return nil, nil, httpapi.New(http.StatusUnauthorized, "bad_signature", "none of the keys that this node knows signed these bytes; if GitHub has new ones, renew leaked_keys_signers_file")
+	}
+	return by, body, nil
+}
+
+// act marks the keys or revokes them, in the name of who told. What was done before is not done again.
+func (x *control) act(ctx context.Context, by *record.APIKey, keys []record.LeakedKey) error {
+	who, from := record.LeakGitHub, originOf(ctx)
+	if by != nil {
+		who = by.ID
+	} else {
+		from.Way = record.WayScanning
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	if x.MarkLeaks {
+		_, err := x.Proposer.Propose(ctx, record.Command{By: who, From: from, Body: record.MarkLeaked{Keys: keys}})
+		return err
+	}
+	until := x.Now().Add(reportWait)
+	for _, k := range keys {
+		r := record.Revocation{Name: record.Name{Target: record.TargetKey, Value: k.ID}, Reason: "leaked: reported by " + who}
+		if k.Where != "" {
+			r.Reason += ", found at " + k.Where
+		}
+		if denied, err := x.isDenied(r.Name); err != nil || denied {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		_, err := x.Proposer.Revoke(ctx, record.Taken{Revocation: r, By: who, From: from}, until.Sub(x.Now()))
+		var rejected *record.Rejection
+		if errors.As(err, &rejected) { // such as the last admin's: the others are revoked all the same
+			x.Log.Error("an API key is known to have leaked, and cannot be revoked", "key", k.ID, "why", rejected.Detail)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isDenied tells whether a revocation denies all that bears the name, whenever it was made.
+func (x *control) isDenied(n record.Name) (bool, error) {
+	d, err := record.ParseRevocationID(x.Records.RevocationID(n))
+	if err != nil {
+		return false, err
+	}
+	now, ok, err := x.Records.Revocation(d)
+	return ok && now.Revocation.Cutoff() == record.DeniesAll, err
+}
+
+// describeLeaks completes the API's description.
+func (x *control) describeLeaks(api *huma.OpenAPI) {
+	schemas := api.Components.Schemas
+	o := operation("report-leaked-keys", http.MethodPost, "/v1/keys/leaked", "Report secrets that were found where anyone can read them", record.RoleRevoker)
+	o.Description += " In the form of GitHub's secret scanning, whose signature (Github-Public-Key-Identifier, Github-Public-Key-Signature) stands for an operator's key where the node has leaked_keys_signers_file." +
+		" What is an API key's is revoked, or marked (leaked_keys); what is nobody's is a false_positive."
+	o.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Found](), true, "Found")}}}
+	o.Responses = map[string]*huma.Response{"200": {Description: "A label for each, in their order", Content: map[string]*huma.MediaType{
+		"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Label](), true, "Label")},
+	}}, "400": {Description: "The report was cut off"}, "401": {Description: "No operator's key, and no signature"}, "403": {Description: "Not the role, or no signers are known"}, "413": {Description: "The report is too long"}, "422": {Description: "Not such a report"}, "503": {Description: "The node is not ready"}, "504": {Description: "It took too long"}}
+	for name, doc := range map[string]string{leaks.IdentifierHeader: "Which key signed", leaks.SignatureHeader: "ECDSA on P-256 over the SHA-256 of the body, in base64"} {
+		o.Parameters = append(o.Parameters, &huma.Param{Name: name, In: "header", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}})
+	}
+	slices.SortFunc(o.Parameters, func(a, b *huma.Param) int { return strings.Compare(a.Name, b.Name) })
+	api.AddOperation(&o)
 }

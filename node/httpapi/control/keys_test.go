@@ -30,7 +30,7 @@ func TestRolesOfConsumersKeys(t *testing.T) {
 		t.Errorf("%v", k.Roles)
 	}
 	p.problem(p.admin("POST", "/v1/keys", `{"consumer": "acme", "roles": ["admin"]}`), 422, "invalid")
-	p.problem(p.admin("POST", "/v1/keys", `{"roles": ["billing-reader"]}`), 422, "invalid")
+	p.problem(p.admin("POST", "/v1/keys", `{"roles": ["billing-reader"]}`), 422, "unknown_role")
 	p.problem(p.admin("PUT", "/v1/roles/admin", `{"scopes": []}`), 422, "invalid")
 	p.problem(p.admin("PUT", "/v1/roles/x", `{"scopes": ["a b"]}`), 422, "invalid")
 	p.problem(p.admin("PUT", "/v1/roles/x", `{}`), 422, "invalid")

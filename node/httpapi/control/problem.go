@@ -24,7 +24,7 @@ func requestID(ctx context.Context) string {
 func (x *control) around(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := httpapi.NewRequestID()
-		ctx := context.WithValue(r.Context(), requestIDInContext{}, id)
+		ctx := withConditions(context.WithValue(r.Context(), requestIDInContext{}, id), r.Header)
 		r = r.WithContext(context.WithValue(ctx, clientInContext{}, clientOf(r)))
 		w.Header().Set(httpapi.RequestIDHeader, id)
 		w.Header().Set("Cache-Control", "no-store")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"veto/node/httpapi"
 	"veto/node/intake"
 	"veto/record"
 )
@@ -28,6 +29,7 @@ type RevocationID struct {
 type receiptAnswer struct {
 	Status   int
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     record.Receipt
 }
 
@@ -48,6 +50,7 @@ type standing struct {
 
 type standingAnswer struct {
 	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
 	Body     standing
 }
 
@@ -73,22 +76,25 @@ func (x *control) revoke(ctx context.Context, in *struct {
 	Body    intake.RevokeRequest
 },
 ) (*receiptAnswer, error) {
+	if err := unconditional(ctx); err != nil {
+		return nil, err
+	}
 	wait, err := time.ParseDuration(in.Timeout)
 	if err != nil || wait <= 0 || wait > longestWait {
 		return nil, record.Invalid("timeout: give a duration between 1ms and %s", longestWait)
 	}
 	until := x.Now().Add(wait)
-	id, accepted, err := x.intake.Take(ctx, operatorOf(ctx), in.Body, in.Key, originOf(ctx), wait)
+	r, accepted, err := x.intake.Take(ctx, operatorOf(ctx), in.Body, in.Key, originOf(ctx), wait)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, until.Sub(x.Now()))
 	defer cancel()
-	receipt, err := x.intake.Receipt(ctx, id, accepted, in.Wait == "enforced")
+	receipt, err := x.intake.Receipt(ctx, r, accepted, in.Wait == "enforced")
 	if err != nil {
 		return nil, err
 	}
-	out := &receiptAnswer{Status: http.StatusCreated, Revision: headerOf(receipt.Revision), Body: receipt}
+	out := &receiptAnswer{Status: http.StatusCreated, Revision: headerOf(receipt.Revision), ETag: httpapi.ETag(receipt.Revision), Body: receipt}
 	if receipt.State == record.StatePending {
 		out.Status = http.StatusAccepted
 	}
@@ -100,13 +106,17 @@ func (x *control) show(r record.Revocation) revocation {
 }
 
 func (x *control) listRevocations(_ context.Context, in *Page) (*list[revocation], error) {
-	items, next, err := x.Records.Revocations(in.Cursor, in.Limit)
-	out := &list[revocation]{}
-	out.Body.Items, out.Body.NextCursor = []revocation{}, next
-	for _, r := range items {
-		out.Body.Items = append(out.Body.Items, x.show(r))
+	const name = "revocations"
+	place, err := x.place(name, *in)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	items, next, err := x.Records.Revocations(place, in.Limit)
+	var shown []revocation
+	for _, r := range items {
+		shown = append(shown, x.show(r))
+	}
+	return pageOf(x, name, shown, next), err
 }
 
 func (x *control) getRevocation(ctx context.Context, in *RevocationID) (*standingAnswer, error) {
@@ -126,7 +136,7 @@ func (x *control) getRevocation(ctx context.Context, in *RevocationID) (*standin
 	if err != nil {
 		return nil, err
 	}
-	out := &standingAnswer{Revision: headerOf(now.Revocation.Revision), Body: standing{revocation: x.show(now.Revocation), State: record.StateCommitted}}
+	out := &standingAnswer{Revision: headerOf(now.Revocation.Revision), ETag: httpapi.ETag(now.Revocation.Revision), Body: standing{revocation: x.show(now.Revocation), State: record.StateCommitted}}
 	out.Body.EnforcedOn, out.Body.PendingOn = x.Cluster.EnforcedOn(ctx, now.Accepted, true)
 	if now.Node != "" {
 		out.Body.State, out.Body.DurableOn = record.StatePending, []string{now.Node}
@@ -154,6 +164,7 @@ func (x *control) settled(ctx context.Context, d record.Digest) (record.Standing
 func (x *control) liftRevocation(ctx context.Context, in *struct {
 	RevocationID
 	Change
+	Match
 	Reason string `query:"reason" minLength:"1" maxLength:"500" pattern:"[^ ]" patternDescription:"some words" required:"true" doc:"Why it is lifted; kept in the audit trail"`
 },
 ) (*changed, error) {
