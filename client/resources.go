@@ -377,6 +377,18 @@ func (c *Client) Cluster(ctx context.Context) (record.ClusterStatus, error) {
 	return get[record.ClusterStatus](ctx, c, "/v1/cluster", nil)
 }
 
+// Pepper shows the peppers that API keys are stored by.
+func (c *Client) Pepper(ctx context.Context) (record.PepperStatus, error) {
+	return get[record.PepperStatus](ctx, c, "/v1/pepper", nil)
+}
+
+// RotatePepper has all API keys stored by a new pepper.
+func (c *Client) RotatePepper(ctx context.Context) (Changed, error) {
+	var out Changed
+	err := c.control(ctx, http.MethodPost, "/v1/pepper/rotate", nil, nil, &out)
+	return out, err
+}
+
 func get[T any](ctx context.Context, c *Client, path string, q url.Values) (T, error) {
 	var out T
 	err := c.control(ctx, http.MethodGet, path, q, nil, &out)

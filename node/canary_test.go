@@ -148,9 +148,11 @@ func TestCanaryLeavesNoTrace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var actions []string
+		actions := []string{}
 		for _, a := range trail.Items {
-			actions = append(actions, a.Action)
+			if a.Action != record.KindPutPepper.String() { // it comes when all nodes have said that they have its key
+				actions = append(actions, a.Action)
+			}
 		}
 		if want := []string{"found", "put_issuer", "put_signing_keys", "revoke"}; !slices.Equal(actions, want) {
 			t.Errorf("%s: the audit trail has %q, want %q", dev.ID(i), actions, want)

@@ -2,7 +2,9 @@ package node
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	"veto/node/httpapi/leaks"
 	"veto/record"
+	"veto/replication/pepper"
 	"veto/validate/apikey"
 )
 
@@ -69,9 +72,6 @@ type Config struct {
 	IndexExactMax int `koanf:"index_exact_max"`
 	// FetchPrivate allows issuers at private addresses, and over http.
 	FetchPrivate bool `koanf:"fetch_private"`
-	// KeyPrefix is what API keys begin with that this node makes: 2 to 16 of a-z and 0-9. Keys with
-	// any other go on working.
-	KeyPrefix string `koanf:"key_prefix"`
 	// LeakedKeys is what is done with an API key of which a secret is reported to have leaked: revoke or
 	// mark. LeakedKeysSignersFile has the public keys of GitHub's secret scanning, as GitHub publishes them;
 	// without it only operators report.
@@ -82,8 +82,21 @@ type Config struct {
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel  string `koanf:"log_level"`
 	LogFormat string `koanf:"log_format"`
+	// KeysConfig is how it makes and stores API keys.
+	KeysConfig `koanf:",squash"`
 	// EventsConfig is how it takes revocations from a stream of events.
 	EventsConfig `koanf:",squash"`
+}
+
+// KeysConfig is how a node makes and stores API keys.
+type KeysConfig struct {
+	// KeyPrefix is what API keys begin with that this node makes: 2 to 16 of a-z and 0-9. Keys with
+	// any other go on working.
+	KeyPrefix string `koanf:"key_prefix"`
+	// PepperKeyFile holds the key that wraps the peppers by which API keys are stored: 32 bytes in
+	// base64, and on a line below the one that it replaces, if there is one. The same on all nodes; if
+	// it is empty on one, the cluster has no pepper, and keys are stored by the SHA-256 alone.
+	PepperKeyFile string `koanf:"pepper_key_file"`
 }
 
 // DefaultConfig is a node alone on this machine.
@@ -91,8 +104,8 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
 		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
-		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, KeyPrefix: apikey.Prefix, LeakedKeys: leakedRevoke, LogLevel: "info", LogFormat: "text",
-		EventsConfig: defaultEvents(),
+		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LeakedKeys: leakedRevoke, LogLevel: "info", LogFormat: "text",
+		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, EventsConfig: defaultEvents(),
 	}
 }
 
@@ -231,6 +244,9 @@ func (c *Config) checkRest() error {
 	if _, err := c.clientTLS(); err != nil {
 		return err
 	}
+	if _, err := c.ring(); err != nil {
+		return err
+	}
 	if _, err := c.signers(); err != nil {
 		return err
 	}
@@ -269,4 +285,24 @@ func (c *Config) clientTLS() (*tls.Config, error) {
 		return nil, fmt.Errorf("http_cert_file and http_key_file: the listeners' certificate cannot be used: %w", err)
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}, nil
+}
+
+// ring are the keys of the peppers; nil if there is no file of them.
+func (c *Config) ring() (*pepper.Ring, error) {
+	if c.PepperKeyFile == "" {
+		return nil, nil //nolint:nilnil // no pepper is a choice, and no error
+	}
+	f, err := os.Open(c.PepperKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("pepper_key_file: %w", err)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, pepper.MaxKeyFile+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("pepper_key_file: %w", err)
+	}
+	r, err := pepper.ParseRing(content)
+	if err != nil {
+		return nil, fmt.Errorf("pepper_key_file: %s %w", c.PepperKeyFile, err)
+	}
+	return r, nil
 }

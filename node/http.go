@@ -109,15 +109,13 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 	}
 	server := &http.Server{
 		Handler: control.New(control.Config{
-			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary},
+			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary}, Peppers: n.replica.Peppers(),
 			ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
 			NewKey: func(environment string) (string, record.KeyHash, string, error) {
 				return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})
 			},
 			FindKey: func(secret string) (*record.APIKey, bool, bool) {
-				h := apikey.Hash(secret)
-				k, ok := n.view.APIKey(h)
-				return k, ok && k.ByOld(h), ok
+				return n.view.APIKey(apikey.Hash(secret))
 			},
 			Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
 			NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
@@ -156,5 +154,9 @@ func (n *Node) checks() []httpapi.Check {
 		fresh.OK = fresh.OK || age <= n.config.MaxStaleness
 		fresh.Detail = fmt.Sprintf("as of %s ago; at most %s", age, n.config.MaxStaleness)
 	}
-	return []httpapi.Check{caughtUp, fresh}
+	readsKeys := httpapi.Check{Name: "pepper", OK: !n.view.Locked()}
+	if !readsKeys.OK {
+		readsKeys.Detail = "the node lacks the key that unwraps a pepper, and can check no API key; its log says what to do"
+	}
+	return []httpapi.Check{caughtUp, fresh, readsKeys}
 }

@@ -23,6 +23,7 @@ import (
 	"veto/replication/broadcast"
 	"veto/replication/index"
 	"veto/replication/peer"
+	"veto/replication/pepper"
 	"veto/replication/roster"
 	"veto/replication/store"
 	"veto/validate"
@@ -49,6 +50,7 @@ type Surroundings struct {
 // Node is one running node.
 type Node struct {
 	config  Config
+	ring    *pepper.Ring // nil if it has no key of peppers
 	around  Surroundings
 	metrics *metrics
 
@@ -88,9 +90,13 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	ring, err := c.ring()
+	if err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
-		config: c, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
+		config: c, ring: ring, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 	}
 	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openLimits, n.takeRequests, n.openCanary, n.openHTTP} {
@@ -158,7 +164,7 @@ func (n *Node) openStore(context.Context) error {
 			default: // the refresher has not looked yet, and will see this change, too
 			}
 		},
-		Disk: n.store, ExactMax: n.config.IndexExactMax, Log: n.around.Log,
+		Disk: n.store, ExactMax: n.config.IndexExactMax, Ring: n.ring, Log: n.around.Log,
 	})
 	n.opened(x.Close)
 	if n.config.TokenCacheBytes > 0 {
@@ -307,6 +313,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
 		Found: admin.found, Founded: admin.founded,
 		WhileLeading: []func(context.Context){n.refreshKeys, n.takeEvents}, WantKeys: n.wanted.add,
+		Ring: n.ring, Random: rand.Reader,
 		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,
 	}, replication.Parts{
 		Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,

@@ -187,6 +187,8 @@ func TestBadConfig(t *testing.T) {
 		"has a user in it":          func(c *node.Config) { c.EventsNATSURL = "nats://user:pass@a" },
 		"not a subject":             func(c *node.Config) { c.EventsNATSURL, c.EventsDeadLetterSubject = "nats://a", "dead.*" },
 		"events_nats_token_file":    func(c *node.Config) { c.EventsNATSURL, c.EventsNATSTokenFile = "nats://a", "/nothing" },
+		"openssl rand":              func(c *node.Config) { c.PepperKeyFile = "/dev/null" },
+		"no such file":              func(c *node.Config) { c.PepperKeyFile = "/nothing" },
 		"key_prefix":                func(c *node.Config) { c.KeyPrefix = "Acme" },
 		"leaked_keys":               func(c *node.Config) { c.LeakedKeys = "ignore" },
 		"leaked_keys_signers_file":  func(c *node.Config) { c.LeakedKeysSignersFile = "/nonexistent" },

@@ -11,7 +11,8 @@ import (
 	"veto/record/limit"
 )
 
-// KeyHash is the SHA-256 of an API key's secret. The secret itself is stored nowhere.
+// KeyHash is the SHA-256 of an API key's secret, or what a Chain of peppers makes of that. The secret
+// itself is stored nowhere.
 type KeyHash [32]byte
 
 // APIKey is what the cluster knows of a secret that was shown once.
@@ -24,6 +25,8 @@ type APIKey struct {
 	Name string `json:"name,omitempty" cbor:"3,keyasint,omitempty"`
 	// Hash is how the key is found. It never leaves the cluster.
 	Hash KeyHash `json:"-" cbor:"4,keyasint"`
+	// Chain is by which peppers the hash is made.
+	Chain Chain `json:"-" cbor:"16,keyasint,omitzero"`
 	// Hint is the key's prefix and last four characters, by which people tell keys apart.
 	Hint string `json:"hint" cbor:"5,keyasint"`
 	// Scopes that a request may ask for. One that ends in a segment of ScopeWildcard stands for all
@@ -102,6 +105,7 @@ func (m Minute) Time() time.Time { return time.Unix(int64(m)*60, 0).UTC() }
 type Uses struct {
 	last atomic.Int64
 	told Minute // the log was, by the one goroutine that does
+	anew atomic.Pointer[Rehash]
 }
 
 // Note notes a use: one store a minute.
@@ -120,6 +124,13 @@ func (u *Uses) Untold() (last, before Minute, ok bool) {
 // Tell notes that the log was told of the use.
 func (u *Uses) Tell(m Minute) { u.told = m }
 
+// Anew is by what hash a secret would be found by fewer peppers, as its use has shown; nil if no use
+// has. The log was not told. Renew notes it.
+func (u *Uses) Anew() *Rehash { return u.anew.Load() }
+
+// Renew notes a Rehash, or with nil that the log was told.
+func (u *Uses) Renew(r *Rehash) { u.anew.Store(r) }
+
 // MaxOverlap is how long a secret may be good beside the one that replaced it.
 const MaxOverlap = 30 * 24 * time.Hour
 
@@ -131,6 +142,8 @@ type Rotating struct {
 	Until time.Time `json:"until" cbor:"3,keyasint"`
 	// Imported tells that another system made it.
 	Imported bool `json:"imported,omitempty" cbor:"4,keyasint,omitempty"`
+	// Chain is by which peppers its hash is made.
+	Chain Chain `json:"-" cbor:"5,keyasint,omitzero"`
 }
 
 // ByOld tells whether the hash is that of the secret that was replaced.
@@ -403,9 +416,12 @@ func (q *KeyQuery) Finds(k *APIKey, now time.Time, revoked func() (bool, error))
 	return true, nil
 }
 
-// CreateKey adds an API key.
+// CreateKey adds an API key. Its hash is by the newest pepper.
 type CreateKey struct {
 	Key APIKey `cbor:"1,keyasint"`
+	// Also are the hashes of the secret by every other chain of the peppers that there are, so that a
+	// key with this secret is found by whatever chain it has.
+	Also []KeyHash `cbor:"2,keyasint,omitempty"`
 }
 
 // UpdateKey changes what is set of an API key.
@@ -430,6 +446,8 @@ type RollKey struct {
 	Overlap time.Duration `cbor:"4,keyasint,omitempty"`
 	// Force ends a secret that an earlier roll has left some time.
 	Force bool `cbor:"5,keyasint,omitempty"`
+	// Chain of the hash: the newest pepper.
+	Chain Chain `cbor:"6,keyasint,omitzero"`
 }
 
 // KeysUsed tells when a node last allowed keys; of each the latest time is kept. At most MaxKeysUsed.

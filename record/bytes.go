@@ -61,6 +61,7 @@ const (
 	TableEvents      Table = 'e' // revision -> event.Entry
 	TableUsage       Table = 'l' // key id -> limit.Usage
 	TablePortal      Table = 'w' // s, session id -> PortalSession; m, person id, consumer id -> nothing
+	TablePeppers     Table = 'p' // pepper id -> Pepper
 )
 
 // Key returns the store key of the parts in the table.
@@ -96,6 +97,9 @@ func (r Revision) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uin
 
 // Bytes is the sortable form of the minute.
 func (m Minute) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(m)) }
+
+// Bytes is the sortable form of the id.
+func (p PepperID) Bytes() []byte { return binary.BigEndian.AppendUint32(nil, uint32(p)) }
 
 // ParseMinute is the reverse of Bytes.
 func ParseMinute(b []byte) (Minute, bool) {

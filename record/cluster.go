@@ -53,6 +53,8 @@ type NodeStatus struct {
 	AuditHead string `json:"audit_head,omitempty" cbor:"10,keyasint,omitempty"`
 	// Audit says whether the trail of the node that was asked holds that head.
 	Audit AuditAgreement `json:"audit,omitempty" cbor:"11,keyasint,omitempty"`
+	// Pepper is how the node stands to the peppers; empty if it could not be asked.
+	Pepper PepperState `json:"pepper,omitempty" cbor:"12,keyasint,omitempty"`
 }
 
 // AuditAgreement is whether two nodes have the same audit trail; empty if it cannot be told now.
@@ -156,4 +158,114 @@ type Beacon struct {
 	// answered for before At is in it.
 	Commit Revision  `cbor:"4,keyasint"`
 	At     time.Time `cbor:"5,keyasint"`
+}
+
+// PepperID numbers a pepper: 1 and up, without gaps.
+type PepperID uint32
+
+// MaxPeppers is how many peppers there may be at a time.
+const MaxPeppers = 3
+
+// Pepper is a secret of the cluster that hashes of API keys are made with. It is known only to nodes
+// that have the key which wraps it.
+type Pepper struct {
+	ID PepperID `json:"id" cbor:"1,keyasint"`
+	// Wrapped is the secret, encrypted: a nonce and what AES-256-GCM makes of it.
+	Wrapped []byte `json:"-" cbor:"2,keyasint"`
+	// WrappedBy is the fingerprint of the key that wraps it.
+	WrappedBy string `json:"wrapped_by" cbor:"3,keyasint"`
+	// MadeAt is set when the command is applied, as are Revision and WrappedAt, of the last change.
+	MadeAt    time.Time `json:"made_at" cbor:"4,keyasint"`
+	WrappedAt time.Time `json:"wrapped_at" cbor:"5,keyasint"`
+	Revision  Revision  `json:"revision" cbor:"6,keyasint"`
+}
+
+// Bounds of what is in a Pepper.
+const (
+	maxWrapped     = 256
+	maxFingerprint = 64
+)
+
+// Check reports what is wrong with the pepper as a node made it, or nil.
+func (p *Pepper) Check() error {
+	if p.ID == 0 || len(p.Wrapped) == 0 || len(p.Wrapped) > maxWrapped || p.WrappedBy == "" || len(p.WrappedBy) > maxFingerprint {
+		return Invalid("pepper: has no id, or nothing in it that can be one")
+	}
+	return nil
+}
+
+// Chain is by which peppers the hash of a secret is made, one after the other, from the SHA-256 of
+// it: From to To. The zero Chain is the SHA-256 itself.
+type Chain struct {
+	_        struct{} `cbor:",toarray"`
+	From, To PepperID
+}
+
+// IsZero tells whether the hash is made without a pepper.
+func (c Chain) IsZero() bool { return c == Chain{} }
+
+// ChainOf is the chain of one pepper; zero of none.
+func ChainOf(p PepperID) Chain { return Chain{From: p, To: p} }
+
+// Through is the chain that goes on to the pepper.
+func (c Chain) Through(p PepperID) Chain {
+	if c.IsZero() {
+		return ChainOf(p)
+	}
+	return Chain{From: c.From, To: p}
+}
+
+// PutPepper adds the next pepper, or wraps one that is there anew. Of MaxPeppers the oldest is dropped
+// if no key needs it.
+type PutPepper struct {
+	Pepper Pepper `cbor:"1,keyasint"`
+}
+
+// RehashKeys gives secrets of keys hashes that end with the newest pepper; at most MaxRehashes.
+type RehashKeys struct {
+	Keys []Rehash `cbor:"1,keyasint"`
+}
+
+// Rehash is one secret of a RehashKeys. It is left out if the key has no hash Old by now.
+type Rehash struct {
+	_        struct{} `cbor:",toarray"`
+	ID       string
+	Old, New KeyHash
+	Chain    Chain // of New
+}
+
+// Rehashed is of a Change: the key is found by other hashes, and has changed in nothing else.
+type Rehashed struct{ Key, Was *APIKey }
+
+// Kind of each body.
+func (PutPepper) Kind() Kind  { return KindPutPepper }
+func (RehashKeys) Kind() Kind { return KindRehashKeys }
+
+// PepperState is how a node stands to the peppers of its cluster.
+type PepperState string
+
+// The states.
+const (
+	// PepperNone: the node was given no key that wraps peppers, and the cluster has none.
+	PepperNone PepperState = "none"
+	// PepperHeld: it has such a key, and knows all peppers that there are.
+	PepperHeld PepperState = "held"
+	// PepperLocked: there is a pepper that it cannot unwrap.
+	PepperLocked PepperState = "locked"
+)
+
+// PepperStatus is what is told of the peppers.
+type PepperStatus struct {
+	// State of the node that was asked.
+	State   PepperState `json:"state"`
+	Peppers []Pepper    `json:"peppers"`
+	// Keys are how many secrets there are by each chain.
+	Keys []ChainCount `json:"keys"`
+}
+
+// ChainCount is how many secrets have hashes by the chain, the peppers with these ids; none for
+// the plain SHA-256.
+type ChainCount struct {
+	Peppers []PepperID `json:"peppers"`
+	Secrets int        `json:"secrets"`
 }

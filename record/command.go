@@ -14,11 +14,12 @@ import (
 const MaxCommand = 1 << 20
 
 // MaxRevocations bounds the revocations of one Revoke or Deliver command, MaxImport those of one
-// Import, and MaxKeysUsed the keys of one KeysUsed.
+// Import, MaxKeysUsed the keys of one KeysUsed, and MaxRehashes the hashes of one RehashKeys.
 const (
 	MaxRevocations = 512
 	MaxImport      = 4096
 	MaxKeysUsed    = 4096
+	MaxRehashes    = 2048
 )
 
 // Kind is the kind of a command. The numbers are in the log and never change.
@@ -40,6 +41,8 @@ const (
 	KindExpire         Kind = 12
 	KindDeliver        Kind = 13
 	KindImport         Kind = 14
+	KindPutPepper      Kind = 15
+	KindRehashKeys     Kind = 16
 	KindRollKey        Kind = 17
 	KindKeysUsed       Kind = 18
 	KindDrawQuota      Kind = 20
@@ -63,6 +66,7 @@ var kindNames = [...]string{
 	KindDrawQuota: "draw_quota", KindRollKey: "roll_key",
 	KindKeysUsed:    "keys_used",
 	KindOpenSession: "open_session", KindEndSession: "end_session", KindManageKey: "manage_key",
+	KindPutPepper: "put_pepper", KindRehashKeys: "rehash_keys",
 	KindMarkLeaked: "mark_leaked",
 	KindPutRole:    "put_role", KindDeleteRole: "delete_role",
 }
@@ -227,6 +231,11 @@ const (
 
 	// ReasonDuplicateKey is a conflict: the secret is that of an API key that is there.
 	ReasonDuplicateKey Reason = "duplicate_key"
+
+	// ReasonPepperChanged says that a hash is not by the newest pepper: make it again. Only nodes see it.
+	ReasonPepperChanged Reason = "pepper_changed"
+	// ReasonPeppersInUse says that there are as many peppers as there may be, and keys need them all.
+	ReasonPeppersInUse Reason = "peppers_in_use"
 
 	// Of a secret that is to be replaced, though that would be of no use, or take another from someone.
 	ReasonKeyRevoked  Reason = "key_revoked"
@@ -417,6 +426,10 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[RollKey](b)
 	case KindKeysUsed:
 		return decodeAs[KeysUsed](b)
+	case KindPutPepper:
+		return decodeAs[PutPepper](b)
+	case KindRehashKeys:
+		return decodeAs[RehashKeys](b)
 	case KindMarkLeaked:
 		return decodeAs[MarkLeaked](b)
 	case KindPutRole:
@@ -468,6 +481,8 @@ func (*PortalSession) record() {}
 func (*Revocation) record()    {}
 func (*Expiry) record()        {}
 func (*Delivered) record()     {}
+func (*Pepper) record()        {}
+func (*Rehashed) record()      {}
 
 // Change is one record that an applied command wrote or took away. A Gone change holds the
 // record as it was, or, for a lifted revocation, one of those that are gone.

@@ -251,9 +251,9 @@ type EndSession struct {
 // ManageKey creates or rolls an API key of the consumer, in the name of a manager: the person of the
 // command's Origin, or the portal session that it is by. One of Create and Roll is given.
 type ManageKey struct {
-	Consumer string   `cbor:"1,keyasint"`
-	Create   *APIKey  `cbor:"2,keyasint,omitempty"`
-	Roll     *RollKey `cbor:"3,keyasint,omitempty"`
+	Consumer string     `cbor:"1,keyasint"`
+	Create   *CreateKey `cbor:"2,keyasint,omitempty"`
+	Roll     *RollKey   `cbor:"3,keyasint,omitempty"`
 }
 
 func (OpenSession) Kind() Kind    { return KindOpenSession }

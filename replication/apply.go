@@ -195,7 +195,7 @@ func (a *applier) changes() iter.Seq2[record.Change, error] {
 	return func(yield func(record.Change, error) bool) {
 		for _, t := range []record.Table{
 			record.TableIssuers, record.TableSigningKeys, record.TableConsumers,
-			record.TableRoles, record.TableKeys, record.TableOutboxes,
+			record.TablePeppers, record.TableRoles, record.TableKeys, record.TableOutboxes,
 		} {
 			more := true
 			err := a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
@@ -222,6 +222,8 @@ func decodeRecord(t record.Table, value []byte) (record.Record, error) {
 		r = new(record.SigningKeys)
 	case record.TableConsumers:
 		r = new(record.Consumer)
+	case record.TablePeppers:
+		r = new(record.Pepper)
 	case record.TableRoles:
 		r = new(record.DefinedRole)
 	case record.TableKeys:

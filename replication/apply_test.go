@@ -14,6 +14,7 @@ import (
 	"veto/replication/consensus"
 	"veto/replication/feed"
 	"veto/replication/index"
+	"veto/replication/pepper"
 	"veto/replication/store"
 )
 
@@ -42,8 +43,14 @@ func newPartsOf(t testing.TB, exactMax int) *parts {
 			t.Error(err)
 		}
 	})
+	return partsOn(t, s, exactMax, nil)
+}
+
+// partsOn are those of a node that has started on the store.
+func partsOn(t testing.TB, s *store.Store, exactMax int, ring *pepper.Ring) *parts {
+	t.Helper()
 	x := index.Open(index.Config{
-		OnIssuers: func([]record.Issuer, []record.SigningKeys) {}, Disk: s, ExactMax: exactMax, Log: slog.New(slog.DiscardHandler),
+		OnIssuers: func([]record.Issuer, []record.SigningKeys) {}, Disk: s, ExactMax: exactMax, Ring: ring, Log: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() { _ = x.Close() })
 	h := NewHorizon(x, func() time.Time { return now })
@@ -257,7 +264,7 @@ func TestRestoreBringsTheIndex(t *testing.T) {
 	if _, revoked := fresh.view.Revoked(revokedKey, 0); !revoked || fresh.view.ClusterID() != "c" || fresh.view.Freshness().Revision != 2 {
 		t.Errorf("%v %q %+v", revoked, fresh.view.ClusterID(), fresh.view.Freshness())
 	}
-	if _, ok := fresh.view.APIKey(record.KeyHash{1}); !ok {
+	if _, _, ok := fresh.view.APIKey(record.KeyHash{1}); !ok {
 		t.Error("the API key did not come")
 	}
 }

@@ -40,6 +40,10 @@ type nodeState struct {
 	ContactMillis int64           `cbor:"12,keyasint"`           // since it heard of the leader; negative for never
 	ChainsAudit   bool            `cbor:"13,keyasint,omitempty"` // it knows the audit trail's chain
 	AuditHead     trail.Head      `cbor:"14,keyasint,omitzero"`
+	// PepperKeys are the fingerprints of the keys that it has to wrap peppers, and Pepper how it stands
+	// to those that there are.
+	PepperKeys []string           `cbor:"15,keyasint,omitempty"`
+	Pepper     record.PepperState `cbor:"16,keyasint,omitempty"`
 }
 
 // awaitCall asks to wait for a revision, or for an item of an outbox.
@@ -229,6 +233,6 @@ func (r *Replica) state() nodeState {
 		Version: r.config.Version, Founded: r.node().Founded(), Expect: r.config.Expect,
 		Revision: f.Revision, AsOf: f.AsOf,
 		Term: r.node().Term(), LastIndex: r.node().LastIndex(), ContactMillis: contact,
-		ChainsAudit: true, AuditHead: head,
+		ChainsAudit: true, AuditHead: head, PepperKeys: r.keeper.Fingerprints(), Pepper: r.keeper.State(),
 	}
 }

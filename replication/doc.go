@@ -4,7 +4,8 @@
 // to the leader, applies what was committed to the store and the index, finds other nodes
 // through gossip, and, while it leads, looks after membership and tells the others how far
 // the log reaches. A View is what readers see. Its rooms: consensus (the log), machine (what
-// a command means), store (on disk), index (in memory), broadcast (notices and beacons),
+// a command means), store (on disk), index (in memory), pepper (what API keys'
+// hashes are made with), keytable (API keys in memory), broadcast (notices and beacons),
 // roster (who is there), peer (node-to-node calls).
 //
 // It does not decide whether a credential is good, speaks no HTTP to users, and reads no
@@ -38,6 +39,9 @@
 //	     TestNotReadyBeforeTheFirstBeaconIsReached
 //	P11  An unknown command stops the node, unless it may be skipped.
 //	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped
+//	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state
+//	     holds no hash of it that can be made without a pepper, once there is one.
+//	     TestSecretsAreGoodWhateverHappensToPeppers, TestStateHoldsNoPlainHash
 //	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
 //	     reads a bounded number of them at a time.
 //	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState

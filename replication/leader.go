@@ -9,6 +9,7 @@ import (
 
 	"veto/record"
 	"veto/replication/consensus"
+	"veto/replication/pepper"
 )
 
 const (
@@ -66,6 +67,7 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 		tasks.Go(func() { every(ctx, reconcileEvery, r.roster.Changed(), r.reconcile) })
 		tasks.Go(func() { every(ctx, expireEvery, nil, r.expire) })
 		tasks.Go(func() { every(ctx, chainEvery, nil, r.chainAudit) })
+		tasks.Go(func() { every(ctx, pepper.TendEvery, r.keeper.Wake(), r.keeper.Tend) })
 		for _, f := range r.config.WhileLeading {
 			tasks.Go(func() { f(ctx) })
 		}
@@ -183,19 +185,28 @@ func (r *Replica) chainAudit(ctx context.Context) {
 	if err != nil || head.Sequence > 0 {
 		return // an error of the disk ends the node elsewhere
 	}
-	servers, _ := r.node().Servers()
-	able := r.ask(servers, func(s consensus.Server, addr string) bool {
-		ctx, cancel := context.WithTimeout(ctx, statusLimit)
-		defer cancel()
-		state, err := r.stateOf(ctx, s.ID, addr)
-		return err == nil && state.ChainsAudit
-	})
-	if slices.Contains(able, false) {
+	if !r.all(ctx, func(s nodeState) bool { return s.ChainsAudit }) {
 		return
 	}
 	if _, err := r.Propose(ctx, record.Command{Body: record.ChainAudit{}}); err != nil && ctx.Err() == nil {
 		r.config.Log.Warn("the audit trail's chain was not begun; the leader tries again", "error", err)
 	}
+}
+
+// all tells whether every node of the configuration has said what is wanted.
+func (r *Replica) all(ctx context.Context, says func(nodeState) bool) bool {
+	servers, _ := r.node().Servers()
+	return !slices.Contains(r.ask(servers, func(s consensus.Server, addr string) bool {
+		ctx, cancel := context.WithTimeout(ctx, statusLimit)
+		defer cancel()
+		state, err := r.stateOf(ctx, s.ID, addr)
+		return err == nil && says(state)
+	}), false)
+}
+
+// AllHold tells whether every node has the key that wraps peppers and has the fingerprint.
+func (r *Replica) AllHold(ctx context.Context, fingerprint string) bool {
+	return r.all(ctx, func(s nodeState) bool { return slices.Contains(s.PepperKeys, fingerprint) })
 }
 
 // every calls f at once, then each time the period has passed or the channel tells, until

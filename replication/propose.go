@@ -29,7 +29,7 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 		defer cancel()
 	}
 	c.From = r.origin(c.By, c.From)
-	result, err := r.tryUntilLeader(ctx, c)
+	result, err := r.tryUntilNewest(ctx, c)
 	if err != nil {
 		return record.Result{}, err
 	}
@@ -43,6 +43,25 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 		r.config.Log.Warn("this node lags behind a change that it took", "revision", result.Revision)
 	}
 	return result, nil
+}
+
+// tryUntilNewest makes the hashes of new secrets by the newest pepper, and again if there is one by then
+// of which this node had not heard.
+func (r *Replica) tryUntilNewest(ctx context.Context, c record.Command) (record.Result, error) {
+	plain := c.Body
+	for {
+		var err error
+		if c.Body, err = r.index.Keys().Peppered(plain); err != nil {
+			return record.Result{}, err
+		}
+		result, err := r.tryUntilLeader(ctx, c)
+		if err != nil || result.Rejection == nil || result.Rejection.Reason != record.ReasonPepperChanged {
+			return result, err
+		}
+		if err := r.index.Await(ctx, result.Revision); err != nil {
+			return record.Result{}, &record.Unavailable{Detail: "this node lags behind a change of the pepper of API keys; send it again", RetryAfter: retryAfter}
+		}
+	}
 }
 
 // origin completes the way by which a command came: to this node, unless another is named.

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"veto/replication/lease"
 	"veto/replication/outbox"
 	"veto/replication/peer"
+	"veto/replication/pepper"
 	"veto/replication/roster"
 	"veto/replication/store"
 )
@@ -55,6 +57,10 @@ type Config struct {
 	// WantKeys is called on the leader with the ids of issuers whose keys a node misses. It
 	// must not block.
 	WantKeys func(issuerIDs ...string)
+	// Ring are the keys that wrap the peppers of API keys; nil if this node has none.
+	Ring *pepper.Ring
+	// Random is where new peppers come from.
+	Random io.Reader
 	// Failed is called once, with why, when the node cannot go on. It must not block.
 	Failed func(error)
 	Now    func() time.Time
@@ -74,7 +80,8 @@ type Replica struct {
 	outbox    *outbox.Outbox
 	outboxID  record.OutboxID
 	lessor    *lease.Lessor
-	opened    chan struct{} // closed when consensus is open
+	keeper    *pepper.Keeper // of the peppers of API keys
+	opened    chan struct{}  // closed when consensus is open
 	// consensus is nil until it is open: it calls back before it has returned.
 	consensus    atomic.Pointer[consensus.Node]
 	clocksDiffer atomic.Bool
@@ -93,6 +100,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast, opened: make(chan struct{}),
 		lessor: lease.New(),
 	}
+	r.keeper = pepper.NewKeeper(c.Ring, p.View, r, c.Random, c.Log)
 	r.applier = &applier{
 		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: c.Founded,
 		delivered: func(d record.Delivered, rev record.Revision) { r.outbox.Delivered(d, rev) },
@@ -129,7 +137,10 @@ func Open(c Config, p Parts) (*Replica, error) {
 	})
 	r.wg.Go(func() {
 		var last time.Time
-		every(ctx, usesLook, nil, func(ctx context.Context) { last = r.tellUses(ctx, last) })
+		every(ctx, usesLook, nil, func(ctx context.Context) {
+			last = r.tellUses(ctx, last)
+			r.renew(ctx)
+		})
 	})
 	return r, nil
 }
@@ -150,7 +161,7 @@ func (r *Replica) tellUses(ctx context.Context, last time.Time) time.Time {
 	if age := now.Sub(last); age >= 0 && age < usesEvery {
 		return last
 	}
-	all := r.index.Used(usesCommands * record.MaxKeysUsed)
+	all := r.index.Keys().Used(usesCommands * record.MaxKeysUsed)
 	if len(all) == 0 {
 		return last
 	}
@@ -172,6 +183,21 @@ func (r *Replica) tellUses(ctx context.Context, last time.Time) time.Time {
 	}
 	return now
 }
+
+// renew has secrets that were used here hashed by the newest pepper alone, so that older ones can go.
+func (r *Replica) renew(ctx context.Context) {
+	for some := range slices.Chunk(r.index.Keys().Anew(usesCommands*record.MaxRehashes), record.MaxRehashes) {
+		if _, err := r.Propose(ctx, record.Command{Body: record.RehashKeys{Keys: some}}); err != nil {
+			if ctx.Err() == nil {
+				r.config.Log.Warn("keys that were used were not hashed by the newest pepper alone; this node tries again", "error", err)
+			}
+			return
+		}
+	}
+}
+
+// Peppers keeps the peppers of API keys.
+func (r *Replica) Peppers() *pepper.Keeper { return r.keeper }
 
 // Leads tells whether this node believes that it leads.
 func (r *Replica) Leads() bool { return r.node().IsLeader() }
@@ -218,6 +244,8 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 			}
 		case *record.Delivered:
 			told = true
+		case *record.Pepper:
+			r.keeper.Changed()
 		}
 	}
 	// A stream brings more than anyone would put into an overlay: the log has it there as soon.

@@ -120,6 +120,7 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 			continue
 		}
 		nodes[i].Applied, nodes[i].Version, nodes[i].Region = states[i].Revision, states[i].Version, states[i].Region
+		nodes[i].Pepper = states[i].Pepper
 		r.compareTrails(&nodes[i], states[i].AuditHead)
 		if !states[i].AsOf.IsZero() {
 			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())

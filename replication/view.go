@@ -14,6 +14,7 @@ import (
 	"veto/record/trail"
 	"veto/replication/index"
 	"veto/replication/machine"
+	"veto/replication/pepper"
 	"veto/replication/store"
 )
 
@@ -119,11 +120,27 @@ func (v *View) stored(b record.Bucket, d record.Digest, issuedAt int64) (r recor
 	return r, found, err
 }
 
-// APIKey finds a key by its hash. The record is shared: read it only.
-func (v *View) APIKey(h record.KeyHash) (*record.APIKey, bool) { return v.index.APIKey(h) }
+// APIKey finds a key by the SHA-256 of its secret, and tells whether that is one that was replaced. The
+// record is shared: read it only.
+func (v *View) APIKey(sum record.KeyHash) (k *record.APIKey, old, ok bool) {
+	return v.index.Keys().Find(sum)
+}
+
+// Peppers are those that there are, Outdated up to so many hashes of secrets that are to be made by the
+// newest, and Counts how many secrets there are by each chain.
+func (v *View) Peppers() *pepper.Peppers { return v.index.Keys().Peppers() }
+
+// Outdated is explained with Peppers.
+func (v *View) Outdated(limit int) []record.Rehash { return v.index.Keys().Outdated(limit) }
+
+// Counts is explained with Peppers.
+func (v *View) Counts() map[record.Chain]int { return v.index.Keys().Counts() }
+
+// Locked tells whether there is a pepper that this node cannot read, so that it finds no API key.
+func (v *View) Locked() bool { return v.index.Keys().Peppers().Locked() }
 
 // Imports tells whether there are keys that another system made, so that they have any form.
-func (v *View) Imports() bool { return v.index.Imports() }
+func (v *View) Imports() bool { return v.index.Keys().Imports() }
 
 // Consumer finds a consumer. The record is shared: read it only.
 func (v *View) Consumer(id string) (*record.Consumer, bool) { return v.index.Consumer(id) }
@@ -198,7 +215,7 @@ func (v *View) showUse(k *record.APIKey) error {
 // Keys lists API keys with ids above after that the query finds.
 func (v *View) Keys(q record.KeyQuery, now time.Time, afterID string, limit int) (items []record.APIKey, next string, err error) {
 	keep := func(k *record.APIKey) (bool, error) {
-		if shared, ok := v.index.APIKey(k.Hash); ok && shared.ID == k.ID {
+		if shared, ok := v.index.Keys().Stored(k.Hash); ok && shared.ID == k.ID {
 			k.Granted = shared.Granted
 		}
 		return q.Finds(k, now, func() (bool, error) { return v.isRevoked(k) })

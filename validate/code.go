@@ -68,13 +68,14 @@ const (
 	Stale             Code = "stale"
 	BehindMinRevision Code = "behind_min_revision"
 	NotReady          Code = "not_ready"
+	PepperLocked      Code = "pepper_locked"
 )
 
 // Codes are all codes there are.
 var Codes = []Code{
 	OK, Malformed, TooLarge, UnsupportedAlg, UnknownIssuer, UnknownSigningKey, BadSignature, Expired, NotYetValid,
 	IssuedInFuture, TooLongLived, WrongAudience, WrongType, MissingClaim, Revoked, KeyNotFound, KeyDisabled,
-	KeyExpired, ConsumerDisabled, InsufficientScope, RateLimited, QuotaExceeded, Stale, BehindMinRevision, NotReady,
+	KeyExpired, ConsumerDisabled, InsufficientScope, RateLimited, QuotaExceeded, Stale, BehindMinRevision, NotReady, PepperLocked,
 }
 
 // Outcome is what a verdict with the code comes down to.
@@ -82,7 +83,7 @@ func (c Code) Outcome() Outcome {
 	switch c {
 	case OK:
 		return Allow
-	case Stale, BehindMinRevision, NotReady, "":
+	case Stale, BehindMinRevision, NotReady, PepperLocked, "":
 		return Unknown
 	}
 	return Deny

@@ -27,14 +27,16 @@ func newCluster(r *remote) *cobra.Command {
 				lag = fmt.Sprintf("%d ms", n.LagMillis)
 			}
 			p50, p99, failed := propagation(n.Propagation)
-			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Version})
+			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Pepper, n.Version})
 		}
-		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "version"}, rows); err != nil {
+		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "pepper", "version"}, rows); err != nil {
 			return err
 		}
-		return out.line("\n%s", remark(s))
+		return out.line("\n%s%s", remark(s), withoutPepper(s))
 	})
 	c.Long = "Shows the nodes, and what is wrong with them.\n\n" +
+		"pepper is whether a node has what API keys are stored by: held; locked if it lacks the key of one; none\n" +
+		"if it was given no key, and then keys are stored by the SHA-256 of their secrets alone.\n\n" +
 		"p50 and p99 are how long the last revocations took to each node: from when the node that is asked\n" +
 		"had taken one until it had the other's word that it denies it, the way back included. They are of\n" +
 		"its canary's, as many as failed is of. With ? a node has not confirmed so many, or not the last.\n\n" +
@@ -56,14 +58,32 @@ func propagation(p *record.Propagation) (p50, p99, failed string) {
 	return show(p.P50Millis), show(p.P99Millis), fmt.Sprintf("%d of %d", p.Failed, p.Failed+p.Samples)
 }
 
+// withoutPepper says that API keys are stored by a hash that needs no secret, and which nodes lack what
+// would change that.
+func withoutPepper(s record.ClusterStatus) string {
+	var without []string
+	for _, n := range s.Nodes {
+		if n.Pepper == record.PepperNone {
+			without = append(without, n.ID)
+		}
+	}
+	if len(without) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\nAPI keys are stored by the SHA-256 of their secrets alone, without a pepper: give %s a pepper_key_file, the same as on all nodes, to change that.", words(without))
+}
+
 // slowMillis is the lag from which a node is worth a look.
 const slowMillis = 5000
 
 // remark says what is wrong and what to do.
 func remark(s record.ClusterStatus) string {
 	voters, alive := 0, 0
-	var slow, silent, other []string
+	var slow, silent, other, locked []string
 	for _, n := range s.Nodes {
+		if n.Pepper == record.PepperLocked {
+			locked = append(locked, n.ID)
+		}
 		if n.Audit == record.AuditDiffers {
 			other = append(other, n.ID)
 		}
@@ -94,6 +114,8 @@ func remark(s record.ClusterStatus) string {
 		return fmt.Sprintf("%s lag behind: look at their logs and their network.", words(slow))
 	case len(silent) > 0:
 		return fmt.Sprintf("%s did not confirm within 10 s what was revoked here: look at their logs and their network.", words(silent))
+	case len(locked) > 0:
+		return fmt.Sprintf("%s cannot read a pepper, and so check no API key: give them the pepper_key_file of the others and start them again; their logs name the key.", words(locked))
 	case voters == 1 && len(s.Nodes) == 1:
 		return "All is well, with one node: nothing survives the loss of its disk."
 	}

@@ -44,7 +44,7 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
 	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(),
-		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newCluster(r), newAudit(r), newWatch(r))
+		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r))
 	usageErrors(root)
 	return root
 }

@@ -2,6 +2,8 @@ package dev
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +27,7 @@ const (
 	host       = "127.0.0.1"
 	demoPort   = 6 // after those of the first node
 	secretFile = "dev-secrets.json"
+	pepperFile = "pepper.key"
 	maxNodes   = 9
 )
 
@@ -121,7 +124,19 @@ func (x *Cluster) prepare() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", x.path(secretFile), err)
 	}
-	return x.certificates()
+	return errors.Join(x.pepperKey(), x.certificates())
+}
+
+// pepperKey makes the key that wraps the peppers of API keys, if it is not there.
+func (x *Cluster) pepperKey() error {
+	if _, err := os.Stat(x.path(pepperFile)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return err
+	}
+	return os.WriteFile(x.path(pepperFile), []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600)
 }
 
 // certificates makes those that are missing: more nodes may be asked for than last time.
@@ -180,6 +195,7 @@ func (x *Cluster) NodeConfig(i int) node.Config {
 	c := node.DefaultConfig()
 	c.DataDir, c.NodeID, c.CertsDir = x.path(ID(i)), ID(i), x.path("certs")
 	c.Bind, c.Port, c.BootstrapExpect, c.FetchPrivate = host, x.config.Port+i*Step, x.config.Nodes, true
+	c.PepperKeyFile = x.path(pepperFile)
 	if x.config.Nodes > 1 {
 		for j := range x.config.Nodes {
 			c.Join = append(c.Join, net.JoinHostPort(host, strconv.Itoa(x.config.Port+j*Step+3)))

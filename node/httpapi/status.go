@@ -19,6 +19,14 @@ func NotReady() *Problem {
 	return p
 }
 
+// PepperLocked is the problem of a node that lacks the key of a pepper, and so finds no API key.
+func PepperLocked() *Problem {
+	p := New(http.StatusServiceUnavailable, "pepper_locked",
+		"this node lacks the key that unwraps a pepper of the cluster, so it cannot tell whose API key this is; ask another node, and see this one's log for what to do")
+	p.retryAfter = time.Second
+	return p
+}
+
 // Internal is the problem of what should not have happened.
 func Internal() *Problem {
 	return New(http.StatusInternalServerError, "internal", "something went wrong inside; the node's log says what")
@@ -57,7 +65,8 @@ func statusOf(r record.Reason) int {
 		return http.StatusNotFound
 	case record.ReasonPrecondition:
 		return http.StatusPreconditionFailed
-	case record.ReasonConflict, record.ReasonDuplicateKey, record.ReasonKeyRevoked, record.ReasonKeyDisabled, record.ReasonKeyExpired, record.ReasonKeyRotating:
+	case record.ReasonConflict, record.ReasonDuplicateKey, record.ReasonPepperChanged, record.ReasonPeppersInUse,
+		record.ReasonKeyRevoked, record.ReasonKeyDisabled, record.ReasonKeyExpired, record.ReasonKeyRotating:
 		return http.StatusConflict
 	}
 	return http.StatusUnprocessableEntity

@@ -35,12 +35,12 @@ func TestKeyIsFoundByItsSecrets(t *testing.T) {
 		x.Apply([]record.Change{c.change}, record.Revision(n+1))
 		found := 0
 		for h := range byte(10) {
-			if _, ok := x.APIKey(hash(h)); ok {
+			if _, _, ok := x.Keys().Find(hash(h)); ok {
 				found++
 			}
 		}
 		for _, h := range c.found {
-			if k, ok := x.APIKey(hash(h)); !ok || k != c.change.Record {
+			if k, _, ok := x.Keys().Find(hash(h)); !ok || k != c.change.Record {
 				t.Errorf("change %d: %d gives %+v", n, h, k)
 			}
 		}
@@ -58,7 +58,7 @@ func TestUsesAreToldOnce(t *testing.T) {
 	k := &record.APIKey{ID: "key_1", Hash: hash(1)}
 	x.Apply([]record.Change{{Record: k}, {Record: &record.APIKey{ID: "key_2", Hash: hash(3)}}}, 1)
 	use := func(h byte, at time.Time) *record.APIKey {
-		k, ok := x.APIKey(hash(h))
+		k, _, ok := x.Keys().Find(hash(h))
 		if !ok {
 			t.Fatalf("no key has the hash %d", h)
 		}
@@ -71,7 +71,7 @@ func TestUsesAreToldOnce(t *testing.T) {
 	x.Apply([]record.Change{{
 		Record: &record.APIKey{ID: "key_1", Hash: hash(2), Rotating: &record.Rotating{Hash: hash(1)}}, Was: k,
 	}}, 3)
-	used := x.Used(10)
+	used := x.Keys().Used(10)
 	if len(used) != 1 || used[0].ID != "key_1" {
 		t.Fatalf("%+v", used)
 	}
@@ -79,12 +79,12 @@ func TestUsesAreToldOnce(t *testing.T) {
 		t.Errorf("used at %d", at)
 	}
 	used[0].Uses.Tell(record.MinuteOf(now))
-	if use(1, now.Add(time.Second)); len(x.Used(10)) != 0 {
+	if use(1, now.Add(time.Second)); len(x.Keys().Used(10)) != 0 {
 		t.Error("told twice of one minute")
 	}
 	use(1, now.Add(time.Minute))
 	use(3, now.Add(time.Minute))
-	if used = x.Used(1); len(used) != 1 || used[0].ID != "key_2" || len(x.Used(2)) != 2 {
+	if used = x.Keys().Used(1); len(used) != 1 || used[0].ID != "key_2" || len(x.Keys().Used(2)) != 2 {
 		t.Errorf("the one that the log knows least of: %+v", used)
 	}
 }

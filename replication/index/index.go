@@ -12,6 +12,8 @@ import (
 
 	"veto/record"
 	"veto/replication/grants"
+	"veto/replication/keytable"
+	"veto/replication/pepper"
 )
 
 // Config is what an Index needs. All of it must be given.
@@ -24,7 +26,9 @@ type Config struct {
 	// ExactMax is how many revocations of one class are held exactly in memory. When there are
 	// more, the class has no table any more.
 	ExactMax int
-	Log      *slog.Logger
+	// Ring are the keys that unwrap the peppers of API keys; nil if this node has none.
+	Ring *pepper.Ring
+	Log  *slog.Logger
 }
 
 // Disk is where revocations are kept for good. Its methods may be called from anywhere at once,
@@ -57,8 +61,7 @@ type tables struct {
 	cluster     string
 	key         record.DigestKey
 	revocations [record.Classes]atomic.Pointer[class] // nil until there is one of the class
-	keys        *xsync.Map[record.KeyHash, *record.APIKey]
-	imported    atomic.Int64 // of the keys
+	keys        *keytable.Table
 	consumers   *xsync.Map[string, *record.Consumer]
 	trusted     atomic.Pointer[trusted]
 
@@ -77,7 +80,7 @@ type trusted struct {
 func newTables(used *atomic.Uint32, exactMax int, cluster string, key record.DigestKey) *tables {
 	t := &tables{
 		used: used, exactMax: exactMax, cluster: cluster, key: key,
-		keys:      xsync.NewMap[record.KeyHash, *record.APIKey](),
+		keys:      keytable.New(),
 		consumers: xsync.NewMap[string, *record.Consumer](),
 		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{}, grants: grants.New(),
 	}
@@ -115,7 +118,7 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 		if _, ok := c.Record.(*record.Delivered); ok {
 			delivered = append(delivered, c)
 		}
-		t.apply(c)
+		x.apply(t, c)
 	}
 	if err := t.load(x.config.Disk); err != nil {
 		return err
@@ -133,8 +136,9 @@ func (x *Index) Apply(changes []record.Change, rev record.Revision) {
 	t := x.tables.Load()
 	issuers := false
 	for _, c := range changes {
-		issuers = t.apply(c) || issuers
+		issuers = x.apply(t, c) || issuers
 	}
+	t.keys.Settle()
 	if issuers {
 		t.publish()
 		x.tell(t)
@@ -162,7 +166,7 @@ func (x *Index) pass(changes []record.Change, rev record.Revision) {
 }
 
 // apply takes in one change and tells whether it concerns issuers.
-func (t *tables) apply(c record.Change) (issuers bool) {
+func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 	switch r := c.Record.(type) {
 	case *record.Revocation:
 		d := t.key.Digest(r.Name)
@@ -178,7 +182,13 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 		}
 	case *record.APIKey:
 		t.grants.Key(r, c.Gone)
-		t.setKey(r, c)
+		was, _ := c.Was.(*record.APIKey)
+		t.keys.Set(r, was, c.Gone)
+	case *record.Rehashed:
+		t.grants.Key(r.Key, false)
+		t.keys.Rehash(r.Key, r.Was)
+	case *record.Pepper:
+		x.setPepper(t, r, c.Gone)
 	case *record.DefinedRole:
 		t.grants.Role(r, c.Gone)
 	case *record.Consumer:
@@ -198,36 +208,17 @@ func (t *tables) apply(c record.Change) (issuers bool) {
 	return false
 }
 
-// setKey shows the key under the hashes of its secrets, and then no more under those it had. Imported
-// keys are counted before the first can be found, so that none is taken for malformed that is known.
-func (t *tables) setKey(k *record.APIKey, c record.Change) {
-	was, ok := c.Was.(*record.APIKey)
-	before := k
-	if ok {
-		before = was
+// setPepper takes in a pepper. One that cannot be unwrapped is for an operator to do something about.
+func (x *Index) setPepper(t *tables, p *record.Pepper, gone bool) {
+	if gone {
+		t.keys.SetPeppers(t.keys.Peppers().Without(p.ID))
+		return
 	}
-	held, there := t.keys.Load(before.Hash)
-	if there {
-		k.Uses = held.Uses
-	} else {
-		k.Uses = new(record.Uses)
+	all, err := t.keys.Peppers().With(x.config.Ring, t.cluster, *p)
+	if err != nil {
+		x.config.Log.Error("no API key can be checked on this node, and it is not ready; JWTs and revocations go on", "error", err)
 	}
-	if k.HasImported() && !c.Gone {
-		t.imported.Add(1)
-	}
-	set(t.keys, k.Hash, k, c.Gone)
-	if k.Rotating != nil {
-		set(t.keys, k.Rotating.Hash, k, c.Gone)
-	}
-	if ok && was.Hash != k.Hash && !k.ByOld(was.Hash) {
-		t.keys.Delete(was.Hash)
-	}
-	if ok && was.Rotating != nil && !k.ByOld(was.Rotating.Hash) {
-		t.keys.Delete(was.Rotating.Hash)
-	}
-	if there && held.HasImported() {
-		t.imported.Add(-1)
-	}
+	t.keys.SetPeppers(all)
 }
 
 func set[K comparable, V any](m *xsync.Map[K, V], k K, v V, gone bool) {
@@ -286,32 +277,8 @@ func use(used *atomic.Uint32, d record.Digest) {
 // InUse are the classes of names of which there are revocations, or were since the node started.
 func (x *Index) InUse() record.ClassSet { return record.ClassSet(x.used.Load()) }
 
-// APIKey finds a key by its hash. The record is shared.
-func (x *Index) APIKey(h record.KeyHash) (*record.APIKey, bool) { return x.tables.Load().keys.Load(h) }
-
-// Used are keys that were used here of which the log was not told; of more than the limit those that
-// it knows least of. Called by the one who tells it.
-func (x *Index) Used(limit int) []*record.APIKey {
-	var all []*record.APIKey
-	x.tables.Load().keys.Range(func(h record.KeyHash, k *record.APIKey) bool {
-		if _, _, untold := k.Uses.Untold(); untold && h == k.Hash {
-			all = append(all, k)
-		}
-		return true
-	})
-	if len(all) <= limit {
-		return all
-	}
-	slices.SortFunc(all, func(a, b *record.APIKey) int {
-		_, first, _ := a.Uses.Untold()
-		_, second, _ := b.Uses.Untold()
-		return int(first - second)
-	})
-	return all[:limit]
-}
-
-// Imports tells whether any key was imported, so that secrets have any form.
-func (x *Index) Imports() bool { return x.tables.Load().imported.Load() > 0 }
+// Keys holds the API keys. It is another one after Load.
+func (x *Index) Keys() *keytable.Table { return x.tables.Load().keys }
 
 // Consumer finds a consumer. The record is shared.
 func (x *Index) Consumer(id string) (*record.Consumer, bool) {

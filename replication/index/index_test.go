@@ -236,8 +236,8 @@ func TestImportedKeysAreCounted(t *testing.T) {
 			for _, k := range there {
 				imports = imports || k.Imported
 			}
-			if x.Imports() != imports {
-				rt.Fatalf("%v: %t", there, x.Imports())
+			if x.Keys().Imports() != imports {
+				rt.Fatalf("%v: %t", there, x.Keys().Imports())
 			}
 			if rapid.Bool().Draw(rt, "load") {
 				all := func(yield func(record.Change, error) bool) {
@@ -247,8 +247,8 @@ func TestImportedKeysAreCounted(t *testing.T) {
 						}
 					}
 				}
-				if err := x.Load(all, "c", digestKey, rev); err != nil || x.Imports() != imports {
-					rt.Fatalf("loaded: %v, %t", err, x.Imports())
+				if err := x.Load(all, "c", digestKey, rev); err != nil || x.Keys().Imports() != imports {
+					rt.Fatalf("loaded: %v, %t", err, x.Keys().Imports())
 				}
 			}
 		}
@@ -270,8 +270,8 @@ func TestImportedSecretIsKnownWhileItIsRolled(t *testing.T) {
 		{record.Change{Record: &lapsed, Was: &rolled}, false},
 	} {
 		x.Apply([]record.Change{c.Change}, record.Revision(i+1))
-		if _, byOld := x.APIKey(old); byOld != c.imports || x.Imports() != c.imports {
-			t.Errorf("revision %d: found %t, imports %t", i+1, byOld, x.Imports())
+		if _, _, byOld := x.Keys().Find(old); byOld != c.imports || x.Keys().Imports() != c.imports {
+			t.Errorf("revision %d: found %t, imports %t", i+1, byOld, x.Keys().Imports())
 		}
 	}
 }

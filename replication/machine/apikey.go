@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/limit"
 )
 
 func keyKey(id string) []byte               { return record.TableKeys.Key([]byte(id)) }
@@ -25,12 +26,11 @@ func (x *change) createKey(b record.CreateKey) error {
 	if taken {
 		return record.Conflict("this API key is there already")
 	}
-	same, taken, err := x.state.Get(keyHashKey(k.Hash))
-	if err != nil {
+	if err := x.byNewest(k.Chain); err != nil {
 		return err
 	}
-	if taken {
-		return &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: "the API key " + string(same) + " has this hash, and so this secret"}
+	if err := x.unknownSecret(append(b.Also, k.Hash)); err != nil {
+		return err
 	}
 	if err := x.rolesThere(&k); err != nil {
 		return err
@@ -57,6 +57,20 @@ func (x *change) createKey(b record.CreateKey) error {
 	return x.writeKey(record.APIKey{}, k)
 }
 
+// unknownSecret refuses a secret that a key has, by whichever of its hashes.
+func (x *change) unknownSecret(hashes []record.KeyHash) error {
+	for _, h := range hashes {
+		same, taken, err := x.state.Get(keyHashKey(h))
+		if err != nil {
+			return err
+		}
+		if taken {
+			return &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: "the API key " + string(same) + " has this hash, and so this secret"}
+		}
+	}
+	return nil
+}
+
 // writeKey also lets go of a secret whose overlap has ended.
 func (x *change) writeKey(was, k record.APIKey) error {
 	if k.Rotating != nil && !k.IsRotating(x.stamp) {
@@ -74,7 +88,7 @@ func (x *change) writeKey(was, k record.APIKey) error {
 		x.changes[len(x.changes)-1].Was = &was
 	}
 	x.audit.altered(k.ID, was, k)
-	if err := x.enroll(&was, &k); err != nil {
+	if err := errors.Join(x.enroll(&was, &k), x.tally(&was, &k)); err != nil {
 		return err
 	}
 	return put(x.state, keyKey(k.ID), k)
@@ -138,8 +152,8 @@ func (x *change) rollKey(b record.RollKey) error {
 	}
 	was := k
 	k.Hash, k.Hint, k.RolledAt, k.Rolled = b.Hash, b.Hint, x.stamp, x.revision
-	k.Rotating = &record.Rotating{Hash: was.Hash, Hint: was.Hint, Until: x.stamp.Add(b.Overlap), Imported: was.Imported}
-	k.Imported = false
+	k.Rotating = &record.Rotating{Hash: was.Hash, Hint: was.Hint, Until: x.stamp.Add(b.Overlap), Imported: was.Imported, Chain: was.Chain}
+	k.Imported, k.Chain = false, b.Chain
 	if b.Overlap == 0 {
 		k.Rotating = nil
 		if err := x.state.Delete(keyHashKey(was.Hash)); err != nil {
@@ -160,6 +174,9 @@ func (x *change) mayRoll(k *record.APIKey, b record.RollKey) error {
 	}
 	if b.Hash == (record.KeyHash{}) {
 		return record.Invalid("key: has no hash")
+	}
+	if err := x.byNewest(b.Chain); err != nil {
+		return err
 	}
 	_, taken, err := x.state.Get(keyHashKey(b.Hash))
 	if err != nil {
@@ -291,7 +308,8 @@ func (x *change) removeKey(id string) error {
 			return err
 		}
 	}
-	if err := x.enroll(&k, &record.APIKey{ID: k.ID, Consumer: k.Consumer}); err != nil {
+	none := &record.APIKey{ID: k.ID, Consumer: k.Consumer}
+	if err := errors.Join(x.enroll(&k, none), x.tally(&k, none)); err != nil {
 		return err
 	}
 	k.Revision = x.revision
@@ -361,6 +379,10 @@ func ExpiryInPast(s Reader, c record.Command) (*record.Rejection, error) {
 		if b.ExpiresAt != nil {
 			at = *b.ExpiresAt
 		}
+	case record.ManageKey:
+		if b.Create != nil {
+			at = b.Create.Key.ExpiresAt
+		}
 	}
 	if at.IsZero() || c.Stamp.Before(at) {
 		return nil, nil
@@ -373,4 +395,73 @@ func ExpiryInPast(s Reader, c record.Command) (*record.Rejection, error) {
 		Reason: record.ReasonExpiryInPast,
 		Detail: "expires_at: has been already, by the cluster's time " + c.Stamp.UTC().Format(time.RFC3339) + "; give a later one, or disable the key",
 	}, err
+}
+
+func usageKey(id string) []byte { return record.TableUsage.Key([]byte(id)) }
+
+// Usage reads how much of a key's quota is taken; false if nothing ever was.
+func Usage(s Reader, keyID string) (limit.Usage, bool, error) {
+	return get[limit.Usage](s, usageKey(keyID))
+}
+
+// completed are the limits with their defaults; nil for none.
+func completed(l *limit.Limits) *limit.Limits {
+	if l == nil || *l == (limit.Limits{}) {
+		return nil
+	}
+	c := *l
+	c.Complete()
+	return &c
+}
+
+// countAnew forgets what was taken of a quota of another period: its window tells nothing of the new
+// one, and may begin later.
+func (x *change) countAnew(was, k *record.APIKey) error {
+	period := func(k *record.APIKey) limit.Period {
+		if k.Limits == nil {
+			return 0
+		}
+		return k.Limits.Quota.Period
+	}
+	if period(was) == period(k) {
+		return nil
+	}
+	return x.state.Delete(usageKey(k.ID))
+}
+
+// drawQuota counts what nodes take out of quotas. That is no change of a record: nobody is told,
+// and it is not in the audit trail.
+func (x *change) drawQuota(b record.DrawQuota) error {
+	if len(b.Draws) > limit.MaxDraws {
+		return record.Invalid("at most %d draws in one command", limit.MaxDraws)
+	}
+	for _, d := range b.Draws {
+		drawn, err := x.draw(d)
+		if err != nil {
+			return err
+		}
+		x.drawn = append(x.drawn, drawn)
+	}
+	return nil
+}
+
+// draw gives nothing of a key that is gone, that has no quota now, or of a window that has not begun
+// by the leader's clock.
+func (x *change) draw(d limit.Draw) (limit.Drawn, error) {
+	k, ok, err := get[record.APIKey](x.state, keyKey(d.Key))
+	if err != nil || !ok || k.Limits == nil || k.Limits.Quota == (limit.Quota{}) {
+		return limit.Drawn{}, err
+	}
+	if now, _ := k.Limits.Quota.Period.Window(x.stamp); d.Window > now {
+		return limit.Drawn{}, nil
+	}
+	was, _, err := Usage(x.state, d.Key)
+	if err != nil {
+		return limit.Drawn{}, err
+	}
+	usage, drawn := was.Apply(d, k.Limits.Quota.Requests)
+	if usage == was {
+		return drawn, nil
+	}
+	return drawn, put(x.state, usageKey(d.Key), usage)
 }

@@ -92,6 +92,8 @@ func kindOf(r record.Record) string {
 		return "role"
 	case *record.PortalSession:
 		return "portal_session"
+	case *record.Pepper:
+		return "pepper"
 	case *record.Revocation:
 		return kindRevocation
 	case *record.Expiry:
@@ -105,11 +107,11 @@ func kindOf(r record.Record) string {
 var shown = []string{
 	"algorithms", "allow_no_expiry", "allow_no_issued_at", "audiences", "consumer", "consumers", "disabled", "discovery",
 	"environment", "expires_at", "grantable", "imported", "issuer", "issuers", "jwks_uri", "leaked_at", "leeway", "limits", "max_keys", "max_lifetime", "max_staleness", "name", "operators", "preset",
-	"roles", "rotating", "scopes", "shared_secret", "tags", "targets", "types",
+	"roles", "rotating", "scopes", "shared_secret", "tags", "targets", "types", "wrapped_by",
 }
 
 // unremarkable are fields that change with every change.
-var unremarkable = []string{"id", "revision", "created_at", "rolled_at", "hint"}
+var unremarkable = []string{"id", "revision", "created_at", "rolled_at", "hint", "made_at", "wrapped_at"}
 
 // altered notes what differs between two states of a record; was may be a zero value.
 func (a *audit) altered(id string, was, is any) {

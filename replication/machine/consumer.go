@@ -1,6 +1,8 @@
 package machine
 
-import "veto/record"
+import (
+	"veto/record"
+)
 
 func consumerKey(id string) []byte { return record.TableConsumers.Key([]byte(id)) }
 
@@ -198,7 +200,7 @@ func (x *change) manageKey(b record.ManageKey, c record.Command) error {
 		return record.Conflict("whoever asks may not manage the keys of this consumer any more")
 	}
 	switch {
-	case b.Create != nil && b.Roll == nil && b.Create.Consumer == owner.ID:
+	case b.Create != nil && b.Roll == nil && b.Create.Key.Consumer == owner.ID:
 		return x.createManaged(&owner, *b.Create)
 	case b.Roll != nil && b.Create == nil:
 		return x.rollManaged(&owner, *b.Roll)
@@ -218,8 +220,8 @@ func notGrantable() error {
 	return record.Invalid("scopes and roles: the API key has, or would have, more than managers of this consumer may give; GET /v1/me shows what that is")
 }
 
-func (x *change) createManaged(owner *record.Consumer, k record.APIKey) error {
-	if !owner.Grantable.Covers(&k) {
+func (x *change) createManaged(owner *record.Consumer, b record.CreateKey) error {
+	if !owner.Grantable.Covers(&b.Key) {
 		return notGrantable()
 	}
 	// Revoked keys count, too: or there would be no end of them.
@@ -235,7 +237,7 @@ func (x *change) createManaged(owner *record.Consumer, k record.APIKey) error {
 	if count >= most {
 		return record.Conflict("this consumer has %d API keys or more, revoked ones included, which is all that managers may make; an operator deletes some or raises max_keys", most)
 	}
-	return x.createKey(record.CreateKey{Key: k})
+	return x.createKey(b)
 }
 
 // rollManaged gives out no secret of a key that a manager could not have made.

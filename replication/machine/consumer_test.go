@@ -31,8 +31,8 @@ func asAlice(b record.Body) record.Command {
 	return record.Command{Stamp: stamp, By: alice.ID(), From: record.Origin{Person: alice}, Body: b}
 }
 
-func made(id string, scopes ...string) *record.APIKey {
-	return &record.APIKey{ID: id, Consumer: "shop", Hash: record.KeyHash{id[len(id)-1], 1}, Scopes: scopes}
+func made(id string, scopes ...string) *record.CreateKey {
+	return &record.CreateKey{Key: record.APIKey{ID: id, Consumer: "shop", Hash: record.KeyHash{id[len(id)-1], 1}, Scopes: scopes}}
 }
 
 // M16: by the state at that very place of the log.
@@ -45,9 +45,9 @@ func TestManagersGiveWhatTheyMay(t *testing.T) {
 	operator := mallory
 	operator.By, operator.From = "key_a", record.Origin{}
 	foreign := made("key_1")
-	foreign.Consumer = "other"
+	foreign.Key.Consumer = "other"
 	withRole := made("key_1")
-	withRole.Roles = []record.Role{"reader"}
+	withRole.Key.Roles = []record.Role{"reader"}
 	for name, c := range map[string]struct {
 		command record.Command
 		reason  record.Reason // why not
@@ -57,7 +57,7 @@ func TestManagersGiveWhatTheyMay(t *testing.T) {
 		"a scope too many":             {asAlice(record.ManageKey{Consumer: "shop", Create: made("key_1", "orders:read", "admin")}), record.ReasonInvalid},
 		"every scope":                  {asAlice(record.ManageKey{Consumer: "shop", Create: made("key_1", "*")}), record.ReasonInvalid},
 		"a role":                       {asAlice(record.ManageKey{Consumer: "shop", Create: withRole}), record.ReasonInvalid},
-		"an operator's key":            {asAlice(record.ManageKey{Consumer: "shop", Create: &record.APIKey{ID: "key_1", Hash: record.KeyHash{50}, Roles: []record.Role{record.RoleAdmin}}}), record.ReasonInvalid},
+		"an operator's key":            {asAlice(record.ManageKey{Consumer: "shop", Create: &record.CreateKey{Key: record.APIKey{ID: "key_1", Hash: record.KeyHash{50}, Roles: []record.Role{record.RoleAdmin}}}}), record.ReasonInvalid},
 		"another's key":                {asAlice(record.ManageKey{Consumer: "shop", Create: foreign}), record.ReasonInvalid},
 		"of another consumer":          {asAlice(record.ManageKey{Consumer: "other", Create: foreign}), record.ReasonConflict},
 		"of a consumer that is not":    {asAlice(record.ManageKey{Consumer: "nobody", Create: made("key_1")}), record.ReasonConflict},
@@ -92,7 +92,7 @@ func TestManagersMakeNoMoreThanMaxKeys(t *testing.T) {
 	if r := applyCommand(t, s, rev, asAlice(record.ManageKey{Consumer: "shop", Create: made("key_2")})); r.Rejection == nil || !strings.Contains(r.Rejection.Detail, "3 API keys") {
 		t.Errorf("%+v", r.Rejection)
 	}
-	if r := apply(t, s, rev, stamp, record.CreateKey{Key: *made("key_3")}); r.Rejection != nil {
+	if r := apply(t, s, rev, stamp, *made("key_3")); r.Rejection != nil {
 		t.Errorf("operators are bound: %v", r.Rejection)
 	}
 }
@@ -164,8 +164,11 @@ func TestBadSessions(t *testing.T) {
 	yes := true
 	apply(t, s, rev, stamp, record.UpdateConsumer{ID: "other", Disabled: &yes})
 	for _, b := range []record.OpenSession{
-		{Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: time.Minute - 1}, {Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: 12*time.Hour + 1},
-		{Consumer: "shop", Lifetime: time.Hour}, {Consumer: "nobody", Hash: record.KeyHash{1}, Lifetime: time.Hour}, {Consumer: "other", Hash: record.KeyHash{1}, Lifetime: time.Hour},
+		{Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: time.Minute - 1},
+		{Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: 12*time.Hour + 1},
+		{Consumer: "shop", Lifetime: time.Hour},
+		{Consumer: "nobody", Hash: record.KeyHash{1}, Lifetime: time.Hour},
+		{Consumer: "other", Hash: record.KeyHash{1}, Lifetime: time.Hour},
 	} {
 		if r := apply(t, s, rev, stamp, b); r.Rejection == nil {
 			t.Errorf("%+v was done", b)

@@ -48,6 +48,7 @@ type change struct {
 	refused []record.Refusal
 	kept    []record.Kept // of the revocations of a Revoke or a Deliver
 	drawn   []limit.Drawn // of a DrawQuota
+	peppers peppers
 }
 
 // Apply does what the command asks for. The error is the state's and ends the node; a command
@@ -82,7 +83,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if len(x.changes) == 0 && !x.audit.any() {
 		return result, nil, nil
 	}
-	err := errors.Join(x.enter(c), x.sealAudit())
+	err := errors.Join(x.enter(c), x.sealAudit(), x.sealPeppers())
 	if err != nil {
 		return result, nil, err
 	}
@@ -131,6 +132,10 @@ func (x *change) do(c record.Command) error {
 		return x.keysUsed(b)
 	case record.DeleteKey:
 		return x.deleteKey(b)
+	case record.PutPepper:
+		return x.putPepper(b)
+	case record.RehashKeys:
+		return x.rehashKeys(b)
 	case record.PutRole:
 		return x.putRole(b)
 	case record.DeleteRole:

@@ -13,12 +13,15 @@ import (
 // imported have any form.
 const maxKey = 512
 
-// Hash is how a key is found.
+// Hash is how a key is found; what it is stored as is for those who store it to say.
 func Hash(secret string) record.KeyHash { return sha256.Sum256([]byte(secret)) }
 
-// Keys finds a key's record by its hash. The record is shared.
+// Keys finds a key's record by the Hash of its secret. The record is shared.
 type Keys interface {
-	APIKey(h record.KeyHash) (*record.APIKey, bool)
+	// APIKey also tells whether the secret is one that was replaced.
+	APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool)
+	// Locked tells whether no key can be found now, whatever there is.
+	Locked() bool
 	// Imports tells whether there are keys that Generate did not make.
 	Imports() bool
 }
@@ -63,13 +66,16 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		trail.Tell("form", validate.Malformed, "not a key that Veto made: the checksum at its end does not fit")
 		return nil, validate.Malformed
 	}
-	hash := record.KeyHash(sha256.Sum256(b[:n]))
-	k, ok := v.keys.APIKey(hash)
+	k, rotating, ok := v.keys.APIKey(record.KeyHash(sha256.Sum256(b[:n])))
+	if !ok && v.keys.Locked() {
+		trail.Tell("known", validate.PepperLocked, "this node lacks the key that unwraps a pepper of the cluster, so it cannot tell whether this is a key; its log says what to do")
+		return nil, validate.PepperLocked
+	}
 	if !ok {
 		trail.Tell("known", validate.KeyNotFound, "no key has this hash: it was deleted, or is of another cluster")
 		return nil, validate.KeyNotFound
 	}
-	expires, rotating := k.ExpiresAt, k.ByOld(hash)
+	expires := k.ExpiresAt
 	if rotating && (expires.IsZero() || k.Rotating.Until.Before(expires)) {
 		expires = k.Rotating.Until
 	}

@@ -15,10 +15,12 @@ import (
 
 type keys map[record.KeyHash]*record.APIKey
 
-func (k keys) APIKey(h record.KeyHash) (*record.APIKey, bool) {
-	r, ok := k[h]
-	return r, ok
+func (k keys) APIKey(h record.KeyHash) (r *record.APIKey, old, ok bool) {
+	r, ok = k[h]
+	return r, ok && r.ByOld(h), ok
 }
+
+func (k keys) Locked() bool { return false }
 
 func (k keys) Imports() bool {
 	for _, r := range k {

@@ -129,6 +129,9 @@ func (x *control) operatorBy(token string, role record.Role) (caller, validate.V
 
 // unknownCaller refuses whoever is not known to be anyone now.
 func unknownCaller(v validate.Verdict, detail string) *httpapi.Problem {
+	if v.Code == validate.PepperLocked {
+		return httpapi.PepperLocked()
+	}
 	if v.Outcome == validate.Unknown {
 		return httpapi.NotReady()
 	}
@@ -226,9 +229,19 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 
 // propose sends a command in the name of who asks.
 func (x *control) propose(ctx context.Context, key string, asked any, body record.Body) (record.Result, error) {
-	condition, err := conditionOf(ctx)
+	c, err := commandOf(ctx, key, asked, body.Kind())
 	if err != nil {
 		return record.Result{}, err
+	}
+	c.Body = body
+	return x.Proposer.Propose(ctx, c)
+}
+
+// commandOf is a command of the kind, in the name of who asks, that has no body yet.
+func commandOf(ctx context.Context, key string, asked any, kind record.Kind) (record.Command, error) {
+	condition, err := conditionOf(ctx)
+	if err != nil {
+		return record.Command{}, err
 	}
 	if condition.When != record.WhenAny { // the same change with another condition is another request
 		asked = struct {
@@ -236,11 +249,8 @@ func (x *control) propose(ctx context.Context, key string, asked any, body recor
 			Condition record.Condition
 		}{asked, condition}
 	}
-	request, err := intake.RequestOf(key, asked, body.Kind())
-	if err != nil {
-		return record.Result{}, err
-	}
-	return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request, Condition: condition, Body: body})
+	request, err := intake.RequestOf(key, asked, kind)
+	return record.Command{By: operatorID(ctx), From: originOf(ctx), Request: request, Condition: condition}, err
 }
 
 type conditionInContext struct{}

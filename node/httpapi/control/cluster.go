@@ -35,6 +35,8 @@ type headAnswer struct {
 
 func (x *control) cluster() {
 	register(x, operation("get-cluster", http.MethodGet, "/v1/cluster", "Show the nodes", boundOperator), x.getCluster)
+	register(x, operation("get-pepper", http.MethodGet, "/v1/pepper", "Show the peppers that API keys are stored by", anyOperator), x.getPepper)
+	register(x, operation("rotate-pepper", http.MethodPost, "/v1/pepper/rotate", "Store all API keys by a new pepper", record.RoleAdmin), x.rotatePepper)
 	register(x, operation("list-audit", http.MethodGet, "/v1/audit", "List the audit trail", record.RoleAuditor), x.listAudit)
 	register(x, operation("audit-head", http.MethodGet, "/v1/audit/head", "Show the head of the audit trail's chain", record.RoleAuditor), x.auditHead)
 	ready := operation("readyz", http.MethodGet, "/readyz", "Whether the node is ready", anyone)
@@ -50,6 +52,27 @@ func (x *control) cluster() {
 
 func (x *control) getCluster(ctx context.Context, _ *struct{}) (*clusterAnswer, error) {
 	return &clusterAnswer{Body: x.Cluster.Status(ctx)}, nil
+}
+
+type pepperAnswer struct{ Body record.PepperStatus }
+
+func (x *control) getPepper(context.Context, *struct{}) (*pepperAnswer, error) {
+	return &pepperAnswer{Body: x.Peppers.Status()}, nil
+}
+
+func (x *control) rotatePepper(ctx context.Context, in *Change) (*changed, error) {
+	if err := unconditional(ctx); err != nil {
+		return nil, err
+	}
+	c, err := commandOf(ctx, in.Key, nil, record.KindPutPepper)
+	if err != nil {
+		return nil, err
+	}
+	result, err := x.Peppers.Rotate(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return changedAt(result), nil
 }
 
 func (x *control) listAudit(_ context.Context, in *Page) (*list[trail.Entry], error) {

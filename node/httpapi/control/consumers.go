@@ -370,7 +370,7 @@ func (x *control) createMyKey(ctx context.Context, in *struct {
 	result, err := x.propose(ctx, in.Key, struct {
 		Consumer string
 		Body     any
-	}{k.Consumer, b}, record.ManageKey{Consumer: k.Consumer, Create: &k})
+	}{k.Consumer, b}, record.ManageKey{Consumer: k.Consumer, Create: &record.CreateKey{Key: k}})
 	if err != nil {
 		return nil, err
 	}

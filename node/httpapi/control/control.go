@@ -59,6 +59,8 @@ type Keys interface {
 	// less than that, as they read a bounded number of records. It is empty at the end.
 	Consumers(q record.ConsumerQuery, after string, limit int) (items []record.Consumer, next string, err error)
 	Key(id string) (record.APIKey, bool, error)
+	// Locked tells whether no key can be found by its secret now.
+	Locked() bool
 	Keys(q record.KeyQuery, now time.Time, after string, limit int) (items []record.APIKey, next string, err error)
 	Role(id record.Role) (record.DefinedRole, bool, error)
 	Roles(after string, limit int) (items []record.DefinedRole, next string, err error)
@@ -92,6 +94,13 @@ type Cluster interface {
 	EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string)
 }
 
+// Peppers keeps the peppers that API keys are stored by.
+type Peppers interface {
+	Status() record.PepperStatus
+	// Rotate fills in the command's body with a new pepper, and proposes it.
+	Rotate(ctx context.Context, c record.Command) (record.Result, error)
+}
+
 // Trail reads the audit trail.
 type Trail interface {
 	Audit(after trail.Entry, limit int) ([]trail.Entry, error)
@@ -114,6 +123,7 @@ type Config struct {
 	Validator Validator
 	Records   Records
 	Cluster   Cluster
+	Peppers   Peppers
 	// ParseJWKS reads an inline JWK set, and gives it in the form in which it may be kept.
 	ParseJWKS func(set []byte, algorithms []string) ([]record.SigningKey, json.RawMessage, error)
 	// Refresh fetches an issuer's keys and has the cluster agree on them. It blocks.

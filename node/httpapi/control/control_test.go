@@ -59,7 +59,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	}
 	c := p.cluster
 	config := control.Config{
-		Proposer: c, Records: c, Cluster: c, Events: c, Closing: p.closing,
+		Proposer: c, Records: c, Cluster: c, Peppers: peppers{c}, Events: c, Closing: p.closing,
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust, nil, func(string) {}), apikey.New(c), nil),
 		ParseJWKS: keyset.ParseGiven,
 		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },
@@ -67,9 +67,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 			return apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix, Environment: environment})
 		},
 		FindKey: func(secret string) (*record.APIKey, bool, bool) {
-			h := apikey.Hash(secret)
-			k, ok := c.APIKey(h)
-			return k, ok && k.ByOld(h), ok
+			return c.APIKey(apikey.Hash(secret))
 		},
 		NewID:   func(prefix string) string { p.ids++; return fmt.Sprintf("%s%02d", prefix, p.ids) },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "veto_ready 1\n") }),

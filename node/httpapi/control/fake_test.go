@@ -91,6 +91,16 @@ func (c *cluster) Propose(_ context.Context, command record.Command) (record.Res
 	return result, nil
 }
 
+func (c *cluster) create(b record.CreateKey) (record.Result, error) {
+	for _, k := range c.keys {
+		if k.Hash == b.Key.Hash {
+			return record.Result{}, &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: k.ID + " has this hash"}
+		}
+	}
+	c.keys[b.Key.ID] = b.Key
+	return record.Result{Ref: b.Key.ID}, nil
+}
+
 func (c *cluster) roll(b record.RollKey) (record.Result, error) {
 	k, ok := c.keys[b.ID]
 	if !ok {
@@ -117,7 +127,7 @@ func (c *cluster) portal(body record.Body) (record.Result, error) {
 		if b.Roll != nil {
 			return c.roll(*b.Roll)
 		}
-		return c.apply(record.CreateKey{Key: *b.Create})
+		return c.apply(*b.Create)
 	}
 	return record.Result{}, errors.New("not of the portal")
 }
@@ -148,13 +158,7 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 	case record.DeleteConsumer:
 		return remove(c.consumers, b.ID)
 	case record.CreateKey:
-		for _, k := range c.keys {
-			if k.Hash == b.Key.Hash {
-				return record.Result{}, &record.Rejection{Reason: record.ReasonDuplicateKey, Detail: k.ID + " has this hash"}
-			}
-		}
-		c.keys[b.Key.ID] = b.Key
-		return record.Result{Ref: b.Key.ID}, nil
+		return c.create(b)
 	case record.UpdateKey:
 		k, ok := c.keys[b.ID]
 		if !ok {
@@ -172,6 +176,8 @@ func (c *cluster) apply(body record.Body) (record.Result, error) {
 		return c.roll(b)
 	case record.OpenSession, record.EndSession, record.ManageKey:
 		return c.portal(body)
+	case record.PutPepper:
+		return record.Result{Ref: "2"}, nil
 	case record.DeleteKey:
 		return remove(c.keys, b.ID)
 	case record.PutRole:
@@ -262,16 +268,18 @@ func (c *cluster) AnsweredBy(record.Digest, int64) string { return "the test" }
 
 func (c *cluster) RevocationID(n record.Name) string { return digestKey.Digest(n).RevocationID() }
 
-func (c *cluster) APIKey(h record.KeyHash) (*record.APIKey, bool) {
+func (c *cluster) APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.keys {
-		if k.Hash == h {
-			return &k, true
+		if k.Hash == h || k.ByOld(h) {
+			return &k, k.ByOld(h), true
 		}
 	}
-	return nil, false
+	return nil, false, false
 }
+
+func (c *cluster) Locked() bool { return false }
 
 func (c *cluster) Imports() bool { return false }
 
@@ -509,4 +517,19 @@ func (s signer) token(t *testing.T, claims map[string]any) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	input := encode([]byte(`{"alg":"EdDSA","kid":"k1","typ":"JWT"}`)) + "." + encode(body)
 	return input + "." + encode(ed25519.Sign(s.key, []byte(input)))
+}
+
+// peppers are the cluster's, of which it has one.
+type peppers struct{ *cluster }
+
+func (p peppers) Status() record.PepperStatus {
+	return record.PepperStatus{
+		State: record.PepperHeld, Peppers: []record.Pepper{{ID: 1, Wrapped: []byte("nobody's business"), WrappedBy: "a", MadeAt: now()}},
+		Keys: []record.ChainCount{{Peppers: []record.PepperID{1}, Secrets: len(p.keys)}},
+	}
+}
+
+func (p peppers) Rotate(ctx context.Context, c record.Command) (record.Result, error) {
+	c.Body = record.PutPepper{Pepper: record.Pepper{ID: 2, Wrapped: []byte("nobody's business"), WrappedBy: "a"}}
+	return p.Propose(ctx, c)
 }

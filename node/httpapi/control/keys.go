@@ -125,7 +125,7 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 		return nil, err
 	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && (result.Ref != k.ID || stored.Hash != k.Hash) {
+	if result.Repeated && (result.Ref != k.ID || !x.isSecret(k, secret)) {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	switch {
@@ -138,6 +138,12 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 	}
 	out.Body = newKey{APIKey: x.shown(k), Secret: secret}
 	return out, nil
+}
+
+// isSecret tells whether the secret is the key's, or another system has it.
+func (x *control) isSecret(k record.APIKey, secret string) bool {
+	found, old, ok := x.FindKey(secret)
+	return secret == "" || ok && !old && found.ID == k.ID
 }
 
 // shown is the key without a secret whose overlap has ended.
@@ -342,6 +348,9 @@ func (x *control) leaked(w http.ResponseWriter, r *http.Request) ([]leaks.Label,
 	}
 	if !x.Records.Freshness().Ready {
 		return nil, httpapi.NotReady() // a key that is not here yet would be taken for none
+	}
+	if x.Records.Locked() {
+		return nil, httpapi.PepperLocked() // and so would every key
 	}
 	labels := make([]leaks.Label, len(found))
 	var keys []record.LeakedKey

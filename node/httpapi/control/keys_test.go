@@ -81,3 +81,23 @@ func TestWhatABoundKeyReads(t *testing.T) {
 		t.Errorf("a stream: %s", w.Body)
 	}
 }
+
+func TestPepperIsRotatedOnce(t *testing.T) {
+	p := open(t)
+	s := ok[record.PepperStatus](p, p.as(record.RoleAuditor, "GET", "/v1/pepper", ""), 200)
+	if s.State != record.PepperHeld || len(s.Peppers) != 1 || s.Peppers[0].WrappedBy != "a" || len(s.Peppers[0].Wrapped) != 0 || len(s.Keys) != 1 {
+		t.Errorf("%+v", s)
+	}
+	p.problem(p.as(record.RoleAuditor, "POST", "/v1/pepper/rotate", ""), 403, "forbidden")
+	before := len(p.cluster.commands)
+	for range 2 {
+		ok[map[string]any](p, p.admin("POST", "/v1/pepper/rotate", "", "Idempotency-Key", "once"), 200)
+	}
+	last := p.cluster.commands[len(p.cluster.commands)-1]
+	if _, is := last.Body.(record.PutPepper); !is || last.By == "" || last.From.Way != record.WayHTTP || last.Request.Key != "once" {
+		t.Errorf("%+v", last)
+	}
+	if n := len(p.cluster.commands) - before; n != 1 {
+		t.Errorf("rotated %d times", n)
+	}
+}

@@ -119,7 +119,7 @@ func TestWhoManages(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	k := ok[shownKey](p, p.by(alice, "POST", "/v1/me/keys", `{"name": "CI"}`, "Idempotency-Key", "once"), 201)
-	if c := p.cluster.last(); k.Secret == "" || c.By != (record.Person{Issuer: "corp", Subject: "alice"}).ID() || c.From.Person.Subject != "alice" || c.Body.(record.ManageKey).Create.Consumer != "acme" {
+	if c := p.cluster.last(); k.Secret == "" || c.By != (record.Person{Issuer: "corp", Subject: "alice"}).ID() || c.From.Person.Subject != "alice" || c.Body.(record.ManageKey).Create.Key.Consumer != "acme" {
 		t.Errorf("%+v", c)
 	}
 	if again := ok[shownKey](p, p.by(alice, "POST", "/v1/me/keys", `{"name": "CI"}`, "Idempotency-Key", "once"), 200); again.ID != k.ID || again.Secret != "" {

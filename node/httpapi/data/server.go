@@ -212,6 +212,8 @@ func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
 	}
 	key, verdict := s.config.Validator.Operator(token, s.config.Now())
 	switch {
+	case verdict.Code == validate.PepperLocked:
+		return httpapi.PepperLocked()
 	case verdict.Outcome == validate.Unknown:
 		return httpapi.NotReady()
 	case key == nil:

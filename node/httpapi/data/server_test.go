@@ -38,8 +38,9 @@ func (s *state) FirstDenied([]record.Digest, int64) int   { return -1 }
 func (s *state) AnsweredBy(record.Digest, int64) string   { return "the test" }
 func (s *state) Consumer(string) (*record.Consumer, bool) { return nil, false }
 func (s *state) Imports() bool                            { return false }
-func (s *state) APIKey(h record.KeyHash) (*record.APIKey, bool) {
-	return s.key, h == s.hash
+func (s *state) Locked() bool                             { return false }
+func (s *state) APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool) {
+	return s.key, false, h == s.hash
 }
 
 // asked remembers the last question on its way to the validator, and panics when told to.

@@ -1,0 +1,279 @@
+package node_test
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/node"
+	"veto/node/dev"
+	"veto/record"
+	"veto/validate"
+)
+
+// storedBy waits until the secrets of all keys are stored in one of the ways, each the ids of peppers.
+func (s *story) storedBy(i int, ways ...string) record.PepperStatus {
+	s.Helper()
+	for {
+		now, err := s.at(i).Pepper(s.ctx)
+		if err != nil {
+			s.Fatal(err)
+		}
+		good := len(now.Keys) > 0
+		for _, k := range now.Keys {
+			by := strings.Trim(fmt.Sprint(k.Peppers), "[]")
+			found := false
+			for _, w := range ways {
+				found = found || w == by
+			}
+			good = good && found
+		}
+		if good {
+			return now
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatalf("%s stores %+v, not by %q", dev.ID(i), now.Keys, ways)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// shopKeys are good keys of one consumer.
+func (s *story) shopKeys(n int) []string {
+	s.Helper()
+	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {
+		s.Fatal(err)
+	}
+	secrets := make([]string, n)
+	for i := range secrets {
+		k, err := s.at(i%s.nodes).CreateKey(s.ctx, client.KeyFields{Consumer: "shop"})
+		if err != nil {
+			s.Fatal(err)
+		}
+		secrets[i] = k.Secret
+		for node := range s.nodes {
+			s.eventually(node, k.Secret, validate.OK)
+		}
+	}
+	return secrets
+}
+
+// askConstantly asks all nodes until the test stops it, and counts the questions.
+func (s *story) askConstantly(secrets []string) (stop func() int) {
+	done, asked := make(chan struct{}), make([]int, s.nodes)
+	var wg sync.WaitGroup
+	for i := range s.nodes {
+		wg.Go(func() {
+			c := s.at(i)
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				v, err := c.Validate(s.ctx, client.Question{Credential: secrets[n%len(secrets)]})
+				if err != nil || v.Outcome != validate.Allow {
+					s.Errorf("%s: %s %v", dev.ID(i), v.Code, err)
+					return
+				}
+				asked[i]++
+			}
+		})
+	}
+	return func() (all int) {
+		close(done)
+		wg.Wait()
+		for _, n := range asked {
+			all += n
+		}
+		return all
+	}
+}
+
+// N11
+func TestRotationBreaksNoCheck(t *testing.T) {
+	s := tellWith(t, 3, 2*time.Minute, nil)
+	secrets := s.shopKeys(12)
+	idle, err := s.at(0).CreateKey(s.ctx, client.KeyFields{Consumer: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.storedBy(0, "1")
+	stop := s.askConstantly(secrets)
+	for _, ways := range [][]string{{"2", "1 2"}, {"3", "1 2 3", "2 3"}} {
+		if _, err := s.at(1).RotatePepper(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			s.storedBy(i, ways...)
+		}
+	}
+	// The idle key needs all three.
+	var refused *client.Error
+	if _, err := s.at(2).RotatePepper(s.ctx); !errors.As(err, &refused) || refused.Code != string(record.ReasonPeppersInUse) || refused.Status != 409 {
+		t.Errorf("a fourth: %v", err)
+	}
+	sum := sha256.Sum256([]byte(idle.Secret))
+	_, err = s.at(2).CreateKey(s.ctx, client.KeyFields{Consumer: "shop", SHA256: hex.EncodeToString(sum[:])})
+	if !errors.As(err, &refused) || refused.Code != string(record.ReasonDuplicateKey) || !strings.Contains(refused.Detail, idle.ID) {
+		t.Errorf("the same secret again: %v", err)
+	}
+	s.eventually(0, idle.Secret, validate.OK)
+	for i := range 3 { // all were used now, the operator's key as well
+		s.storedBy(i, "3")
+	}
+	if _, err := s.at(0).RotatePepper(s.ctx); err != nil {
+		t.Error(err)
+	}
+	now := s.storedBy(1, "4", "3 4")
+	if len(now.Peppers) != 3 || now.Peppers[0].ID != 2 {
+		t.Errorf("%+v", now.Peppers)
+	}
+	if n := stop(); n < 100 {
+		t.Errorf("only %d questions were asked meanwhile", n)
+	} else {
+		t.Logf("%d questions were asked meanwhile", n)
+	}
+	s.eventually(2, idle.Secret, validate.OK)
+	s.eventually(1, "veto_0123456789ABCDEFGHIJKLMNOPQRST2GaIGv", validate.KeyNotFound)
+	trail, err := s.at(2).Audit(s.ctx, client.List{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotations := 0
+	for _, e := range trail.Items {
+		if e.Action == "rehash_keys" {
+			t.Errorf("%+v", e)
+		}
+		if e.Action == "put_pepper" && e.By != "" {
+			rotations++
+		}
+	}
+	if rotations != 3 {
+		t.Errorf("%d rotations are in the trail", rotations)
+	}
+}
+
+func writeKeys(t *testing.T, path string, keys ...string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(strings.Join(keys, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newPepperKey() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b)
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// N11
+func TestNodeWithoutThePepperFailsClosed(t *testing.T) {
+	dir := t.TempDir()
+	one, wrong := filepath.Join(dir, "one"), filepath.Join(dir, "wrong")
+	writeKeys(t, one, newPepperKey())
+	writeKeys(t, wrong, newPepperKey())
+	var third string // the key file of the third node
+	s := tellWith(t, 3, 2*time.Minute, func(c *node.Config) {
+		if c.PepperKeyFile = one; c.NodeID == "n3" {
+			c.PepperKeyFile = third
+		}
+	})
+	// As long as one has no key there is no pepper.
+	secret := s.shopKeys(1)[0]
+	if now := s.storedBy(0, ""); now.State != record.PepperHeld || len(now.Peppers) != 0 {
+		t.Errorf("%+v", now)
+	}
+	if _, err := s.at(0).RotatePepper(s.ctx); err == nil {
+		t.Error("rotated though a node has no key")
+	}
+	again := func(file string) {
+		t.Helper()
+		if err := s.cluster.StopNode(2); err != nil {
+			t.Fatal(err)
+		}
+		third = file
+		if err := s.cluster.StartNode(2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again(one)
+	if err := s.cluster.AwaitReady(s.ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	s.storedBy(0, "1")
+	s.trustDemoIssuer(0)
+	for _, file := range []string{wrong, ""} {
+		again(file)
+		token := s.token()
+		s.eventually(2, token, validate.OK)
+		if v := s.eventually(2, secret, validate.PepperLocked); v.Outcome != validate.Unknown || v.KeyID != "" {
+			t.Errorf("%+v", v)
+		}
+		if s.cluster.Node(2).Ready() {
+			t.Error("ready")
+		}
+		var locked *client.Error
+		if _, err := s.at(2).CreateKey(s.ctx, client.KeyFields{Consumer: "shop"}); !errors.As(err, &locked) || locked.Code != "pepper_locked" {
+			t.Errorf("a key was asked for: %v", err)
+		}
+		s.eventually(0, secret, validate.OK)
+		c, err := s.at(0).Cluster(s.ctx)
+		if err != nil || c.Nodes[2].Pepper != record.PepperLocked || c.Nodes[0].Pepper != record.PepperHeld {
+			t.Errorf("%+v %v", c, err)
+		}
+	}
+	again(one)
+	s.eventually(2, secret, validate.OK)
+}
+
+// N11
+func TestPepperIsWrappedAnew(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	old, fresh := newPepperKey(), newPepperKey()
+	writeKeys(t, file, old)
+	s := tellWith(t, 2, 2*time.Minute, func(c *node.Config) { c.PepperKeyFile = file })
+	secret := s.shopKeys(1)[0]
+	first := s.storedBy(0, "1").Peppers[0]
+	restart := func() {
+		t.Helper()
+		for i := range 2 {
+			if err := errors.Join(s.cluster.StopNode(i), s.cluster.StartNode(i), s.cluster.AwaitReady(s.ctx, i)); err != nil {
+				t.Fatal(err)
+			}
+			s.eventually(i, secret, validate.OK)
+		}
+	}
+	writeKeys(t, file, fresh, old)
+	restart()
+	for {
+		now, err := s.at(0).Pepper(s.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := now.Peppers[0]; p.WrappedBy != first.WrappedBy {
+			if p.ID != 1 || !p.MadeAt.Equal(first.MadeAt) || p.WrappedAt.Equal(first.WrappedAt) {
+				t.Errorf("%+v, was %+v", p, first)
+			}
+			break
+		}
+		select {
+		case <-s.ctx.Done():
+			t.Fatal("not wrapped by the new key")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	writeKeys(t, file, fresh)
+	restart()
+}

@@ -1,0 +1,147 @@
+package keytable
+
+import (
+	"slices"
+
+	"veto/record"
+)
+
+// Size is under how many hashes there are keys.
+func (t *Table) Size() int { return t.keys.Size() }
+
+// Stored finds a key by the hash of a secret as it is stored. The record is shared.
+func (t *Table) Stored(h record.KeyHash) (*record.APIKey, bool) { return t.keys.Load(h) }
+
+// Imports tells whether any key was imported, so that secrets have any form.
+func (t *Table) Imports() bool { return t.imported.Load() > 0 }
+
+// Used are keys that were used here of which the log was not told; of more than the limit those that
+// it knows least of. Called by the one who tells it.
+func (t *Table) Used(limit int) []*record.APIKey {
+	var all []*record.APIKey
+	t.each(func(k *record.APIKey) bool {
+		if _, _, untold := k.Uses.Untold(); untold {
+			all = append(all, k)
+		}
+		return true
+	})
+	if len(all) <= limit {
+		return all
+	}
+	slices.SortFunc(all, func(a, b *record.APIKey) int {
+		_, first, _ := a.Uses.Untold()
+		_, second, _ := b.Uses.Untold()
+		return int(first - second)
+	})
+	return all[:limit]
+}
+
+// each goes through the keys until f says no more. One that gets another hash meanwhile may come twice,
+// or not.
+func (t *Table) each(f func(k *record.APIKey) (more bool)) {
+	t.keys.Range(func(h record.KeyHash, k *record.APIKey) bool { return h != k.Hash || f(k) })
+}
+
+// Anew are up to so many hashes by the newest pepper alone, of secrets that were used here and have a
+// longer chain.
+func (t *Table) Anew(limit int) []record.Rehash {
+	w := t.ways.Load()
+	newest := record.ChainOf(w.peppers.Newest())
+	if !slices.ContainsFunc(w.chains, func(c record.Chain) bool { return c != newest }) {
+		return nil
+	}
+	var all []record.Rehash
+	t.each(func(k *record.APIKey) bool {
+		if r := k.Uses.Anew(); r != nil && r.Chain == newest {
+			all = append(all, *r)
+		}
+		return len(all) < limit
+	})
+	return all
+}
+
+// Outdated are up to so many hashes that end with the newest pepper, of secrets that have one that does
+// not.
+func (t *Table) Outdated(limit int) []record.Rehash {
+	w := t.ways.Load()
+	newest := w.peppers.Newest()
+	if w.peppers.Locked() || !slices.ContainsFunc(w.chains, func(c record.Chain) bool { return c.To != newest }) {
+		return nil
+	}
+	var all []record.Rehash
+	extend := func(k *record.APIKey, h record.KeyHash, c record.Chain) {
+		if c.To < newest {
+			r := record.Rehash{ID: k.ID, Old: h}
+			r.New, r.Chain = w.peppers.Extend(h, c)
+			all = append(all, r)
+		}
+	}
+	t.each(func(k *record.APIKey) bool {
+		extend(k, k.Hash, k.Chain)
+		if k.Rotating != nil {
+			extend(k, k.Rotating.Hash, k.Rotating.Chain)
+		}
+		return len(all) < limit
+	})
+	return all
+}
+
+// Counts are how many secrets there are by each chain.
+func (t *Table) Counts() map[record.Chain]int {
+	counts := map[record.Chain]int{}
+	t.each(func(k *record.APIKey) bool {
+		counts[k.Chain]++
+		if k.Rotating != nil {
+			counts[k.Rotating.Chain]++
+		}
+		return true
+	})
+	return counts
+}
+
+// Peppered is a command with the hashes of its secret by the peppers in the place of the SHA-256; most
+// commands have none, and are as they were. It fails where a pepper is locked.
+func (t *Table) Peppered(b record.Body) (record.Body, error) {
+	p := t.Peppers()
+	chain := record.ChainOf(p.Newest())
+	if chain.IsZero() {
+		return b, nil
+	}
+	create := func(c record.CreateKey) record.CreateKey {
+		sum := c.Key.Hash
+		c.Key.Hash, c.Key.Chain, c.Also = p.Sum(sum, chain), chain, nil
+		for _, other := range p.Every() {
+			c.Also = append(c.Also, p.Sum(sum, other))
+		}
+		return c
+	}
+	roll := func(c record.RollKey) record.RollKey {
+		c.Hash, c.Chain = p.Sum(c.Hash, chain), chain
+		return c
+	}
+	switch b.(type) {
+	case record.CreateKey, record.RollKey, record.ManageKey:
+		if p.Locked() {
+			return b, locked()
+		}
+	}
+	switch c := b.(type) {
+	case record.CreateKey:
+		return create(c), nil
+	case record.RollKey:
+		return roll(c), nil
+	case record.ManageKey: // the caller's own is left as it is, to be hashed anew
+		if c.Create != nil {
+			c.Create = new(create(*c.Create))
+		}
+		if c.Roll != nil {
+			c.Roll = new(roll(*c.Roll))
+		}
+		return c, nil
+	}
+	return b, nil
+}
+
+func locked() error {
+	return &record.Unavailable{Detail: "this node has not the key of a pepper, and so can make no secrets of API keys; ask another node, and look at what `veto cluster` says of this one"}
+}
