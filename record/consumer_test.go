@@ -66,11 +66,20 @@ func TestGrantable(t *testing.T) {
 		of     *record.Grantable
 		want   bool
 	}{
-		{"", nil, nil, true}, {"users:read", nil, nil, false}, {"", []record.Role{"reader"}, nil, false},
-		{"", nil, g, true}, {"users:read orders:x orders:x:y orders:*", []record.Role{"reader"}, g, true},
-		{"users:*", nil, g, false}, {"*", nil, g, false}, {"orders:", nil, g, false}, {"ordersx", nil, g, false}, {"orders", nil, g, false},
-		{"orders:x admin", nil, g, false}, {"", []record.Role{"reader", "writer"}, g, false},
-		{"*", nil, &record.Grantable{Scopes: []string{"*"}}, true}, {"a:b", nil, &record.Grantable{Scopes: []string{"*"}}, true},
+		{"", nil, nil, true},
+		{"users:read", nil, nil, false},
+		{"", []record.Role{"reader"}, nil, false},
+		{"", nil, g, true},
+		{"users:read orders:x orders:x:y orders:*", []record.Role{"reader"}, g, true},
+		{"users:*", nil, g, false},
+		{"*", nil, g, false},
+		{"orders:", nil, g, false},
+		{"ordersx", nil, g, false},
+		{"orders", nil, g, false},
+		{"orders:x admin", nil, g, false},
+		{"", []record.Role{"reader", "writer"}, g, false},
+		{"*", nil, &record.Grantable{Scopes: []string{"*"}}, true},
+		{"a:b", nil, &record.Grantable{Scopes: []string{"*"}}, true},
 	} {
 		k := &record.APIKey{Scopes: strings.Fields(c.scopes), Roles: c.roles}
 		if got := c.of.Covers(k); got != c.want {

@@ -164,8 +164,11 @@ func TestBadSessions(t *testing.T) {
 	yes := true
 	apply(t, s, rev, stamp, record.UpdateConsumer{ID: "other", Disabled: &yes})
 	for _, b := range []record.OpenSession{
-		{Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: time.Minute - 1}, {Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: 12*time.Hour + 1},
-		{Consumer: "shop", Lifetime: time.Hour}, {Consumer: "nobody", Hash: record.KeyHash{1}, Lifetime: time.Hour}, {Consumer: "other", Hash: record.KeyHash{1}, Lifetime: time.Hour},
+		{Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: time.Minute - 1},
+		{Consumer: "shop", Hash: record.KeyHash{1}, Lifetime: 12*time.Hour + 1},
+		{Consumer: "shop", Lifetime: time.Hour},
+		{Consumer: "nobody", Hash: record.KeyHash{1}, Lifetime: time.Hour},
+		{Consumer: "other", Hash: record.KeyHash{1}, Lifetime: time.Hour},
 	} {
 		if r := apply(t, s, rev, stamp, b); r.Rejection == nil {
 			t.Errorf("%+v was done", b)
