@@ -324,7 +324,8 @@ func (v *View) Stands(ctx context.Context, r record.Revocation, a record.Accepte
 	r.KeptUntil, told = a.Kept.Until()
 	d := v.Digest(r.Name)
 	// Most add something, and need not wait until this node has applied them.
-	if told && !v.mayAddNothing(d, r.Cutoff(), a) || v.AwaitRevision(ctx, a.Revision) != nil {
+	look := !told || v.mayAddNothing(d, r.Cutoff(), a)
+	if applied := look && v.AwaitRevision(ctx, a.Revision) == nil; !applied {
 		return r, told, nil
 	}
 	now, ok, err := v.longestKept(d, r.Cutoff())

@@ -235,12 +235,12 @@ func showKeys(v any, items []record.APIKey, err error, out *printer) error {
 	var rows [][]any
 	for _, k := range items {
 		rows = append(rows, []any{
-			k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, bounds(k), stateOf(k), importedOr(k.Imported),
+			k.ID, k.Hint, k.Environment, k.Consumer, k.Name, words(k.Scopes), k.Roles, bounds(k), stateOf(k), importedOr(k.Imported), limitsOf(k.Limits),
 			moment(k.ExpiresAt), moment(k.LastUsedAt), k.Revision,
 		})
 	}
 	return out.show(v, []string{
-		"id", "hint", "environment", "consumer", "name", "scopes", "roles", "bound to", "state", "made", "expires", "last used", "revision",
+		"id", "hint", "environment", "consumer", "name", "scopes", "roles", "bound to", "state", "made", "limits", "expires", "last used", "revision",
 	}, rows)
 }
 

@@ -41,7 +41,7 @@ func newKeysImport(r *remote) *cobra.Command {
 	})
 	c.Long = "Takes over keys that another system made: its users keep them, and Veto sees a secret only when it is presented.\n" +
 		"A secret has 1 to 512 bytes of any form but a dot, by which a JWT is known, and must be one that nobody can guess.\n\n" +
-		"With --file each line is a JSON object with sha256, and with consumer, hint, name, scopes, metadata and expires_at\nas POST /v1/keys takes them. The first line that is refused ends it."
+		"With --file each line is a JSON object as POST /v1/keys takes it. The first line that is refused ends it."
 	f := c.Flags()
 	f.StringVar(&fields.SHA256, "sha256", "", "SHA-256 of the secret, in hex")
 	f.StringVar(&fields.Hint, "hint", "", "by what people tell the key, such as the beginning and end of its secret")
@@ -52,6 +52,10 @@ func newKeysImport(r *remote) *cobra.Command {
 	f.DurationVar(&life, "expires-in", 0, "how long the key lives from now on; for good if not given")
 	f.StringVar(&many.path, "file", "", "file of keys, one a line")
 	f.IntVar(&many.after, "after-line", 0, "go on after this line of the file")
+	for _, ofOne := range []string{"hint", "consumer", "name", "scope", "metadata", "expires-in"} {
+		c.MarkFlagsMutuallyExclusive("file", ofOne)
+	}
+	c.MarkFlagsMutuallyExclusive("sha256", "after-line")
 	return c
 }
 

@@ -65,10 +65,15 @@ func (c *cluster) RevocationID(n record.Name) string {
 
 func (c *cluster) Stands(ctx context.Context, r record.Revocation, a record.Accepted) (record.Revocation, bool, error) {
 	until, told := a.Kept.Until()
+	select {
+	case <-ctx.Done():
+		a.Revision = 0
+	default:
+	}
 	switch {
 	case c.lifted:
 		return r, false, record.Conflict("lifted since")
-	case a.Revision == 0 || ctx.Err() != nil:
+	case a.Revision == 0:
 		return r, false, nil
 	case told:
 		r.Revision, r.KeptUntil = a.Revision, until

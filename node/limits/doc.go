@@ -13,4 +13,6 @@
 //	K2  What was drawn and not used goes back when it is closed; a drawing that was not done is made
 //	    again, and one of which nobody can tell counts as done.
 //	    TestWhatIsLeftGoesBack, TestDrawingsThatFail
+//	K3  Of several calls of one kind that fail the first is told.
+//	    TestFailureIsToldOnce
 package limits

@@ -43,7 +43,8 @@ type Limits struct {
 	config Config
 	stop   context.CancelFunc
 	done   chan struct{}
-	failed bool // the last call did
+
+	leaseFailed, drawFailed bool // the last call of the kind did
 }
 
 // Start begins. The caller closes it.
@@ -64,7 +65,7 @@ func (l *Limits) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	for _, d := range l.config.Limiter.Draws(l.config.Now(), true) {
-		l.draw(ctx, d)
+		_ = l.draw(ctx, d) // it has been noted
 	}
 }
 
@@ -95,7 +96,7 @@ func (l *Limits) round(ctx context.Context, urgent bool) {
 	l.config.Limiter.SetNodes(l.config.Cluster.Size())
 	for _, r := range l.config.Limiter.Begin(l.config.Now(), urgent) {
 		a, err := l.config.Cluster.Lease(ctx, r.Report)
-		l.note(ctx, err)
+		l.note(ctx, &l.leaseFailed, "the leader does not answer; this node goes on with its floor once its leases have run out", err)
 		if err != nil {
 			break // the others would have no answer either
 		}
@@ -104,16 +105,22 @@ func (l *Limits) round(ctx context.Context, urgent bool) {
 	if !l.config.Ready() {
 		return
 	}
+	var err error
+	var unavailable *record.Unavailable
 	for _, d := range l.config.Limiter.Draws(l.config.Now(), false) {
-		l.draw(ctx, d)
+		if errors.As(err, &unavailable) { // each would wait as long, and the next leases for all
+			l.config.Limiter.NotDrawn(d)
+			continue
+		}
+		err = l.draw(ctx, d)
 	}
 }
 
-func (l *Limits) draw(ctx context.Context, d limiter.Drawing) {
+func (l *Limits) draw(ctx context.Context, d limiter.Drawing) error {
 	ctx, cancel := context.WithTimeout(ctx, drawLimit)
 	defer cancel()
 	result, err := l.config.Cluster.Propose(ctx, record.Command{Body: record.DrawQuota{Draws: d.Draws}})
-	l.note(ctx, err)
+	l.note(ctx, &l.drawFailed, "nothing is drawn of quotas; what this node has drawn is used up", err)
 	var rejected *record.Rejection
 	var unavailable *record.Unavailable
 	switch {
@@ -122,12 +129,13 @@ func (l *Limits) draw(ctx context.Context, d limiter.Drawing) {
 	case errors.As(err, &rejected), errors.As(err, &unavailable):
 		l.config.Limiter.NotDrawn(d)
 	}
+	return err
 }
 
-// note tells of the first of several calls that fail.
-func (l *Limits) note(ctx context.Context, err error) {
-	if err != nil && !l.failed && ctx.Err() == nil {
-		l.config.Log.Warn("the limits of API keys: the leader does not answer; this node goes on with its floor once its leases have run out", "error", err)
+// note tells of the first of several calls of one kind that fail.
+func (l *Limits) note(ctx context.Context, failed *bool, text string, err error) {
+	if err != nil && !*failed && ctx.Err() == nil {
+		l.config.Log.Warn("the limits of API keys: "+text, "error", err)
 	}
-	l.failed = err != nil
+	*failed = err != nil
 }

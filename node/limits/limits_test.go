@@ -1,9 +1,11 @@
 package limits_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -69,9 +71,14 @@ func (c *cluster) Propose(_ context.Context, cmd record.Command) (record.Result,
 
 func start(t *testing.T, c *cluster) (*limiter.Limiter, *limits.Limits) {
 	t.Helper()
+	return startLogging(t, c, slog.DiscardHandler)
+}
+
+func startLogging(t *testing.T, c *cluster, to slog.Handler) (*limiter.Limiter, *limits.Limits) {
+	t.Helper()
 	l := limiter.New(limiter.Config{Now: time.Now(), Usage: func(string) limit.Usage { return limit.Usage{} }})
 	return l, limits.Start(limits.Config{
-		Limiter: l, Cluster: c, Ready: func() bool { return true }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Limiter: l, Cluster: c, Ready: func() bool { return true }, Now: time.Now, Log: slog.New(to),
 	})
 }
 
@@ -103,6 +110,24 @@ func TestRoundsAreMadeInTurn(t *testing.T) {
 		}
 		if soon == 0 {
 			t.Error("nothing was urgent")
+		}
+	})
+}
+
+// K3: leases are answered, and what is drawn is not.
+func TestFailureIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{t: t, size: 3, fails: &record.Unavailable{Detail: "no leader"}}
+		var told bytes.Buffer
+		l, rounds := startLogging(t, c, slog.NewTextHandler(&told, nil))
+		k := key(limit.Limits{Rate: limit.Rate{Requests: 1000, Seconds: 1}, Quota: limit.Quota{Requests: 1000, Period: limit.Month}})
+		for range 500 {
+			l.Take(k, 1, time.Now())
+			<-time.After(20 * time.Millisecond)
+		}
+		rounds.Close()
+		if n := strings.Count(told.String(), "\n"); n != 1 || !strings.Contains(told.String(), "nothing is drawn") {
+			t.Errorf("told %d times: %s", n, told.String())
 		}
 	})
 }

@@ -154,7 +154,7 @@ type KeyData struct {
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 	Disabled  *bool           `json:"disabled,omitempty"`
 	CreatedAt time.Time       `json:"created_at,omitzero"`
-	// Rotating is the secret before, while it is good beside the new one.
+	// Rotating is the secret before, as it was at the key's last change.
 	Rotating *record.Rotating `json:"rotating,omitempty"`
 	RolledAt time.Time        `json:"rolled_at,omitzero"`
 	// LeakedAt is when a secret of it was told to be where anyone can read it, and Leak by whom.

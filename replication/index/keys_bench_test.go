@@ -34,6 +34,7 @@ func live() uint64 {
 }
 
 func benchKey(b *testing.B, i int) *record.APIKey {
+	b.Helper()
 	k := record.APIKey{
 		ID: fmt.Sprintf("key_%026d", i), Consumer: fmt.Sprintf("shop-%d", i%1000), Hint: fmt.Sprintf("veto_live_…%04d", i%10_000), Environment: "live",
 		Scopes: []string{"orders:*", "stock:read"}, CreatedAt: time.Unix(1_800_000_000, 0), Revision: record.Revision(i), Created: record.Revision(i),

@@ -103,6 +103,9 @@ func (x *change) updateKey(b record.UpdateKey) error {
 	}
 	if b.Limits != nil {
 		k.Limits = completed(b.Limits)
+		if err := x.countAnew(&was, &k); err != nil {
+			return err
+		}
 	}
 	if b.Roles != nil {
 		if k.IsOperator() {

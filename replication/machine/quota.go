@@ -22,6 +22,21 @@ func completed(l *limit.Limits) *limit.Limits {
 	return &c
 }
 
+// countAnew forgets what was taken of a quota of another period: its window tells nothing of the new
+// one, and may begin later.
+func (x *change) countAnew(was, k *record.APIKey) error {
+	period := func(k *record.APIKey) limit.Period {
+		if k.Limits == nil {
+			return 0
+		}
+		return k.Limits.Quota.Period
+	}
+	if period(was) == period(k) {
+		return nil
+	}
+	return x.state.Delete(usageKey(k.ID))
+}
+
 // drawQuota counts what nodes take out of quotas. That is no change of a record: nobody is told,
 // and it is not in the audit trail.
 func (x *change) drawQuota(b record.DrawQuota) error {

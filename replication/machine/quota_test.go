@@ -55,6 +55,11 @@ func TestQuotaIsDrawn(t *testing.T) {
 	if u, ok, err := machine.Usage(s, "key_s"); !ok || err != nil || u != (limit.Usage{Window: end, Used: 10}) {
 		t.Errorf("%+v, %t, %v", u, ok, err)
 	}
+	month, _ := limit.Month.Window(time.Unix(end, 0))
+	put(limit.Limits{Quota: limit.Quota{Requests: 1000, Period: limit.Month}})
+	if got := draw(time.Unix(end, 0), limit.Draw{Window: month, Want: 10}); got != (limit.Drawn{Granted: 10, Used: 10}) {
+		t.Errorf("of the month after the day: %+v", got)
+	}
 	put(limit.Limits{Rate: limit.Rate{Requests: 5, Seconds: 1}})
 	before := maps.Clone(s)
 	if got := draw(stamp, limit.Draw{Window: end, Want: 10}); got != (limit.Drawn{}) || !maps.Equal(before, s) {

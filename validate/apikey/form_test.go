@@ -66,7 +66,7 @@ func TestFormIsReadBack(t *testing.T) {
 }
 
 // K4: what is published of the form, so that scanners can be taught, is what is made: these keys were
-// made by the code that README.md gives.
+// made by the code that docs/keys.md gives.
 func TestFormNeverChanges(t *testing.T) {
 	for _, secret := range []string{
 		"veto_0123456789ABCDEFGHIJKLMNOPQRST2GaIGv",
@@ -81,9 +81,9 @@ func TestFormNeverChanges(t *testing.T) {
 
 // K4
 func TestPatternFindsKeys(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil || !strings.Contains(string(readme), apikey.Pattern(apikey.Prefix)) {
-		t.Errorf("README.md does not have the pattern %s (%v)", apikey.Pattern(apikey.Prefix), err)
+	page, err := os.ReadFile("../../docs/keys.md")
+	if err != nil || !strings.Contains(string(page), apikey.Pattern(apikey.Prefix)) {
+		t.Errorf("docs/keys.md does not have the pattern %s (%v)", apikey.Pattern(apikey.Prefix), err)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		f := forms(t)

@@ -134,6 +134,7 @@ func (e *entry) grant(g limit.Grant, until int64, nodes int32, at int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.settle(nil, nodes, at)
+	e.urgent = e.urgent || g.Share < e.share // or the leader is not told of what is 0 now
 	e.share, e.until = g.Share, until
 	e.resize(g.Full)
 }
