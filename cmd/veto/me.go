@@ -23,7 +23,7 @@ func newMe(r *remote) *cobra.Command {
 		if g == nil {
 			g = &record.Grantable{}
 		}
-		return out.fields(m, "consumer", m.Consumer, "name", m.Name, "grantable scopes", words(g.Scopes), "grantable roles", words(g.Roles),
+		return out.fields(m, "consumer", m.Consumer, "name", m.Name, "scopes", words(g.Scopes), "roles", words(g.Roles),
 			"max keys", m.MaxKeys, "expires", moment(m.ExpiresAt))
 	})
 	c.PersistentFlags().StringVar(&consumer, "consumer", "", "whose keys are meant, if you manage those of several")
