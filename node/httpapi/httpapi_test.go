@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ func TestProblemOf(t *testing.T) {
 		{fmt.Errorf("propose: %w", record.ErrOutcomeUnknown), 504, "outcome_unknown", true},
 		{fmt.Errorf("propose: %w", context.DeadlineExceeded), 504, "timeout", true},
 		{context.Canceled, 504, "timeout", true},
+		{&httpapi.Unread{Err: errors.New(inner)}, 400, "bad_request", true},
+		{fmt.Errorf("read: %w", &httpapi.Unread{Err: fmt.Errorf("tcp: %w", os.ErrDeadlineExceeded)}), 408, "timeout", true},
 		{fmt.Errorf("propose: %w", record.Conflict("x")), 409, "conflict", true},
 		{httpapi.New(403, "forbidden", "x"), 403, "forbidden", true},
 		{errors.New(inner), 500, "internal", false},

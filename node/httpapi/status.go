@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"runtime"
 	"time"
 
@@ -32,6 +33,13 @@ func Internal() *Problem {
 	return New(http.StatusInternalServerError, "internal", "something went wrong inside; the node's log says what")
 }
 
+// Unread is that the body of a request could not be read to its end: the client is gone, is too slow, or
+// sends what is no body.
+type Unread struct{ Err error }
+
+func (e *Unread) Error() string { return e.Err.Error() }
+func (e *Unread) Unwrap() error { return e.Err }
+
 // ProblemOf is the one place that turns an error into a status. Known tells whether the
 // error was meant for users; if it was not, its text is not in the problem and belongs in
 // the log.
@@ -39,6 +47,7 @@ func ProblemOf(err error) (p *Problem, known bool) {
 	var problem *Problem
 	var rejection *record.Rejection
 	var unavailable *record.Unavailable
+	var unread *Unread
 	switch {
 	case errors.As(err, &problem):
 		return problem, true
@@ -50,6 +59,10 @@ func ProblemOf(err error) (p *Problem, known bool) {
 		p := New(http.StatusServiceUnavailable, "unavailable", unavailable.Detail)
 		p.retryAfter = max(unavailable.RetryAfter, time.Second)
 		return p, true
+	case errors.As(err, &unread) && errors.Is(err, os.ErrDeadlineExceeded):
+		return New(http.StatusRequestTimeout, CodeOf(http.StatusRequestTimeout), "the body did not come in time; send it again"), true
+	case errors.As(err, &unread):
+		return New(http.StatusBadRequest, CodeOf(http.StatusBadRequest), "the body breaks off, or its chunks are wrong; send it again"), true
 	case errors.Is(err, record.ErrOutcomeUnknown):
 		return New(http.StatusGatewayTimeout, "outcome_unknown", record.ErrOutcomeUnknown.Error()), true
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -183,7 +183,7 @@ func New(c Config) http.Handler {
 	x.intake = intake.New(intake.Config{
 		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
 	})
-	x.api.UseMiddleware(x.authenticate)
+	x.api.UseMiddleware(x.authenticate, x.readBody)
 	x.issuers()
 	x.consumers()
 	x.keys()

@@ -13,8 +13,8 @@
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
 //	    log line.
 //	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
-//	L4  A request that is not understood entirely changes nothing.
-//	    TestBadRequests, TestBadKeyRequests
+//	L4  A request that is not understood entirely changes nothing, and nobody can hide another behind it.
+//	    TestBadRequests, TestBadKeyRequests, TestBodiesThatCannotBeRead, TestNothingFollowsChunks
 //	L5  What is proposed is within the bounds of a command, so that every node can read it.
 //	    TestIdempotencyKeyIsBoundedInBytes
 //	L6  A presented token is revoked by what was verified of it, never by what it claims.

@@ -1,14 +1,18 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"veto/node/httpapi"
 )
@@ -28,6 +32,11 @@ func (x *control) around(mux *http.ServeMux) http.Handler {
 		r = r.WithContext(context.WithValue(ctx, clientInContext{}, clientOf(r)))
 		w.Header().Set(httpapi.RequestIDHeader, id)
 		w.Header().Set("Cache-Control", "no-store")
+		if len(r.TransferEncoding) > 0 {
+			// There may have been a Content-Length too, which net/http hides: whoever went by that saw the request end
+			// elsewhere, and what follows may be another's.
+			w.Header().Set("Connection", "close")
+		}
 		defer func() {
 			p := recover()
 			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -45,6 +54,25 @@ func (x *control) around(mux *http.ServeMux) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// readBody reads what an operation takes, in the time that it has. What cannot be read huma would take for a failure of
+// its own.
+func (x *control) readBody(ctx huma.Context, next func(huma.Context)) {
+	o := ctx.Operation()
+	if o.RequestBody == nil {
+		next(ctx)
+		return
+	}
+	r, w := humago.Unwrap(ctx)
+	_ = ctx.SetReadDeadline(time.Now().Add(o.BodyReadTimeout)) // without it, the server's own holds
+	body, err := io.ReadAll(io.LimitReader(r.Body, o.MaxBodyBytes))
+	if err != nil {
+		x.refuse(w, r, "a body cannot be read", &httpapi.Unread{Err: err})
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	next(ctx)
 }
 
 // unrouted says in a problem what the mux says in plain text.
