@@ -66,21 +66,21 @@ type JWTs interface {
 
 // Validator decides. It may be used from anywhere at once.
 type Validator struct {
-	view   View
-	policy Policy
-	jwt    JWTs
-	apiKey Verifier
-	limits Limiter
-	rooms  *sync.Pool // of *Claims
-	marks  *sync.Pool // of *[usualNames]record.Digest
+	view    View
+	policy  Policy
+	jwt     JWTs
+	apiKey  Verifier
+	limits  Limiter
+	rooms   *sync.Pool // of *Claims
+	digests *sync.Pool // of *[usualNames]record.Digest
 }
 
 // New makes a Validator of its parts.
 func New(view View, policy Policy, jwt JWTs, apiKey Verifier, limits Limiter) *Validator {
 	return &Validator{
 		view: view, policy: policy, jwt: jwt, apiKey: apiKey, limits: limits,
-		rooms: &sync.Pool{New: func() any { return new(Claims) }},
-		marks: &sync.Pool{New: func() any { return new([usualNames]record.Digest) }},
+		rooms:   &sync.Pool{New: func() any { return new(Claims) }},
+		digests: &sync.Pool{New: func() any { return new([usualNames]record.Digest) }},
 	}
 }
 
@@ -294,8 +294,8 @@ func (v *Validator) revoked(c *Claims, ready bool, trail *Trail) *Denial {
 	if m := c.marks.Load(); m != nil && m.of == of {
 		return v.lookUp(c, m.digests, of, trail)
 	}
-	room, _ := v.marks.Get().(*[usualNames]record.Digest) // never what is kept
-	defer v.marks.Put(room)
+	room, _ := v.digests.Get().(*[usualNames]record.Digest) // never what is kept
+	defer v.digests.Put(room)
 	digests := v.mark(c, of, room[:0])
 	if c.Remembered && ready {
 		c.marks.Store(&marks{slices.Clone(digests), of})
