@@ -30,7 +30,7 @@ func newID(prefix string) string { return prefix + strings.ToLower(ulid.Make().S
 
 // found is the first command of the cluster.
 func (a *firstAdmin) found() (record.Found, error) {
-	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: a.prefix, Environment: apikey.OperatorEnvironment})
+	secret, hash, hint, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: a.prefix, Environment: record.OperatorEnvironment})
 	if err != nil {
 		return record.Found{}, err
 	}

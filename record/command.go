@@ -13,6 +13,9 @@ import (
 // MaxCommand bounds an encoded command, in bytes.
 const MaxCommand = 1 << 20
 
+// MaxRequestKey bounds a Request's Key, in bytes: a longer one could not be read back from the log.
+const MaxRequestKey = 255
+
 // MaxRevocations bounds the revocations of one Revoke or Deliver command, MaxImport those of one
 // Import, MaxKeysUsed the keys of one KeysUsed, and MaxRehashes the hashes of one RehashKeys.
 const (
@@ -290,7 +293,6 @@ const (
 	flagConditional = 2 // a node that does not know conditions must not do the command without
 	commandHeader   = 4
 	knownFlags      = flagSkippable | flagConditional
-	maxRequestKey   = 255
 	commandByMaxLen = 63
 )
 
@@ -319,8 +321,8 @@ var errShortCommand = errors.New("command: shorter than its header")
 
 // Encode returns the byte form of the command.
 func (c *Command) Encode() ([]byte, error) {
-	if len(c.Request.Key) > maxRequestKey {
-		return nil, Invalid("Idempotency-Key: at most %d bytes", maxRequestKey)
+	if len(c.Request.Key) > MaxRequestKey {
+		return nil, Invalid("Idempotency-Key: at most %d bytes", MaxRequestKey)
 	}
 	if len(c.By) > commandByMaxLen {
 		return nil, fmt.Errorf("command: who asked for it has a name of %d bytes", len(c.By))
@@ -377,7 +379,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	if err := Decode(b[commandHeader:], &e); err != nil {
 		return Command{}, fmt.Errorf("command %s: %w", kind, err)
 	}
-	if len(e.By) > commandByMaxLen || len(e.Request.Key) > maxRequestKey {
+	if len(e.By) > commandByMaxLen || len(e.Request.Key) > MaxRequestKey {
 		return Command{}, fmt.Errorf("command %s: an id in it is too long", kind)
 	}
 	decoded, err := decodeBody(kind, e.Body)

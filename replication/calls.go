@@ -88,27 +88,22 @@ func (r *Replica) serve() {
 		r.config.WantKeys(ids...)
 		return struct{}{}, nil
 	}))
-	r.peers.Handle(pathLease, func(_ context.Context, from string, body []byte) ([]byte, error) {
-		var in limit.Report
-		if err := record.Decode(body, &in); err != nil {
-			return nil, err
-		}
-		a, err := r.grant(from, in)
-		if err != nil {
-			return nil, err
-		}
-		return record.Encode(a)
-	})
+	r.peers.Handle(pathLease, answerFrom(func(_ context.Context, from string, in limit.Report) (limit.Answer, error) { return r.grant(from, in) }))
 }
 
 // answer turns a function on records into one on bytes.
 func answer[In, Out any](f func(context.Context, In) (Out, error)) peer.Handler {
-	return func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+	return answerFrom(func(ctx context.Context, _ string, in In) (Out, error) { return f(ctx, in) })
+}
+
+// answerFrom is answer for a function that has to know which node asks.
+func answerFrom[In, Out any](f func(ctx context.Context, from string, in In) (Out, error)) peer.Handler {
+	return func(ctx context.Context, from string, body []byte) ([]byte, error) {
 		var in In
 		if err := record.Decode(body, &in); err != nil {
 			return nil, err
 		}
-		out, err := f(ctx, in)
+		out, err := f(ctx, from, in)
 		if err != nil {
 			return nil, err
 		}
@@ -167,14 +162,19 @@ func (r *Replica) WantKeys(ctx context.Context, issuerIDs []string) error {
 		r.config.WantKeys(issuerIDs...)
 		return nil
 	}
+	_, err := askLeader[[]string, struct{}](ctx, r, leader, pathKeys, issuerIDs)
+	return err
+}
+
+// askLeader asks the node that leads, as far as is known here. It takes statusLimit at most.
+func askLeader[In, Out any](ctx context.Context, r *Replica, leader, path string, in In) (out Out, err error) {
 	addr, ok := r.addressOf(leader)
 	if !ok {
-		return consensus.ErrNotLeader
+		return out, consensus.ErrNotLeader
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	_, err := call[[]string, struct{}](ctx, r.peers, addr, leader, pathKeys, issuerIDs)
-	return err
+	return call[In, Out](ctx, r.peers, addr, leader, path, in)
 }
 
 // Lease tells the leader what this node asks for of the rates of API keys, and returns what it is
@@ -185,13 +185,7 @@ func (r *Replica) Lease(ctx context.Context, in limit.Report) (limit.Answer, err
 	if leader == r.config.ID {
 		return r.grant(leader, in)
 	}
-	addr, ok := r.addressOf(leader)
-	if !ok {
-		return limit.Answer{}, consensus.ErrNotLeader
-	}
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
-	defer cancel()
-	return call[limit.Report, limit.Answer](ctx, r.peers, addr, leader, pathLease, in)
+	return askLeader[limit.Report, limit.Answer](ctx, r, leader, pathLease, in)
 }
 
 func (r *Replica) grant(node string, in limit.Report) (limit.Answer, error) {

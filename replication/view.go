@@ -177,8 +177,12 @@ func (v *View) Seal(purpose, text string) (seal [16]byte) {
 
 // Role reads a role that operators have defined.
 func (v *View) Role(id record.Role) (record.DefinedRole, bool, error) {
-	var r record.DefinedRole
-	b, ok, err := v.store.Get(record.TableRoles.Key([]byte(id)))
+	return one[record.DefinedRole](v.store, record.TableRoles.Key([]byte(id)))
+}
+
+// one reads the record under a key of the store.
+func one[T any](s *store.Store, key []byte) (r T, ok bool, err error) {
+	b, ok, err := s.Get(key)
 	if err != nil || !ok {
 		return r, false, err
 	}
@@ -192,12 +196,8 @@ func (v *View) Roles(afterID string, limit int) (items []record.DefinedRole, nex
 
 // Key reads an API key by its id.
 func (v *View) Key(id string) (record.APIKey, bool, error) {
-	var k record.APIKey
-	b, ok, err := v.store.Get(record.TableKeys.Key([]byte(id)))
+	k, ok, err := one[record.APIKey](v.store, record.TableKeys.Key([]byte(id)))
 	if err != nil || !ok {
-		return k, false, err
-	}
-	if err := record.Decode(b, &k); err != nil {
 		return k, false, err
 	}
 	return k, true, v.showUse(&k)
@@ -303,11 +303,7 @@ func (v *View) AuditAgrees(with trail.Head) (record.AuditAgreement, error) {
 	if err != nil || with.Sequence == 0 || here.Sequence < with.Sequence {
 		return "", err
 	}
-	var e trail.Entry
-	b, ok, err := v.store.Get(record.AuditKey(with.Revision, with.Number))
-	if err == nil && ok {
-		err = record.Decode(b, &e)
-	}
+	e, _, err := one[trail.Entry](v.store, record.AuditKey(with.Revision, with.Number))
 	if err != nil || e.Hash != with.Hash {
 		return record.AuditDiffers, err
 	}

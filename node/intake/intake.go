@@ -84,8 +84,8 @@ func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, r
 
 // CheckRequestKey refuses what cannot be an Idempotency-Key.
 func CheckRequestKey(key string) error {
-	if len(key) > maxRequestKey { // a longer one could not be read back from the log
-		return record.Invalid("%s: at most %d bytes", requestKeyName, maxRequestKey)
+	if len(key) > record.MaxRequestKey {
+		return record.Invalid("%s: at most %d bytes", requestKeyName, record.MaxRequestKey)
 	}
 	if IsCredential(key) {
 		return record.Invalid("%s: holds a credential, which would be kept", requestKeyName)

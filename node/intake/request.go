@@ -32,7 +32,6 @@ const (
 	MaxBody        = 32 << 10
 	maxToken       = 16 << 10
 	maxParts       = 3
-	maxRequestKey  = 255
 	requestKeyName = "Idempotency-Key"
 )
 

@@ -116,7 +116,7 @@ func (o *overlay) add(d record.Digest, h hint, own bool) {
 	}
 	t.hints[h.position] = d
 	old, _ := o.early.Load(d)
-	all := append(slices.DeleteFunc(slices.Clone(old), h.same), h)
+	all := append(without(old, h.position), h)
 	slices.SortStableFunc(all, func(a, b hint) int { return int(min(max(b.cutoff-a.cutoff, -1), 1)) })
 	o.early.Store(d, all)
 	if !here || was != d {
@@ -133,7 +133,10 @@ func (o *overlay) add(d record.Digest, h hint, own bool) {
 	o.wake(func(p position) bool { return p == h.position })
 }
 
-func (h *hint) same(other hint) bool { return other.position == h.position }
+// without is a copy of the hints that has none of the position.
+func without(all []hint, p position) []hint {
+	return slices.DeleteFunc(slices.Clone(all), func(h hint) bool { return h.position == p })
+}
 
 // pass drops what the log has brought of the source.
 func (o *overlay) pass(s source, through uint64) {
@@ -144,20 +147,26 @@ func (o *overlay) pass(s source, through uint64) {
 		return
 	}
 	t.passed = through
-	for p, d := range t.hints {
+	for p := range t.hints {
 		if p.number <= through {
-			delete(t.hints, p)
-			delete(t.unkept, p)
-			o.drop(d, p)
+			o.forget(t, p)
 		}
 	}
 	o.wake(func(p position) bool { return p.source == s && p.number <= through })
 }
 
+// forget takes away what its source told of the position; called with the lock held.
+func (o *overlay) forget(t *told, p position) {
+	d := t.hints[p]
+	delete(t.hints, p)
+	delete(t.unkept, p)
+	o.drop(d, p)
+}
+
 // drop takes one hint away; called with the lock held.
 func (o *overlay) drop(d record.Digest, p position) {
 	old, _ := o.early.Load(d)
-	all := slices.DeleteFunc(slices.Clone(old), func(h hint) bool { return h.position == p })
+	all := without(old, p)
 	if len(all) == 0 {
 		o.early.Delete(d)
 	} else {
@@ -237,10 +246,7 @@ func (o *overlay) dropUnkept() {
 	for _, t := range o.sources {
 		for p, seen := range t.unkept {
 			if t.unkept[p] = true; seen {
-				d := t.hints[p]
-				delete(t.hints, p)
-				delete(t.unkept, p)
-				o.drop(d, p)
+				o.forget(t, p)
 			}
 		}
 	}

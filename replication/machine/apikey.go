@@ -291,14 +291,10 @@ func (x *change) deleteKey(b record.DeleteKey) error {
 		}
 	}
 	x.ref = k.ID
-	return x.removeKey(k.ID)
+	return x.removeKey(k)
 }
 
-func (x *change) removeKey(id string) error {
-	k, err := x.key(id)
-	if err != nil {
-		return err
-	}
+func (x *change) removeKey(k record.APIKey) error {
 	keys := [][]byte{keyKey(k.ID), keyHashKey(k.Hash), memberKey(k.Consumer, k.ID), usageKey(k.ID), usedKey(k.ID)}
 	if k.Rotating != nil {
 		keys = append(keys, keyHashKey(k.Rotating.Hash))

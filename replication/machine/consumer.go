@@ -93,7 +93,11 @@ func (x *change) deleteConsumer(b record.DeleteConsumer) error {
 		return err
 	}
 	for _, id := range keys {
-		if err := x.removeKey(id); err != nil {
+		k, err := x.key(id)
+		if err == nil {
+			err = x.removeKey(k)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -12,8 +12,7 @@ import (
 
 // The parts of a key.
 const (
-	Prefix              = "veto" // unless the organisation has its own
-	OperatorEnvironment = record.OperatorEnvironment
+	Prefix = "veto" // unless the organisation has its own
 
 	alphabet      = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	separator     = '_'

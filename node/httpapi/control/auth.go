@@ -313,7 +313,4 @@ func clientOf(r *http.Request) string {
 	return host
 }
 
-// maxIdempotencyKey is in bytes. A longer one could not be read back from the log (L5).
-const maxIdempotencyKey = 255
-
 func headerOf(r record.Revision) string { return strconv.FormatUint(uint64(r), 10) }

@@ -181,7 +181,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
 	in.Parameters = []*huma.Param{{
 		Name: "Idempotency-Key", In: "header", Description: "Names the stream; one is made, and answered, if there is none",
-		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(maxIdempotencyKey)},
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(record.MaxRequestKey)},
 	}}
 	api.AddOperation(&in)
 	out := operation("export-revocations", http.MethodGet, "/v1/revocations/export", "All revocations, line by line", anyOperator)

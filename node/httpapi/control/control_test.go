@@ -29,7 +29,7 @@ import (
 
 func now() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 
-var operatorForm = apikey.Form{Prefix: apikey.Prefix, Environment: apikey.OperatorEnvironment}
+var operatorForm = apikey.Form{Prefix: apikey.Prefix, Environment: record.OperatorEnvironment}
 
 // plane is a control plane over a state in memory.
 type plane struct {

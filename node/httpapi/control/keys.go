@@ -166,14 +166,19 @@ func (x *control) rollKey(ctx context.Context, in *struct {
 	Body rollRequest
 },
 ) (*newKeyAnswer, error) {
-	k, ok, err := x.Records.Key(in.ID)
-	if err == nil && !ok {
-		err = record.NotFound("there is no API key %s", in.ID)
-	}
+	k, err := x.key(in.ID)
 	if err != nil {
 		return nil, err
 	}
 	return x.roll(ctx, k, in.Key, in.Body, func(roll record.RollKey) record.Body { return roll })
+}
+
+func (x *control) key(id string) (record.APIKey, error) {
+	k, ok, err := x.Records.Key(id)
+	if err == nil && !ok {
+		err = record.NotFound("there is no API key %s", id)
+	}
+	return k, err
 }
 
 // roll gives the key a new secret, by the command that there is for who asks.
@@ -259,10 +264,7 @@ func (x *control) listKeys(_ context.Context, in *struct {
 }
 
 func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
-	k, ok, err := x.Records.Key(in.ID)
-	if err == nil && !ok {
-		err = record.NotFound("there is no API key %s", in.ID)
-	}
+	k, err := x.key(in.ID)
 	return &keyAnswer{Revision: headerOf(k.Revision), ETag: httpapi.ETag(k.Revision), Body: x.shown(k)}, err
 }
 
