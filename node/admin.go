@@ -21,7 +21,7 @@ type firstAdmin struct {
 	prefix string // of the key
 	show   func(secret string)
 	// find finds a key of the cluster.
-	find func(record.KeyHash) (k *record.APIKey, old, ok bool)
+	find func(record.KeyHash, *record.KeyRoom) (k *record.APIKey, old, ok bool)
 }
 
 func (a *firstAdmin) path() string { return filepath.Join(a.dir, "admin-token.pending") }
@@ -52,7 +52,7 @@ func (a *firstAdmin) founded() {
 	if err != nil {
 		return // it was shown, or made on another node
 	}
-	if _, _, ok := a.find(apikey.Hash(string(secret))); ok {
+	if _, _, ok := a.find(apikey.Hash(string(secret)), new(record.KeyRoom)); ok {
 		a.show(string(secret))
 	}
 	_ = os.Remove(a.path()) // shown twice does no harm

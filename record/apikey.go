@@ -72,8 +72,8 @@ type APIKey struct {
 	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
 	// look, as the record does not change when it is used.
 	LastUsedAt time.Time `json:"last_used_at,omitzero" cbor:"-"`
-	// Uses is where a node notes that the key was used; nil but in its index.
-	Uses *Uses `json:"-" cbor:"-"`
+	// Uses is where a node notes that the key was used; zero but in its index.
+	Uses Uses `json:"-" cbor:"-"`
 }
 
 // Leak is what is known of a leak.
@@ -101,35 +101,69 @@ func MinuteOf(t time.Time) Minute { return Minute(t.Unix() / 60) }
 // Time is the minute's beginning.
 func (m Minute) Time() time.Time { return time.Unix(int64(m)*60, 0).UTC() }
 
-// Uses is when a node last allowed a key. Many may note it at once.
+// Use is where it is kept when a node last allowed a key, and what of that the log was told: one word
+// without a pointer, as there are millions. It is given to one key after the other, each of which has a
+// turn, so that who still holds the place of one that is gone notes nothing for the next.
+type Use struct{ word atomic.Uint64 } // turn, minute told, minute last
+
+const (
+	minuteBits = 26 // until the year 2097
+	minuteMask = 1<<minuteBits - 1
+	turnStep   = 1 << (2 * minuteBits)
+)
+
+// Begin begins the next turn, in which there was no use. Called by one goroutine.
+func (u *Use) Begin() { u.word.Store((u.word.Load()/turnStep + 1) * turnStep) }
+
+// Now is the place of the key whose turn it is.
+func (u *Use) Now() Uses { return Uses{u, u.word.Load() / turnStep} }
+
+// Uses is when a node last allowed a key. Many may note it at once. The zero Uses keeps nothing.
 type Uses struct {
-	last atomic.Int64
-	told Minute // the log was, by the one goroutine that does
-	anew atomic.Pointer[Rehash]
+	at   *Use
+	turn uint64
 }
 
 // Note notes a use: one store a minute.
-func (u *Uses) Note(now time.Time) {
-	if m := int64(MinuteOf(now)); u != nil && u.last.Load() != m {
-		u.last.Store(m)
+func (u Uses) Note(now time.Time) {
+	last := uint64(min(max(MinuteOf(now), 0), minuteMask))
+	u.change(func(word uint64) uint64 { return word&^minuteMask | last })
+}
+
+// Tell notes that the log was told of the use.
+func (u Uses) Tell(m Minute) {
+	u.change(func(word uint64) uint64 { return word&^(minuteMask<<minuteBits) | uint64(m)<<minuteBits })
+}
+
+func (u Uses) change(f func(uint64) uint64) {
+	for u.at != nil {
+		word := u.at.word.Load()
+		if next := f(word); word/turnStep != u.turn || next == word || u.at.word.CompareAndSwap(word, next) {
+			return
+		}
 	}
 }
 
 // Untold is the last use, and what the log was told before; false if that is no earlier.
-func (u *Uses) Untold() (last, before Minute, ok bool) {
-	last = Minute(u.last.Load())
-	return last, u.told, last > u.told
+func (u Uses) Untold() (last, before Minute, ok bool) {
+	if u.at == nil {
+		return 0, 0, false
+	}
+	word := u.at.word.Load()
+	if word/turnStep != u.turn {
+		return 0, 0, false
+	}
+	last, before = Minute(word&minuteMask), Minute(word>>minuteBits&minuteMask)
+	return last, before, last > before
 }
 
-// Tell notes that the log was told of the use.
-func (u *Uses) Tell(m Minute) { u.told = m }
-
-// Anew is by what hash a secret would be found by fewer peppers, as its use has shown; nil if no use
-// has. The log was not told. Renew notes it.
-func (u *Uses) Anew() *Rehash { return u.anew.Load() }
-
-// Renew notes a Rehash, or with nil that the log was told.
-func (u *Uses) Renew(r *Rehash) { u.anew.Store(r) }
+// KeyRoom is room for one key's record and what it points to, to be used again and again.
+type KeyRoom struct {
+	Key      APIKey
+	Rotating Rotating
+	Limits   limit.Limits
+	Leak     Leak
+}
 
 // MaxOverlap is how long a secret may be good beside the one that replaced it.
 const MaxOverlap = 30 * 24 * time.Hour
@@ -332,35 +366,6 @@ func (k *APIKey) checkForm() error {
 		return Invalid("environment: 1 to %d of a-z and 0-9", MaxEnvironment)
 	}
 	return nil
-}
-
-// Scopes of API keys have segments, the last of which may stand for all others.
-const (
-	ScopeSeparator = ":"
-	ScopeWildcard  = "*"
-)
-
-// checkScopes refuses what is no scope-token (RFC 6749 section 3.3), and wildcards that would be
-// taken for more than they are.
-func checkScopes(scopes []string, most int) error {
-	for _, s := range scopes {
-		if i := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c == '"' || c == '\\' || c > '~' }); i >= 0 {
-			return Invalid("scopes: %.100q has a character that no scope may have: use ASCII without spaces, quotes and backslashes", s)
-		}
-		before, wild := strings.CutSuffix(s, ScopeWildcard)
-		if strings.Contains(before, ScopeWildcard) || wild && before != "" && !strings.HasSuffix(before, ScopeSeparator) {
-			return Invalid("scopes: %.100q: a wildcard is the last segment, as in orders:*", s)
-		}
-	}
-	return checkListOf("scopes", scopes, most)
-}
-
-// CoversScope tells whether what is held ends in a wildcard that stands for the rest of the scope: one
-// segment or more. So orders:* covers orders:read and orders:read:own, and neither orders nor
-// orders-old:read.
-func CoversScope(held, scope string) bool {
-	before, wild := strings.CutSuffix(held, ScopeWildcard)
-	return wild && len(scope) > len(before) && strings.HasPrefix(scope, before) && (before == "" || strings.HasSuffix(before, ScopeSeparator))
 }
 
 // KeyState is how an API key is at some time, by itself: whether its consumer is disabled is not in it.

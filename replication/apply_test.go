@@ -264,7 +264,7 @@ func TestRestoreBringsTheIndex(t *testing.T) {
 	if _, revoked := fresh.view.Revoked(revokedKey, 0); !revoked || fresh.view.ClusterID() != "c" || fresh.view.Freshness().Revision != 2 {
 		t.Errorf("%v %q %+v", revoked, fresh.view.ClusterID(), fresh.view.Freshness())
 	}
-	if _, _, ok := fresh.view.APIKey(record.KeyHash{1}); !ok {
+	if _, _, ok := fresh.view.APIKey(record.KeyHash{1}, new(record.KeyRoom)); !ok {
 		t.Error("the API key did not come")
 	}
 }
