@@ -13,10 +13,13 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +34,8 @@ import (
 const benchIssuer = "https://issuer.example"
 
 var benchRevoked = flag.Int("revoked", 100_000, "revocations in the index while validations are measured")
+
+var benchAPIKeys = flag.Int("keys", 100_000, "API keys on the node, where many are measured")
 
 // bench is a real node, alone, with an issuer, a key and revocations.
 type bench struct {
@@ -315,6 +320,30 @@ func BenchmarkAPIKey(b *testing.B) {
 		}
 		x.measure(b, requests)
 	})
+}
+
+// BenchmarkAPIKeys is one of many keys, each time another at random. Aim: 400 ns and no allocation for
+// those that are used often.
+func BenchmarkAPIKeys(b *testing.B) {
+	x := newBench(b, 24000, *benchRevoked)
+	requests := make([]validate.Request, *benchAPIKeys)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 256 { // what is proposed at once is written at once
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(requests); i = int(next.Add(1)) - 1 {
+				body := newBenchKey(b, fmt.Sprintf("key_%026d", i), nil, &requests[i].Credential)
+				if r, err := x.replica.Propose(b.Context(), record.Command{Body: body}); err != nil || r.Rejection != nil {
+					b.Error(r.Rejection, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	mathrand.Shuffle(len(requests), func(i, j int) { requests[i], requests[j] = requests[j], requests[i] })
+	b.Run("all", func(b *testing.B) { x.measure(b, requests) })
+	b.Run("often", func(b *testing.B) { x.measure(b, requests[:min(1000, len(requests))]) })
 }
 
 func BenchmarkAPIKeyWithRole(b *testing.B) {

@@ -159,6 +159,8 @@ func (u Uses) Untold() (last, before Minute, ok bool) {
 
 // KeyRoom is room for one key's record and what it points to, to be used again and again.
 type KeyRoom struct {
+	// Brief, which is set once, says that there is to be no more of the record than a verdict needs.
+	Brief    bool
 	Key      APIKey
 	Rotating Rotating
 	Limits   limit.Limits

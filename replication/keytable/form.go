@@ -44,26 +44,24 @@ func appendForm(b []byte, k *record.APIKey, place, set uint32) []byte {
 	if k.Rotating != nil {
 		b = append(b, k.Rotating.Hash[:]...)
 	}
-	for _, s := range [...]string{k.ID, k.Consumer, string(k.Metadata), k.Name, k.Hint, k.Environment} {
+	for _, s := range [...]string{k.ID, k.Consumer, string(k.Metadata)} {
 		b = appendText(b, s)
 	}
-	for _, t := range [...]time.Time{k.ExpiresAt, k.CreatedAt, k.RolledAt, k.LeakedAt} {
-		b = appendTime(b, t)
-	}
-	for _, n := range [...]uint64{uint64(k.Revision), uint64(k.Created), uint64(k.Rolled), uint64(k.Chain.From), uint64(k.Chain.To)} {
-		b = binary.AppendUvarint(b, n)
+	b = binary.AppendUvarint(appendTime(appendTime(b, k.ExpiresAt), k.CreatedAt), uint64(k.Revision))
+	if l := k.Limits; l != nil {
+		b = appendNumbers(b, uint64(l.Rate.Requests), uint64(l.Rate.Seconds), uint64(l.Burst), l.Quota.Requests, uint64(l.Quota.Period))
 	}
 	if r := k.Rotating; r != nil {
 		b = appendTime(appendText(b, r.Hint), r.Until)
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(r.Chain.From)), uint64(r.Chain.To))
+		b = appendNumbers(b, uint64(r.Chain.From), uint64(r.Chain.To))
 	}
-	if l := k.Limits; l != nil {
-		for _, n := range [...]uint64{uint64(l.Rate.Requests), uint64(l.Rate.Seconds), uint64(l.Burst), l.Quota.Requests, uint64(l.Quota.Period)} {
-			b = binary.AppendUvarint(b, n)
-		}
+	for _, s := range [...]string{k.Name, k.Hint, k.Environment} {
+		b = appendText(b, s)
 	}
+	b = appendTime(appendTime(b, k.RolledAt), k.LeakedAt)
+	b = appendNumbers(b, uint64(k.Created), uint64(k.Rolled), uint64(k.Chain.From), uint64(k.Chain.To))
 	if l := k.Leak; l != nil {
-		b = appendText(appendText(binary.AppendUvarint(b, uint64(l.Revision)), l.By), l.Where)
+		b = appendText(appendText(appendNumbers(b, uint64(l.Revision)), l.By), l.Where)
 	}
 	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start))
 	return b
@@ -80,16 +78,24 @@ func flagsOf(k *record.APIKey) (flags uint32) {
 	return flags
 }
 
+func appendNumbers(b []byte, all ...uint64) []byte {
+	for _, n := range all {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// appendTime appends a zero for the zero time; any other is told from it by what is never zero.
+// appendTime appends a zero for the zero time, and for any other what takes little to read.
 func appendTime(b []byte, t time.Time) []byte {
 	if t.IsZero() {
 		return append(b, 0)
 	}
-	return binary.AppendVarint(binary.AppendUvarint(b, uint64(t.Nanosecond())+1), t.Unix())
+	b = binary.LittleEndian.AppendUint64(append(b, 1), uint64(t.Unix()))
+	return binary.LittleEndian.AppendUint32(b, uint32(t.Nanosecond()))
 }
 
 func (f form) size() int     { return int(binary.LittleEndian.Uint32(f)) }
@@ -115,18 +121,11 @@ func (f form) read(room *record.KeyRoom) {
 	flags := f.flags()
 	r := reader(f[formHashes+int(f.hashes())*hashSize : f.size()])
 	k := &room.Key
-	k.Hash, k.Disabled, k.Imported = *f.hash(0), flags&flagDisabled != 0, flags&flagImported != 0
+	k.Disabled, k.Imported = flags&flagDisabled != 0, flags&flagImported != 0
 	k.ID, k.Consumer = r.text(), r.text()
 	k.Metadata = r.bytes()
-	k.Name, k.Hint, k.Environment = r.text(), r.text(), r.text()
-	k.ExpiresAt, k.CreatedAt, k.RolledAt, k.LeakedAt = r.time(), r.time(), r.time(), r.time()
-	k.Revision, k.Created, k.Rolled = record.Revision(r.number()), record.Revision(r.number()), record.Revision(r.number())
-	k.Chain = r.chain()
+	k.ExpiresAt, k.CreatedAt, k.Revision = r.time(), r.time(), record.Revision(r.number())
 	k.Rotating, k.Limits, k.Leak = nil, nil, nil
-	if flags&flagRotating != 0 {
-		room.Rotating = record.Rotating{Hash: *f.hash(1), Hint: r.text(), Until: r.time(), Imported: flags&flagRotatingImported != 0, Chain: r.chain()}
-		k.Rotating = &room.Rotating
-	}
 	if flags&flagLimits != 0 {
 		room.Limits = limit.Limits{
 			Rate: limit.Rate{Requests: uint32(r.number()), Seconds: uint32(r.number())}, Burst: uint32(r.number()),
@@ -134,6 +133,17 @@ func (f form) read(room *record.KeyRoom) {
 		}
 		k.Limits = &room.Limits
 	}
+	if flags&flagRotating != 0 {
+		room.Rotating = record.Rotating{Hash: *f.hash(1), Hint: r.text(), Until: r.time(), Imported: flags&flagRotatingImported != 0, Chain: r.chain()}
+		k.Rotating = &room.Rotating
+	}
+	if room.Brief {
+		return
+	}
+	k.Hash = *f.hash(0)
+	k.Name, k.Hint, k.Environment = r.text(), r.text(), r.text()
+	k.RolledAt, k.LeakedAt = r.time(), r.time()
+	k.Created, k.Rolled, k.Chain = record.Revision(r.number()), record.Revision(r.number()), r.chain()
 	if flags&flagLeak != 0 {
 		room.Leak = record.Leak{Revision: record.Revision(r.number()), By: r.text(), Where: r.text()}
 		k.Leak = &room.Leak
@@ -153,6 +163,10 @@ func (r *reader) number() uint64 {
 		*r = b[1:]
 		return uint64(b[0])
 	}
+	return r.long()
+}
+
+func (r *reader) long() uint64 {
 	n, size := binary.Uvarint(*r)
 	*r = (*r)[size:]
 	return n
@@ -176,13 +190,13 @@ func (r *reader) text() string {
 }
 
 func (r *reader) time() time.Time {
-	nano := r.number()
-	if nano == 0 {
+	b := *r
+	if b[0] == 0 {
+		*r = b[1:]
 		return time.Time{}
 	}
-	second, size := binary.Varint(*r)
-	*r = (*r)[size:]
-	return time.Unix(second, int64(nano-1)).UTC()
+	*r = b[13:]
+	return time.Unix(int64(binary.LittleEndian.Uint64(b[1:])), int64(binary.LittleEndian.Uint32(b[9:]))).UTC()
 }
 
 func (r *reader) chain() record.Chain {

@@ -68,7 +68,7 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		return nil, validate.Malformed
 	}
 	if room.KeyRoom == nil {
-		room.KeyRoom = new(record.KeyRoom)
+		room.KeyRoom = &record.KeyRoom{Brief: trail == nil}
 	}
 	k, rotating, ok := v.keys.APIKey(sha256.Sum256(b[:n]), room.KeyRoom)
 	if !ok && v.keys.Locked() {
