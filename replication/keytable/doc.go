@@ -43,7 +43,7 @@
 //	    the next.
 //	    TestAgainstModel
 //	Y7  A reader sees one state of one key, whatever is written or moved meanwhile.
-//	    TestReadersSeeOneRecord
+//	    TestReadersSeeOneRecord, TestWhatWasMovedIsGone, TestLeavingKeysKeepTheirOwn
 //	Y8  A use is noted for the key that was used, though its place is another's by then.
 //	    TestPlacesAreOfOneKey
 package keytable

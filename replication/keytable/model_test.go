@@ -239,3 +239,28 @@ func TestPlacesAreOfOneKey(t *testing.T) {
 		t.Errorf("%+v", used)
 	}
 }
+
+// Y7: also by a hash that it is leaving a key has nothing of another's.
+func TestLeavingKeysKeepTheirOwn(t *testing.T) {
+	x, hash := keytable.New(), func(n byte) record.KeyHash { return record.KeyHash{n} }
+	was := &record.APIKey{ID: "key_1", Hash: hash(1), Scopes: []string{"a"}}
+	k := &record.APIKey{ID: "key_1", Hash: hash(2), Scopes: []string{"a"}}
+	x.Set(was, nil, false)
+	x.Rehash(k, was)
+	x.Set(k, nil, true)
+	other := &record.APIKey{ID: "key_2", Hash: hash(3), Scopes: []string{"b"}}
+	x.Set(other, nil, false)
+	var room record.KeyRoom
+	if k, ok := x.Stored(hash(1), &room); ok && (k.ID != "key_1" || k.Scopes[0] != "a") {
+		t.Errorf("%+v", k)
+	}
+	k.Uses = room.Key.Uses
+	k.Uses.Note(time.Unix(1_800_000_000, 0))
+	if used := x.Used(10); len(used) > 0 {
+		t.Errorf("%+v", used)
+	}
+	x.Settle()
+	if _, ok := x.Stored(hash(1), &room); ok {
+		t.Error("found by the hash that it left")
+	}
+}
