@@ -2,7 +2,7 @@
 FUZZTIME ?= 20000x
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench faults check
+.PHONY: menu build test vet lint fuzz bench faults upgrade check
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -34,6 +34,10 @@ faults: ## break a cluster on purpose, in network namespaces (root on Linux; SEC
 	@command -v ip >/dev/null || apt-get install -y iproute2
 	go vet -tags faults ./test/...
 	go test -tags faults ./test/faults -count 1 -v -timeout 60m -seconds $(SECONDS) -seed $(SEED)
+
+upgrade: ## roll a cluster from the version in test/upgrade/PREVIOUS to this one, under load
+	go vet -tags upgrade ./test/...
+	go test -tags upgrade ./test/upgrade -count 1 -v -timeout 15m
 
 check: test vet lint ## what CI runs, with 5,000 inputs for each fuzzer
 	$(MAKE) fuzz FUZZTIME=5000x

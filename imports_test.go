@@ -64,6 +64,7 @@ var rooms = map[string][]string{
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"test/natsproc":         {},
 	"test/faults":           {},
+	"test/upgrade":          {},
 	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
 }
 
