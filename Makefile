@@ -52,7 +52,7 @@ deb: ## build deploy/out/veto.deb (VERSION, DEB_ARCH)
 	for s in bash zsh fish; do env -i $(OUT)/here completion $$s >$(OUT)/$$s; done
 	DEB_ARCH=$(DEB_ARCH) DEB_VERSION=$(patsubst dev,0.0.0~dev,$(VERSION)) go tool -modfile=tools/go.mod nfpm package -f deploy/debian/nfpm.yaml -p deb -t $(OUT)/veto.deb
 
-deploy-check: deb ## check what is in deploy/ (root on Debian: installs promtool, systemd and debootstrap)
+deploy-check: deb deploy-short ## check what is in deploy/ (root on Debian: installs promtool, systemd and debootstrap)
 	deploy/check
 
 deploy-short: ## the part of deploy-check that takes no packages and no container tools
