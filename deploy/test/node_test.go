@@ -77,7 +77,8 @@ var metric = regexp.MustCompile(`\bveto_[a-z_]+[a-z]\b`)
 // against what it says.
 func TestMetricsAreThere(t *testing.T) {
 	const port = 23100
-	c := exec.CommandContext(t.Context(), build(t), "dev", "--json", "--nodes", "2", "--port", fmt.Sprint(port))
+	veto := build(t)
+	c := exec.CommandContext(t.Context(), veto, "dev", "--json", "--nodes", "2", "--port", fmt.Sprint(port))
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +86,7 @@ func TestMetricsAreThere(t *testing.T) {
 	start(t, c)
 	var dev struct {
 		AdminToken string `json:"admin_token"`
+		Token      string `json:"token"`
 	}
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	if err != nil {
@@ -92,6 +94,11 @@ func TestMetricsAreThere(t *testing.T) {
 	}
 	if err := json.Unmarshal(line, &dev); err != nil {
 		t.Fatal(err)
+	}
+	revoke := exec.CommandContext(t.Context(), veto, "revoke", "token", "-", "--address", fmt.Sprintf("http://127.0.0.1:%d", port+1))
+	revoke.Env, revoke.Stdin = append(os.Environ(), "VETO_TOKEN="+dev.AdminToken), strings.NewReader(dev.Token)
+	if out, err := revoke.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	url := fmt.Sprintf("http://127.0.0.1:%d/metrics", port+1)
 	var there map[string]bool
