@@ -64,6 +64,7 @@ var rooms = map[string][]string{
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"test/natsproc":         {},
 	"test/faults":           {},
+	"test/upgrade":          {},
 	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
 }
 
@@ -84,6 +85,7 @@ var owners = map[string][]string{
 	"github.com/go-json-experiment/json":  {"node/httpapi/control", "node/httpapi/leaks", "node/intake"},
 	"github.com/prometheus":               {"node"},
 	"github.com/spf13":                    {"cmd/veto"},
+	"github.com/coreos/go-systemd":        {"cmd/veto"},
 	"github.com/knadh/koanf":              {"cmd/veto"},
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},
 	"github.com/schollz/progressbar":      {"cmd/veto"},

@@ -54,7 +54,7 @@ func newBench(b testing.TB, port, revoked int) *bench {
 	if err := os.WriteFile(c.PepperKeyFile, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	n, err := Start(c, Surroundings{Version: "bench", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) {}})
+	n, err := Start(c, Surroundings{Version: "bench", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) error { return nil }})
 	if err != nil {
 		b.Fatal(err)
 	}

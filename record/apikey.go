@@ -26,7 +26,7 @@ type APIKey struct {
 	// Hash is how the key is found. It never leaves the cluster.
 	Hash KeyHash `json:"-" cbor:"4,keyasint"`
 	// Chain is by which peppers the hash is made.
-	Chain Chain `json:"-" cbor:"16,keyasint,omitzero"`
+	Chain Chain `json:"-" cbor:"16,keyasint,omitzero" since:"2"`
 	// Hint is the key's prefix and last four characters, by which people tell keys apart.
 	Hint string `json:"hint" cbor:"5,keyasint"`
 	// Scopes that a request may ask for. One that ends in a segment of ScopeWildcard stands for all
@@ -47,26 +47,26 @@ type APIKey struct {
 	Created   Revision  `json:"-" cbor:"13,keyasint,omitempty"`
 	// Environment is the word in the secret by which people tell what it is for, such as live or
 	// test; it may be empty, as it is of an operator's key.
-	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty"`
+	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty" since:"2"`
 	// Imported tells that another system made the secret, so that it has any form: all that is known
 	// of it is the hash and the hint that were given.
-	Imported bool `json:"imported,omitempty" cbor:"17,keyasint,omitempty"`
+	Imported bool `json:"imported,omitempty" cbor:"17,keyasint,omitempty" since:"2"`
 	// Limits are how much a consumer's key may be used; nil if there are none.
-	Limits *limit.Limits `json:"limits,omitempty" cbor:"30,keyasint,omitempty"`
+	Limits *limit.Limits `json:"limits,omitempty" cbor:"30,keyasint,omitempty" since:"2"`
 	// Rotating, if not nil, is the secret that the last roll replaced.
-	Rotating *Rotating `json:"rotating,omitempty" cbor:"18,keyasint,omitempty"`
+	Rotating *Rotating `json:"rotating,omitempty" cbor:"18,keyasint,omitempty" since:"2"`
 	// RolledAt and Rolled (the revision) are those of the last roll.
-	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero"`
-	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty"`
+	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero" since:"2"`
+	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty" since:"2"`
 	// Issuers are the iss of those whose tokens an operator's key may revoke, and Consumers those whose
 	// API keys; if there are any of either, it may revoke nothing else.
 	Issuers   []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
-	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty"`
+	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty" since:"2"`
 	// Targets, if there are any, are the only ones that an operator's key may revoke by.
-	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty"`
+	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty" since:"2"`
 	// LeakedAt is when a secret of the key was last told to be where anyone can read it, and Leak by whom.
-	LeakedAt time.Time `json:"leaked_at,omitzero" cbor:"26,keyasint,omitzero"`
-	Leak     *Leak     `json:"leak,omitempty" cbor:"27,keyasint,omitempty"`
+	LeakedAt time.Time `json:"leaked_at,omitzero" cbor:"26,keyasint,omitzero" since:"2"`
+	Leak     *Leak     `json:"leak,omitempty" cbor:"27,keyasint,omitempty" since:"2"`
 	// Granted is filled in where the roles are known, of a consumer's key that has any.
 	Granted *Granted `json:"-" cbor:"-"`
 	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
@@ -428,7 +428,7 @@ type CreateKey struct {
 	Key APIKey `cbor:"1,keyasint"`
 	// Also are the hashes of the secret by every other chain of the peppers that there are, so that a
 	// key with this secret is found by whatever chain it has.
-	Also []KeyHash `cbor:"2,keyasint,omitempty"`
+	Also []KeyHash `cbor:"2,keyasint,omitempty" since:"2"`
 }
 
 // UpdateKey changes what is set of an API key.
@@ -440,8 +440,8 @@ type UpdateKey struct {
 	ExpiresAt *time.Time `cbor:"5,keyasint,omitempty"`
 	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
 	// Limits, if given, are the new ones; the zero Limits take those that there are away.
-	Limits *limit.Limits `cbor:"30,keyasint,omitempty"`
-	Roles  *[]Role       `cbor:"22,keyasint,omitempty"`
+	Limits *limit.Limits `cbor:"30,keyasint,omitempty" since:"2"`
+	Roles  *[]Role       `cbor:"22,keyasint,omitempty" since:"2"`
 }
 
 // RollKey gives an API key another secret. The one before is good for the overlap, from the

@@ -26,6 +26,7 @@ type View struct {
 	store   *store.Store
 	horizon *Horizon
 	cluster atomic.Pointer[record.Found] // nil until the cluster is founded
+	level   atomic.Uint32
 }
 
 // NewView shows the parts' state.
@@ -58,6 +59,9 @@ func (v *View) ClusterID() string {
 	}
 	return ""
 }
+
+// Level is the one in force: all nodes knew it when it was raised last.
+func (v *View) Level() record.Level { return max(record.Level(v.level.Load()), record.LevelFirst) }
 
 // Digest is what stands for the name in this cluster; zero before it is founded.
 func (v *View) Digest(n record.Name) record.Digest {
