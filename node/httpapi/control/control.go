@@ -164,9 +164,18 @@ type control struct {
 	intake *intake.Intake
 }
 
+// routes is where every path of the control plane is registered, so that a test can tell them all.
+type routes interface {
+	Handle(pattern string, h http.Handler)
+	HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request))
+	Handler(r *http.Request) (h http.Handler, pattern string)
+	ServeHTTP(w http.ResponseWriter, r *http.Request)
+}
+
 // New makes the control plane's handler.
-func New(c Config) http.Handler {
-	mux := http.NewServeMux()
+func New(c Config) http.Handler { return build(c, http.NewServeMux()) }
+
+func build(c Config, mux routes) http.Handler {
 	settings := huma.DefaultConfig("Veto", c.Version)
 	settings.Info.Description = "May this JWT or API key still be used? The control plane, and the questions of the data plane."
 	settings.CreateHooks = nil // answers carry no links to schemas
@@ -213,7 +222,7 @@ func strictly(body []byte, into any) error {
 
 // pprof shows the process from inside. A profile may hold any secret that is in memory, so it
 // takes an admin.
-func (x *control) pprof(mux *http.ServeMux) {
+func (x *control) pprof(mux routes) {
 	for path, h := range map[string]http.HandlerFunc{
 		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
 	} {

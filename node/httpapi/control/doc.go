@@ -7,7 +7,7 @@
 //
 //	L1  No operation answers without an operator of the right role, except those that
 //	    say so (health and the API's own description).
-//	    TestEveryOperationHasARole, TestRoles
+//	    TestEveryOperationHasARole, TestRoles, TestWhoIsLetInWhere, TestSpellingsOfPathsLetNobodyIn
 //	L2  A secret is in one answer only, the one that made it.
 //	    TestSecretIsShownOnce, TestKeyIsImported
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no

@@ -25,7 +25,7 @@ func requestID(ctx context.Context) string {
 }
 
 // around names every request, survives a panic in it, and answers what no operation takes.
-func (x *control) around(mux *http.ServeMux) http.Handler {
+func (x *control) around(mux routes) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := httpapi.NewRequestID()
 		ctx := withConditions(context.WithValue(r.Context(), requestIDInContext{}, id), r.Header)
