@@ -2,9 +2,7 @@ package node
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"veto/node/certs"
 	"veto/node/httpapi/leaks"
 	"veto/record"
 	"veto/replication/pepper"
@@ -280,7 +279,7 @@ func (c *Config) clientTLS() (*tls.Config, error) {
 	if c.HTTPCertFile == "" {
 		return nil, nil //nolint:nilnil // no TLS is a choice, and no error
 	}
-	pair, err := tls.LoadX509KeyPair(c.HTTPCertFile, c.HTTPKeyFile)
+	pair, err := certs.ReadPair(c.HTTPCertFile, c.HTTPKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("http_cert_file and http_key_file: the listeners' certificate cannot be used: %w", err)
 	}
@@ -292,12 +291,8 @@ func (c *Config) ring() (*pepper.Ring, error) {
 	if c.PepperKeyFile == "" {
 		return nil, nil //nolint:nilnil // no pepper is a choice, and no error
 	}
-	f, err := os.Open(c.PepperKeyFile)
+	content, err := certs.ReadSecret(c.PepperKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("pepper_key_file: %w", err)
-	}
-	content, err := io.ReadAll(io.LimitReader(f, pepper.MaxKeyFile+1))
-	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("pepper_key_file: %w", err)
 	}
 	r, err := pepper.ParseRing(content)

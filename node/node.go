@@ -239,7 +239,7 @@ func (n *Node) readCerts() (certs.Material, []byte, error) {
 	if m.NodeID != n.config.NodeID {
 		return m, nil, fmt.Errorf("the certificate in %s is of node %s, and this is node %s", dir, m.NodeID, n.config.NodeID)
 	}
-	content, err := os.ReadFile(filepath.Join(dir, certs.GossipKeyFile))
+	content, err := certs.ReadSecret(filepath.Join(dir, certs.GossipKeyFile))
 	if err != nil {
 		return m, nil, fmt.Errorf("the gossip key: %w", err)
 	}

@@ -60,25 +60,27 @@ func (p *plane) operators() map[string]visitor {
 	p.cluster.revocations[digestKey.Digest(revoked)] = record.Revocation{Name: revoked}
 	const nothing = ""
 	return map[string]visitor{
-		"an admin":              {"Bearer " + p.secrets[record.RoleAdmin], "any bound admin revoker auditor", nothing},
-		"a revoker":             {"bearer " + p.secrets[record.RoleRevoker], "any bound revoker", "admin auditor"},
-		"an auditor":            {"Bearer " + p.secrets[record.RoleAuditor], "any bound auditor", "admin revoker"},
-		"a validator":           {"Bearer " + p.secrets[record.RoleValidator], "any bound", "admin revoker auditor"},
-		"a bound revoker":       {made(func(k *record.APIKey) { k.Roles, k.Issuers = []record.Role{record.RoleRevoker}, []string{"i"} }), "bound revoker", "any admin auditor"},
-		"a bound one who reads": {made(func(k *record.APIKey) { k.Roles, k.Issuers = []record.Role{record.RoleRevoker, record.RoleAuditor}, []string{"i"} }), "any bound revoker auditor", "admin"},
-		"nobody":                {"", nothing, nothing},
-		"an empty secret":       {"Bearer ", nothing, nothing},
-		"another scheme":        {"Basic " + p.secrets[record.RoleAdmin], nothing, nothing},
-		"no scheme":             {p.secrets[record.RoleAdmin], nothing, nothing},
-		"a secret and more":     {"Bearer " + p.secrets[record.RoleAdmin] + " " + p.secrets[record.RoleAdmin], nothing, nothing},
-		"a wrong secret":        {"Bearer " + old, nothing, nothing},
-		"a cut secret":          {"Bearer " + p.secrets[record.RoleAdmin][:20], nothing, nothing},
-		"an expired key":        {made(func(k *record.APIKey) { k.ExpiresAt = now().Add(-time.Second) }), nothing, nothing},
-		"a disabled key":        {made(func(k *record.APIKey) { k.Disabled = true }), nothing, nothing},
-		"a revoked key":         {made(func(k *record.APIKey) { k.ID = "key_revoked" }), nothing, nothing},
-		"a key without roles":   {made(func(k *record.APIKey) { k.Roles = nil }), nothing, nothing},
-		"a consumer's key":      {made(func(k *record.APIKey) { k.Consumer = "acme" }), nothing, nothing}, // which names a role as operators' are called
-		"a secret of before":    {"Bearer " + p.rolled(made, old, hash), nothing, nothing},
+		"an admin":        {"Bearer " + p.secrets[record.RoleAdmin], "any bound admin revoker auditor", nothing},
+		"a revoker":       {"bearer " + p.secrets[record.RoleRevoker], "any bound revoker", "admin auditor"},
+		"an auditor":      {"Bearer " + p.secrets[record.RoleAuditor], "any bound auditor", "admin revoker"},
+		"a validator":     {"Bearer " + p.secrets[record.RoleValidator], "any bound", "admin revoker auditor"},
+		"a bound revoker": {made(func(k *record.APIKey) { k.Roles, k.Issuers = []record.Role{record.RoleRevoker}, []string{"i"} }), "bound revoker", "any admin auditor"},
+		"a bound one who reads": {made(func(k *record.APIKey) {
+			k.Roles, k.Issuers = []record.Role{record.RoleRevoker, record.RoleAuditor}, []string{"i"}
+		}), "any bound revoker auditor", "admin"},
+		"nobody":              {"", nothing, nothing},
+		"an empty secret":     {"Bearer ", nothing, nothing},
+		"another scheme":      {"Basic " + p.secrets[record.RoleAdmin], nothing, nothing},
+		"no scheme":           {p.secrets[record.RoleAdmin], nothing, nothing},
+		"a secret and more":   {"Bearer " + p.secrets[record.RoleAdmin] + " " + p.secrets[record.RoleAdmin], nothing, nothing},
+		"a wrong secret":      {"Bearer " + old, nothing, nothing},
+		"a cut secret":        {"Bearer " + p.secrets[record.RoleAdmin][:20], nothing, nothing},
+		"an expired key":      {made(func(k *record.APIKey) { k.ExpiresAt = now().Add(-time.Second) }), nothing, nothing},
+		"a disabled key":      {made(func(k *record.APIKey) { k.Disabled = true }), nothing, nothing},
+		"a revoked key":       {made(func(k *record.APIKey) { k.ID = "key_revoked" }), nothing, nothing},
+		"a key without roles": {made(func(k *record.APIKey) { k.Roles = nil }), nothing, nothing},
+		"a consumer's key":    {made(func(k *record.APIKey) { k.Consumer = "acme" }), nothing, nothing}, // which names a role as operators' are called
+		"a secret of before":  {"Bearer " + p.rolled(made, old, hash), nothing, nothing},
 	}
 }
 
