@@ -16,6 +16,7 @@ import (
 	"veto/node/canary"
 	"veto/node/certs"
 	"veto/node/discovery"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/node/limits"
 	"veto/record"
@@ -342,7 +343,7 @@ func (n *Node) listen(port int) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port %d cannot be used: %w; stop what uses it, or give another --port", n.config.Port+port, err)
 	}
-	return l, nil
+	return gate.Bound(l, n.config.MaxConnections, n.around.Log), nil
 }
 
 // Ready tells whether the node has caught up, and knows that it has.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"veto/node/httpapi/control"
+	"veto/node/httpapi/gate"
 	"veto/record"
 	"veto/validate/apikey"
 )
@@ -231,5 +232,64 @@ func TestSpellingsOfPathsLetNobodyIn(t *testing.T) {
 				t.Errorf("%s %s: %d %.80s", method, path, w.Code, w.Body)
 			}
 		}
+	}
+}
+
+// L13
+func TestWhoComesTooOften(t *testing.T) {
+	p := open(t, func(c *control.Config) {
+		c.Callers, c.Strangers = gate.NewRates(gate.Rate{PerSecond: 1, Burst: 5}), gate.NewRates(gate.Rate{PerSecond: 0.5, Burst: 5})
+	})
+	for n := range 8 { // by whatever route, of operations and of others
+		path := []string{"/v1/keys", "/metrics", "/v1/revocations/export"}[n%3]
+		if w := p.as(record.RoleAuditor, "GET", path, ""); n < 5 && w.Code != 200 || n >= 5 && (w.Code != 429 || w.Header().Get("Retry-After") != "1") {
+			t.Errorf("%d, %s: %d %v", n, path, w.Code, w.Header())
+		}
+		w := p.as("", []string{"GET", "POST"}[n%2], []string{"/v1/keys", "/v1/keys/leaked"}[n%2], "[]", "Authorization", fmt.Sprintf("Bearer wrong%d", n))
+		if n < 5 && w.Code != 401 || n >= 5 && (w.Code != 429 || w.Header().Get("Retry-After") != "2") {
+			t.Errorf("a stranger, %d: %d %v", n, w.Code, w.Header())
+		}
+	}
+	p.problem(p.as("", "GET", "/v1/me", ""), 429, "too_many_requests")
+	for range 10 {
+		if w := p.as("", "GET", "/livez", ""); w.Code != 200 {
+			t.Errorf("whether it is alive: %d", w.Code)
+		}
+	}
+	if w := p.admin("GET", "/v1/keys", ""); w.Code != 200 {
+		t.Errorf("another at the same address pays for it: %d", w.Code)
+	}
+}
+
+// L13: no cookies, no CORS, and no body that a form or a plain request of a page could send.
+func TestOtherSitesPagesGetNothing(t *testing.T) {
+	p := open(t)
+	secret := p.secrets[record.RoleAdmin]
+	for pattern, class := range access {
+		method, path, _ := strings.Cut(pattern, " ")
+		path = strings.NewReplacer("{id}", "x", "{session}", "x").Replace(path)
+		pre := p.as("", "OPTIONS", path, "", "Origin", "https://evil.example", "Access-Control-Request-Method", method, "Access-Control-Request-Headers", "authorization")
+		w := p.as("", method, path, "", "Origin", "https://evil.example", "Cookie", "token="+secret+"; Authorization=Bearer "+secret)
+		for _, got := range []*httptest.ResponseRecorder{pre, w} {
+			for name := range got.Header() {
+				if strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" {
+					t.Errorf("%s: %s", pattern, name)
+				}
+			}
+		}
+		if pre.Code < 400 || class != "anyone" && w.Code != 401 && !strings.HasPrefix(path, "/debug/") {
+			t.Errorf("%s: %d, with a cookie %d", pattern, pre.Code, w.Code)
+		}
+	}
+	before := p.cluster.changes()
+	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
+		for path, body := range map[string]string{"/v1/keys": `{"roles": ["admin"]}`, "/v1/revocations": `{"target": "key", "value": "key_admin"}`, "/v1/revocations/bulk": `{"target": "key", "value": "key_admin"}`} {
+			if w := p.admin("POST", path, body, "Content-Type", kind); w.Code != 415 {
+				t.Errorf("%s as %s: %d", path, kind, w.Code)
+			}
+		}
+	}
+	if p.cluster.changes() != before {
+		t.Error("something was changed")
 	}
 }

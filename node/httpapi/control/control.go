@@ -17,6 +17,7 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/node/httpapi/leaks"
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
@@ -146,6 +147,9 @@ type Config struct {
 	// Events is where events come from, and Closing is closed when streams of them are to end.
 	Events  watch.Source
 	Closing <-chan struct{}
+	// Callers bounds how often each operator and each manager may come, Strangers how often those at an address
+	// of whom nobody knows who they are. Nil bounds nothing.
+	Callers, Strangers *gate.Rates
 	// NodeID is this node's.
 	NodeID  string
 	Version string
@@ -249,7 +253,7 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if role == consumersManager {
 		o.Security = []map[string][]string{{managerKey: {}}}
 	}
-	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	if strings.Contains(path, "{id}") {
 		o.Errors = append(o.Errors, http.StatusNotFound)
 	}

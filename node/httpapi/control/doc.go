@@ -31,6 +31,10 @@
 //	L11 A JWT opens what its issuer's map of operators says and no more, only while a node can be
 //	    sure of it, and who presented it is in the command.
 //	    TestOperatorsByJWT, TestOperatorsByJWTAreNoMore, TestOperatorsByJWTOfAnUnreadyNode, TestOperatorsByJWTAreToldApart
+//	L13 Who comes too often is told when to come again, and nobody else pays for it; whether the node is
+//	    alive can always be asked. No browser is told that another site's pages may read an answer, and
+//	    none can be made to send a request that changes something.
+//	    TestWhoComesTooOften, TestOtherSitesPagesGetNothing
 //	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
 //	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions

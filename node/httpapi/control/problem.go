@@ -56,6 +56,15 @@ func (x *control) around(mux routes) http.Handler {
 	})
 }
 
+// Busy answers a request that is more than the node takes on.
+func Busy(w http.ResponseWriter, r *http.Request) {
+	id := httpapi.NewRequestID()
+	w.Header().Set(httpapi.RequestIDHeader, id)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Connection", "close") // what it still sends is not waited for
+	writeProblem(w, r.WithContext(context.WithValue(r.Context(), requestIDInContext{}, id)), httpapi.Busy())
+}
+
 // readBody reads what an operation takes, in the time that it has. What cannot be read huma would take for a failure of
 // its own.
 func (x *control) readBody(ctx huma.Context, next func(huma.Context)) {
