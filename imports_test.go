@@ -64,6 +64,7 @@ var rooms = map[string][]string{
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"test/natsproc":         {},
+	"test/smuggled":         {},
 	"test/faults":           {},
 	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
 }

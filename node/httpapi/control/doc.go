@@ -14,7 +14,8 @@
 //	    log line.
 //	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
 //	L4  A request that is not understood entirely changes nothing, and nobody can hide another behind it.
-//	    TestBadRequests, TestBadKeyRequests, TestBodiesThatCannotBeRead, TestNothingFollowsChunks
+//	    TestBadRequests, TestBadKeyRequests, TestBodiesThatCannotBeRead, TestNothingFollowsChunks,
+//	    TestNothingIsHiddenBehindARequest, TestInStepWithNginx
 //	L5  What is proposed is within the bounds of a command, so that every node can read it.
 //	    TestIdempotencyKeyIsBoundedInBytes
 //	L6  A presented token is revoked by what was verified of it, never by what it claims.
