@@ -2,9 +2,7 @@ package node
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"veto/node/certs"
 	"veto/node/httpapi/leaks"
 	"veto/record"
 	"veto/replication/pepper"
@@ -54,6 +53,11 @@ type Config struct {
 	HTTPKeyFile  string `koanf:"http_key_file"`
 	// InsecureHTTP allows the control plane without TLS on an address that is not loopback.
 	InsecureHTTP bool `koanf:"insecure_http"`
+	// MaxConnections is how many connections may be open on each of the HTTP listeners; one above is closed.
+	MaxConnections int `koanf:"max_connections"`
+	// CallerRate is how many requests a second an operator, or a manager, may make on the control plane,
+	// twice as many at once; 0 bounds nobody.
+	CallerRate int `koanf:"caller_rate"`
 	// MaxStaleness is how old the state may be before the answer is unknown; ServeStale
 	// answers all the same, and says how old.
 	MaxStaleness time.Duration `koanf:"max_staleness"`
@@ -103,7 +107,7 @@ type KeysConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
-		Bind: "127.0.0.1", Port: 7770, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
+		Bind: "127.0.0.1", Port: 7770, MaxConnections: 8192, CallerRate: 10_000, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
 		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LeakedKeys: leakedRevoke, LogLevel: "info", LogFormat: "text",
 		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, EventsConfig: defaultEvents(),
 	}
@@ -148,6 +152,8 @@ func (c *Config) joinAddresses() []string {
 func (c *Config) alone() bool {
 	return c.BootstrapExpect <= 1 && len(c.Join) == 0 && c.Role == string(record.NodeVoter)
 }
+
+const leastConnections = 16
 
 // longestRevisionWait keeps a question from outliving the patience of whoever asked it.
 const longestRevisionWait = 5 * time.Second
@@ -253,6 +259,10 @@ func (c *Config) checkRest() error {
 	switch {
 	case c.DataDir == "":
 		return fmt.Errorf("data_dir: give the directory that holds the node's data")
+	case c.MaxConnections < leastConnections:
+		return fmt.Errorf("max_connections: %d is below %d, which a node's own clients need", c.MaxConnections, leastConnections)
+	case c.CallerRate < 0:
+		return fmt.Errorf("caller_rate: %d is below 0; 0 bounds nobody", c.CallerRate)
 	case c.MaxStaleness < time.Second:
 		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
 	case c.MinRevisionWait < 0 || c.MinRevisionWait > longestRevisionWait:
@@ -280,7 +290,7 @@ func (c *Config) clientTLS() (*tls.Config, error) {
 	if c.HTTPCertFile == "" {
 		return nil, nil //nolint:nilnil // no TLS is a choice, and no error
 	}
-	pair, err := tls.LoadX509KeyPair(c.HTTPCertFile, c.HTTPKeyFile)
+	pair, err := certs.ReadPair(c.HTTPCertFile, c.HTTPKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("http_cert_file and http_key_file: the listeners' certificate cannot be used: %w", err)
 	}
@@ -292,12 +302,8 @@ func (c *Config) ring() (*pepper.Ring, error) {
 	if c.PepperKeyFile == "" {
 		return nil, nil //nolint:nilnil // no pepper is a choice, and no error
 	}
-	f, err := os.Open(c.PepperKeyFile)
+	content, err := certs.ReadSecret(c.PepperKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("pepper_key_file: %w", err)
-	}
-	content, err := io.ReadAll(io.LimitReader(f, pepper.MaxKeyFile+1))
-	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("pepper_key_file: %w", err)
 	}
 	r, err := pepper.ParseRing(content)

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	"veto/node/certs"
 )
 
 // EventsConfig is how a node takes revocations from a stream of events, in JetStream. Only the node
@@ -74,7 +76,13 @@ func (c *Config) checkEvents() error {
 		if file == "" {
 			continue
 		}
-		if _, err := os.Stat(file); err != nil {
+		var err error
+		if file == c.EventsNATSCAFile {
+			_, err = os.Stat(file)
+		} else {
+			_, err = certs.ReadSecret(file)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

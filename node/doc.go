@@ -46,6 +46,8 @@
 //	    TestStreamIsKnownByItsLines
 //	N10 When a key was used on one node is seen on all, and changes nothing of the key.
 //	    TestUseOfAKeyIsSeenOnEveryNode
+//	N12 No listener speaks a TLS below 1.3.
+//	    TestOldTLSIsRefused
 //	N11 A rotation of the pepper, and of the key that wraps it, breaks no check of a key on any node. A
 //	    node that cannot read a pepper is not ready, answers unknown of every API key, and goes on with
 //	    JWTs and revocations.

@@ -15,6 +15,7 @@ import (
 	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/node/httpapi/data"
+	"veto/node/httpapi/gate"
 	"veto/node/httpapi/leaks"
 	"veto/record"
 	"veto/validate/apikey"
@@ -24,12 +25,17 @@ import (
 const (
 	headerLimit = 10 * time.Second
 	idleLimit   = 2 * time.Minute
+	bodyLimit   = 30 * time.Second // for all of a request, but for streams
 	closeLimit  = 5 * time.Second
 	writeLimit  = time.Minute // longer than anyone may wait for a receipt
 	maxHeaders  = 32 << 10
 	dialLimit   = time.Second
 	socketMode  = 0o660
 	mostWaiting = 1024 // questions, for their min_revision
+
+	maxRequests   = 1024 // under way on the control plane, streams among them
+	strangerRate  = 20   // a second, from one address
+	strangerBurst = 100
 )
 
 // openHTTP opens both listeners before it serves on either, so that a port in use is told
@@ -107,23 +113,25 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 	if n.clientTLS != nil {
 		l = tls.NewListener(l, n.clientTLS)
 	}
-	server := &http.Server{
-		Handler: control.New(control.Config{
-			Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary}, Peppers: n.replica.Peppers(),
-			ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
-			NewKey: func(environment string) (string, record.KeyHash, string, error) {
-				return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})
-			},
-			FindKey: func(secret string) (*record.APIKey, bool, bool) {
-				return n.view.APIKey(apikey.Hash(secret), new(record.KeyRoom))
-			},
-			Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
-			NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
-			Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
-		}),
-		ReadHeaderTimeout: headerLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeaders,
-		ErrorLog: slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug),
-	}
+	server := gate.NewServer(gate.Limits{
+		Header: headerLimit, Body: bodyLimit, Idle: idleLimit, Write: writeLimit, HeaderBytes: maxHeaders,
+		Requests: maxRequests, Always: control.Always, Busy: control.Busy,
+	}, control.New(control.Config{
+		Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary}, Peppers: n.replica.Peppers(),
+		ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
+		NewKey: func(environment string) (string, record.KeyHash, string, error) {
+			return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})
+		},
+		FindKey: func(secret string) (*record.APIKey, bool, bool) {
+			return n.view.APIKey(apikey.Hash(secret), new(record.KeyRoom))
+		},
+		Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
+		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
+		Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
+		Callers:   gate.NewRates(gate.Rate{PerSecond: float64(n.config.CallerRate), Burst: 2 * float64(n.config.CallerRate)}),
+		Strangers: gate.NewRates(gate.Rate{PerSecond: strangerRate, Burst: strangerBurst}),
+	}))
+	server.ErrorLog = slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug)
 	n.opened(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()

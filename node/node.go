@@ -16,6 +16,7 @@ import (
 	"veto/node/canary"
 	"veto/node/certs"
 	"veto/node/discovery"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/node/limits"
 	"veto/record"
@@ -242,7 +243,7 @@ func (n *Node) readCerts() (certs.Material, []byte, error) {
 	if m.NodeID != n.config.NodeID {
 		return m, nil, fmt.Errorf("the certificate in %s is of node %s, and this is node %s", dir, m.NodeID, n.config.NodeID)
 	}
-	content, err := os.ReadFile(filepath.Join(dir, certs.GossipKeyFile))
+	content, err := certs.ReadSecret(filepath.Join(dir, certs.GossipKeyFile))
 	if err != nil {
 		return m, nil, fmt.Errorf("the gossip key: %w", err)
 	}
@@ -345,7 +346,7 @@ func (n *Node) listen(port int) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port %d cannot be used: %w; stop what uses it, or give another --port", n.config.Port+port, err)
 	}
-	return l, nil
+	return gate.Bound(l, n.config.MaxConnections, n.around.Log), nil
 }
 
 // Ready tells whether the node has caught up, and knows that it has.

@@ -179,6 +179,8 @@ func TestBadConfig(t *testing.T) {
 		"leaves no room":            func(c *node.Config) { c.Port = 65535 },
 		"go together":               func(c *node.Config) { c.HTTPCertFile = "x" },
 		"max_staleness":             func(c *node.Config) { c.MaxStaleness = 0 },
+		"max_connections":           func(c *node.Config) { c.MaxConnections = 1 },
+		"caller_rate":               func(c *node.Config) { c.CallerRate = -1 },
 		"canary_interval":           func(c *node.Config) { c.CanaryInterval = time.Millisecond },
 		"one of these servers":      func(c *node.Config) { c.EventsNATSURL, c.EventsEmbedded = "nats://a", true },
 		"only a node alone":         func(c *node.Config) { c.EventsEmbedded, c.Join, c.CertsDir = true, []string{"127.0.0.1"}, "x" },

@@ -55,6 +55,7 @@ var help = map[string]string{
 	"socket": "path of a Unix socket for the data plane, for sidecars", "port": "the data plane's port; the node uses the five after it as well", "certs_dir": "directory with ca.pem, NODE.pem, NODE-key.pem and gossip.key",
 	"http_cert_file": "certificate of the HTTP listeners", "http_key_file": "private key of the HTTP listeners",
 	"insecure_http": "allow the control plane without TLS beyond this machine", "max_staleness": "how old the state may be before answers are unknown",
+	"max_connections": "connections that may be open on each of the HTTP listeners", "caller_rate": "requests a second of one operator on the control plane; 0 bounds nobody",
 	"serve_stale": "answer beyond max_staleness, marked; bounds of issuers and requests still hold", "min_revision_wait": "how long a question may wait for the revision that it asks for; 0 waits for none",
 	"canary_interval":   "how often to revoke a token of the cluster's own, and measure when the other nodes deny it; 0 never",
 	"token_cache_bytes": "memory for verified tokens; 0 remembers none", "index_exact_max": "revocations of one kind to hold in memory; above it a filter, with the disk behind it", "fetch_private": "allow issuers at private addresses and over http",

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"veto/client"
+	"veto/node/certs"
 	"veto/record"
 )
 
@@ -69,7 +70,7 @@ func newIssuersPut(r *remote) *cobra.Command {
 			}
 		}
 		if secretFile != "" {
-			b, err := os.ReadFile(secretFile)
+			b, err := certs.ReadSecret(secretFile)
 			if err != nil {
 				return fmt.Errorf("--shared-secret-file: %w", err)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"veto/client"
+	"veto/node/certs"
 	"veto/record"
 )
 
@@ -135,13 +136,13 @@ func (r *remote) client() (*client.Client, error) {
 	}
 	token := os.Getenv("VETO_TOKEN")
 	if r.tokenFile != "" {
-		b, err := os.ReadFile(r.tokenFile)
+		b, err := certs.ReadSecret(r.tokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--token-file: %w", err)
 		}
 		token = string(b)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13}}
 	if r.caFile != "" {
 		pem, err := os.ReadFile(r.caFile)
 		if err != nil {

@@ -32,7 +32,11 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return &exit{exitUsage, err}
 		}
-		return serve(cmd.Context(), config, newLog(cmd.ErrOrStderr(), config), handOver(adminFile, cmd.OutOrStdout()))
+		log := newLog(cmd.ErrOrStderr(), config)
+		if err := keepMemory(); err != nil {
+			log.Warn("the memory of this process, and so secrets, may be written to disk if it crashes", "error", err)
+		}
+		return serve(cmd.Context(), config, log, handOver(adminFile, cmd.OutOrStdout()))
 	}
 	return c
 }

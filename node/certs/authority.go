@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -81,7 +80,7 @@ func NewAuthority(dir string, now time.Time) (*Authority, error) {
 // LoadAuthority reads the authority in the directory. The error is os.ErrNotExist if a file is
 // not there.
 func LoadAuthority(dir string) (*Authority, error) {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, AuthorityFile), filepath.Join(dir, authorityKeyFile))
+	pair, err := ReadPair(filepath.Join(dir, AuthorityFile), filepath.Join(dir, authorityKeyFile))
 	if err != nil {
 		return nil, fmt.Errorf("the authority in %s cannot be read: %w", dir, err)
 	}

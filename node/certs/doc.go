@@ -11,6 +11,8 @@
 //	    TestNothingIsOverwritten, TestHalfADirectoryIsLeftAlone
 //	T2  Private files can be read by their owner only.
 //	    TestPrivateFiles
+//	T6  A file with a secret that anybody on the machine may open is refused.
+//	    TestFilesThatOthersMayRead in cmd/veto
 //	T3  What is issued connects two nodes with each other, and what could not is refused
 //	    when it is read.
 //	    TestIssuedCertificatesConnect, TestBadMaterialIsTold, TestWrongPurposeIsTold,

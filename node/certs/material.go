@@ -37,7 +37,7 @@ func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Materi
 	if !pool.AppendCertsFromPEM(roots) {
 		return Material{}, fmt.Errorf("%s holds no certificate in PEM", authorityFile)
 	}
-	pair, err := tls.LoadX509KeyPair(certificateFile, keyFile)
+	pair, err := ReadPair(certificateFile, keyFile)
 	if err != nil {
 		return Material{}, fmt.Errorf("the node's certificate in %s and its key in %s: %w", certificateFile, keyFile, err)
 	}
@@ -60,6 +60,19 @@ func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Materi
 		return Material{}, fmt.Errorf("%s, checked against %s: %w", certificateFile, authorityFile, err)
 	}
 	return Material{NodeID: leaf.DNSNames[0], Certificate: pair, Authorities: pool, NotAfter: leaf.NotAfter}, nil
+}
+
+// ReadPair reads a certificate, and its key out of a file that only its owner and group may open.
+func ReadPair(certificateFile, keyFile string) (tls.Certificate, error) {
+	certificate, err := os.ReadFile(certificateFile) //nolint:gosec // the operator's own file
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := ReadSecret(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(certificate, key)
 }
 
 // verify does what other nodes will do.

@@ -28,6 +28,20 @@ func PepperLocked() *Problem {
 	return p
 }
 
+// TooMany is the problem of who comes too often.
+func TooMany(wait time.Duration) *Problem {
+	p := New(http.StatusTooManyRequests, "too_many_requests", "you come more often than this node lets anybody come; come again after the time in Retry-After")
+	p.retryAfter = wait
+	return p
+}
+
+// Busy is the problem of a node with more to do than it takes on at once.
+func Busy() *Problem {
+	p := New(http.StatusServiceUnavailable, "busy", "this node has as much to do as it takes on at once, and has done nothing of this; ask another, or come again")
+	p.retryAfter = time.Second
+	return p
+}
+
 // Internal is the problem of what should not have happened.
 func Internal() *Problem {
 	return New(http.StatusInternalServerError, "internal", "something went wrong inside; the node's log says what")

@@ -69,6 +69,11 @@ const goodToken = "good"
 
 func start(t *testing.T, id string, routes *tls.Config) *node {
 	t.Helper()
+	return startWith(t, id, routes, slog.New(slog.DiscardHandler))
+}
+
+func startWith(t *testing.T, id string, routes *tls.Config, log *slog.Logger) *node {
+	t.Helper()
 	n := &node{notices: make(chan record.Notice, 100), beacons: make(chan record.Beacon, 100)}
 	var err error
 	n.Broadcast, err = broadcast.Start(broadcast.Config{
@@ -80,7 +85,7 @@ func start(t *testing.T, id string, routes *tls.Config) *node {
 			Notice: func(x record.Notice) { n.notices <- x },
 			Beacon: func(x record.Beacon) { n.beacons <- x },
 		},
-		Log: slog.New(slog.DiscardHandler),
+		Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,8 @@
 //	    TestLaterComesAgain, TestConsumerThatWouldLoseEvents
 //	P15 An event that is refused is put aside, with the reason, before it is acknowledged.
 //	    TestDeadLetters, TestDeadLetterIsKeptFirst
+//	P17 What a client chose, such as its name or a subject, is in no log.
+//	    TestWhatClientsSayIsNotLogged
 //	P16 In the node's own stream a client publishes in its own name only, and hears of no event.
 //	    TestPublishersStayApart
 package broadcast

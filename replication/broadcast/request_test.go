@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -226,4 +227,50 @@ func TestTooManyRequests(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 	}
+}
+
+// P17
+func TestWhatClientsSayIsNotLogged(t *testing.T) {
+	var log lines
+	n := startWith(t, "n1", newAuthority(t).routes(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	refused := make(chan error, 10)
+	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token(goodToken), nats.Name(`my "secret" name`), nats.NoReconnect(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if err := c.Publish(`a."secret"`, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.SubscribeSync(`b."secret"`); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		select {
+		case <-refused:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing was refused")
+		}
+	}
+	if said := log.String(); strings.Contains(said, "secret") || strings.Count(said, "Violation") != 2 {
+		t.Error(said)
+	}
+}
+
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,27 +207,41 @@ func (f *fatal) text() string {
 }
 
 // serverLog forwards what the server has to say. It says nothing of payloads and tokens as
-// long as tracing is off.
+// long as tracing is off, and nothing that a client chose: see said.
 type serverLog struct {
 	log    *slog.Logger
 	failed *fatal
 }
 
-func (l serverLog) Noticef(f string, a ...any) { l.log.Debug(fmt.Sprintf(f, a...)) }
-func (l serverLog) Errorf(f string, a ...any)  { l.log.Warn(fmt.Sprintf(f, a...)) }
+// quoted is text in quotes, in which the server puts what clients say.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"?`)
+
+// said is what the server says, without what a client chose, such as its name or a subject that it must
+// not publish to: by mistake that is the secret that it logs in with.
+func said(f string, a ...any) string {
+	text := fmt.Sprintf(f, a...)
+	from, what, ofClient := strings.Cut(text, " - cid:")
+	if !ofClient {
+		return text
+	}
+	return from + " - cid:" + quoted.ReplaceAllString(what, `"..."`)
+}
+
+func (l serverLog) Noticef(f string, a ...any) { l.log.Debug(said(f, a...)) }
+func (l serverLog) Errorf(f string, a ...any)  { l.log.Warn(said(f, a...)) }
 func (l serverLog) Debugf(f string, a ...any)  {}
 func (l serverLog) Tracef(f string, a ...any)  {}
 
 // Warnf leaves out one warning: the server believes that routes are not verified, since they
 // are verified by our own rule, by which a node has an id and no host name.
 func (l serverLog) Warnf(f string, a ...any) {
-	if text := fmt.Sprintf(f, a...); !strings.Contains(text, "solicited routes will not be verified") {
+	if text := said(f, a...); !strings.Contains(text, "solicited routes will not be verified") {
 		l.log.Warn(text)
 	}
 }
 
 func (l serverLog) Fatalf(f string, a ...any) {
-	text := fmt.Sprintf(f, a...)
+	text := said(f, a...)
 	l.failed.last.Store(text)
 	l.log.Error(text)
 }

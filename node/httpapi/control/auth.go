@@ -65,12 +65,48 @@ func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
 	} else {
 		by, problem = x.operator(ctx.Header("Authorization"), role)
 	}
-	if problem != nil {
+	if problem = x.tooOften(ctx.Context(), by, problem); problem != nil {
 		r, w := humago.Unwrap(ctx)
 		writeProblem(w, r, problem)
 		return
 	}
 	next(huma.WithValue(ctx, callerInContext{}, by))
+}
+
+// Always are the paths that are answered however much there is to do.
+var Always = []string{"/livez", "/readyz"}
+
+// tooOften counts that somebody comes, who is refused with the problem if there is one. Who is known never pays
+// for others at the same address: it may be a proxy's, and then is everybody's.
+func (x *control) tooOften(ctx context.Context, by caller, refused *httpapi.Problem) *httpapi.Problem {
+	if refused != nil {
+		if refused.Status != http.StatusUnauthorized {
+			return refused
+		}
+		if problem := x.stranger(ctx); problem != nil {
+			return problem
+		}
+		return refused
+	}
+	if x.Callers == nil {
+		return nil
+	}
+	if wait, ok := x.Callers.Take(by.key.ID, x.Now()); !ok {
+		return httpapi.TooMany(wait)
+	}
+	return nil
+}
+
+// stranger counts that somebody comes of whom nothing but the address is known.
+func (x *control) stranger(ctx context.Context) *httpapi.Problem {
+	if x.Strangers == nil {
+		return nil
+	}
+	address, _ := ctx.Value(clientInContext{}).(string)
+	if wait, ok := x.Strangers.Take(address, x.Now()); !ok {
+		return httpapi.TooMany(wait)
+	}
+	return nil
 }
 
 // operator finds who asks, and whether they may.
@@ -219,7 +255,7 @@ func (x *control) byPerson(token, consumer string) (by caller, id string, err er
 func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		operator, problem := x.operator(r.Header.Get("Authorization"), role)
-		if problem != nil {
+		if problem = x.tooOften(r.Context(), operator, problem); problem != nil {
 			writeProblem(w, r, problem)
 			return
 		}

@@ -25,7 +25,7 @@ const streamIdle = time.Minute
 const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
-func (x *control) bulk(mux *http.ServeMux) {
+func (x *control) bulk(mux routes) {
 	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, http.HandlerFunc(x.importStream)))
 	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, http.HandlerFunc(x.exportStream)))
 	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, http.HandlerFunc(x.exportAudit)))

@@ -17,6 +17,7 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/node/httpapi/leaks"
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
@@ -146,6 +147,9 @@ type Config struct {
 	// Events is where events come from, and Closing is closed when streams of them are to end.
 	Events  watch.Source
 	Closing <-chan struct{}
+	// Callers bounds how often each operator and each manager may come, Strangers how often those at an address
+	// of whom nobody knows who they are. Nil bounds nothing.
+	Callers, Strangers *gate.Rates
 	// NodeID is this node's.
 	NodeID  string
 	Version string
@@ -164,9 +168,18 @@ type control struct {
 	intake *intake.Intake
 }
 
+// routes is where every path of the control plane is registered, so that a test can tell them all.
+type routes interface {
+	Handle(pattern string, h http.Handler)
+	HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request))
+	Handler(r *http.Request) (h http.Handler, pattern string)
+	ServeHTTP(w http.ResponseWriter, r *http.Request)
+}
+
 // New makes the control plane's handler.
-func New(c Config) http.Handler {
-	mux := http.NewServeMux()
+func New(c Config) http.Handler { return build(c, http.NewServeMux()) }
+
+func build(c Config, mux routes) http.Handler {
 	settings := huma.DefaultConfig("Veto", c.Version)
 	settings.Info.Description = "May this JWT or API key still be used? The control plane, and the questions of the data plane."
 	settings.CreateHooks = nil // answers carry no links to schemas
@@ -213,7 +226,7 @@ func strictly(body []byte, into any) error {
 
 // pprof shows the process from inside. A profile may hold any secret that is in memory, so it
 // takes an admin.
-func (x *control) pprof(mux *http.ServeMux) {
+func (x *control) pprof(mux routes) {
 	for path, h := range map[string]http.HandlerFunc{
 		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
 	} {
@@ -240,7 +253,7 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if role == consumersManager {
 		o.Security = []map[string][]string{{managerKey: {}}}
 	}
-	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	if strings.Contains(path, "{id}") {
 		o.Errors = append(o.Errors, http.StatusNotFound)
 	}

@@ -43,6 +43,7 @@ type plane struct {
 	said    strings.Builder // everything that was answered
 	ids     int
 	closing chan struct{}
+	config  control.Config
 }
 
 func open(t *testing.T, change ...func(*control.Config)) *plane {
@@ -77,6 +78,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	for _, f := range change {
 		f(&config)
 	}
+	p.config = config
 	p.handler = control.New(config)
 	return p
 }

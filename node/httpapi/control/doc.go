@@ -7,14 +7,15 @@
 //
 //	L1  No operation answers without an operator of the right role, except those that
 //	    say so (health and the API's own description).
-//	    TestEveryOperationHasARole, TestRoles
+//	    TestEveryOperationHasARole, TestRoles, TestWhoIsLetInWhere, TestSpellingsOfPathsLetNobodyIn
 //	L2  A secret is in one answer only, the one that made it.
 //	    TestSecretIsShownOnce, TestKeyIsImported
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
 //	    log line.
 //	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
 //	L4  A request that is not understood entirely changes nothing, and nobody can hide another behind it.
-//	    TestBadRequests, TestBadKeyRequests, TestBodiesThatCannotBeRead, TestNothingFollowsChunks
+//	    TestBadRequests, TestBadKeyRequests, TestBodiesThatCannotBeRead, TestNothingFollowsChunks,
+//	    TestNothingIsHiddenBehindARequest, TestInStepWithNginx
 //	L5  What is proposed is within the bounds of a command, so that every node can read it.
 //	    TestIdempotencyKeyIsBoundedInBytes
 //	L6  A presented token is revoked by what was verified of it, never by what it claims.
@@ -31,6 +32,10 @@
 //	L11 A JWT opens what its issuer's map of operators says and no more, only while a node can be
 //	    sure of it, and who presented it is in the command.
 //	    TestOperatorsByJWT, TestOperatorsByJWTAreNoMore, TestOperatorsByJWTOfAnUnreadyNode, TestOperatorsByJWTAreToldApart
+//	L13 Who comes too often is told when to come again, and nobody else pays for it; whether the node is
+//	    alive can always be asked. No browser is told that another site's pages may read an answer, and
+//	    none can be made to send a request that changes something.
+//	    TestWhoComesTooOften, TestOtherSitesPagesGetNothing
 //	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
 //	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions

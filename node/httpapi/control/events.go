@@ -18,7 +18,7 @@ const (
 )
 
 // events adds the stream of events, which any operator may read.
-func (x *control) events(mux *http.ServeMux) {
+func (x *control) events(mux routes) {
 	streams := watch.New(watch.Config{
 		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Limit: maxStreams, Closing: x.Closing, Now: x.Now,
 	})

@@ -388,7 +388,7 @@ func (x *control) reporter(w http.ResponseWriter, r *http.Request) (by *record.A
 	}
 	if !signed {
 		who, problem := x.operator(r.Header.Get("Authorization"), record.RoleRevoker)
-		if problem != nil {
+		if problem = x.tooOften(r.Context(), who, problem); problem != nil {
 			return nil, nil, problem
 		}
 		by = who.key
@@ -402,6 +402,9 @@ func (x *control) reporter(w http.ResponseWriter, r *http.Request) (by *record.A
 		return nil, nil, httpapi.New(http.StatusBadRequest, httpapi.CodeOf(http.StatusBadRequest), "the report was cut off; send it again")
 	}
 	if signed && !x.Signers.Signed(id, signature, body) {
+		if problem := x.stranger(r.Context()); problem != nil {
+			return nil, nil, problem
+		}
 		return nil, nil, httpapi.New(http.StatusUnauthorized, "bad_signature", "none of the keys that this node knows signed these bytes; if GitHub has new ones, renew leaked_keys_signers_file")
 	}
 	return by, body, nil

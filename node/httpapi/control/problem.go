@@ -25,7 +25,7 @@ func requestID(ctx context.Context) string {
 }
 
 // around names every request, survives a panic in it, and answers what no operation takes.
-func (x *control) around(mux *http.ServeMux) http.Handler {
+func (x *control) around(mux routes) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := httpapi.NewRequestID()
 		ctx := withConditions(context.WithValue(r.Context(), requestIDInContext{}, id), r.Header)
@@ -54,6 +54,15 @@ func (x *control) around(mux *http.ServeMux) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// Busy answers a request that is more than the node takes on.
+func Busy(w http.ResponseWriter, r *http.Request) {
+	id := httpapi.NewRequestID()
+	w.Header().Set(httpapi.RequestIDHeader, id)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Connection", "close") // what it still sends is not waited for
+	writeProblem(w, r.WithContext(context.WithValue(r.Context(), requestIDInContext{}, id)), httpapi.Busy())
 }
 
 // readBody reads what an operation takes, in the time that it has. What cannot be read huma would take for a failure of

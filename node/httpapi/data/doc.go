@@ -17,10 +17,14 @@
 //	Q6  The verdicts of a batch are in the order of its questions, and all or none is decided.
 //	    TestBatchKeepsItsOrder, TestBadBatches
 //	Q7  Why a credential is refused is explained to operators with the role only.
-//	    TestOnlyOperatorsHaveItExplained
+//	    TestOnlyOperatorsHaveItExplained, TestWhoMayAsk
 //	Q8  A question waits for the revision that it asks for, a bounded while and with a bounded
 //	    number of others, and holds up nobody else; then it is decided, whatever came of it.
 //	    TestWaitsForItsRevision, TestWaitIsBounded, TestBatchWaitsOnce, TestCloseEndsTheWait
+//	Q9  Where a request ends is seen by everybody alike, or it is refused and nothing behind it is answered.
+//	    TestNothingIsHiddenBehindARequest, TestInStepWithNginx, TestWhatIsClearIsAnswered
+//	Q10 Who sends slowly is cut off.
+//	    TestSlowSendersAreCutOff
 //	Q5  After Close nothing is served, also when Close came before Serve.
 //	    TestCloseBeforeServe, TestClose
 package data

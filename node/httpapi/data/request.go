@@ -88,6 +88,37 @@ func (b *body) fromHeaders(r *fasthttp.Request) *httpapi.Problem {
 // taken from the header then (RFC 9110 section 6.5.1).
 const chunkedMark = "Veto-Chunked"
 
+// unclearMark is set on a request whose header others may read in another way.
+const unclearMark = "Veto-Unclear"
+
+// isClear tells whether everybody reads the fields of the header in the same way: whoever does not see where a request ends takes
+// a part of it for the next one, which may be somebody else's. What fasthttp refuses by itself does not come here.
+func isClear(fields []byte) bool {
+	ends := 0
+	for len(fields) > 0 {
+		line, rest, whole := bytes.Cut(fields, []byte("\n"))
+		fields = rest
+		if whole && !bytes.HasSuffix(line, []byte("\r")) {
+			return false
+		}
+		if line = bytes.TrimSuffix(line, []byte("\r")); len(line) == 0 {
+			continue // behind the last one
+		}
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || bytes.ContainsAny(name, " \t") { // a line that goes on begins with one
+			return false
+		}
+		chunks := bytes.EqualFold(name, []byte("Transfer-Encoding"))
+		if chunks && !bytes.EqualFold(bytes.Trim(value, " \t"), []byte("chunked")) {
+			return false
+		}
+		if chunks || bytes.EqualFold(name, []byte("Content-Length")) {
+			ends++
+		}
+	}
+	return ends <= 1
+}
+
 func isChunked(r *fasthttp.Request) bool { return len(r.Header.Peek(chunkedMark)) > 0 }
 
 func (b *body) minRevision(r *fasthttp.Request) *httpapi.Problem {

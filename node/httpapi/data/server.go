@@ -138,6 +138,14 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			writeNamed(ctx, httpapi.Internal().ForRequest(id))
 		}
 	}()
+	if isChunked(&ctx.Request) {
+		ctx.SetConnectionClose() // who read its end elsewhere takes what follows for another's
+	}
+	if len(ctx.Request.Header.Peek(unclearMark)) > 0 {
+		ctx.SetConnectionClose()
+		writeProblem(ctx, http.StatusBadRequest, "the header can be read in more than one way: send each field on one line that ends in CR LF, and either Content-Length or Transfer-Encoding: chunked")
+		return
+	}
 	switch string(ctx.Path()) {
 	case "/v1/validate":
 		if allowed(ctx, http.MethodPost) {
@@ -224,8 +232,11 @@ func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
 	return nil
 }
 
-// limits lets a batch be longer than a question, and marks what comes in chunks.
+// limits lets a batch be longer than a question, and marks what comes in chunks, and what is unclear.
 func limits(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if !isClear(h.RawHeaders()) {
+		h.Set(unclearMark, "yes")
+	}
 	if h.ContentLength() == -1 { // as fasthttp calls it
 		h.Set(chunkedMark, "yes")
 	}

@@ -1,0 +1,20 @@
+// Package gate is what stands before a plane: it bounds how many connections are open, how many requests
+// are under way, how long whoever sends may take for it, and how often each caller comes. It
+// does not know what is asked, nor who may ask it.
+//
+// Nothing here waits: what is above a bound is told so at once, and when to come again.
+//
+// Promises:
+//
+//	G1  Above the bound of connections, a further one is closed, and those that are open go on.
+//	    TestConnectionsAreBounded
+//	G2  Above the bound of requests a further one is answered with 503 and Retry-After, but for the paths
+//	    that say whether the node is alive.
+//	    TestRequestsAreBounded
+//	G3  Who sends slowly, or not at all, is cut off: in the header, in the body, whether or not anybody reads
+//	    that, and between requests. An answer may take as long as it takes.
+//	    TestSlowSendersAreCutOff, TestLongAnswersAreNot
+//	G4  A caller who comes too often is told when to come again, and no other caller is. What
+//	    is remembered of callers is bounded.
+//	    TestEachCallerHasARate, TestCallersAreForgotten
+package gate
