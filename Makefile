@@ -2,9 +2,9 @@
 FUZZTIME ?= 20000x
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench faults check
+.PHONY: menu build test vet lint fuzz bench faults upgrade check deb deploy-check deploy-short
 menu: ## show this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/veto
 	go build -o bin/veto ./cmd/veto
@@ -35,5 +35,29 @@ faults: ## break a cluster on purpose, in network namespaces (root on Linux; SEC
 	go vet -tags faults ./test/...
 	go test -tags faults ./test/faults -count 1 -v -timeout 60m -seconds $(SECONDS) -seed $(SEED)
 
+upgrade: ## roll a cluster from the version in test/upgrade/PREVIOUS to this one, under load
+	go vet -tags upgrade ./test/...
+	go test -tags upgrade ./test/upgrade -count 1 -v -timeout 15m
+
 check: test vet lint ## what CI runs, with 5,000 inputs for each fuzzer
 	$(MAKE) fuzz FUZZTIME=5000x
+
+VERSION ?= dev
+DEB_ARCH ?= $(shell dpkg --print-architecture)
+OUT = deploy/out
+# The same source, Go and VERSION give the same package. The empty environment keeps settings of
+# whoever builds it out of the manual pages, which show defaults.
+deb: ## build deploy/out/veto.deb (VERSION, DEB_ARCH)
+	rm -rf $(OUT) && mkdir -p $(OUT)/man
+	CGO_ENABLED=0 GOARCH=$(DEB_ARCH) go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION)' -o $(OUT)/veto ./cmd/veto
+	go build -o $(OUT)/here -ldflags '-X main.version=$(VERSION)' ./cmd/veto
+	env -i $(OUT)/here man $(OUT)/man
+	gzip -9n $(OUT)/man/*
+	for s in bash zsh fish; do env -i $(OUT)/here completion $$s >$(OUT)/$$s; done
+	DEB_ARCH=$(DEB_ARCH) DEB_VERSION=$(patsubst dev,0.0.0~dev,$(VERSION)) go tool -modfile=tools/go.mod nfpm package -f deploy/debian/nfpm.yaml -p deb -t $(OUT)/veto.deb
+
+deploy-check: deb deploy-short ## check what is in deploy/ (root on Debian: installs promtool, systemd and debootstrap)
+	deploy/check
+
+deploy-short: ## the part of deploy-check that takes no packages and no container tools
+	cd deploy/test && go vet ./... && go test -count 1 -timeout 10m ./...

@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,9 +20,10 @@ import (
 type firstAdmin struct {
 	dir    string
 	prefix string // of the key
-	show   func(secret string)
+	show   func(secret string) error
 	// find finds a key of the cluster.
-	find func(record.KeyHash) (k *record.APIKey, old, ok bool)
+	find func(record.KeyHash, *record.KeyRoom) (k *record.APIKey, old, ok bool)
+	log  *slog.Logger
 }
 
 func (a *firstAdmin) path() string { return filepath.Join(a.dir, "admin-token.pending") }
@@ -52,8 +54,11 @@ func (a *firstAdmin) founded() {
 	if err != nil {
 		return // it was shown, or made on another node
 	}
-	if _, _, ok := a.find(apikey.Hash(string(secret))); ok {
-		a.show(string(secret))
+	if _, _, ok := a.find(apikey.Hash(string(secret)), new(record.KeyRoom)); ok {
+		if err := a.show(string(secret)); err != nil {
+			a.log.Error("the first admin's key could not be handed over; it is kept, and handed over when the node starts again", "error", err)
+			return
+		}
 	}
 	_ = os.Remove(a.path()) // shown twice does no harm
 }

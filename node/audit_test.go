@@ -186,7 +186,7 @@ func (s *story) tamper(i int, change func(all []trail.Entry) *trail.Head) {
 	switch key := record.TableMeta.Key([]byte("audit/head")); {
 	case head == nil:
 	case head.Sequence == 0:
-		err = errors.Join(err, batch.Delete(key))
+		err = errors.Join(err, batch.Delete(key), batch.Delete(record.TableMeta.Key([]byte("level"))))
 	default:
 		put(key, head)
 	}

@@ -237,8 +237,9 @@ func newApart(b *testing.B, port int, delay time.Duration) *apart {
 		c.DataDir, c.NodeID, c.Port = filepath.Join(dir, fmt.Sprint(i)), fmt.Sprintf("n%d", i+1), port
 		c.Bind, c.Advertise, c.CertsDir, c.BootstrapExpect, c.InsecureHTTP = bind(i), told(i), filepath.Join(dir, "certs"), 3, true
 		c.Join = []string{told(0), told(1), told(2)}
+		c.CallerRate = 0
 		n, err := Start(c, Surroundings{
-			Version: "bench", Now: time.Now, AdminToken: func(s string) { admin.Store(s) },
+			Version: "bench", Now: time.Now, AdminToken: func(s string) error { admin.Store(s); return nil },
 			Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		})
 		if err != nil {

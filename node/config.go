@@ -107,7 +107,7 @@ type KeysConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
-		Bind: "127.0.0.1", Port: 7770, MaxConnections: 8192, CallerRate: 1000, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
+		Bind: "127.0.0.1", Port: 7770, MaxConnections: 8192, CallerRate: 10_000, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
 		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LeakedKeys: leakedRevoke, LogLevel: "info", LogFormat: "text",
 		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, EventsConfig: defaultEvents(),
 	}

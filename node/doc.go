@@ -52,4 +52,6 @@
 //	    node that cannot read a pepper is not ready, answers unknown of every API key, and goes on with
 //	    JWTs and revocations.
 //	    TestRotationBreaksNoCheck, TestPepperIsWrappedAnew, TestNodeWithoutThePepperFailsClosed
+//	N12 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
+//	    TestHostMetrics
 package node

@@ -83,7 +83,7 @@ func newWorld(t *testing.T) *world {
 	c := DefaultConfig()
 	c.DataDir, c.NodeID, c.Port, c.ServeStale = t.TempDir(), "n1", 12000+os.Getpid()%200*10, true
 	w.node, err = Start(c, Surroundings{
-		Version: "test", Now: w.time, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) {},
+		Version: "test", Now: w.time, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

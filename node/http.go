@@ -123,7 +123,7 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 			return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})
 		},
 		FindKey: func(secret string) (*record.APIKey, bool, bool) {
-			return n.view.APIKey(apikey.Hash(secret))
+			return n.view.APIKey(apikey.Hash(secret), new(record.KeyRoom))
 		},
 		Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
 		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,

@@ -60,7 +60,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 		if i > 0 {
 			c.Role, c.Join = string(record.NodeReplica), []string{told(0)}
 		}
-		n, err := Start(c, Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(s string) { token <- s }})
+		n, err := Start(c, Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(s string) error { token <- s; return nil }})
 		if err != nil {
 			t.Fatal(err)
 		}

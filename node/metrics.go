@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,14 +49,23 @@ func newMetrics(n *Node) *metrics {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(newIndexMetrics(n.view.Stats))
 	for _, g := range n.gauges() {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value))
+		m.registry.MustRegister(g.collector())
 	}
+	m.registry.MustRegister(newHostMetrics(n, n.memberStates))
 	return m
 }
 
 type gauge struct {
 	name, help string
 	value      func() float64
+}
+
+// collector is a counter if the name says so: what only grows is asked for by its rate.
+func (g gauge) collector() prometheus.Collector {
+	if strings.HasSuffix(g.name, "_total") {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: g.name, Help: g.help}, g.value)
+	}
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)
 }
 
 // gauges read what the parts know when they are asked; they are asked only once all parts
@@ -94,8 +104,8 @@ func (n *Node) gauges() []gauge {
 		{"veto_notices_dropped_total", "Early revocations for which there was no room.", func() float64 { return float64(n.view.Stats().NoticesDropped) }},
 		{"veto_notices_early", "Revocations enforced ahead of the log now.", func() float64 { return float64(n.view.Stats().Notices) }},
 		{"veto_outbox_pending", "Revocations that this node has taken and the log does not have yet.", func() float64 { return float64(n.replica.Pending()) }},
-		{"veto_broadcast_dropped", "Messages that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
-		{"veto_broadcast_received", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
+		{"veto_broadcast_dropped_total", "Messages that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
+		{"veto_broadcast_received_total", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
 		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},

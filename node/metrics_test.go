@@ -2,8 +2,10 @@ package node
 
 import (
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -55,5 +57,24 @@ func TestSecretsBehindTheNewestPepper(t *testing.T) {
 		if got := behind(record.PepperStatus{Peppers: c.peppers, Keys: c.keys}); got != c.want {
 			t.Errorf("%s: %d, not %d", name, got, c.want)
 		}
+	}
+}
+
+func TestHostMetrics(t *testing.T) {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(newHostMetrics(&Node{config: Config{DataDir: t.TempDir()}, ends: map[string]time.Time{"node": time.Unix(1_800_000_000, 0)}},
+		func() []string { return []string{"alive", "alive", "dead"} }))
+	w := httptest.NewRecorder()
+	m.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	for _, want := range []string{
+		`veto_certificate_expiry_timestamp_seconds{certificate="node"} 1.8e+09`,
+		`veto_members{state="alive"} 2`, `veto_members{state="dead"} 1`, `veto_members{state="left"} 0`,
+	} {
+		if !strings.Contains(w.Body.String(), want+"\n") {
+			t.Errorf("there is no %s in\n%s", want, w.Body)
+		}
+	}
+	if !regexp.MustCompile(`veto_disk_free_bytes [1-9](.|\n)*veto_disk_size_bytes [1-9]`).MatchString(w.Body.String()) {
+		t.Errorf("the disk is not in\n%s", w.Body)
 	}
 }

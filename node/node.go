@@ -41,8 +41,9 @@ type Surroundings struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 	// AdminToken is given the first admin's key, once in the life of a cluster, on the node
-	// that founded it. It is shown nowhere else. It must not block.
-	AdminToken func(secret string)
+	// that founded it. It is shown nowhere else. It must not block. If it fails, the key is kept,
+	// and given again at the next start.
+	AdminToken func(secret string) error
 	// Fatal ends the process, when the disk failed in a way that nothing can be done about.
 	// Nil panics.
 	Fatal func(why string)
@@ -68,8 +69,9 @@ type Node struct {
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake // once opening is closed
 	opening   chan struct{}
-	clientTLS *tls.Config        // nil if the listeners and NATS speak without
-	tokens    *remembered.Tokens // nil if none are remembered
+	clientTLS *tls.Config          // nil if the listeners and NATS speak without
+	tokens    *remembered.Tokens   // nil if none are remembered
+	ends      map[string]time.Time // when certificates end; written before there are listeners
 
 	missing        *wanted // keys that tokens here named in vain
 	wanted         *wanted // keys that this node is to fetch, if it leads
@@ -98,7 +100,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
 		config: c, ring: ring, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
-		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
+		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate), ends: map[string]time.Time{},
 	}
 	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openLimits, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
@@ -189,6 +191,7 @@ func (n *Node) openPeers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.noteEnds(material)
 	identity := peer.Identity{ID: material.NodeID, Certificate: material.Certificate, Authorities: material.Authorities}
 	n.peers, err = peer.Listen(n.config.address(peerPort), identity, n.around.Log)
 	if err != nil {
@@ -306,7 +309,7 @@ func (n *Node) claim(context.Context) error {
 
 // openReplica takes part in the cluster.
 func (n *Node) openReplica(ctx context.Context) error {
-	admin := &firstAdmin{dir: n.config.DataDir, prefix: n.config.KeyPrefix, show: n.around.AdminToken, find: n.view.APIKey}
+	admin := &firstAdmin{dir: n.config.DataDir, prefix: n.config.KeyPrefix, show: n.around.AdminToken, find: n.view.APIKey, log: n.around.Log}
 	var err error
 	n.replica, err = replication.Open(replication.Config{
 		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.config.Role),

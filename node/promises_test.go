@@ -112,7 +112,7 @@ func TestStrangerCannotJoin(t *testing.T) {
 	c := ours
 	c.NodeID, c.DataDir, c.CertsDir, c.Port = "x1", t.TempDir(), dir, freePorts(t, 1)
 	c.Role, c.Join = string(record.NodeReplica), []string{fmt.Sprintf("127.0.0.1:%d", ours.Port+3)}
-	stranger, err := node.Start(c, node.Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), AdminToken: func(string) {}})
+	stranger, err := node.Start(c, node.Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), AdminToken: func(string) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestBadConfig(t *testing.T) {
 func TestDataDirectoryOfAnotherNode(t *testing.T) {
 	s := tell(t, 1)
 	c := s.cluster.NodeConfig(0)
-	around := node.Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) {}}
+	around := node.Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) error { return nil }}
 	start := func(change func(*node.Config)) error {
 		changed := c
 		change(&changed)

@@ -26,7 +26,7 @@ type APIKey struct {
 	// Hash is how the key is found. It never leaves the cluster.
 	Hash KeyHash `json:"-" cbor:"4,keyasint"`
 	// Chain is by which peppers the hash is made.
-	Chain Chain `json:"-" cbor:"16,keyasint,omitzero"`
+	Chain Chain `json:"-" cbor:"16,keyasint,omitzero" since:"2"`
 	// Hint is the key's prefix and last four characters, by which people tell keys apart.
 	Hint string `json:"hint" cbor:"5,keyasint"`
 	// Scopes that a request may ask for. One that ends in a segment of ScopeWildcard stands for all
@@ -47,33 +47,33 @@ type APIKey struct {
 	Created   Revision  `json:"-" cbor:"13,keyasint,omitempty"`
 	// Environment is the word in the secret by which people tell what it is for, such as live or
 	// test; it may be empty, as it is of an operator's key.
-	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty"`
+	Environment string `json:"environment,omitempty" cbor:"15,keyasint,omitempty" since:"2"`
 	// Imported tells that another system made the secret, so that it has any form: all that is known
 	// of it is the hash and the hint that were given.
-	Imported bool `json:"imported,omitempty" cbor:"17,keyasint,omitempty"`
+	Imported bool `json:"imported,omitempty" cbor:"17,keyasint,omitempty" since:"2"`
 	// Limits are how much a consumer's key may be used; nil if there are none.
-	Limits *limit.Limits `json:"limits,omitempty" cbor:"30,keyasint,omitempty"`
+	Limits *limit.Limits `json:"limits,omitempty" cbor:"30,keyasint,omitempty" since:"2"`
 	// Rotating, if not nil, is the secret that the last roll replaced.
-	Rotating *Rotating `json:"rotating,omitempty" cbor:"18,keyasint,omitempty"`
+	Rotating *Rotating `json:"rotating,omitempty" cbor:"18,keyasint,omitempty" since:"2"`
 	// RolledAt and Rolled (the revision) are those of the last roll.
-	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero"`
-	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty"`
+	RolledAt time.Time `json:"rolled_at,omitzero" cbor:"19,keyasint,omitzero" since:"2"`
+	Rolled   Revision  `json:"-" cbor:"20,keyasint,omitempty" since:"2"`
 	// Issuers are the iss of those whose tokens an operator's key may revoke, and Consumers those whose
 	// API keys; if there are any of either, it may revoke nothing else.
 	Issuers   []string `json:"issuers,omitempty" cbor:"14,keyasint,omitempty"`
-	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty"`
+	Consumers []string `json:"consumers,omitempty" cbor:"22,keyasint,omitempty" since:"2"`
 	// Targets, if there are any, are the only ones that an operator's key may revoke by.
-	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty"`
+	Targets []string `json:"targets,omitempty" cbor:"23,keyasint,omitempty" since:"2"`
 	// LeakedAt is when a secret of the key was last told to be where anyone can read it, and Leak by whom.
-	LeakedAt time.Time `json:"leaked_at,omitzero" cbor:"26,keyasint,omitzero"`
-	Leak     *Leak     `json:"leak,omitempty" cbor:"27,keyasint,omitempty"`
+	LeakedAt time.Time `json:"leaked_at,omitzero" cbor:"26,keyasint,omitzero" since:"2"`
+	Leak     *Leak     `json:"leak,omitempty" cbor:"27,keyasint,omitempty" since:"2"`
 	// Granted is filled in where the roles are known, of a consumer's key that has any.
 	Granted *Granted `json:"-" cbor:"-"`
 	// LastUsedAt is about when the key was last allowed, on whatever node; filled in for those who
 	// look, as the record does not change when it is used.
 	LastUsedAt time.Time `json:"last_used_at,omitzero" cbor:"-"`
-	// Uses is where a node notes that the key was used; nil but in its index.
-	Uses *Uses `json:"-" cbor:"-"`
+	// Uses is where a node notes that the key was used; zero but in its index.
+	Uses Uses `json:"-" cbor:"-"`
 }
 
 // Leak is what is known of a leak.
@@ -101,35 +101,71 @@ func MinuteOf(t time.Time) Minute { return Minute(t.Unix() / 60) }
 // Time is the minute's beginning.
 func (m Minute) Time() time.Time { return time.Unix(int64(m)*60, 0).UTC() }
 
-// Uses is when a node last allowed a key. Many may note it at once.
+// Use is where it is kept when a node last allowed a key, and what of that the log was told: one word
+// without a pointer, as there are millions. It is given to one key after the other, each of which has a
+// turn, so that who still holds the place of one that is gone notes nothing for the next.
+type Use struct{ word atomic.Uint64 } // turn, minute told, minute last
+
+const (
+	minuteBits = 26 // until the year 2097
+	minuteMask = 1<<minuteBits - 1
+	turnStep   = 1 << (2 * minuteBits)
+)
+
+// Begin begins the next turn, in which there was no use. Called by one goroutine.
+func (u *Use) Begin() { u.word.Store((u.word.Load()/turnStep + 1) * turnStep) }
+
+// Now is the place of the key whose turn it is.
+func (u *Use) Now() Uses { return Uses{u, u.word.Load() / turnStep} }
+
+// Uses is when a node last allowed a key. Many may note it at once. The zero Uses keeps nothing.
 type Uses struct {
-	last atomic.Int64
-	told Minute // the log was, by the one goroutine that does
-	anew atomic.Pointer[Rehash]
+	at   *Use
+	turn uint64
 }
 
 // Note notes a use: one store a minute.
-func (u *Uses) Note(now time.Time) {
-	if m := int64(MinuteOf(now)); u != nil && u.last.Load() != m {
-		u.last.Store(m)
+func (u Uses) Note(now time.Time) {
+	last := uint64(min(max(MinuteOf(now), 0), minuteMask))
+	u.change(func(word uint64) uint64 { return word&^minuteMask | last })
+}
+
+// Tell notes that the log was told of the use.
+func (u Uses) Tell(m Minute) {
+	u.change(func(word uint64) uint64 { return word&^(minuteMask<<minuteBits) | uint64(m)<<minuteBits })
+}
+
+func (u Uses) change(f func(uint64) uint64) {
+	for u.at != nil {
+		word := u.at.word.Load()
+		if next := f(word); word/turnStep != u.turn || next == word || u.at.word.CompareAndSwap(word, next) {
+			return
+		}
 	}
 }
 
 // Untold is the last use, and what the log was told before; false if that is no earlier.
-func (u *Uses) Untold() (last, before Minute, ok bool) {
-	last = Minute(u.last.Load())
-	return last, u.told, last > u.told
+func (u Uses) Untold() (last, before Minute, ok bool) {
+	if u.at == nil {
+		return 0, 0, false
+	}
+	word := u.at.word.Load()
+	if word/turnStep != u.turn {
+		return 0, 0, false
+	}
+	last, before = Minute(word&minuteMask), Minute(word>>minuteBits&minuteMask)
+	return last, before, last > before
 }
 
-// Tell notes that the log was told of the use.
-func (u *Uses) Tell(m Minute) { u.told = m }
-
-// Anew is by what hash a secret would be found by fewer peppers, as its use has shown; nil if no use
-// has. The log was not told. Renew notes it.
-func (u *Uses) Anew() *Rehash { return u.anew.Load() }
-
-// Renew notes a Rehash, or with nil that the log was told.
-func (u *Uses) Renew(r *Rehash) { u.anew.Store(r) }
+// KeyRoom is room for one key's record and what it points to, to be used again and again.
+type KeyRoom struct {
+	// Brief, which is set once, says that there is to be no more of the record than a verdict needs.
+	Brief    bool
+	Key      APIKey
+	Rotating Rotating
+	Limits   limit.Limits
+	Leak     Leak
+}
 
 // MaxOverlap is how long a secret may be good beside the one that replaced it.
 const MaxOverlap = 30 * 24 * time.Hour
@@ -334,35 +370,6 @@ func (k *APIKey) checkForm() error {
 	return nil
 }
 
-// Scopes of API keys have segments, the last of which may stand for all others.
-const (
-	ScopeSeparator = ":"
-	ScopeWildcard  = "*"
-)
-
-// checkScopes refuses what is no scope-token (RFC 6749 section 3.3), and wildcards that would be
-// taken for more than they are.
-func checkScopes(scopes []string, most int) error {
-	for _, s := range scopes {
-		if i := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c == '"' || c == '\\' || c > '~' }); i >= 0 {
-			return Invalid("scopes: %.100q has a character that no scope may have: use ASCII without spaces, quotes and backslashes", s)
-		}
-		before, wild := strings.CutSuffix(s, ScopeWildcard)
-		if strings.Contains(before, ScopeWildcard) || wild && before != "" && !strings.HasSuffix(before, ScopeSeparator) {
-			return Invalid("scopes: %.100q: a wildcard is the last segment, as in orders:*", s)
-		}
-	}
-	return checkListOf("scopes", scopes, most)
-}
-
-// CoversScope tells whether what is held ends in a wildcard that stands for the rest of the scope: one
-// segment or more. So orders:* covers orders:read and orders:read:own, and neither orders nor
-// orders-old:read.
-func CoversScope(held, scope string) bool {
-	before, wild := strings.CutSuffix(held, ScopeWildcard)
-	return wild && len(scope) > len(before) && strings.HasPrefix(scope, before) && (before == "" || strings.HasSuffix(before, ScopeSeparator))
-}
-
 // KeyState is how an API key is at some time, by itself: whether its consumer is disabled is not in it.
 type KeyState string
 
@@ -421,7 +428,7 @@ type CreateKey struct {
 	Key APIKey `cbor:"1,keyasint"`
 	// Also are the hashes of the secret by every other chain of the peppers that there are, so that a
 	// key with this secret is found by whatever chain it has.
-	Also []KeyHash `cbor:"2,keyasint,omitempty"`
+	Also []KeyHash `cbor:"2,keyasint,omitempty" since:"2"`
 }
 
 // UpdateKey changes what is set of an API key.
@@ -433,8 +440,8 @@ type UpdateKey struct {
 	ExpiresAt *time.Time `cbor:"5,keyasint,omitempty"`
 	Disabled  *bool      `cbor:"6,keyasint,omitempty"`
 	// Limits, if given, are the new ones; the zero Limits take those that there are away.
-	Limits *limit.Limits `cbor:"30,keyasint,omitempty"`
-	Roles  *[]Role       `cbor:"22,keyasint,omitempty"`
+	Limits *limit.Limits `cbor:"30,keyasint,omitempty" since:"2"`
+	Roles  *[]Role       `cbor:"22,keyasint,omitempty" since:"2"`
 }
 
 // RollKey gives an API key another secret. The one before is good for the overlap, from the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -17,12 +18,17 @@ var (
 		NaNConvert: cbor.NaNConvert7e00, InfConvert: cbor.InfConvertFloat16,
 		IndefLength: cbor.IndefLengthForbidden, Time: cbor.TimeRFC3339NanoUTC,
 	}.EncMode())
-	decoder = must(cbor.DecOptions{
+	decoder = must(decoding(cbor.ExtraDecErrorNone).DecMode())
+	whole   = must(decoding(cbor.ExtraDecErrorUnknownField).DecMode())
+)
+
+func decoding(also cbor.ExtraDecErrorCond) cbor.DecOptions {
+	return cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden,
 		MaxNestedLevels: 16, MaxArrayElements: 1 << 16, MaxMapPairs: 1 << 16,
-		UTF8: cbor.UTF8DecodeInvalid,
-	}.DecMode())
-)
+		UTF8: cbor.UTF8DecodeInvalid, ExtraReturnErrors: also,
+	}
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -37,6 +43,90 @@ func Encode(v any) ([]byte, error) { return encoder.Marshal(v) }
 // Decode reads a record into v. It copies what it keeps of b. Fields that it does not know
 // are left out, so that an older node reads a newer one's records.
 func Decode(b []byte, v any) error { return decoder.Unmarshal(b, v) }
+
+// errUnknownField says that there is a field that this program does not know.
+var errUnknownField = errors.New("a field in it is unknown")
+
+// decodeWhole is Decode for what must be done whole or not at all.
+func decodeWhole(b []byte, v any) error {
+	err := whole.Unmarshal(b, v)
+	var unknown *cbor.UnknownFieldError
+	if errors.As(err, &unknown) {
+		return errUnknownField
+	}
+	return err
+}
+
+func (k Kind) known() bool { return int(k) < len(kindNames) && kindNames[k] != "" }
+
+// decodeBody gives errUnknownField if there is more in the body than this program knows.
+func decodeBody(kind Kind, b []byte) (Body, error) {
+	switch kind {
+	case KindFound:
+		return decodeAs[Found](b)
+	case KindPutIssuer:
+		return decodeAs[PutIssuer](b)
+	case KindDeleteIssuer:
+		return decodeAs[DeleteIssuer](b)
+	case KindPutSigningKeys:
+		return decodeAs[PutSigningKeys](b)
+	case KindPutConsumer:
+		return decodeAs[PutConsumer](b)
+	case KindDeleteConsumer:
+		return decodeAs[DeleteConsumer](b)
+	case KindCreateKey:
+		return decodeAs[CreateKey](b)
+	case KindUpdateKey:
+		return decodeAs[UpdateKey](b)
+	case KindDeleteKey:
+		return decodeAs[DeleteKey](b)
+	case KindRollKey:
+		return decodeAs[RollKey](b)
+	case KindKeysUsed:
+		return decodeAs[KeysUsed](b)
+	case KindPutPepper:
+		return decodeAs[PutPepper](b)
+	case KindRehashKeys:
+		return decodeAs[RehashKeys](b)
+	case KindMarkLeaked:
+		return decodeAs[MarkLeaked](b)
+	case KindPutRole:
+		return decodeAs[PutRole](b)
+	case KindDeleteRole:
+		return decodeAs[DeleteRole](b)
+	case KindOpenSession:
+		return decodeAs[OpenSession](b)
+	case KindEndSession:
+		return decodeAs[EndSession](b)
+	case KindManageKey:
+		return decodeAs[ManageKey](b)
+	case KindRevoke:
+		return decodeAs[Revoke](b)
+	case KindLift:
+		return decodeAs[Lift](b)
+	case KindExpire:
+		return decodeAs[Expire](b)
+	case KindDeliver:
+		return decodeAs[Deliver](b)
+	case KindImport:
+		return decodeAs[Import](b)
+	case KindDrawQuota:
+		return decodeAs[DrawQuota](b)
+	case KindChainAudit:
+		return decodeAs[ChainAudit](b)
+	case KindRaiseLevel:
+		return decodeAs[RaiseLevel](b)
+	case KindUpdateConsumer:
+		return decodeAs[UpdateConsumer](b)
+	}
+	return nil, &UnknownCommandError{Format: commandFormat, Kind: kind}
+}
+
+func decodeAs[T Body](b []byte) (Body, error) {
+	var v T
+	err := decodeWhole(b, &v)
+	return v, err
+}
 
 // Table is the first byte of a key in the store. The bytes are on disk and never change.
 type Table byte

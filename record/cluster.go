@@ -1,6 +1,10 @@
 package record
 
-import "time"
+import (
+	"reflect"
+	"strconv"
+	"time"
+)
 
 // Revision is the Raft index at which something became true. It is the cluster's only
 // clock for order: of two revisions, the greater is the later. Zero is before everything.
@@ -46,6 +50,8 @@ type NodeStatus struct {
 	// LagMillis is how far the node's as-of time is behind; -1 when it could not be asked.
 	LagMillis int64  `json:"lag_ms" cbor:"7,keyasint"`
 	Version   string `json:"version,omitempty" cbor:"8,keyasint,omitempty"`
+	// Level is the highest that the node's program knows; 0 if it could not be asked.
+	Level Level `json:"level,omitempty" cbor:"13,keyasint,omitempty"`
 	// Propagation is what the node that was asked has measured of this one; nil if nothing.
 	Propagation *Propagation `json:"propagation,omitempty" cbor:"9,keyasint,omitempty"`
 	// AuditHead is the last entry of the node's audit trail, as HASH@REVISION; empty if its trail
@@ -81,10 +87,12 @@ type Propagation struct {
 
 // ClusterStatus is the cluster as one node sees it.
 type ClusterStatus struct {
-	ID       string       `json:"id"`
-	Leader   string       `json:"leader"`
-	Revision Revision     `json:"revision"`
-	Nodes    []NodeStatus `json:"nodes"`
+	ID       string   `json:"id"`
+	Leader   string   `json:"leader"`
+	Revision Revision `json:"revision"`
+	// Level is the one in force: what needs a higher one is refused.
+	Level Level        `json:"level"`
+	Nodes []NodeStatus `json:"nodes"`
 }
 
 // The states of a receipt.
@@ -268,4 +276,87 @@ type PepperStatus struct {
 type ChainCount struct {
 	Peppers []PepperID `json:"peppers"`
 	Secrets int        `json:"secrets"`
+}
+
+// Level numbers what programs know of commands. A version that gives them a new kind, field or meaning
+// takes the next, and names it there: at the kind in kindLevels, at the field as `since`.
+type Level uint16
+
+// The levels.
+const (
+	// LevelFirst is that of nodes that say none.
+	LevelFirst Level = 1
+	// LevelKeys came with roles, limits, rolls, peppers and managers of API keys, and with conditions.
+	LevelKeys Level = 2
+
+	LevelNewest = LevelKeys
+)
+
+// kindLevels are those of kinds that came after the first.
+var kindLevels = [...]Level{
+	KindPutPepper: LevelKeys, KindRehashKeys: LevelKeys, KindRollKey: LevelKeys, KindDrawQuota: LevelKeys,
+	KindPutRole: LevelKeys, KindDeleteRole: LevelKeys, KindOpenSession: LevelKeys, KindEndSession: LevelKeys,
+	KindMarkLeaked: LevelKeys, KindManageKey: LevelKeys, KindRaiseLevel: 0,
+}
+
+// RaiseLevel has commands be taken that need the level. The leader proposes it once every node has said
+// that it knows so much; it is never lowered.
+type RaiseLevel struct {
+	To Level `json:"level" cbor:"1,keyasint"`
+}
+
+// Kind of the body.
+func (RaiseLevel) Kind() Kind { return KindRaiseLevel }
+
+// Level is the lowest at which a program does the command as it is meant.
+func (c *Command) Level() Level {
+	least := LevelFirst
+	if k := c.Body.Kind(); int(k) < len(kindLevels) && !c.Skippable {
+		least = max(least, kindLevels[k])
+	}
+	if c.Condition.When != WhenAny {
+		least = max(least, LevelKeys)
+	}
+	return max(least, levelOf(reflect.ValueOf(c.Body)), levelOf(reflect.ValueOf(c.From)))
+}
+
+// levelOf is the highest of the fields that are set.
+func levelOf(v reflect.Value) (highest Level) {
+	if !hasLevels(v.Type()) || v.IsZero() {
+		return 0
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return levelOf(v.Elem())
+	case reflect.Slice:
+		for i := range v.Len() {
+			highest = max(highest, levelOf(v.Index(i)))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				continue
+			}
+			since, _ := strconv.ParseUint(v.Type().Field(i).Tag.Get("since"), 10, 16) // none is none
+			highest = max(highest, Level(since), levelOf(v.Field(i)))
+		}
+	}
+	return highest
+}
+
+// hasLevels tells whether a field of such a value, or of what is in it, came after the first level. So
+// what is long and has none is not gone through.
+func hasLevels(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return hasLevels(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if f.IsExported() && (f.Tag.Get("since") != "" || hasLevels(f.Type)) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -57,6 +57,7 @@ const (
 	KindMarkLeaked     Kind = 26
 	KindManageKey      Kind = 28
 	KindUpdateConsumer Kind = 30
+	KindRaiseLevel     Kind = 31
 )
 
 var kindNames = [...]string{
@@ -70,8 +71,8 @@ var kindNames = [...]string{
 	KindKeysUsed:    "keys_used",
 	KindOpenSession: "open_session", KindEndSession: "end_session", KindManageKey: "manage_key",
 	KindPutPepper: "put_pepper", KindRehashKeys: "rehash_keys",
-	KindMarkLeaked: "mark_leaked",
-	KindPutRole:    "put_role", KindDeleteRole: "delete_role",
+	KindMarkLeaked: "mark_leaked", KindRaiseLevel: "raise_level",
+	KindPutRole: "put_role", KindDeleteRole: "delete_role",
 }
 
 // String is the name of the kind, as in the audit trail.
@@ -92,6 +93,8 @@ type Found struct {
 	Admin     APIKey    `cbor:"3,keyasint"`
 	// ChainAudit begins the audit trail's chain of hashes with this command.
 	ChainAudit bool `cbor:"4,keyasint,omitempty"`
+	// Level is one that all nodes that found the cluster know; zero for the first.
+	Level Level `cbor:"5,keyasint,omitempty"`
 }
 
 // ChainAudit begins the audit trail's chain of hashes, in a cluster that was founded without. Where
@@ -179,7 +182,7 @@ type Origin struct {
 	// Address of the client, as that node saw it; of a message of JetStream, its place there.
 	Address string `json:"address,omitempty" cbor:"3,keyasint,omitempty"`
 	// Person asked, if it was no API key that did.
-	Person Person `json:"person,omitzero" cbor:"10,keyasint,omitzero"`
+	Person Person `json:"person,omitzero" cbor:"10,keyasint,omitzero" since:"2"`
 }
 
 // The ways of an Origin.
@@ -223,6 +226,9 @@ const (
 	ReasonNotFound Reason = "not_found" // it names something that is not there
 	ReasonConflict Reason = "conflict"  // it contradicts what is there
 	ReasonGap      Reason = "gap"       // it is part of a stream, and what comes before it is not there yet
+
+	// ReasonOlderNodes says that some nodes run a version that does not know what is asked for.
+	ReasonOlderNodes Reason = "older_nodes"
 
 	// ReasonPrecondition says that the record is not as the command's Condition says.
 	ReasonPrecondition Reason = "precondition_failed"
@@ -305,8 +311,8 @@ type envelope struct {
 	Condition   *Condition `cbor:"6,keyasint,omitempty"`
 }
 
-// UnknownCommandError says that a command is of a format or kind that this program does not
-// know. If Skippable is false, a node must stop rather than go on without it (P11).
+// UnknownCommandError says that a command is of a format or kind, or has a field, that this program does
+// not know. If Skippable is false, a node must stop rather than go on without it (P11).
 type UnknownCommandError struct {
 	Format    uint8
 	Kind      Kind
@@ -314,7 +320,15 @@ type UnknownCommandError struct {
 }
 
 func (e *UnknownCommandError) Error() string {
-	return fmt.Sprintf("the log holds a command (format %d, %s) that this version of veto does not know; start a version that does", e.Format, e.Kind)
+	return fmt.Sprintf("the log holds a command (format %d, %s) that this version of veto does not know, or not all of; start a version that does", e.Format, e.Kind)
+}
+
+// notDecoded is why a command was not read.
+func notDecoded(err error, kind Kind, skippable bool) error {
+	if errors.Is(err, errUnknownField) {
+		return &UnknownCommandError{Format: commandFormat, Kind: kind, Skippable: skippable}
+	}
+	return fmt.Errorf("command %s: %w", kind, err)
 }
 
 var errShortCommand = errors.New("command: shorter than its header")
@@ -361,8 +375,8 @@ func (c *Command) Encode() ([]byte, error) {
 	return out, nil
 }
 
-// DecodeCommand reads the byte form. A command of an unknown format or kind gives an
-// *UnknownCommandError.
+// DecodeCommand reads the byte form. A command of an unknown format or kind, or with a field that is
+// unknown, gives an *UnknownCommandError.
 func DecodeCommand(b []byte) (Command, error) {
 	if len(b) < commandHeader {
 		return Command{}, errShortCommand
@@ -376,15 +390,15 @@ func DecodeCommand(b []byte) (Command, error) {
 		return Command{}, fmt.Errorf("command: %d bytes, over the limit of %d", len(b), MaxCommand)
 	}
 	var e envelope
-	if err := Decode(b[commandHeader:], &e); err != nil {
-		return Command{}, fmt.Errorf("command %s: %w", kind, err)
+	if err := decodeWhole(b[commandHeader:], &e); err != nil {
+		return Command{}, notDecoded(err, kind, skippable)
 	}
 	if len(e.By) > commandByMaxLen || len(e.Request.Key) > MaxRequestKey {
 		return Command{}, fmt.Errorf("command %s: an id in it is too long", kind)
 	}
 	decoded, err := decodeBody(kind, e.Body)
 	if err != nil {
-		return Command{}, fmt.Errorf("command %s: %w", kind, err)
+		return Command{}, notDecoded(err, kind, skippable)
 	}
 	c := Command{Skippable: skippable, By: e.By, From: e.From, Request: e.Request, Body: decoded}
 	if (flags&flagConditional != 0) != (e.Condition != nil) {
@@ -402,74 +416,6 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
-func (k Kind) known() bool { return int(k) < len(kindNames) && kindNames[k] != "" }
-
-func decodeBody(kind Kind, b []byte) (Body, error) {
-	switch kind {
-	case KindFound:
-		return decodeAs[Found](b)
-	case KindPutIssuer:
-		return decodeAs[PutIssuer](b)
-	case KindDeleteIssuer:
-		return decodeAs[DeleteIssuer](b)
-	case KindPutSigningKeys:
-		return decodeAs[PutSigningKeys](b)
-	case KindPutConsumer:
-		return decodeAs[PutConsumer](b)
-	case KindDeleteConsumer:
-		return decodeAs[DeleteConsumer](b)
-	case KindCreateKey:
-		return decodeAs[CreateKey](b)
-	case KindUpdateKey:
-		return decodeAs[UpdateKey](b)
-	case KindDeleteKey:
-		return decodeAs[DeleteKey](b)
-	case KindRollKey:
-		return decodeAs[RollKey](b)
-	case KindKeysUsed:
-		return decodeAs[KeysUsed](b)
-	case KindPutPepper:
-		return decodeAs[PutPepper](b)
-	case KindRehashKeys:
-		return decodeAs[RehashKeys](b)
-	case KindMarkLeaked:
-		return decodeAs[MarkLeaked](b)
-	case KindPutRole:
-		return decodeAs[PutRole](b)
-	case KindDeleteRole:
-		return decodeAs[DeleteRole](b)
-	case KindOpenSession:
-		return decodeAs[OpenSession](b)
-	case KindEndSession:
-		return decodeAs[EndSession](b)
-	case KindManageKey:
-		return decodeAs[ManageKey](b)
-	case KindRevoke:
-		return decodeAs[Revoke](b)
-	case KindLift:
-		return decodeAs[Lift](b)
-	case KindExpire:
-		return decodeAs[Expire](b)
-	case KindDeliver:
-		return decodeAs[Deliver](b)
-	case KindImport:
-		return decodeAs[Import](b)
-	case KindDrawQuota:
-		return decodeAs[DrawQuota](b)
-	case KindChainAudit:
-		return decodeAs[ChainAudit](b)
-	case KindUpdateConsumer:
-		return decodeAs[UpdateConsumer](b)
-	}
-	return nil, &UnknownCommandError{Format: commandFormat, Kind: kind}
-}
-
-func decodeAs[T Body](b []byte) (Body, error) {
-	var v T
-	err := Decode(b, &v)
-	return v, err
-}
-
 // Record is one of the records that the cluster agrees on.
 type Record interface{ record() }
 
@@ -485,6 +431,7 @@ func (*Expiry) record()        {}
 func (*Delivered) record()     {}
 func (*Pepper) record()        {}
 func (*Rehashed) record()      {}
+func (*RaiseLevel) record()    {}
 
 // Change is one record that an applied command wrote or took away. A Gone change holds the
 // record as it was, or, for a lifted revocation, one of those that are gone.

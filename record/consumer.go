@@ -31,13 +31,14 @@ type Consumer struct {
 	Tags []string `json:"tags,omitempty" cbor:"7,keyasint,omitempty"`
 	// Disabled consumers' keys are denied until they are enabled again.
 	Disabled bool `json:"disabled" cbor:"8,keyasint,omitempty"`
-	// Managers may manage the consumer's keys; at most 100. An issuer's id is who has it now. Number 4
-	// were managers of no issuer.
-	Managers []Person `json:"managers,omitempty" cbor:"20,keyasint,omitempty"`
+	// Former are managers of no issuer, of before LevelKeys. Nobody reads them.
+	Former []string `json:"-" cbor:"4,keyasint,omitempty"`
+	// Managers may manage the consumer's keys; at most 100. An issuer's id is who has it now.
+	Managers []Person `json:"managers,omitempty" cbor:"20,keyasint,omitempty" since:"2"`
 	// Grantable is what the keys may have that managers make; nothing if it is nil.
-	Grantable *Grantable `json:"grantable,omitempty" cbor:"21,keyasint,omitempty"`
+	Grantable *Grantable `json:"grantable,omitempty" cbor:"21,keyasint,omitempty" since:"2"`
 	// MaxKeys is how many API keys the consumer has at most for managers to make another; see KeysAtMost.
-	MaxKeys uint32 `json:"max_keys,omitempty" cbor:"22,keyasint,omitempty"`
+	MaxKeys uint32 `json:"max_keys,omitempty" cbor:"22,keyasint,omitempty" since:"2"`
 }
 
 // Bounds of a consumer's managers, and of the keys that they make.
@@ -183,12 +184,13 @@ type UpdateConsumer struct {
 	ID       string    `cbor:"1,keyasint"`
 	Name     *string   `cbor:"2,keyasint,omitempty"`
 	Metadata []byte    `cbor:"3,keyasint,omitempty"`
+	Former   *[]string `cbor:"4,keyasint,omitempty"`
 	Tags     *[]string `cbor:"5,keyasint,omitempty"`
 	Disabled *bool     `cbor:"6,keyasint,omitempty"`
 	// Grantable replaces all of it; empty, it takes it away.
-	Managers  *[]Person  `cbor:"20,keyasint,omitempty"`
-	Grantable *Grantable `cbor:"21,keyasint,omitempty"`
-	MaxKeys   *uint32    `cbor:"22,keyasint,omitempty"`
+	Managers  *[]Person  `cbor:"20,keyasint,omitempty" since:"2"`
+	Grantable *Grantable `cbor:"21,keyasint,omitempty" since:"2"`
+	MaxKeys   *uint32    `cbor:"22,keyasint,omitempty" since:"2"`
 }
 
 // DeleteConsumer deletes a consumer and its keys.

@@ -19,7 +19,7 @@ func TestConsumerOfAnOlderClusterLoads(t *testing.T) {
 	if err := record.Decode(old, &c); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(record.Consumer{ID: "acme", Name: "Acme", Revision: 7, Tags: []string{"eu"}}, c); d != "" || c.KeysAtMost() != 100 {
+	if d := cmp.Diff(record.Consumer{ID: "acme", Name: "Acme", Revision: 7, Tags: []string{"eu"}, Former: []string{"alice"}}, c); d != "" || c.KeysAtMost() != 100 {
 		t.Error(d)
 	}
 }

@@ -98,7 +98,7 @@ type Issuer struct {
 	// own bound alone when zero, which holds as well when it is stricter. 1s to 366 days.
 	MaxStaleness Duration `json:"max_staleness,omitempty" cbor:"20,keyasint,omitempty"`
 	// Operators, if not nil, say which of its tokens are operators'.
-	Operators *Operators `json:"operators,omitempty" cbor:"30,keyasint,omitempty"`
+	Operators *Operators `json:"operators,omitempty" cbor:"30,keyasint,omitempty" since:"2"`
 }
 
 // LifetimeLimit holds tokens issued before a time to a lifetime.

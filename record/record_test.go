@@ -155,6 +155,67 @@ func TestUnknownCommand(t *testing.T) {
 	}
 }
 
+// R2: a node must not do by half what a newer one does whole.
+func TestUnknownFieldIsNotLeftOut(t *testing.T) {
+	c := revoke()
+	for name, change := range map[string]func(envelope map[int]any){
+		"of the envelope": func(e map[int]any) { e[99] = "new" },
+		"of the body":     func(e map[int]any) { e[4].(map[any]any)[uint64(99)] = true },
+		"of a record":     func(e map[int]any) { e[4].(map[any]any)[uint64(1)].([]any)[0].(map[any]any)[uint64(99)] = 7 },
+	} {
+		for _, skippable := range []bool{false, true} {
+			c.Skippable = skippable
+			b, err := c.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			envelope := map[int]any{}
+			if err := cbor.Unmarshal(b[4:], &envelope); err != nil {
+				t.Fatal(err)
+			}
+			change(envelope)
+			changed, err := cbor.Marshal(envelope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = record.DecodeCommand(append(b[:4:4], changed...))
+			var unknown *record.UnknownCommandError
+			if !errors.As(err, &unknown) || unknown.Skippable != skippable {
+				t.Errorf("a field %s, skippable %v: %v", name, skippable, err)
+			}
+		}
+	}
+}
+
+// R5
+func TestLevels(t *testing.T) {
+	conditional := revoke()
+	conditional.Condition = record.Condition{When: record.WhenThere}
+	person := revoke()
+	person.From.Person = record.Person{Issuer: "corp", Subject: "alice"}
+	jti := []record.Revocation{{Name: record.Name{Target: record.TargetJTI, Issuer: "i"}}}
+	for name, x := range map[string]struct {
+		command record.Command
+		want    record.Level
+	}{
+		"revoke":                  {revoke(), record.LevelFirst},
+		"with a condition":        {conditional, record.LevelKeys},
+		"by a person":             {person, record.LevelKeys},
+		"a kind that came later":  {record.Command{Body: record.PutRole{}}, record.LevelKeys},
+		"a field that did":        {record.Command{Body: record.CreateKey{Key: record.APIKey{Environment: "live"}}}, record.LevelKeys},
+		"without that field":      {record.Command{Body: record.CreateKey{Key: record.APIKey{Name: "n"}}}, record.LevelFirst},
+		"a field behind pointers": {record.Command{Body: record.ManageKey{Create: &record.CreateKey{}}}, record.LevelKeys},
+		"a stream":                {record.Command{Body: record.Import{Alike: jti}}, record.LevelFirst},
+		"a stream with sums":      {record.Command{Body: record.Import{Alike: jti, Sums: []byte{1}}}, record.LevelKeys},
+		"what may be left out":    {record.Command{Skippable: true, Body: record.KeysUsed{}}, record.LevelFirst},
+		"the level itself":        {record.Command{Body: record.RaiseLevel{To: 9}}, record.LevelFirst},
+	} {
+		if got := x.command.Level(); got != x.want {
+			t.Errorf("%s: %d, want %d", name, got, x.want)
+		}
+	}
+}
+
 func FuzzDecodeCommand(f *testing.F) {
 	c := revoke()
 	b, err := c.Encode()

@@ -318,7 +318,7 @@ type Import struct {
 	// Sums tell this stream from another of the same name: before the first item and after each,
 	// SumLength bytes of the sum of all lines until there, whatever sum the node takes. They are empty
 	// in logs of old.
-	Sums []byte `cbor:"4,keyasint,omitempty"`
+	Sums []byte `cbor:"4,keyasint,omitempty" since:"2"`
 }
 
 // SumLength is that of one of Import.Sums.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -64,6 +65,35 @@ type Granted struct{ scopes atomic.Pointer[[]string] }
 
 // Set replaces the scopes, which must not be changed any more.
 func (g *Granted) Set(scopes []string) { g.scopes.Store(&scopes) }
+
+// Scopes of API keys have segments, the last of which may stand for all others.
+const (
+	ScopeSeparator = ":"
+	ScopeWildcard  = "*"
+)
+
+// checkScopes refuses what is no scope-token (RFC 6749 section 3.3), and wildcards that would be
+// taken for more than they are.
+func checkScopes(scopes []string, most int) error {
+	for _, s := range scopes {
+		if i := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c == '"' || c == '\\' || c > '~' }); i >= 0 {
+			return Invalid("scopes: %.100q has a character that no scope may have: use ASCII without spaces, quotes and backslashes", s)
+		}
+		before, wild := strings.CutSuffix(s, ScopeWildcard)
+		if strings.Contains(before, ScopeWildcard) || wild && before != "" && !strings.HasSuffix(before, ScopeSeparator) {
+			return Invalid("scopes: %.100q: a wildcard is the last segment, as in orders:*", s)
+		}
+	}
+	return checkListOf("scopes", scopes, most)
+}
+
+// CoversScope tells whether what is held ends in a wildcard that stands for the rest of the scope: one
+// segment or more. So orders:* covers orders:read and orders:read:own, and neither orders nor
+// orders-old:read.
+func CoversScope(held, scope string) bool {
+	before, wild := strings.CutSuffix(held, ScopeWildcard)
+	return wild && len(scope) > len(before) && strings.HasPrefix(scope, before) && (before == "" || strings.HasSuffix(before, ScopeSeparator))
+}
 
 // PutRole defines a role, or replaces what it stands for, for every key that has it.
 type PutRole struct {

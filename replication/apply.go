@@ -137,8 +137,11 @@ func (a *applier) show(done []applied, last record.Revision) error {
 			a.founded()
 		}
 		for _, c := range d.changes {
-			if from, ok := c.Record.(*record.Delivered); ok {
-				a.delivered(*from, d.revision)
+			switch r := c.Record.(type) {
+			case *record.Delivered:
+				a.delivered(*r, d.revision)
+			case *record.RaiseLevel:
+				a.view.level.Store(uint32(r.To))
 			}
 		}
 		a.announce(d.changes, d.told, d.revision)
@@ -149,6 +152,7 @@ func (a *applier) show(done []applied, last record.Revision) error {
 }
 
 func (a *applier) found(f record.Found, r record.Revision) error {
+	a.view.level.Store(uint32(f.Level))
 	a.view.cluster.Store(&f)
 	a.horizon.Founded(f.ClusterID)
 	return a.index.Load(func(func(record.Change, error) bool) {}, f.ClusterID, f.DigestKey, r-1)
@@ -179,6 +183,14 @@ func (a *applier) load() error {
 	if err != nil || !ok {
 		return err
 	}
+	level, err := machine.Level(a.store)
+	if err != nil {
+		return err
+	}
+	if level > record.LevelNewest {
+		return fmt.Errorf("the cluster's state is of level %d, and this version of veto knows %d: start a newer one", level, record.LevelNewest)
+	}
+	a.view.level.Store(uint32(level))
 	if err := a.index.Load(a.changes(), found.ClusterID, found.DigestKey, record.Revision(at.Index)); err != nil {
 		return err
 	}

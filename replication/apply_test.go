@@ -264,7 +264,7 @@ func TestRestoreBringsTheIndex(t *testing.T) {
 	if _, revoked := fresh.view.Revoked(revokedKey, 0); !revoked || fresh.view.ClusterID() != "c" || fresh.view.Freshness().Revision != 2 {
 		t.Errorf("%v %q %+v", revoked, fresh.view.ClusterID(), fresh.view.Freshness())
 	}
-	if _, _, ok := fresh.view.APIKey(record.KeyHash{1}); !ok {
+	if _, _, ok := fresh.view.APIKey(record.KeyHash{1}, new(record.KeyRoom)); !ok {
 		t.Error("the API key did not come")
 	}
 }
@@ -373,5 +373,28 @@ func TestEventsExpire(t *testing.T) {
 	}
 	if _, revoked := p.view.Revoked(revokedKey, 0); !revoked {
 		t.Error("the revocation went with its event")
+	}
+}
+
+// P11: a node does not go on with a state, nor with a log, of which it knows too little.
+func TestNewerLevelIsRefused(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1), entry(t, 2, record.RaiseLevel{To: record.LevelNewest}))
+	if l := p.view.Level(); l != record.LevelNewest {
+		t.Fatalf("level %d", l)
+	}
+	if _, err := p.Apply([]consensus.Entry{entry(t, 3, record.RaiseLevel{To: record.LevelNewest + 1})}); err == nil {
+		t.Error("a log of a newer level was applied")
+	}
+	value, err := record.Encode(record.LevelNewest + 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := p.store.Begin()
+	if err := errors.Join(batch.Put(record.TableMeta.Key([]byte("level")), value), batch.Commit(p.store.Applied())); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.load(); err == nil || !strings.Contains(err.Error(), "start a newer one") {
+		t.Errorf("a state of a newer level was loaded: %v", err)
 	}
 }

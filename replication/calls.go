@@ -38,13 +38,18 @@ type nodeState struct {
 	Term          uint64          `cbor:"10,keyasint"`
 	LastIndex     uint64          `cbor:"11,keyasint"`
 	ContactMillis int64           `cbor:"12,keyasint"`           // since it heard of the leader; negative for never
-	ChainsAudit   bool            `cbor:"13,keyasint,omitempty"` // it knows the audit trail's chain
+	ChainsAudit   bool            `cbor:"13,keyasint,omitempty"` // nodes of the first level ask
 	AuditHead     trail.Head      `cbor:"14,keyasint,omitzero"`
 	// PepperKeys are the fingerprints of the keys that it has to wrap peppers, and Pepper how it stands
 	// to those that there are.
 	PepperKeys []string           `cbor:"15,keyasint,omitempty"`
 	Pepper     record.PepperState `cbor:"16,keyasint,omitempty"`
+	// Level is the highest that its program knows; see level.
+	Level record.Level `cbor:"17,keyasint,omitempty"`
 }
+
+// level is what the node's program knows of commands.
+func (s *nodeState) level() record.Level { return max(s.Level, record.LevelFirst) }
 
 // awaitCall asks to wait for a revision, or for an item of an outbox.
 type awaitCall struct {
@@ -228,5 +233,6 @@ func (r *Replica) state() nodeState {
 		Revision: f.Revision, AsOf: f.AsOf,
 		Term: r.node().Term(), LastIndex: r.node().LastIndex(), ContactMillis: contact,
 		ChainsAudit: true, AuditHead: head, PepperKeys: r.keeper.Fingerprints(), Pepper: r.keeper.State(),
+		Level: record.LevelNewest,
 	}
 }

@@ -38,7 +38,7 @@
 //	     committed after its start.
 //	     TestNotReadyBeforeTheFirstBeaconIsReached
 //	P11  An unknown command stops the node, unless it may be skipped.
-//	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped
+//	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped, TestNewerLevelIsRefused
 //	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state
 //	     holds no hash of it that can be made without a pepper, once there is one.
 //	     TestSecretsAreGoodWhateverHappensToPeppers, TestStateHoldsNoPlainHash

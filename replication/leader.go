@@ -66,7 +66,7 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 		tasks.Go(func() { every(ctx, beaconEvery, nil, r.sendBeacon) })
 		tasks.Go(func() { every(ctx, reconcileEvery, r.roster.Changed(), r.reconcile) })
 		tasks.Go(func() { every(ctx, expireEvery, nil, r.expire) })
-		tasks.Go(func() { every(ctx, chainEvery, nil, r.chainAudit) })
+		tasks.Go(func() { every(ctx, levelEvery, nil, r.raiseLevel) })
 		tasks.Go(func() { every(ctx, pepper.TendEvery, r.keeper.Wake(), r.keeper.Tend) })
 		for _, f := range r.config.WhileLeading {
 			tasks.Go(func() { f(ctx) })
@@ -95,6 +95,9 @@ func (r *Replica) establish(ctx context.Context) error {
 	found, err := r.config.Found()
 	if err != nil {
 		return err
+	}
+	if l := r.known(ctx); l > record.LevelFirst {
+		found.Level = l
 	}
 	_, err = r.Propose(ctx, record.Command{Body: found})
 	var rejected *record.Rejection
@@ -175,22 +178,37 @@ func (r *Replica) expire(ctx context.Context) {
 	}
 }
 
-// chainEvery is how often the leader looks whether the audit trail is chained yet.
-const chainEvery = 10 * time.Second
+// levelEvery is how often the leader looks whether the nodes know more than is in force.
+const levelEvery = 2 * time.Second
 
-// chainAudit begins the audit trail's chain in a cluster that is older than it. All nodes must begin
-// at the same command: so it waits until each has said that it knows how.
-func (r *Replica) chainAudit(ctx context.Context) {
-	head, err := r.view.AuditHead()
-	if err != nil || head.Sequence > 0 {
-		return // an error of the disk ends the node elsewhere
-	}
-	if !r.all(ctx, func(s nodeState) bool { return s.ChainsAudit }) {
+// raiseLevel has the cluster use what all nodes know by now.
+func (r *Replica) raiseLevel(ctx context.Context) {
+	if r.view.Level() >= record.LevelNewest {
 		return
 	}
-	if _, err := r.Propose(ctx, record.Command{Body: record.ChainAudit{}}); err != nil && ctx.Err() == nil {
-		r.config.Log.Warn("the audit trail's chain was not begun; the leader tries again", "error", err)
+	to := r.known(ctx)
+	if to <= r.view.Level() {
+		return
 	}
+	if _, err := r.Propose(ctx, record.Command{Body: record.RaiseLevel{To: to}}); err != nil && ctx.Err() == nil {
+		r.config.Log.Warn("the nodes' new version is not in force yet; the leader tries again", "level", to, "error", err)
+	}
+}
+
+// known is the highest level that every node of the configuration has said that it knows; 0 if one did
+// not say.
+func (r *Replica) known(ctx context.Context) record.Level {
+	var mu sync.Mutex
+	lowest := record.LevelNewest
+	if !r.all(ctx, func(s nodeState) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		lowest = min(lowest, s.level())
+		return true
+	}) {
+		return 0
+	}
+	return lowest
 }
 
 // all tells whether every node of the configuration has said what is wanted.

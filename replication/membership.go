@@ -75,6 +75,10 @@ func (r *Replica) belongs(ctx context.Context, m roster.Member) bool {
 		r.config.Log.Warn("a node of another cluster was found and is not added; check its --join and its data directory", "node", m.ID)
 		return false
 	}
+	if s.level() < r.view.Level() {
+		r.config.Log.Warn("a node was found whose version is too old for this cluster, and is not added; start a newer one on it", "node", m.ID, "version", s.Version)
+		return false
+	}
 	return s.ID == m.ID
 }
 

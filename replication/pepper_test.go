@@ -155,7 +155,7 @@ func (p *peppered) restart(fromSnapshot bool) {
 // look checks that each secret is found exactly if it is good, and whose it is.
 func (p *peppered) look(all []string) {
 	for _, secret := range all {
-		k, old, ok := p.parts.view.APIKey(sumOf(secret))
+		k, old, ok := p.parts.view.APIKey(sumOf(secret), new(record.KeyRoom))
 		id, good := p.secrets[secret]
 		if ok != good || ok && (k.ID != id || old != (p.old[id] == secret)) {
 			p.Fatalf("the secret %s of %q: found %t, %+v", secret, id, ok, k)
@@ -198,7 +198,7 @@ func TestSecretsAreGoodWhateverHappensToPeppers(t *testing.T) {
 			case "tend":
 				p.rehash(p.parts.view.Outdated(rapid.IntRange(1, 5).Draw(rt, "some")))
 			case "use":
-				p.parts.view.APIKey(sumOf(secret))
+				p.parts.view.APIKey(sumOf(secret), new(record.KeyRoom))
 				p.rehash(p.parts.index.Keys().Anew(10))
 			case "restart":
 				p.restart(false)
@@ -233,14 +233,14 @@ func TestStateHoldsNoPlainHash(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if _, _, ok := p.view.APIKey(all); !ok {
+	if _, _, ok := p.view.APIKey(all, new(record.KeyRoom)); !ok {
 		t.Error("not found")
 	}
 	locked := partsOn(t, p.store, 1<<20, newRing(t))
 	if err := locked.load(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := locked.view.APIKey(all); ok || !locked.view.Locked() {
+	if _, _, ok := locked.view.APIKey(all, new(record.KeyRoom)); ok || !locked.view.Locked() {
 		t.Error("found with another key")
 	}
 	if _, err := locked.index.Keys().Peppered(record.CreateKey{}); !errors.As(err, new(*record.Unavailable)) {

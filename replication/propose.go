@@ -29,6 +29,9 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 		defer cancel()
 	}
 	c.From = r.origin(c.By, c.From)
+	if older := r.olderNodes(&c); older != nil {
+		return record.Result{Rejection: older}, older
+	}
 	result, err := r.tryUntilNewest(ctx, c)
 	if err != nil {
 		return record.Result{}, err
@@ -43,6 +46,17 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 		r.config.Log.Warn("this node lags behind a change that it took", "revision", result.Revision)
 	}
 	return result, nil
+}
+
+// olderNodes refuses what not all nodes know: those that do not would stop, or do it by half.
+func (r *Replica) olderNodes(c *record.Command) *record.Rejection {
+	if c.Level() <= r.view.Level() {
+		return nil
+	}
+	return &record.Rejection{
+		Reason: record.ReasonOlderNodes,
+		Detail: "some nodes run an older version, which does not know this; `veto cluster` names them: upgrade them, and send it again",
+	}
 }
 
 // tryUntilNewest makes the hashes of new secrets by the newest pepper, and again if there is one by then
@@ -164,6 +178,9 @@ func (r *Replica) answerPropose(ctx context.Context, body []byte) (record.Result
 	c, err := record.DecodeCommand(body)
 	if err != nil {
 		return record.Result{}, err
+	}
+	if older := r.olderNodes(&c); older != nil {
+		return record.Result{Rejection: older}, nil
 	}
 	result, err := r.proposeHere(ctx, c)
 	switch {

@@ -18,7 +18,7 @@ func TestRolesOfKeysAreInForce(t *testing.T) {
 	}
 	granted := func(where string, p *parts, want ...string) {
 		t.Helper()
-		k, _, ok := p.view.APIKey(record.KeyHash{2})
+		k, _, ok := p.view.APIKey(record.KeyHash{2}, new(record.KeyRoom))
 		if !ok || !slices.Equal(k.AllScopes(), want) {
 			t.Errorf("%s: %+v is granted %q, want %q", where, k, k.AllScopes(), want)
 		}

@@ -120,14 +120,14 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 			continue
 		}
 		nodes[i].Applied, nodes[i].Version, nodes[i].Region = states[i].Revision, states[i].Version, states[i].Region
-		nodes[i].Pepper = states[i].Pepper
+		nodes[i].Pepper, nodes[i].Level = states[i].Pepper, states[i].level()
 		r.compareTrails(&nodes[i], states[i].AuditHead)
 		if !states[i].AsOf.IsZero() {
 			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())
 		}
 	}
 	return record.ClusterStatus{
-		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Nodes: nodes,
+		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Level: r.view.Level(), Nodes: nodes,
 	}
 }
 

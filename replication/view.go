@@ -26,6 +26,7 @@ type View struct {
 	store   *store.Store
 	horizon *Horizon
 	cluster atomic.Pointer[record.Found] // nil until the cluster is founded
+	level   atomic.Uint32
 }
 
 // NewView shows the parts' state.
@@ -58,6 +59,9 @@ func (v *View) ClusterID() string {
 	}
 	return ""
 }
+
+// Level is the one in force: all nodes knew it when it was raised last.
+func (v *View) Level() record.Level { return max(record.Level(v.level.Load()), record.LevelFirst) }
 
 // Digest is what stands for the name in this cluster; zero before it is founded.
 func (v *View) Digest(n record.Name) record.Digest {
@@ -121,9 +125,9 @@ func (v *View) stored(b record.Bucket, d record.Digest, issuedAt int64) (r recor
 }
 
 // APIKey finds a key by the SHA-256 of its secret, and tells whether that is one that was replaced. The
-// record is shared: read it only.
-func (v *View) APIKey(sum record.KeyHash) (k *record.APIKey, old, ok bool) {
-	return v.index.Keys().Find(sum)
+// record is the room's, and what it holds shared: read it only.
+func (v *View) APIKey(sum record.KeyHash, room *record.KeyRoom) (k *record.APIKey, old, ok bool) {
+	return v.index.Keys().Find(sum, room)
 }
 
 // Peppers are those that there are, Outdated up to so many hashes of secrets that are to be made by the
@@ -214,8 +218,9 @@ func (v *View) showUse(k *record.APIKey) error {
 
 // Keys lists API keys with ids above after that the query finds.
 func (v *View) Keys(q record.KeyQuery, now time.Time, afterID string, limit int) (items []record.APIKey, next string, err error) {
+	var room record.KeyRoom
 	keep := func(k *record.APIKey) (bool, error) {
-		if shared, ok := v.index.Keys().Stored(k.Hash); ok && shared.ID == k.ID {
+		if shared, ok := v.index.Keys().Stored(k.Hash, &room); ok && shared.ID == k.ID {
 			k.Granted = shared.Granted
 		}
 		return q.Finds(k, now, func() (bool, error) { return v.isRevoked(k) })

@@ -379,7 +379,7 @@ func TestOnlyWhatIsAllowedIsUsed(t *testing.T) {
 		"an operator's, as any":    {roles: []record.Role{record.RoleAdmin}},
 		"any, where operators' go": {operator: true},
 	} {
-		uses := new(record.Uses)
+		uses := new(record.Use).Now()
 		claims := &validate.Claims{Kind: validate.APIKey, Key: &record.APIKey{ID: "k", Roles: c.roles, Uses: uses}}
 		x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, nil, verifier{claims, validate.OK}, nil)
 		c.request.Credential = "secret"

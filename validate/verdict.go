@@ -104,8 +104,9 @@ type Claims struct {
 	Raw JSON
 	// Actors are who acts for the subject, the current one first (RFC 8693 section 4.1).
 	Actors []Actor
-	// Key is the API key's record, shared; nil for a JWT.
-	Key *record.APIKey
+	// Key is the API key's record, which may be in KeyRoom and brief, and shares what it holds; nil for a JWT.
+	Key     *record.APIKey
+	KeyRoom *record.KeyRoom
 	// Rotating says that it was presented by the secret that its last roll replaced.
 	Rotating bool
 	// Remembered says that they will be used again for the same credential.

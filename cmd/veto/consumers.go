@@ -115,9 +115,11 @@ func putConsumer(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		v, err := c.PutConsumer(ctx, args[0], client.ConsumerFields{
-			Name: f.name, Metadata: metadata, Managers: managers, Grantable: f.grantable(), MaxKeys: f.maxKeys, Tags: f.tags,
-		})
+		fields := client.ConsumerFields{Name: f.name, Metadata: metadata, Managers: managers, MaxKeys: f.maxKeys, Tags: f.tags}
+		if len(f.scopes)+len(f.roles) > 0 {
+			fields.Grantable = f.grantable()
+		}
+		v, err := c.PutConsumer(ctx, args[0], fields)
 		return showConsumers(v, []record.Consumer{v}, err, out)
 	})
 	f.add(c)

@@ -44,7 +44,7 @@ func newRoot() *cobra.Command {
 	f.StringVar(&r.caFile, "ca-file", os.Getenv("VETO_CA_FILE"), "PEM file with the authority of the cluster's HTTPS certificates ($VETO_CA_FILE)")
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
 	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
-	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(),
+	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(), newMan(),
 		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r))
 	usageErrors(root)
 	return root

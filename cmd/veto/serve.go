@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,6 +25,8 @@ func newServe() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	configFlags(c.Flags())
+	var adminFile string
+	c.Flags().StringVar(&adminFile, "admin-token-file", "", "file to make with the first admin's key, where the output is kept in a log; otherwise the key is shown")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		config, _, err := loadConfig(cmd.Flags())
 		if err != nil {
@@ -33,7 +36,7 @@ func newServe() *cobra.Command {
 		if err := keepMemory(); err != nil {
 			log.Warn("the memory of this process, and so secrets, may be written to disk if it crashes", "error", err)
 		}
-		return serve(cmd.Context(), config, log, cmd.OutOrStdout())
+		return serve(cmd.Context(), config, log, handOver(adminFile, cmd.OutOrStdout()))
 	}
 	return c
 }
@@ -48,14 +51,33 @@ func newLog(w io.Writer, c node.Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// handOver gives the first admin's key to whoever founded the cluster: in a file that only they can
+// read, or on their terminal, and in no log.
+func handOver(path string, out io.Writer) func(secret string) error {
+	if path == "" {
+		return func(secret string) error {
+			_, err := fmt.Fprintf(out, "The cluster is founded. Its first admin's API key, shown once:\n\n  %s\n\n", secret)
+			return err
+		}
+	}
+	return func(secret string) error {
+		if was, err := os.ReadFile(path); err == nil && string(was) == secret+"\n" {
+			return nil // the node was killed just after it had been written
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("--admin-token-file: %w", err)
+		}
+		_, err = f.WriteString(secret + "\n")
+		return errors.Join(err, f.Sync(), f.Close())
+	}
+}
+
 // serve runs the node until the context ends or it fails.
-func serve(ctx context.Context, c node.Config, log *slog.Logger, out io.Writer) error {
+func serve(ctx context.Context, c node.Config, log *slog.Logger, admin func(secret string) error) error {
 	n, err := node.Start(c, node.Surroundings{
 		Version: version, Now: time.Now, Log: log,
-		AdminToken: func(secret string) {
-			// To the terminal of whoever founded the cluster, and to no log.
-			_, _ = fmt.Fprintf(out, "The cluster is founded. Its first admin's API key, shown once:\n\n  %s\n\n", secret)
-		},
+		AdminToken: admin,
 		Fatal: func(why string) {
 			_, _ = fmt.Fprintf(os.Stderr, "veto: the disk failed: %s; nothing that was answered is lost: make room or mend the disk, and start the node again\n", why)
 			os.Exit(exitError)
@@ -64,6 +86,10 @@ func serve(ctx context.Context, c node.Config, log *slog.Logger, out io.Writer) 
 	if err != nil {
 		return err
 	}
+	system, err := supervise(ctx, n.Ready)
+	if err != nil {
+		return errors.Join(fmt.Errorf("systemd cannot be told how the node is: %w", err), n.Close())
+	}
 	log.Info("the node answers", "node", c.NodeID, "data_dir", c.DataDir)
 	select {
 	case <-ctx.Done():
@@ -71,6 +97,7 @@ func serve(ctx context.Context, c node.Config, log *slog.Logger, out io.Writer) 
 	case err = <-n.Failed():
 		log.Error("the node cannot go on", "error", err)
 	}
+	system.stopping()
 	if closeErr := n.Close(); err == nil {
 		err = closeErr
 	}

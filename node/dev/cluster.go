@@ -234,13 +234,11 @@ func (x *Cluster) StartNode(i int) error {
 // Failed has why, once a node cannot go on.
 func (x *Cluster) Failed() <-chan error { return x.failed }
 
-func (x *Cluster) keepToken(secret string) {
+func (x *Cluster) keepToken(secret string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.secrets.AdminToken = secret
-	if err := x.save(); err != nil {
-		x.config.Log.Error("the admin's key was not kept for the next start", "error", err)
-	}
+	return x.save()
 }
 
 // StopNode stops a node as a signal would.

@@ -92,7 +92,7 @@ func statusOf(r record.Reason) int {
 		return http.StatusNotFound
 	case record.ReasonPrecondition:
 		return http.StatusPreconditionFailed
-	case record.ReasonConflict, record.ReasonDuplicateKey, record.ReasonPepperChanged, record.ReasonPeppersInUse,
+	case record.ReasonConflict, record.ReasonDuplicateKey, record.ReasonPepperChanged, record.ReasonPeppersInUse, record.ReasonOlderNodes,
 		record.ReasonKeyRevoked, record.ReasonKeyDisabled, record.ReasonKeyExpired, record.ReasonKeyRotating:
 		return http.StatusConflict
 	}

@@ -1,8 +1,8 @@
 // Package grants keeps ready which scopes API keys have by themselves and by their roles, so that
 // whoever asks for a key's scopes reads one pointer. It knows the roles, and of keys no more than
-// what they have; it checks nothing and finds no key.
+// how many have the same; it checks nothing and finds no key.
 //
-// Keys with the same scopes and the same roles share what they are granted. So a change of a role
+// Keys with the same scopes, roles and bounds share a set, which has a number, and what they are granted. So a change of a role
 // costs as much as there are different such, however many keys have them. One goroutine writes.
 //
 // Promises:

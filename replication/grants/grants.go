@@ -1,36 +1,44 @@
 package grants
 
 import (
+	"encoding/binary"
 	"slices"
-	"strings"
+	"sync/atomic"
 
 	"veto/record"
 )
 
-// Grants knows the roles, and what keys have. Its methods are called by one goroutine; what it fills
-// in may be read from anywhere.
+// Grants knows the roles, and what keys have. One goroutine calls its methods; At may be called, and
+// what it gives be read, from anywhere.
 type Grants struct {
 	roles map[record.Role][]string // their scopes
-	sets  map[string]*set          // by what they are made of
-	by    map[record.Role]map[*set]struct{}
-	keys  map[string]*set // by the id of the key
+	sets  map[string]*Set          // by what they are made of
+	by    map[record.Role]map[*Set]struct{}
+	shown atomic.Pointer[[]atomic.Pointer[Set]] // by their numbers
+	free  []uint32                              // numbers
+	left  []uint32                              // numbers that are free after Settle
 }
 
-// set is shared by all keys that have the same.
-type set struct {
-	madeOf  string
-	scopes  []string // the keys' own
-	roles   []record.Role
-	granted *record.Granted
-	keys    int
+// Set is what keys have, shared by all that have the same. It does not change, but for what the roles
+// grant.
+type Set struct {
+	Scopes []string // the keys' own
+	Roles  []record.Role
+	// Issuers, Consumers and Targets bind an operator's key.
+	Issuers, Consumers, Targets []string
+	// Granted is nil of keys whose roles bring no scopes.
+	Granted *record.Granted
+
+	madeOf string
+	number uint32
+	keys   int
 }
 
 // New knows nothing.
 func New() *Grants {
-	return &Grants{
-		roles: map[record.Role][]string{}, sets: map[string]*set{},
-		by: map[record.Role]map[*set]struct{}{}, keys: map[string]*set{},
-	}
+	g := &Grants{roles: map[record.Role][]string{}, sets: map[string]*Set{}, by: map[record.Role]map[*Set]struct{}{}}
+	g.shown.Store(new([]atomic.Pointer[Set]))
+	return g
 }
 
 // Role takes in what a role stands for now, or that it is gone.
@@ -45,54 +53,39 @@ func (g *Grants) Role(r *record.DefinedRole, gone bool) {
 	}
 }
 
-// Key fills in what a key is granted, if it has roles. Nobody else may know the record yet.
-func (g *Grants) Key(k *record.APIKey, gone bool) {
-	before := g.keys[k.ID]
-	if !gone && k.Consumer != "" && len(k.Roles) > 0 {
-		s := g.set(k)
-		s.keys++
-		g.keys[k.ID], k.Granted = s, s.granted
-	} else {
-		delete(g.keys, k.ID)
+// At is the set with the number; nil if there is none.
+func (g *Grants) At(number uint32) *Set {
+	if all := *g.shown.Load(); int(number) < len(all) {
+		return all[number].Load()
 	}
-	if before == nil {
+	return nil
+}
+
+// Take counts a key in and gives the number of what it has.
+func (g *Grants) Take(k *record.APIKey) uint32 {
+	of := madeOf(k)
+	s, ok := g.sets[of]
+	if !ok {
+		s = &Set{Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers, Consumers: k.Consumers, Targets: k.Targets, madeOf: of}
+		g.add(s, k.Consumer != "")
+	}
+	s.keys++
+	return s.number
+}
+
+// Drop counts a key out that has the set. The number is another's at once when nobody looks for what
+// had it, as Settle says.
+func (g *Grants) Drop(number uint32) {
+	s := g.At(number)
+	if s.keys--; s.keys > 0 {
 		return
 	}
-	if before.keys--; before.keys == 0 {
-		g.drop(before)
-	}
-}
-
-// set is the one of what the key has.
-func (g *Grants) set(k *record.APIKey) *set {
-	var b strings.Builder
-	for _, r := range k.Roles {
-		b.WriteString(string(r))
-		b.WriteByte(' ') // stands in neither a role nor a scope
-	}
-	for _, s := range k.Scopes {
-		b.WriteByte(' ')
-		b.WriteString(s)
-	}
-	s, ok := g.sets[b.String()]
-	if ok {
-		return s
-	}
-	s = &set{madeOf: b.String(), scopes: k.Scopes, roles: k.Roles, granted: new(record.Granted)}
-	g.sets[s.madeOf] = s
-	for _, r := range s.roles {
-		if g.by[r] == nil {
-			g.by[r] = map[*set]struct{}{}
-		}
-		g.by[r][s] = struct{}{}
-	}
-	g.fill(s)
-	return s
-}
-
-func (g *Grants) drop(s *set) {
 	delete(g.sets, s.madeOf)
-	for _, r := range s.roles {
+	g.left = append(g.left, number)
+	if s.Granted == nil {
+		return
+	}
+	for _, r := range s.Roles {
 		delete(g.by[r], s)
 		if len(g.by[r]) == 0 {
 			delete(g.by, r)
@@ -100,17 +93,79 @@ func (g *Grants) drop(s *set) {
 	}
 }
 
+// Settle says that no key is shown any more that has what was dropped.
+func (g *Grants) Settle() {
+	for _, number := range g.left {
+		(*g.shown.Load())[number].Store(nil)
+	}
+	g.free, g.left = append(g.free, g.left...), nil
+}
+
+// madeOf is the same of keys that have the same.
+func madeOf(k *record.APIKey) string {
+	var b []byte
+	if k.Consumer != "" {
+		b = append(b, 'c')
+	}
+	put := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	b = binary.AppendUvarint(b, uint64(len(k.Roles)))
+	for _, r := range k.Roles {
+		put(string(r))
+	}
+	for _, list := range [...][]string{k.Scopes, k.Issuers, k.Consumers, k.Targets} {
+		b = binary.AppendUvarint(b, uint64(len(list)))
+		for _, s := range list {
+			put(s)
+		}
+	}
+	return string(b)
+}
+
+// add shows a set. Roles of a consumer's keys bring scopes.
+func (g *Grants) add(s *Set, ofConsumer bool) {
+	g.sets[s.madeOf] = s
+	if ofConsumer && len(s.Roles) > 0 {
+		s.Granted = new(record.Granted)
+		for _, r := range s.Roles {
+			if g.by[r] == nil {
+				g.by[r] = map[*Set]struct{}{}
+			}
+			g.by[r][s] = struct{}{}
+		}
+		g.fill(s)
+	}
+	if len(g.free) == 0 {
+		g.grow()
+	}
+	last := len(g.free) - 1
+	s.number, g.free = g.free[last], g.free[:last]
+	(*g.shown.Load())[s.number].Store(s)
+}
+
+// grow makes more numbers, as many as there are.
+func (g *Grants) grow() {
+	before := *g.shown.Load()
+	all := make([]atomic.Pointer[Set], max(2*len(before), 16))
+	for i := range before {
+		all[i].Store(before[i].Load())
+	}
+	for i := len(all) - 1; i >= len(before); i-- {
+		g.free = append(g.free, uint32(i))
+	}
+	g.shown.Store(&all)
+}
+
 // fill makes what the set's keys are granted anew, in the order of their own scopes and their roles.
-func (g *Grants) fill(s *set) {
-	if len(s.scopes) == 0 && len(s.roles) == 1 {
-		s.granted.Set(g.roles[s.roles[0]])
+func (g *Grants) fill(s *Set) {
+	if len(s.Scopes) == 0 && len(s.Roles) == 1 {
+		s.Granted.Set(g.roles[s.Roles[0]])
 		return
 	}
-	size := len(s.scopes)
-	for _, r := range s.roles {
+	size := len(s.Scopes)
+	for _, r := range s.Roles {
 		size += len(g.roles[r])
 	}
-	all := append(make([]string, 0, size), s.scopes...)
+	all := append(make([]string, 0, size), s.Scopes...)
 	there := func(scope string) bool { return slices.Contains(all, scope) }
 	if size > few {
 		seen := make(map[string]struct{}, size)
@@ -123,14 +178,14 @@ func (g *Grants) fill(s *set) {
 			seen[scope] = struct{}{}
 		}
 	}
-	for _, r := range s.roles {
+	for _, r := range s.Roles {
 		for _, scope := range g.roles[r] {
 			if !there(scope) {
 				all = append(all, scope)
 			}
 		}
 	}
-	s.granted.Set(all)
+	s.Granted.Set(all)
 }
 
 // few scopes are looked through faster than a map of them is made.

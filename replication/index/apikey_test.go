@@ -35,12 +35,12 @@ func TestKeyIsFoundByItsSecrets(t *testing.T) {
 		x.Apply([]record.Change{c.change}, record.Revision(n+1))
 		found := 0
 		for h := range byte(10) {
-			if _, _, ok := x.Keys().Find(hash(h)); ok {
+			if _, _, ok := x.Keys().Find(hash(h), new(record.KeyRoom)); ok {
 				found++
 			}
 		}
 		for _, h := range c.found {
-			if k, _, ok := x.Keys().Find(hash(h)); !ok || k != c.change.Record {
+			if k, _, ok := x.Keys().Find(hash(h), new(record.KeyRoom)); !ok || k.ID != "key_1" || k.Hash != c.change.Record.(*record.APIKey).Hash {
 				t.Errorf("change %d: %d gives %+v", n, h, k)
 			}
 		}
@@ -58,7 +58,7 @@ func TestUsesAreToldOnce(t *testing.T) {
 	k := &record.APIKey{ID: "key_1", Hash: hash(1)}
 	x.Apply([]record.Change{{Record: k}, {Record: &record.APIKey{ID: "key_2", Hash: hash(3)}}}, 1)
 	use := func(h byte, at time.Time) *record.APIKey {
-		k, _, ok := x.Keys().Find(hash(h))
+		k, _, ok := x.Keys().Find(hash(h), new(record.KeyRoom))
 		if !ok {
 			t.Fatalf("no key has the hash %d", h)
 		}

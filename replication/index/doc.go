@@ -1,5 +1,5 @@
 // Package index holds in memory what every validation looks up: the revocations, the API keys
-// by their hashes, with the scopes that their roles grant them (replication/grants), the consumers,
+// by their hashes (replication/keytable), with the scopes that their roles grant them, the consumers,
 // the issuers.
 //
 // One goroutine writes, the one that applies the log; any number read, without a lock. The

@@ -11,7 +11,6 @@ import (
 	"github.com/puzpuzpuz/xsync/v4"
 
 	"veto/record"
-	"veto/replication/grants"
 	"veto/replication/keytable"
 	"veto/replication/pepper"
 )
@@ -68,7 +67,6 @@ type tables struct {
 	// The writer's own, from which trusted is made.
 	issuers     map[string]record.Issuer
 	signingKeys map[string]record.SigningKeys
-	grants      *grants.Grants
 }
 
 // trusted are the issuers and their keys, sorted by id; never changed once published.
@@ -82,7 +80,7 @@ func newTables(used *atomic.Uint32, exactMax int, cluster string, key record.Dig
 		used: used, exactMax: exactMax, cluster: cluster, key: key,
 		keys:      keytable.New(),
 		consumers: xsync.NewMap[string, *record.Consumer](),
-		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{}, grants: grants.New(),
+		issuers:   map[string]record.Issuer{}, signingKeys: map[string]record.SigningKeys{},
 	}
 	t.trusted.Store(&trusted{})
 	return t
@@ -120,6 +118,7 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 		}
 		x.apply(t, c)
 	}
+	t.keys.Settle()
 	if err := t.load(x.config.Disk); err != nil {
 		return err
 	}
@@ -181,16 +180,14 @@ func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 			c.expire(r.Before)
 		}
 	case *record.APIKey:
-		t.grants.Key(r, c.Gone)
 		was, _ := c.Was.(*record.APIKey)
 		t.keys.Set(r, was, c.Gone)
 	case *record.Rehashed:
-		t.grants.Key(r.Key, false)
 		t.keys.Rehash(r.Key, r.Was)
 	case *record.Pepper:
 		x.setPepper(t, r, c.Gone)
 	case *record.DefinedRole:
-		t.grants.Role(r, c.Gone)
+		t.keys.Role(r, c.Gone)
 	case *record.Consumer:
 		set(t.consumers, r.ID, r, c.Gone)
 	case *record.Issuer:

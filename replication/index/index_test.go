@@ -270,7 +270,7 @@ func TestImportedSecretIsKnownWhileItIsRolled(t *testing.T) {
 		{record.Change{Record: &lapsed, Was: &rolled}, false},
 	} {
 		x.Apply([]record.Change{c.Change}, record.Revision(i+1))
-		if _, _, byOld := x.Keys().Find(old); byOld != c.imports || x.Keys().Imports() != c.imports {
+		if _, _, byOld := x.Keys().Find(old, new(record.KeyRoom)); byOld != c.imports || x.Keys().Imports() != c.imports {
 			t.Errorf("revision %d: found %t, imports %t", i+1, byOld, x.Keys().Imports())
 		}
 	}

@@ -2,28 +2,74 @@ package index_test
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
 	"veto/record"
 )
 
-// BenchmarkKeys says what an API key costs in memory, decoded as from the store. Aim: 200 bytes.
+var benchKeys = flag.Int("keys", 1_000_000, "API keys in the index that is measured")
+
+// BenchmarkKeys says what an API key costs in memory, and to find one of them at random, beside the
+// reading of as many places at random in as much memory: aims 200 bytes, and few such readings. With
+// the pauses and the work of a collection.
 func BenchmarkKeys(b *testing.B) {
-	const n = 1 << 20
-	for b.Loop() {
-		before := live()
-		x := empty(b)
-		for i := range n {
-			k := benchKey(b, i)
-			x.Apply([]record.Change{{Record: k}}, record.Revision(i+1))
-		}
-		b.ReportMetric(float64(live()-before)/n, "B/key")
-		runtime.KeepAlive(x)
+	n := *benchKeys
+	before := live()
+	x := empty(b)
+	for i := range n {
+		k := benchKey(b, i)
+		x.Apply([]record.Change{{Record: k}}, record.Revision(i+1))
 	}
+	each := float64(live()-before) / float64(n)
+	start := time.Now()
+	runtime.GC()
+	collection := time.Since(start)
+	floor := make([]uint64, n*int(each)/8)
+	for i := range floor {
+		floor[i] = uint64(i)
+	}
+	sum, room := uint64(0), record.KeyRoom{Brief: true}
+	r := rand.New(rand.NewPCG(1, 2))
+	var read, found []float64
+	round := func(f func(i int)) float64 {
+		const times = 1000
+		var all [times]int
+		for i := range all {
+			all[i] = r.IntN(n)
+		}
+		start := time.Now()
+		for _, i := range all {
+			f(i)
+		}
+		return float64(time.Since(start).Nanoseconds()) / times
+	}
+	for b.Loop() {
+		read = append(read, round(func(i int) { sum += floor[(uint64(i)*uint64(len(floor))/uint64(n)+sum&7)%uint64(len(floor))] }))
+		found = append(found, round(func(i int) {
+			if _, _, ok := x.Keys().Find(benchHash(i), &room); !ok {
+				b.Fatal("not found")
+			}
+		}))
+	}
+	slices.Sort(read)
+	slices.Sort(found)
+	b.ReportMetric(each, "B/key")
+	b.ReportMetric(found[len(found)/2], "ns/find")
+	b.ReportMetric(read[len(read)/2], "ns/read")
+	b.ReportMetric(float64(collection.Milliseconds()), "ms/GC")
 	b.ReportMetric(0, "ns/op")
+	runtime.KeepAlive(x)
+}
+
+func benchHash(i int) (h record.KeyHash) {
+	binary.BigEndian.PutUint64(h[:], uint64(i)*0x9e3779b97f4a7c15)
+	return h
 }
 
 func live() uint64 {
@@ -39,7 +85,7 @@ func benchKey(b *testing.B, i int) *record.APIKey {
 		ID: fmt.Sprintf("key_%026d", i), Consumer: fmt.Sprintf("shop-%d", i%1000), Hint: fmt.Sprintf("veto_live_…%04d", i%10_000), Environment: "live",
 		Scopes: []string{"orders:*", "stock:read"}, CreatedAt: time.Unix(1_800_000_000, 0), Revision: record.Revision(i), Created: record.Revision(i),
 	}
-	binary.BigEndian.PutUint64(k.Hash[:], uint64(i)*0x9e3779b97f4a7c15)
+	k.Hash = benchHash(i)
 	raw, err := record.Encode(&k)
 	if err != nil {
 		b.Fatal(err)

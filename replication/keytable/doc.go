@@ -9,6 +9,18 @@
 // A key that is given another hash is shown under the new one before it goes from the old one, and
 // whoever looked in between looks again.
 //
+// A key is kept as a form: its record as bytes, written once into a chunk of an arena and never changed
+// there. So a reader needs no lock, and texts of a record are read where they are, without a copy:
+// whoever keeps one for long clones it, as it keeps a whole chunk. A slot, one word, leads from a hash to
+// the form; a place, two words, stays with a key while its record changes, and has its uses; what keys
+// have in common (scopes, roles, what binds operators' keys) is a set of replication/grants. The garbage
+// collector has to look into the sets only.
+//
+// A changed key is a new form. A chunk of which a quarter is dead is given back: what lives in it is
+// copied, and the collector frees it when no reader has it any more. What may be another's next, numbers
+// of places, of sets and of chunks, is another's only when no slot leads to who had it: so a reader
+// whose slot is still the same when it has read everything has read what belongs together.
+//
 // What the newest pepper makes of a secret that was found is remembered, for some thousands of secrets: a
 // key that is used often costs no HMAC. Whether a key has that hash is looked up each time.
 //
@@ -26,4 +38,12 @@
 //	    TestUseShowsAShorterChain
 //	Y5  What is remembered finds no key that has the secret no more, and is not driven out by others.
 //	    TestRememberedIsLookedUp
+//	Y6  What is found is what was taken in. Bytes of what has changed or gone are given back: at most half
+//	    of what lives, and a chunk, is had beside it; of a key that is gone only its place is kept, for
+//	    the next.
+//	    TestAgainstModel
+//	Y7  A reader sees one state of one key, whatever is written or moved meanwhile.
+//	    TestReadersSeeOneRecord, TestWhatWasMovedIsGone, TestLeavingKeysKeepTheirOwn
+//	Y8  A use is noted for the key that was used, though its place is another's by then.
+//	    TestPlacesAreOfOneKey
 package keytable

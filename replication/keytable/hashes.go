@@ -7,28 +7,38 @@ import (
 )
 
 // Size is under how many hashes there are keys.
-func (t *Table) Size() int { return t.keys.Size() }
+func (t *Table) Size() int { return int(t.slots.size.Load()) }
 
-// Stored finds a key by the hash of a secret as it is stored. The record is shared.
-func (t *Table) Stored(h record.KeyHash) (*record.APIKey, bool) { return t.keys.Load(h) }
+// Stored finds a key by the hash of a secret as it is stored. The record is the room's; its texts and
+// lists are shared.
+func (t *Table) Stored(h record.KeyHash, room *record.KeyRoom) (*record.APIKey, bool) {
+	_, ok := t.load(&h, room)
+	return &room.Key, ok
+}
 
 // Imports tells whether any key was imported, so that secrets have any form.
 func (t *Table) Imports() bool { return t.imported.Load() > 0 }
 
+// Used is a key that was used here.
+type Used struct {
+	ID   string
+	Uses record.Uses
+}
+
 // Used are keys that were used here of which the log was not told; of more than the limit those that
 // it knows least of. Called by the one who tells it.
-func (t *Table) Used(limit int) []*record.APIKey {
-	var all []*record.APIKey
-	t.each(func(k *record.APIKey) bool {
-		if _, _, untold := k.Uses.Untold(); untold {
-			all = append(all, k)
+func (t *Table) Used(limit int) []Used {
+	var all []Used
+	var room record.KeyRoom
+	for p := range t.places.all {
+		if _, _, untold := p.use.Now().Untold(); untold && t.loadAt(p, &room) {
+			all = append(all, Used{room.Key.ID, room.Key.Uses})
 		}
-		return true
-	})
+	}
 	if len(all) <= limit {
 		return all
 	}
-	slices.SortFunc(all, func(a, b *record.APIKey) int {
+	slices.SortFunc(all, func(a, b Used) int {
 		_, first, _ := a.Uses.Untold()
 		_, second, _ := b.Uses.Untold()
 		return int(first - second)
@@ -36,23 +46,25 @@ func (t *Table) Used(limit int) []*record.APIKey {
 	return all[:limit]
 }
 
-// each goes through the keys until f says no more. One that gets another hash meanwhile may come twice,
-// or not.
+// each goes through the keys until f says no more. The record is another one's after f.
 func (t *Table) each(f func(k *record.APIKey) (more bool)) {
-	t.keys.Range(func(h record.KeyHash, k *record.APIKey) bool { return h != k.Hash || f(k) })
+	var room record.KeyRoom
+	for p := range t.places.all {
+		if t.loadAt(p, &room) && !f(&room.Key) {
+			return
+		}
+	}
 }
 
 // Anew are up to so many hashes by the newest pepper alone, of secrets that were used here and have a
 // longer chain.
 func (t *Table) Anew(limit int) []record.Rehash {
-	w := t.ways.Load()
-	newest := record.ChainOf(w.peppers.Newest())
-	if !slices.ContainsFunc(w.chains, func(c record.Chain) bool { return c != newest }) {
-		return nil
-	}
+	newest := record.ChainOf(t.Peppers().Newest())
 	var all []record.Rehash
-	t.each(func(k *record.APIKey) bool {
-		if r := k.Uses.Anew(); r != nil && r.Chain == newest {
+	t.anew.Range(func(h record.KeyHash, r *record.Rehash) bool {
+		if r.Chain != newest || !t.has(&h) {
+			t.anew.Delete(h)
+		} else {
 			all = append(all, *r)
 		}
 		return len(all) < limit

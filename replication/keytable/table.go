@@ -3,25 +3,33 @@ package keytable
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/puzpuzpuz/xsync/v4"
 
 	"veto/record"
+	"veto/replication/grants"
 	"veto/replication/pepper"
 )
 
 // Table holds API keys.
 type Table struct {
-	keys     *xsync.Map[record.KeyHash, *record.APIKey] // by the hashes of their secrets
-	imported atomic.Int64                               // of the keys
+	arena    *arena
+	slots    *slots
+	places   *places
+	grants   *grants.Grants
+	imported atomic.Int64 // of the keys
 	ways     atomic.Pointer[ways]
 	moves    atomic.Uint64 // times that keys went from one hash to another
 	known    *known
+	anew     *xsync.Map[record.KeyHash, *record.Rehash] // what uses have shown, by the hashes that there are
 
 	// The writer's own.
 	counts  map[record.Chain]int // of secrets
 	leaving []record.KeyHash
+	held    record.KeyRoom // of a key as it was
+	scratch []byte
 }
 
 // ways are how a secret's hash may have been made; never changed once shown.
@@ -32,7 +40,11 @@ type ways struct {
 
 // New makes an empty table.
 func New() *Table {
-	t := &Table{keys: xsync.NewMap[record.KeyHash, *record.APIKey](), counts: map[record.Chain]int{}, known: new(known)}
+	a := newArena()
+	t := &Table{
+		arena: a, slots: newSlots(a), places: newPlaces(), grants: grants.New(),
+		known: new(known), anew: xsync.NewMap[record.KeyHash, *record.Rehash](), counts: map[record.Chain]int{},
+	}
 	t.ways.Store(&ways{peppers: &pepper.Peppers{}})
 	return t
 }
@@ -56,27 +68,30 @@ func (t *Table) show(p *pepper.Peppers) {
 	t.ways.Store(w)
 }
 
+// Role takes in what a role stands for now, or that it is gone. Called by the writer.
+func (t *Table) Role(r *record.DefinedRole, gone bool) { t.grants.Role(r, gone) }
+
 // Find finds a key by the SHA-256 of its secret, and tells whether that is one that was replaced. The
-// record is shared.
-func (t *Table) Find(sum record.KeyHash) (k *record.APIKey, old, ok bool) {
+// record is the room's; its texts and lists are shared, and not to be changed.
+func (t *Table) Find(sum record.KeyHash, room *record.KeyRoom) (k *record.APIKey, old, ok bool) {
 	for {
 		moves := t.moves.Load()
 		w := t.ways.Load()
 		if w.peppers.Locked() {
 			return nil, false, false
 		}
-		if k, old, ok = t.recall(&sum); ok {
-			return k, old, true
+		if old, ok = t.recall(&sum, room); ok {
+			return &room.Key, old, true
 		}
 		for _, c := range w.chains {
 			h := w.peppers.Sum(sum, c)
-			if k, ok = t.keys.Load(h); ok {
+			if old, ok = t.load(&h, room); ok {
 				if c != record.ChainOf(w.peppers.Newest()) {
-					w.shorten(k, sum, h)
+					t.shorten(w, room.Key.ID, sum, h)
 				} else if !c.IsZero() {
 					t.remember(sum, h)
 				}
-				return k, k.ByOld(h), true
+				return &room.Key, old, true
 			}
 		}
 		if t.moves.Load() == moves {
@@ -85,84 +100,154 @@ func (t *Table) Find(sum record.KeyHash) (k *record.APIKey, old, ok bool) {
 	}
 }
 
-// shorten notes once by what hash the secret that was used would be found with the newest pepper alone.
-func (w *ways) shorten(k *record.APIKey, sum, h record.KeyHash) {
-	c := record.ChainOf(w.peppers.Newest())
-	if r := k.Uses.Anew(); c.IsZero() || r != nil && r.Old == h && r.Chain == c {
-		return
+// load reads the key that is under the hash, and tells whether that is of a secret that was replaced.
+// What it read together was there together, as the slot is still the same.
+func (t *Table) load(h *record.KeyHash, room *record.KeyRoom) (old, ok bool) {
+	for {
+		all, at, word, f := t.slots.find(h)
+		if f == nil {
+			return false, false
+		}
+		if t.read(f, room) && t.slots.still(h, all, at, word) {
+			return whichOf(word) == 1, true
+		}
 	}
-	k.Uses.Renew(&record.Rehash{ID: k.ID, Old: h, New: w.peppers.Sum(sum, c), Chain: c})
 }
 
-// Set takes in a change of a key. It is shown under the hashes of its secrets, and then no more under
-// those it had. Imported keys, and those of a chain, are counted before the first can be found: so none
-// is taken for malformed, or not looked for, that is known. Called by the writer.
+// loadAt reads the key that has the place.
+func (t *Table) loadAt(p *place, room *record.KeyRoom) bool {
+	for {
+		at := p.at.Load()
+		if at == 0 {
+			return false
+		}
+		if f := t.arena.at(ref(at)); f != nil && t.read(f, room) && p.at.Load() == at {
+			return true
+		}
+	}
+}
+
+func (t *Table) read(f form, room *record.KeyRoom) bool {
+	s := t.grants.At(f.set())
+	if s == nil {
+		return false
+	}
+	f.read(room)
+	room.Key.Uses = t.places.of(f.place()).use.Now()
+	fill(&room.Key, s)
+	return true
+}
+
+func (t *Table) has(h *record.KeyHash) bool {
+	_, _, _, f := t.slots.find(h)
+	return f != nil
+}
+
+// shorten notes once by what hash the secret that was used would be found with the newest pepper alone.
+func (t *Table) shorten(w *ways, id string, sum, h record.KeyHash) {
+	c := record.ChainOf(w.peppers.Newest())
+	if c.IsZero() {
+		return
+	}
+	if r, ok := t.anew.Load(h); !ok || r.Chain != c {
+		t.anew.Store(h, &record.Rehash{ID: strings.Clone(id), Old: h, New: w.peppers.Sum(sum, c), Chain: c})
+	}
+}
+
+// Set takes in a change of a key; Settle is to follow. It is shown under the hashes of its secrets, and
+// then no more under those it had. Imported keys, and those of a chain, are counted before the first can
+// be found: so none is taken for malformed, or not looked for, that is known. Called by the writer.
 func (t *Table) Set(k, was *record.APIKey, gone bool) {
-	before := k
-	if was != nil {
-		before = was
-	}
-	held, there := t.keys.Load(before.Hash)
-	if there {
-		k.Uses = held.Uses
+	if gone {
+		t.delete(k)
 	} else {
-		k.Uses = new(record.Uses)
-	}
-	if !gone {
-		t.count(k, 1)
-	}
-	for _, h := range hashesOf(k) {
-		if gone {
-			t.keys.Delete(h)
-		} else {
-			t.keys.Store(h, k)
-		}
-	}
-	if was != nil {
-		for _, h := range hashesOf(was) {
-			if h != k.Hash && !k.ByOld(h) {
-				t.keys.Delete(h)
-			}
-		}
-	}
-	if there {
-		t.count(held, -1)
+		t.write(k, was, t.leave)
 	}
 }
 
 // Rehash takes in that keys have other hashes; Settle is to follow. Called by the writer.
 func (t *Table) Rehash(k, was *record.APIKey) {
-	for _, h := range hashesOf(was) {
-		if h != k.Hash && !k.ByOld(h) {
-			t.leaving = append(t.leaving, h)
-		}
-	}
-	held, there := t.keys.Load(was.Hash)
-	k.Uses = new(record.Uses)
-	if there {
-		k.Uses = held.Uses
-		k.Uses.Renew(nil)
+	t.write(k, was, func(h record.KeyHash) { t.leaving = append(t.leaving, h) })
+}
+
+// write shows the key under its hashes, and has it leave those that it had.
+func (t *Table) write(k, was *record.APIKey, leave func(record.KeyHash)) {
+	before := k
+	if was != nil {
+		before = was
 	}
 	t.count(k, 1)
-	for _, h := range hashesOf(k) {
-		t.keys.Store(h, k)
+	_, _, _, held := t.slots.find(&before.Hash)
+	var number uint32
+	if held != nil {
+		number = held.place()
+		t.arena.drop(ref(t.places.of(number).at.Load()))
+	} else {
+		number = t.places.take()
 	}
-	if there {
-		t.count(held, -1)
+	t.scratch = appendForm(t.scratch[:0], k, number, t.grants.Take(k))
+	t.lead(t.scratch, t.arena.add(t.scratch))
+	for _, h := range hashesOf(before) {
+		if h != k.Hash && !k.ByOld(h) {
+			leave(h)
+		}
+	}
+	if held != nil {
+		t.forget(held)
 	}
 }
 
-// Settle has the keys go from the hashes that they had. It does so at once for many: whoever looks for
-// a secret that nobody has must look again each time. Called by the writer.
-func (t *Table) Settle() {
-	if len(t.leaving) == 0 {
+// lead has the place and the hashes of a form lead to where it is.
+func (t *Table) lead(f form, at ref) {
+	t.places.of(f.place()).at.Store(uint64(at))
+	for which := range f.hashes() {
+		t.slots.put(f.hash(which), at, which)
+	}
+}
+
+// forget counts out what a key was.
+func (t *Table) forget(f form) {
+	t.read(f, &t.held)
+	t.count(&t.held.Key, -1)
+	t.grants.Drop(f.set())
+}
+
+func (t *Table) delete(k *record.APIKey) {
+	_, _, _, held := t.slots.find(&k.Hash)
+	for _, h := range hashesOf(k) {
+		t.leave(h)
+	}
+	if held == nil {
 		return
 	}
-	t.moves.Add(1)
-	for _, h := range t.leaving {
-		t.keys.Delete(h)
+	t.arena.drop(ref(t.places.of(held.place()).at.Load()))
+	t.forget(held)
+	t.places.drop(held.place())
+}
+
+func (t *Table) leave(h record.KeyHash) {
+	t.slots.take(&h)
+	t.anew.Delete(h)
+}
+
+// Settle has the keys go from the hashes that they had, and gives back what nothing leads to any more.
+// It does so at once for many: whoever looks for a secret that nobody has must look again each time.
+// Called by the writer.
+func (t *Table) Settle() {
+	if len(t.leaving) > 0 {
+		t.moves.Add(1)
+		for _, h := range t.leaving {
+			t.leave(h)
+		}
+		t.leaving = nil
 	}
-	t.leaving = nil
+	t.grants.Settle()
+	t.places.settle()
+	t.arena.compact(func(at ref, f form) {
+		if ref(t.places.of(f.place()).at.Load()) == at {
+			t.lead(f, t.arena.add(f))
+		}
+	})
 }
 
 func hashesOf(k *record.APIKey) []record.KeyHash {

@@ -98,6 +98,8 @@ func kindOf(r record.Record) string {
 		return kindRevocation
 	case *record.Expiry:
 		return "revocations_until"
+	case *record.RaiseLevel:
+		return "level"
 	}
 	return "other"
 }

@@ -38,6 +38,9 @@ func (x *change) updateConsumer(b record.UpdateConsumer) error {
 	if b.Metadata != nil {
 		c.Metadata = b.Metadata
 	}
+	if b.Former != nil {
+		c.Former = *b.Former
+	}
 	if b.Managers != nil {
 		c.Managers = *b.Managers
 	}

@@ -60,6 +60,8 @@
 //	M17  A pepper is there as long as a hash of a key needs it, and new secrets are hashed by the newest
 //	     alone. A hash is replaced only where it is as the node saw it; that is no change of the key.
 //	     TestPeppersComeAndGo, TestRehashIsOfWhatItSaw, TestPeppersStayWhileTheyAreNeeded, TestPeppersAreInTheTrail
+//	M18  The level in force only rises, and a node does not go on above what it knows.
+//	     TestLevelOnlyRises
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

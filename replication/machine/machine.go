@@ -3,6 +3,7 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"veto/record"
@@ -30,6 +31,14 @@ var clusterKey = record.TableMeta.Key([]byte("cluster"))
 
 // Cluster reads what founded the cluster; false if nothing did yet.
 func Cluster(s Reader) (record.Found, bool, error) { return get[record.Found](s, clusterKey) }
+
+var levelKey = record.TableMeta.Key([]byte("level"))
+
+// Level reads the level in force.
+func Level(s Reader) (record.Level, error) {
+	l, _, err := get[record.Level](s, levelKey)
+	return max(l, record.LevelFirst), err
+}
 
 // change is one command being applied.
 type change struct {
@@ -160,6 +169,8 @@ func (x *change) do(c record.Command) error {
 		return x.drawQuota(b)
 	case record.ChainAudit:
 		return x.chainAudit()
+	case record.RaiseLevel:
+		return x.raiseLevel(b)
 	}
 	return fmt.Errorf("command %s is decoded but not applied by this version", c.Body.Kind())
 }
@@ -204,8 +215,33 @@ func (x *change) found(b record.Found) error {
 	if b.ChainAudit {
 		x.audit.begin()
 	}
+	if b.Level > record.LevelFirst {
+		if err := put(x.state, levelKey, b.Level); err != nil {
+			return err
+		}
+	}
 	x.ref = b.ClusterID
 	return x.createKey(record.CreateKey{Key: b.Admin})
+}
+
+// raiseLevel also begins the audit trail's chain, in a cluster that is older than it: all nodes know it.
+func (x *change) raiseLevel(b record.RaiseLevel) error {
+	if b.To > record.LevelNewest {
+		return fmt.Errorf("the cluster was raised to level %d, of which this version of veto knows %d: start a newer one", b.To, record.LevelNewest)
+	}
+	at, err := Level(x.state)
+	if err != nil || b.To <= at {
+		return err
+	}
+	if err := put(x.state, levelKey, b.To); err != nil {
+		return err
+	}
+	if err := x.chainAudit(); err != nil {
+		return err
+	}
+	x.ref = strconv.Itoa(int(b.To))
+	x.changed(&b, false, x.ref)
+	return nil
 }
 
 // changed notes a record that the command wrote or took away.

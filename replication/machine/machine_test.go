@@ -109,7 +109,7 @@ func bodies() *rapid.Generator[record.Body] {
 	key := rapid.SampledFrom([]string{"key_a", "key_b", "key_s"})
 	value := rapid.SampledFrom([]string{"a", "b", ""})
 	return rapid.Custom(func(t *rapid.T) record.Body {
-		switch rapid.IntRange(0, 17).Draw(t, "kind") {
+		switch rapid.IntRange(0, 18).Draw(t, "kind") {
 		case 0:
 			return record.PutIssuer{Issuer: record.Issuer{ID: id.Draw(t, "id"), Issuer: iss + value.Draw(t, "iss"), JWKSURI: "https://x.example", MaxLifetime: record.Duration(rapid.IntRange(1, 9).Draw(t, "h")) * record.Duration(time.Hour)}}
 		case 1:
@@ -125,6 +125,8 @@ func bodies() *rapid.Generator[record.Body] {
 		case 6:
 			disabled := rapid.Bool().Draw(t, "disabled")
 			return record.UpdateKey{ID: key.Draw(t, "key"), Disabled: &disabled}
+		case 18:
+			return record.RaiseLevel{To: record.Level(rapid.IntRange(0, int(record.LevelNewest)).Draw(t, "level"))}
 		case 12:
 			return record.KeysUsed{Keys: []record.KeyUsed{{ID: key.Draw(t, "key"), At: record.MinuteOf(stamp) - record.Minute(rapid.IntRange(0, 3).Draw(t, "minutes"))}}}
 		case 11:
@@ -394,5 +396,22 @@ func TestSecretBelongsToOneKey(t *testing.T) {
 	apply(t, s, rev, stamp, record.DeleteKey{ID: "key_s"})
 	if r := apply(t, s, rev, stamp, again).Rejection; r != nil {
 		t.Error(r)
+	}
+}
+
+// M18
+func TestLevelOnlyRises(t *testing.T) {
+	s, rev := founded(t)
+	for _, to := range []record.Level{record.LevelNewest, record.LevelFirst, 0, record.LevelNewest} {
+		if r := apply(t, s, rev, stamp, record.RaiseLevel{To: to}); r.Rejection != nil {
+			t.Fatal(r.Rejection)
+		}
+		if l, err := machine.Level(s); l != record.LevelNewest || err != nil {
+			t.Fatalf("after %d it is %d, %v", to, l, err)
+		}
+	}
+	c := record.Command{Stamp: stamp, Body: record.RaiseLevel{To: record.LevelNewest + 1}}
+	if _, _, err := machine.Apply(s, c, *rev+1); err == nil || !strings.Contains(err.Error(), "start a newer one") {
+		t.Errorf("more than is known: %v", err)
 	}
 }

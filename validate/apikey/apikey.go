@@ -16,10 +16,11 @@ const maxKey = 512
 // Hash is how a key is found; what it is stored as is for those who store it to say.
 func Hash(secret string) record.KeyHash { return sha256.Sum256([]byte(secret)) }
 
-// Keys finds a key's record by the Hash of its secret. The record is shared.
+// Keys finds a key's record by the Hash of its secret.
 type Keys interface {
-	// APIKey also tells whether the secret is one that was replaced.
-	APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool)
+	// APIKey also tells whether the secret is one that was replaced. The record may be the room's; what
+	// it holds is shared.
+	APIKey(h record.KeyHash, room *record.KeyRoom) (k *record.APIKey, old, ok bool)
 	// Locked tells whether no key can be found now, whatever there is.
 	Locked() bool
 	// Imports tells whether there are keys that Generate did not make.
@@ -66,7 +67,10 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 		trail.Tell("form", validate.Malformed, "not a key that Veto made: the checksum at its end does not fit")
 		return nil, validate.Malformed
 	}
-	k, rotating, ok := v.keys.APIKey(record.KeyHash(sha256.Sum256(b[:n])))
+	if room.KeyRoom == nil {
+		room.KeyRoom = &record.KeyRoom{Brief: trail == nil}
+	}
+	k, rotating, ok := v.keys.APIKey(sha256.Sum256(b[:n]), room.KeyRoom)
 	if !ok && v.keys.Locked() {
 		trail.Tell("known", validate.PepperLocked, "this node lacks the key that unwraps a pepper of the cluster, so it cannot tell whether this is a key; its log says what to do")
 		return nil, validate.PepperLocked
@@ -90,6 +94,7 @@ func (v *Verifier) find(secret string, now time.Time, room *validate.Claims, tra
 	}
 	*room = validate.Claims{
 		Kind: validate.APIKey, Key: k, Rotating: rotating, Scopes: k.AllScopes(), ExpiresAt: expires, IssuedAt: k.CreatedAt.Unix(),
+		KeyRoom: room.KeyRoom,
 	}
 	return room, validate.OK
 }

@@ -15,7 +15,7 @@ import (
 
 type keys map[record.KeyHash]*record.APIKey
 
-func (k keys) APIKey(h record.KeyHash) (r *record.APIKey, old, ok bool) {
+func (k keys) APIKey(h record.KeyHash, _ *record.KeyRoom) (r *record.APIKey, old, ok bool) {
 	r, ok = k[h]
 	return r, ok && r.ByOld(h), ok
 }

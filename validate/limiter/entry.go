@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,8 @@ type usage struct {
 }
 
 func newEntry(k *record.APIKey, nodes int32, at int64) *entry {
-	e := &entry{key: k.ID, revision: k.Revision, limits: *k.Limits, nodes: nodes}
+	// A part of the record would keep much more.
+	e := &entry{key: strings.Clone(k.ID), revision: k.Revision, limits: *k.Limits, nodes: nodes}
 	e.bucket.at, e.measured, e.rested = at, at, at
 	e.resize(false)
 	return e

@@ -139,7 +139,7 @@ func (l *Limiter) entry(r request) *entry {
 		return nil
 	}
 	e = newEntry(r.key, r.nodes, r.at)
-	s.entries[id] = e
+	s.entries[e.key] = e
 	return e
 }
 

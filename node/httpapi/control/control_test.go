@@ -68,7 +68,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 			return apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix, Environment: environment})
 		},
 		FindKey: func(secret string) (*record.APIKey, bool, bool) {
-			return c.APIKey(apikey.Hash(secret))
+			return c.APIKey(apikey.Hash(secret), nil)
 		},
 		NewID:   func(prefix string) string { p.ids++; return fmt.Sprintf("%s%02d", prefix, p.ids) },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "veto_ready 1\n") }),

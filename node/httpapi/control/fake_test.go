@@ -268,7 +268,7 @@ func (c *cluster) AnsweredBy(record.Digest, int64) string { return "the test" }
 
 func (c *cluster) RevocationID(n record.Name) string { return digestKey.Digest(n).RevocationID() }
 
-func (c *cluster) APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool) {
+func (c *cluster) APIKey(h record.KeyHash, _ *record.KeyRoom) (k *record.APIKey, old, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.keys {

@@ -39,7 +39,7 @@ func (s *state) AnsweredBy(record.Digest, int64) string   { return "the test" }
 func (s *state) Consumer(string) (*record.Consumer, bool) { return nil, false }
 func (s *state) Imports() bool                            { return false }
 func (s *state) Locked() bool                             { return false }
-func (s *state) APIKey(h record.KeyHash) (k *record.APIKey, old, ok bool) {
+func (s *state) APIKey(h record.KeyHash, _ *record.KeyRoom) (k *record.APIKey, old, ok bool) {
 	return s.key, false, h == s.hash
 }
 

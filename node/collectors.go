@@ -1,0 +1,117 @@
+package node
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"veto/node/certs"
+	"veto/replication/index"
+)
+
+// indexMetrics tell of the index. They are read once for all when they are asked for.
+type indexMetrics struct {
+	stats                         func() index.Stats
+	active, filtered, bytes, disk *prometheus.Desc
+}
+
+func newIndexMetrics(stats func() index.Stats) *indexMetrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return &indexMetrics{
+		stats:    stats,
+		active:   desc("veto_revocations_active", "Revocations in force, by what they name; about as many where veto_index_filtered is 1.", "target"),
+		filtered: desc("veto_index_filtered", "1 for targets whose revocations are on disk behind a filter, 0 where they are in memory.", "target"),
+		bytes:    desc("veto_index_bytes", "Memory that tables and filters of revocations take."),
+		disk:     desc("veto_index_disk_lookups_total", "Look-ups that a filter left to the disk, by what it said.", "result"),
+	}
+}
+
+// Describe is of prometheus.Collector.
+func (m *indexMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.active, m.filtered, m.bytes, m.disk} {
+		to <- d
+	}
+}
+
+// Collect is of prometheus.Collector.
+func (m *indexMetrics) Collect(to chan<- prometheus.Metric) {
+	s, bytes := m.stats(), 0
+	for _, c := range s.Classes {
+		filtered := 0.0
+		if c.Filtered {
+			filtered = 1
+		}
+		to <- prometheus.MustNewConstMetric(m.active, prometheus.GaugeValue, float64(c.Revocations), c.Class.String())
+		to <- prometheus.MustNewConstMetric(m.filtered, prometheus.GaugeValue, filtered, c.Class.String())
+		bytes += c.Bytes
+	}
+	to <- prometheus.MustNewConstMetric(m.bytes, prometheus.GaugeValue, float64(bytes))
+	for result, n := range map[string]uint64{"revoked": s.Settled.Yes, "not_revoked": s.Settled.No, "error": s.Settled.Failed} {
+		to <- prometheus.MustNewConstMetric(m.disk, prometheus.CounterValue, float64(n), result)
+	}
+}
+
+// hostMetrics tell of what a node stands on and does not renew by itself: the disk of its data
+// directory, the certificates that it started with, and the other nodes.
+type hostMetrics struct {
+	dir                        string
+	ends                       map[string]time.Time // when the certificates end, by what they are for
+	members                    func() (states []string)
+	free, size, ending, others *prometheus.Desc
+}
+
+func newHostMetrics(n *Node, members func() (states []string)) *hostMetrics {
+	return &hostMetrics{
+		dir: n.config.DataDir, ends: n.ends, members: members,
+		free:   prometheus.NewDesc("veto_disk_free_bytes", "Room that is left for the node on the disk of its data directory.", nil, nil),
+		size:   prometheus.NewDesc("veto_disk_size_bytes", "Size of the disk of the data directory.", nil, nil),
+		ending: prometheus.NewDesc("veto_certificate_expiry_timestamp_seconds", "When a certificate ends that the node started with.", []string{"certificate"}, nil),
+		others: prometheus.NewDesc("veto_members", "Nodes, with this one, by what gossip says of them.", []string{"state"}, nil),
+	}
+}
+
+// memberStates are what gossip says of each node.
+func (n *Node) memberStates() []string {
+	var states []string
+	for _, m := range n.roster.Members() {
+		states = append(states, m.State)
+	}
+	return states
+}
+
+// noteEnds notes when the node's certificates end.
+func (n *Node) noteEnds(m certs.Material) {
+	n.ends["node"] = m.NotAfter
+	if n.clientTLS != nil {
+		n.ends["http"] = n.clientTLS.Certificates[0].Leaf.NotAfter
+	}
+}
+
+// Describe is of prometheus.Collector.
+func (m *hostMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.free, m.size, m.ending, m.others} {
+		to <- d
+	}
+}
+
+// Collect is of prometheus.Collector.
+func (m *hostMetrics) Collect(to chan<- prometheus.Metric) {
+	var disk unix.Statfs_t
+	if unix.Statfs(m.dir, &disk) == nil { // a disk that does not answer must not take the other numbers with it
+		to <- prometheus.MustNewConstMetric(m.free, prometheus.GaugeValue, float64(disk.Bavail)*float64(disk.Bsize))
+		to <- prometheus.MustNewConstMetric(m.size, prometheus.GaugeValue, float64(disk.Blocks)*float64(disk.Bsize))
+	}
+	for what, end := range m.ends {
+		to <- prometheus.MustNewConstMetric(m.ending, prometheus.GaugeValue, float64(end.Unix()), what)
+	}
+	counts := map[string]int{"alive": 0, "dead": 0, "left": 0}
+	for _, state := range m.members() {
+		counts[state]++
+	}
+	for state, count := range counts {
+		to <- prometheus.MustNewConstMetric(m.others, prometheus.GaugeValue, float64(count), state)
+	}
+}

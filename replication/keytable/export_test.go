@@ -1,0 +1,33 @@
+package keytable
+
+// Waste is how many bytes are had for forms, and how many of these are of keys that there are; how many
+// slots there are, and how many places and numbers of sets are not free.
+type Waste struct{ Had, Live, Slots, Places, Sets int }
+
+// Waste is counted by the writer.
+func (t *Table) Waste() (w Waste) {
+	all := *t.arena.chunks.Load()
+	for i := range all {
+		if c := all[i].Load(); c != nil {
+			w.Had += len(c.bytes)
+		}
+	}
+	for p := range t.places.all {
+		if at := ref(p.at.Load()); at != 0 {
+			w.Places++
+			w.Live += t.arena.at(at).size()
+		}
+	}
+	for i := range t.slots.parts {
+		w.Slots += len(*t.slots.parts[i].shown.Load())
+	}
+	for n := uint32(0); n < 1<<16; n++ {
+		if t.grants.At(n) != nil {
+			w.Sets++
+		}
+	}
+	return w
+}
+
+// ChunkSize is chunkSize.
+const ChunkSize = chunkSize

@@ -1,0 +1,244 @@
+//go:build upgrade
+
+package upgrade
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/validate/keyset"
+)
+
+const (
+	issuer   = "https://issuer.example"
+	longWait = 90 * time.Second
+)
+
+// cluster is a `veto serve` on each of some loopback addresses.
+type cluster struct {
+	t       *testing.T
+	dir     string
+	port    int
+	admin   string
+	key     ed25519.PrivateKey
+	clients []*client.Client // of one node each
+
+	mu    sync.Mutex
+	nodes []*exec.Cmd // nil while a node is down
+}
+
+// previous builds the version that is named in PREVIOUS.
+func previous(t *testing.T) string {
+	t.Helper()
+	name, err := os.ReadFile("PREVIOUS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := `cd "$(git rev-parse --show-toplevel)" && git archive "$1" | tar -x -C "$2" && cd "$2" && go build -o "$2/veto" ./cmd/veto`
+	run(t, "bash", "-o", "pipefail", "-c", script, "build", strings.TrimSpace(string(name)), dir)
+	return filepath.Join(dir, "veto")
+}
+
+func present(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "veto")
+	run(t, "go", "build", "-o", binary, "veto/cmd/veto")
+	return binary
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+}
+
+// start starts voters of the binary, and replicas.
+func start(t *testing.T, binary string, voters, replicas int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), port: freePort(t)}
+	run(t, binary, "certs", "authority", "--dir", c.path("certs"))
+	for i := range voters + replicas {
+		c.add(binary)
+		role := []string{"--bootstrap-expect", fmt.Sprint(voters)}
+		if i >= voters {
+			role = []string{"--role", "replica"}
+		}
+		c.start(i, binary, role...)
+	}
+	t.Cleanup(func() {
+		for i := range c.nodes {
+			c.end(i, os.Kill)
+		}
+	})
+	c.until("an admin's key", func() bool {
+		for i := range c.nodes {
+			if key := regexp.MustCompile(`veto_op_\w+`).FindString(c.log(i)); key != "" {
+				c.admin = key
+			}
+		}
+		return c.admin != ""
+	})
+	for i := range c.nodes {
+		c.clients = append(c.clients, c.newClient(i))
+		c.ready(i)
+	}
+	c.trust()
+	return c
+}
+
+// freePort is the first of the ports that the nodes have in common.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for port := 15000 + os.Getpid()%90*10; ; port += 10 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.21:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+}
+
+func id(i int) string { return fmt.Sprintf("n%d", i+1) }
+
+func address(i int) string { return fmt.Sprintf("127.0.0.%d", 21+i) }
+
+func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
+
+// add gives a node its certificate.
+func (c *cluster) add(binary string) int {
+	c.t.Helper()
+	i := len(c.nodes)
+	run(c.t, binary, "certs", "node", id(i), "--host", address(i), "--dir", c.path("certs"))
+	c.nodes = append(c.nodes, nil)
+	return i
+}
+
+func (c *cluster) start(i int, binary string, args ...string) {
+	c.t.Helper()
+	var join []string
+	for j := range 3 {
+		join = append(join, address(j))
+	}
+	log, err := os.OpenFile(c.path(id(i)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(binary, append([]string{
+		"serve", "--data-dir", c.path(id(i)), "--node-id", id(i), "--bind", address(i), "--port", fmt.Sprint(c.port),
+		"--certs-dir", c.path("certs"), "--insecure-http", "--join", strings.Join(join, ","),
+	}, args...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes[i] = cmd
+}
+
+// end ends a node and waits until it has.
+func (c *cluster) end(i int, s os.Signal) {
+	c.mu.Lock()
+	cmd := c.nodes[i]
+	c.nodes[i] = nil
+	c.mu.Unlock()
+	if cmd != nil {
+		_ = cmd.Process.Signal(s)
+		_ = cmd.Wait()
+	}
+}
+
+func (c *cluster) log(i int) string {
+	b, err := os.ReadFile(c.path(id(i) + ".log"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// until waits for something to be so.
+func (c *cluster) until(what string, is func() bool) {
+	c.t.Helper()
+	deadline := time.After(longWait)
+	for !is() {
+		select {
+		case <-deadline:
+			for i := range c.nodes {
+				log := c.log(i)
+				c.t.Logf("the last words of %s:\n%s", id(i), log[max(0, len(log)-4000):])
+			}
+			c.t.Fatalf("waited %s in vain for %s", longWait, what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (c *cluster) ready(i int) {
+	c.t.Helper()
+	c.until(id(i)+" to be ready", func() bool { return c.isReady(i) })
+}
+
+func (c *cluster) isReady(i int) bool {
+	r, err := (&http.Client{Timeout: time.Second}).Get(fmt.Sprintf("http://%s:%d/readyz", address(i), c.port))
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	return r.StatusCode == http.StatusOK
+}
+
+func (c *cluster) newClient(i int) *client.Client {
+	return client.New(client.Options{
+		Control: []string{fmt.Sprintf("http://%s:%d", address(i), c.port+1)}, Data: []string{fmt.Sprintf("http://%s:%d", address(i), c.port)},
+		Token: c.admin, HTTP: &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
+	})
+}
+
+// trust has the cluster trust an issuer whose key the test has.
+func (c *cluster) trust() {
+	c.t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.key = key
+	set, err := keyset.PublicJWKS(map[string]crypto.PublicKey{"k": key.Public()})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.until("the issuer to be trusted", func() bool {
+		ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := c.clients[0].PutIssuer(ctx, "one", client.Rules{Issuer: issuer, JWKS: set, Algorithms: []string{"EdDSA"}})
+		return err == nil
+	})
+}
+
+func (c *cluster) token(jti string) string {
+	at := time.Now().Unix()
+	body, err := json.Marshal(map[string]any{"iss": issuer, "sub": "user-" + jti, "jti": jti, "iat": at, "exp": at + 3600})
+	if err != nil {
+		panic(err) // it is only text and numbers
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	input := encode([]byte(`{"alg":"EdDSA","kid":"k","typ":"at+jwt"}`)) + "." + encode(body)
+	return input + "." + encode(ed25519.Sign(c.key, []byte(input)))
+}

@@ -1,0 +1,15 @@
+// Package upgrade runs a cluster of the version named in PREVIOUS and the present one, made of real
+// `veto serve` processes on this machine, through a rolling restart from the one to the other, while
+// clients revoke and validate. Nobody may get a wrong answer, and nothing that was answered may be lost.
+//
+// `make upgrade` runs it: it builds the other version from the repository's history, which a shallow
+// clone lacks.
+//
+// Promises:
+//
+//	V1  A cluster is upgraded node by node, by a stop or by kill -9, without a wrong or lost answer; logs
+//	    and states of the previous version are read.
+//	V2  What the previous version does not know is refused until no node runs it, and then is not.
+//	V3  A node of the previous version does not come into a cluster that has left it behind.
+//	    TestRollingUpgrade
+package upgrade

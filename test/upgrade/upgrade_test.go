@@ -1,0 +1,243 @@
+//go:build upgrade
+
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/record"
+	"veto/validate"
+)
+
+const voters, replicas = 3, 1
+
+func TestRollingUpgrade(t *testing.T) {
+	old, now := previous(t), present(t)
+	c := start(t, old, voters, replicas)
+	w := c.load(8)
+	w.more(100)
+	leader := c.leader()
+	for n := range voters + replicas {
+		i := (leader + 1 + n) % (voters + replicas) // so that the leader is not the first
+		how := os.Signal(syscall.SIGTERM)
+		if n%2 == 1 {
+			how = os.Kill
+		}
+		c.end(i, how)
+		w.more(50)
+		c.start(i, now)
+		c.ready(i)
+		w.more(50)
+		if n < voters+replicas-1 {
+			c.knowsLittle(i)
+		}
+	}
+	c.knowsAll()
+	w.more(100)
+	w.stop()
+	w.check()
+	c.sameTrail()
+	c.leavesBehind(old)
+}
+
+// leader is who leads in the eyes of the first node that knows.
+func (c *cluster) leader() (found int) {
+	c.until("a leader", func() bool {
+		s, err := c.clients[0].Cluster(c.t.Context())
+		if err != nil {
+			return false
+		}
+		for i := range c.nodes {
+			if id(i) == s.Leader {
+				found = i
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// V2
+func (c *cluster) knowsLittle(i int) {
+	c.t.Helper()
+	_, err := c.clients[i].PutRole(c.t.Context(), "support", client.RoleFields{Scopes: []string{"orders:read"}})
+	var refused *client.Error
+	if !errors.As(err, &refused) || refused.Code != string(record.ReasonOlderNodes) {
+		c.t.Fatalf("what older nodes do not know, while there are some: %v", err)
+	}
+}
+
+func (c *cluster) knowsAll() {
+	c.t.Helper()
+	c.until("the newest level to be in force", func() bool {
+		s, err := c.clients[0].Cluster(c.t.Context())
+		return err == nil && s.Level == record.LevelNewest
+	})
+	c.until("what only the newer version knows to be done", func() bool {
+		_, err := c.clients[1].PutRole(c.t.Context(), "support", client.RoleFields{Scopes: []string{"orders:read"}})
+		return err == nil
+	})
+}
+
+// sameTrail holds the audit trails of all nodes against each other, and verifies one.
+func (c *cluster) sameTrail() {
+	c.t.Helper()
+	c.until("all nodes to have the same audit trail", func() bool {
+		s, err := c.clients[0].Cluster(c.t.Context())
+		if err != nil || len(s.Nodes) != len(c.nodes) {
+			return false
+		}
+		for _, n := range s.Nodes {
+			if n.AuditHead == "" || n.AuditHead != s.Nodes[0].AuditHead {
+				return false
+			}
+		}
+		return true
+	})
+	if r, err := c.clients[0].VerifyAudit(c.t.Context()); err != nil || r.Entries == 0 {
+		c.t.Errorf("the audit trail: %+v, %v", r, err)
+	}
+}
+
+// V3
+func (c *cluster) leavesBehind(old string) {
+	c.t.Helper()
+	i := c.add(old)
+	c.start(i, old, "--role", "replica")
+	c.until("the leader to see that a node is too old", func() bool {
+		for j := range voters {
+			if strings.Contains(c.log(j), "too old for this cluster") {
+				return true
+			}
+		}
+		return false
+	})
+	if c.isReady(i) {
+		c.t.Error("a node of the previous version is ready in a cluster that has left it behind")
+	}
+}
+
+// load is clients that revoke and validate.
+type load struct {
+	*cluster
+	good string
+	stop func()
+
+	mu       sync.Mutex
+	receipts map[string]record.Receipt // by token
+	counts   map[string]int
+	wrong    []string
+}
+
+// load has clients go on until stop.
+func (c *cluster) load(clients int) *load {
+	w := &load{cluster: c, good: c.token("good"), receipts: map[string]record.Receipt{}, counts: map[string]int{}}
+	ctx, cancel := context.WithCancel(c.t.Context())
+	var wg sync.WaitGroup
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		wg.Wait()
+		c.t.Logf("%d revocations have receipts; answers: %v", len(w.receipts), w.counts)
+	})
+	c.t.Cleanup(w.stop)
+	for n := range clients {
+		random := rand.New(rand.NewPCG(1, uint64(n)))
+		wg.Go(func() {
+			for k := 0; ctx.Err() == nil; k++ {
+				w.one(ctx, random, fmt.Sprintf("%d-%d", n, k))
+			}
+		})
+	}
+	return w
+}
+
+func (w *load) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
+
+// one revokes a token and asks another node about it, and about one that is good.
+func (w *load) one(ctx context.Context, random *rand.Rand, jti string) {
+	token := w.token(jti)
+	r, err := w.clients[random.IntN(voters+replicas)].Revoke(ctx, client.RevokeRequest{Token: token}, false, time.Second)
+	if err != nil {
+		w.count("not revoked")
+		return
+	}
+	w.count("revoked, " + r.State)
+	w.mu.Lock()
+	w.receipts[token] = r
+	w.mu.Unlock()
+	at := random.IntN(voters + replicas)
+	if r.State == record.StateCommitted {
+		w.ask(ctx, at, client.Question{Credential: token, MinRevision: r.Revision}, validate.Deny)
+	}
+	w.ask(ctx, at, client.Question{Credential: w.good}, validate.Allow)
+}
+
+func (w *load) ask(ctx context.Context, node int, q client.Question, want validate.Outcome) {
+	v, err := w.clients[node].Validate(ctx, q)
+	switch {
+	case err != nil:
+		w.count("not answered")
+	case v.Outcome != want && v.Outcome != validate.Unknown:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.wrong = append(w.wrong, fmt.Sprintf("%s said %s (%s), and should say %s", id(node), v.Outcome, v.Code, want))
+	default:
+		w.count("validated, " + v.Outcome.String())
+	}
+}
+
+// more waits until so many more were revoked.
+func (w *load) more(n int) {
+	w.t.Helper()
+	have := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.receipts)
+	}
+	want := have() + n
+	w.until(fmt.Sprintf("%d revocations", want), func() bool { return have() >= want })
+}
+
+// check holds all that was answered against what every node says in the end.
+func (w *load) check() {
+	w.t.Helper()
+	w.mu.Lock()
+	receipts, wrong := make(map[string]record.Receipt, len(w.receipts)), w.wrong
+	for token, r := range w.receipts {
+		receipts[token] = r
+	}
+	w.mu.Unlock()
+	for _, text := range wrong {
+		w.t.Error(text)
+	}
+	for i := range voters + replicas {
+		lost := 0
+		for token := range receipts {
+			w.until("a revoked token to be denied on "+id(i), func() bool {
+				v, err := w.clients[i].Validate(w.t.Context(), client.Question{Credential: token})
+				if err == nil && v.Outcome == validate.Allow {
+					lost++
+				}
+				return err == nil && v.Outcome != validate.Unknown
+			})
+		}
+		if lost > 0 {
+			w.t.Errorf("%s has lost %d of %d revocations", id(i), lost, len(receipts))
+		}
+	}
+}
