@@ -1,6 +1,7 @@
 package data_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -56,7 +57,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 			defer func() { close(stop); <-ended }()
 			_ = c.SetReadDeadline(time.Now().Add(40 * time.Second))
 			b, err := io.ReadAll(c)
-			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 				t.Errorf("%s: it is waited for still, and was told %q", name, b)
 			}
 			if strings.Contains(string(b), "200 OK") {
