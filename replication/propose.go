@@ -29,8 +29,8 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 		defer cancel()
 	}
 	c.From = r.origin(c.By, c.From)
-	if older := r.olderNodes(&c); older != nil {
-		return record.Result{Rejection: older}, older
+	if !r.knownToAll(&c) {
+		return record.Result{}, olderNodes()
 	}
 	result, err := r.tryUntilNewest(ctx, c)
 	if err != nil {
@@ -48,11 +48,11 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 	return result, nil
 }
 
-// olderNodes refuses what not all nodes know: those that do not would stop, or do it by half.
-func (r *Replica) olderNodes(c *record.Command) *record.Rejection {
-	if c.Level() <= r.view.Level() {
-		return nil
-	}
+// knownToAll tells whether all nodes know what the command asks for: those that do not would stop, or do
+// it by half.
+func (r *Replica) knownToAll(c *record.Command) bool { return c.Level() <= r.view.Level() }
+
+func olderNodes() *record.Rejection {
 	return &record.Rejection{
 		Reason: record.ReasonOlderNodes,
 		Detail: "some nodes run an older version, which does not know this; `veto cluster` names them: upgrade them, and send it again",
@@ -179,8 +179,8 @@ func (r *Replica) answerPropose(ctx context.Context, body []byte) (record.Result
 	if err != nil {
 		return record.Result{}, err
 	}
-	if older := r.olderNodes(&c); older != nil {
-		return record.Result{Rejection: older}, nil
+	if !r.knownToAll(&c) {
+		return record.Result{Rejection: olderNodes()}, nil
 	}
 	result, err := r.proposeHere(ctx, c)
 	switch {

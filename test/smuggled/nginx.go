@@ -39,7 +39,7 @@ http {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(context.Background(), binary, "-c", file, "-e", filepath.Join(dir, "error.log"), "-p", dir)
+	c := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-c", file, "-e", filepath.Join(dir, "error.log"), "-p", dir)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
