@@ -64,6 +64,8 @@ var rooms = map[string][]string{
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"test/natsproc":         {},
+	"test/said":             {},
+	"test/token":            {},
 	"test/smuggled":         {},
 	"test/faults":           {},
 	"test/upgrade":          {},

@@ -3,8 +3,6 @@ package node
 import (
 	"crypto"
 	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"veto/record"
+	"veto/test/token"
 	"veto/validate"
 	"veto/validate/keyset"
 )
@@ -194,13 +193,7 @@ func (w *world) issue() {
 }
 
 func (w *world) sign(claims map[string]any) string {
-	body, err := json.Marshal(claims)
-	if err != nil {
-		w.rt.Fatal(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	input := encode([]byte(`{"alg":"EdDSA","kid":"k","typ":"at+jwt"}`)) + "." + encode(body)
-	return input + "." + encode(ed25519.Sign(w.key, []byte(input)))
+	return token.Sign(w.rt, w.key, "k", "at+jwt", claims)
 }
 
 // revokeOne revokes one of the tokens in one of the ways there are, and with it all others that

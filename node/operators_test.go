@@ -3,7 +3,6 @@ package node_test
 import (
 	"crypto"
 	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"veto/client"
 	"veto/record"
+	"veto/test/token"
 	"veto/validate/keyset"
 )
 
@@ -47,13 +47,7 @@ func (a authority) token(subject string, more map[string]any) string {
 	for name, v := range more {
 		claims[name] = v
 	}
-	body, err := json.Marshal(claims)
-	if err != nil {
-		a.Fatal(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	input := encode([]byte(`{"alg":"EdDSA","kid":"k"}`)) + "." + encode(body)
-	return input + "." + encode(ed25519.Sign(a.key, []byte(input)))
+	return token.Sign(a, a.key, "k", "", claims)
 }
 
 // as is a client of one node with another credential.

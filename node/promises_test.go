@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"veto/node/certs"
 	"veto/node/dev"
 	"veto/record"
+	"veto/test/said"
 	"veto/validate"
 )
 
@@ -108,7 +108,7 @@ func TestStrangerCannotJoin(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, certs.GossipKeyFile), key, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var log lines
+	var log said.Output
 	c := ours
 	c.NodeID, c.DataDir, c.CertsDir, c.Port = "x1", t.TempDir(), dir, freePorts(t, 1)
 	c.Role, c.Join = string(record.NodeReplica), []string{fmt.Sprintf("127.0.0.1:%d", ours.Port+3)}
@@ -118,7 +118,7 @@ func TestStrangerCannotJoin(t *testing.T) {
 	}
 	defer stranger.Close()
 	// The leader tries to add it and is refused by the handshake: the stranger logs that.
-	log.await(t, s.ctx, "refused a connection to the port for other nodes")
+	awaitLog(t, s.ctx, &log, "refused a connection to the port for other nodes")
 	status, err := s.at(0).Cluster(s.ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -133,25 +133,8 @@ func TestStrangerCannotJoin(t *testing.T) {
 	}
 }
 
-// lines keeps what was logged.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lines) await(t *testing.T, ctx context.Context, text string) {
+// awaitLog waits until the text was logged.
+func awaitLog(t *testing.T, ctx context.Context, l *said.Output, text string) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -248,7 +231,7 @@ func TestSecretsStayInside(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	var log lines
+	var log said.Output
 	c, err := dev.Start(ctx, dev.Config{
 		Dir: dir, Nodes: 1, Port: freePorts(t, 1), Version: "test", Now: time.Now, Ready: func(string) {},
 		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"veto/client"
+	"veto/test/token"
 	"veto/validate"
 	"veto/validate/keyset"
 )
@@ -74,10 +74,8 @@ func (x *rotating) count() int {
 
 // token signs with the key, under a name that may be another.
 func (x *rotating) token(kid, named string) string {
-	head := fmt.Sprintf(`{"alg":"EdDSA","kid":%q}`, named)
-	claims := fmt.Sprintf(`{"iss":%q,"sub":"s","jti":%q,"iat":%d,"exp":%d}`, x.iss(), rand.Text(), time.Now().Unix(), time.Now().Add(time.Hour).Unix())
-	input := base64.RawURLEncoding.EncodeToString([]byte(head)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
-	return input + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(x.keys[kid], []byte(input)))
+	at := time.Now().Unix()
+	return token.Sign(x, x.keys[kid], named, "", map[string]any{"iss": x.iss(), "sub": "s", "jti": rand.Text(), "iat": at, "exp": at + 3600})
 }
 
 // N2

@@ -93,7 +93,7 @@ const slowMillis = 5000
 func remark(s record.ClusterStatus) string {
 	voters, alive := 0, 0
 	var slow, silent, other, locked []string
-	older, newest := older(s)
+	behind, newest := older(s)
 	for _, n := range s.Nodes {
 		if n.Pepper == record.PepperLocked {
 			locked = append(locked, n.ID)
@@ -130,8 +130,8 @@ func remark(s record.ClusterStatus) string {
 		return fmt.Sprintf("%s did not confirm within 10 s what was revoked here: look at their logs and their network.", words(silent))
 	case len(locked) > 0:
 		return fmt.Sprintf("%s cannot read a pepper, and so check no API key: give them the pepper_key_file of the others and start them again; their logs name the key.", words(locked))
-	case len(older) > 0:
-		return fmt.Sprintf("An older version runs on %s than on others: what needs level %d is refused until the newer one runs on all. Upgrade them.", words(older), newest)
+	case len(behind) > 0:
+		return fmt.Sprintf("An older version runs on %s than on others: what needs level %d is refused until the newer one runs on all. Upgrade them.", words(behind), newest)
 	case voters == 1 && len(s.Nodes) == 1:
 		return "All is well, with one node: nothing survives the loss of its disk."
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"veto/test/said"
 )
 
 // buildOnce builds the program that the tests run, once.
@@ -68,26 +69,9 @@ func execute(t *testing.T, env []string, stdin string, args ...string) (string, 
 // process is one `veto serve`.
 type process struct {
 	cmd  *exec.Cmd
-	out  *output
+	out  *said.Output
 	port int
 	args []string // besides those that all have
-}
-
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // cluster is three processes that vote, and those that are added.
@@ -123,7 +107,7 @@ func startCluster(t *testing.T, args ...string) *cluster {
 // add makes a node that does not run yet, and gives its number.
 func (c *cluster) add(port int, args ...string) int {
 	c.t.Helper()
-	c.nodes = append(c.nodes, &process{port: port, out: &output{}, args: args})
+	c.nodes = append(c.nodes, &process{port: port, out: &said.Output{}, args: args})
 	id := fmt.Sprintf("n%d", len(c.nodes))
 	if out, code := execute(c.t, nil, "", "certs", "node", id, "--host", "127.0.0.1", "--dir", filepath.Join(c.dir, "certs")); code != exitOK {
 		c.t.Fatal(out)

@@ -21,6 +21,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"veto/test/said"
+	"veto/test/token"
 )
 
 // lone is one node that serves as verbosely as it can, and the secrets that were shown to it.
@@ -28,14 +31,14 @@ type lone struct {
 	*cluster
 	dir     string
 	admin   string
-	stderr  *output
+	stderr  *said.Output
 	secrets map[string]string
 }
 
 func startLone(t *testing.T) *lone {
 	t.Helper()
-	l := &lone{dir: t.TempDir(), stderr: &output{}, secrets: map[string]string{}}
-	l.cluster = &cluster{t: t, dir: l.dir, nodes: []*process{{port: freePorts(t), out: &output{}}}}
+	l := &lone{dir: t.TempDir(), stderr: &said.Output{}, secrets: map[string]string{}}
+	l.cluster = &cluster{t: t, dir: l.dir, nodes: []*process{{port: freePorts(t), out: &said.Output{}}}}
 	pepper := make([]byte, 32)
 	if _, err := rand.Read(pepper); err != nil {
 		t.Fatal(err)
@@ -100,13 +103,7 @@ func (l *lone) made(method, path, body string) string {
 func signed(t *testing.T, key ed25519.PrivateKey, claims map[string]any) string {
 	t.Helper()
 	claims["iss"], claims["iat"], claims["exp"] = "https://corp.example", time.Now().Unix(), time.Now().Add(time.Hour).Unix()
-	b, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	text := encode([]byte(`{"alg":"EdDSA","kid":"k1"}`)) + "." + encode(b)
-	return text + "." + encode(ed25519.Sign(key, []byte(text)))
+	return token.Sign(t, key, "k1", "", claims)
 }
 
 // everyone has made all that has a secret.

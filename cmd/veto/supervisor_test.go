@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"veto/test/said"
 )
 
 // notifications is systemd's end of NOTIFY_SOCKET.
@@ -107,7 +109,7 @@ func TestSystemdIsTold(t *testing.T) {
 func TestAdminTokenFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
-	c := &cluster{t: t, dir: dir, nodes: []*process{{port: freePorts(t), out: &output{}}}}
+	c := &cluster{t: t, dir: dir, nodes: []*process{{port: freePorts(t), out: &said.Output{}}}}
 	start := func() {
 		c.nodes[0].cmd = exec.Command(program(t), "serve", "--node-id", "n1", "--data-dir", filepath.Join(dir, "n1"),
 			"--port", fmt.Sprint(c.nodes[0].port), "--admin-token-file", path)

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 
 	"veto/record"
 	"veto/replication/broadcast"
+	"veto/test/said"
 )
 
 // asking are grants of clients that may ask, by their tokens.
@@ -231,7 +231,7 @@ func TestTooManyRequests(t *testing.T) {
 
 // P17
 func TestWhatClientsSayIsNotLogged(t *testing.T) {
-	var log lines
+	var log said.Output
 	n := startWith(t, "n1", newAuthority(t).routes(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	refused := make(chan error, 10)
 	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token(goodToken), nats.Name(`my "secret" name`), nats.NoReconnect(),
@@ -253,24 +253,7 @@ func TestWhatClientsSayIsNotLogged(t *testing.T) {
 			t.Fatal("nothing was refused")
 		}
 	}
-	if said := log.String(); strings.Contains(said, "secret") || strings.Count(said, "Violation") != 2 {
-		t.Error(said)
+	if text := log.String(); strings.Contains(text, "secret") || strings.Count(text, "Violation") != 2 {
+		t.Error(text)
 	}
-}
-
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -6,8 +6,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +19,7 @@ import (
 	"time"
 
 	"veto/client"
+	"veto/test/token"
 	"veto/validate/keyset"
 )
 
@@ -237,11 +236,5 @@ func (c *cluster) trust() {
 
 func (c *cluster) token(jti string) string {
 	at := time.Now().Unix()
-	body, err := json.Marshal(map[string]any{"iss": issuer, "sub": "user-" + jti, "jti": jti, "iat": at, "exp": at + 3600})
-	if err != nil {
-		panic(err) // it is only text and numbers
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	input := encode([]byte(`{"alg":"EdDSA","kid":"k","typ":"at+jwt"}`)) + "." + encode(body)
-	return input + "." + encode(ed25519.Sign(c.key, []byte(input)))
+	return token.Sign(c.t, c.key, "k", "at+jwt", map[string]any{"iss": issuer, "sub": "user-" + jti, "jti": jti, "iat": at, "exp": at + 3600})
 }

@@ -79,13 +79,12 @@ var Always = []string{"/livez", "/readyz"}
 // tooOften counts that somebody comes, who is refused with the problem if there is one. Who is known never pays
 // for others at the same address: it may be a proxy's, and then is everybody's.
 func (x *control) tooOften(ctx context.Context, by caller, refused *httpapi.Problem) *httpapi.Problem {
-	if refused != nil {
-		if refused.Status != http.StatusUnauthorized {
-			return refused
-		}
+	if refused != nil && refused.Status == http.StatusUnauthorized {
 		if problem := x.stranger(ctx); problem != nil {
 			return problem
 		}
+	}
+	if refused != nil {
 		return refused
 	}
 	if x.Callers == nil {

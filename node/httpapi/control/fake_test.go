@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"veto/record"
 	"veto/record/event"
 	"veto/record/trail"
+	"veto/test/token"
 	"veto/validate/keyset"
 )
 
@@ -510,13 +510,7 @@ func (s signer) token(t *testing.T, claims map[string]any) string {
 	for name, v := range claims {
 		all[name] = v
 	}
-	body, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	input := encode([]byte(`{"alg":"EdDSA","kid":"k1","typ":"JWT"}`)) + "." + encode(body)
-	return input + "." + encode(ed25519.Sign(s.key, []byte(input)))
+	return token.Sign(t, s.key, "k1", "JWT", all)
 }
 
 // peppers are the cluster's, of which it has one.

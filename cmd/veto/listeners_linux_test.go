@@ -18,7 +18,7 @@ func listening(t *testing.T, first, last int) map[string][]string {
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6"} {
 		b, err := os.ReadFile("/proc/net/" + protocol)
 		if err != nil {
-			t.Skip("there is no /proc to look at: " + err.Error())
+			t.Fatal(err)
 		}
 		for _, line := range strings.Split(string(b), "\n")[1:] {
 			fields := strings.Fields(line)

@@ -1,0 +1,2 @@
+// Package said keeps what a program or a log has said, for tests that look at it meanwhile.
+package said
