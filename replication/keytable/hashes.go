@@ -101,13 +101,9 @@ func (t *Table) Outdated(limit int) []record.Rehash {
 // Counts are how many secrets there are by each chain.
 func (t *Table) Counts() map[record.Chain]int {
 	counts := map[record.Chain]int{}
-	t.each(func(k *record.APIKey) bool {
-		counts[k.Chain]++
-		if k.Rotating != nil {
-			counts[k.Rotating.Chain]++
-		}
-		return true
-	})
+	for c, n := range t.ways.Load().counts {
+		counts[c] = int(n.Load())
+	}
 	return counts
 }
 

@@ -26,7 +26,7 @@ type Table struct {
 	anew     *xsync.Map[record.KeyHash, *record.Rehash] // what uses have shown, by the hashes that there are
 
 	// The writer's own.
-	counts  map[record.Chain]int // of secrets
+	counts  map[record.Chain]*atomic.Int64 // of secrets
 	leaving []record.KeyHash
 	held    record.KeyRoom // of a key as it was
 	scratch []byte
@@ -36,6 +36,7 @@ type Table struct {
 type ways struct {
 	peppers *pepper.Peppers
 	chains  []record.Chain // of the secrets that there are, the newest pepper alone first
+	counts  map[record.Chain]*atomic.Int64
 }
 
 // New makes an empty table.
@@ -43,7 +44,7 @@ func New() *Table {
 	a := newArena()
 	t := &Table{
 		arena: a, slots: newSlots(a), places: newPlaces(), grants: grants.New(),
-		known: new(known), anew: xsync.NewMap[record.KeyHash, *record.Rehash](), counts: map[record.Chain]int{},
+		known: new(known), anew: xsync.NewMap[record.KeyHash, *record.Rehash](), counts: map[record.Chain]*atomic.Int64{},
 	}
 	t.ways.Store(&ways{peppers: &pepper.Peppers{}})
 	return t
@@ -57,7 +58,7 @@ func (t *Table) SetPeppers(p *pepper.Peppers) { t.show(p) }
 
 // show shows the peppers, and the chains of the secrets that there are now.
 func (t *Table) show(p *pepper.Peppers) {
-	w := &ways{peppers: p, chains: slices.Collect(maps.Keys(t.counts))}
+	w := &ways{peppers: p, chains: slices.Collect(maps.Keys(t.counts)), counts: maps.Clone(t.counts)}
 	// More keys are by what is newer and shorter.
 	slices.SortFunc(w.chains, func(a, b record.Chain) int {
 		if a.To != b.To {
@@ -273,7 +274,12 @@ func (t *Table) count(k *record.APIKey, by int) {
 }
 
 func (t *Table) countChain(c record.Chain, by int) {
-	if t.counts[c] += by; t.counts[c] == 0 {
+	n, ok := t.counts[c]
+	if !ok {
+		n = new(atomic.Int64)
+		t.counts[c] = n
+	}
+	if n.Add(int64(by)) == 0 {
 		delete(t.counts, c)
 	}
 }
