@@ -32,7 +32,7 @@ type findings struct {
 const shown = 5
 
 // settle is how long the cluster may take to be as it says.
-const settle = 30 * time.Second
+const settle = 20 * time.Second
 
 // ends looks whether what was answered is so on every node: what was revoked is denied, and what was not
 // revoked, or was lifted again, allowed.
@@ -49,7 +49,7 @@ func (w *workload) ends(f *findings) {
 	for i := range w.nodes {
 		for _, one := range w.unlike(i, over, func(v validate.Verdict) bool { return v.Code == validate.Revoked || v.Code == validate.KeyNotFound }) {
 			if f.lost++; f.lost <= shown {
-				w.t.Errorf("credential %d, revoked at %d, is not denied on %s", one.number, one.last, id(i))
+				w.t.Errorf("credential %d, revoked at %d, is not denied on %s: %s", one.number, one.last, id(i), w.ask(i, one))
 				w.tell(one.number)
 			}
 		}
@@ -57,7 +57,7 @@ func (w *workload) ends(f *findings) {
 			if f.wrong++; f.wrong > shown {
 				continue
 			}
-			w.t.Errorf("credential %d, of %d, which nobody revoked or which was lifted again, is not allowed on %s", one.number, one.last, id(i))
+			w.t.Errorf("credential %d, of %d, which nobody revoked or which was lifted again, is not allowed on %s: %s", one.number, one.last, id(i), w.ask(i, one))
 			w.tell(one.number)
 		}
 	}
@@ -83,6 +83,9 @@ func (w *workload) unlike(i int, all []*credential, wanted func(validate.Verdict
 					rest = append(rest, one)
 				}
 			}
+			if err != nil {
+				w.t.Logf("%s, asked for %d verdicts: %v", id(i), len(chunk), err)
+			}
 			if len(rest) > 0 {
 				<-time.After(100 * time.Millisecond)
 			}
@@ -90,6 +93,15 @@ func (w *workload) unlike(i int, all []*credential, wanted func(validate.Verdict
 		left = append(left, rest...)
 	}
 	return left
+}
+
+// ask is what a node says of a credential, for people.
+func (w *workload) ask(i int, one *credential) string {
+	v, err := w.at(i).Validate(w.t.Context(), client.Question{Credential: one.text, MinRevision: one.last})
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s, by the state at %d", v.Code, v.Revision)
 }
 
 // issuers looks whether tokens of all issuers are allowed that are signed now, whatever was published
@@ -100,8 +112,7 @@ func (w *workload) issuers(f *findings) {
 		for i := range w.nodes {
 			if len(w.unlike(i, []*credential{one}, func(v validate.Verdict) bool { return v.Outcome == validate.Allow })) > 0 {
 				f.wrong++
-				v, err := w.at(i).Validate(w.t.Context(), client.Question{Credential: one.text})
-				w.t.Errorf("a token that %s signs now is not allowed on %s: %s, %v", x.name, id(i), v.Code, err)
+				w.t.Errorf("a token that %s signs now is not allowed on %s: %s", x.name, id(i), w.ask(i, one))
 			}
 		}
 	}

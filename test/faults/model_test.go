@@ -35,9 +35,10 @@ type question struct {
 // answer is what came of it. The zero answer is none: what was asked for may happen at any time.
 type answer struct {
 	outcome  validate.Outcome
-	missing  bool            // denied as a key that is not there
 	revision record.Revision // of a change
 	holds    uint            // the nodes that a receipt promises something of, as bits
+	at       record.Revision // of a verdict: that of the state that it is based on
+	code     validate.Code
 }
 
 // told is what has been promised of one credential.
@@ -52,8 +53,9 @@ type told struct {
 // model says which answers keep the promises: after a receipt with a revision, whoever is asked
 // with that revision or a later one does not allow (P6). Nodes that a receipt names do not allow
 // at all: those that enforce what is committed, and the one that keeps what is pending. Nobody
-// denies what nobody revoked, or what was lifted before the revision that is asked for; and a key
-// that was made before that is there. Unknown is never wrong.
+// denies what nobody revoked, or what was lifted before the state that it knows; and a key
+// that was made before that is there. What is known to be revoked is denied by however old a state, so
+// a denial is held against the revision that it names. Unknown is never wrong.
 var model = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		parts := map[int][]porcupine.Operation{}
@@ -88,7 +90,7 @@ var model = porcupine.Model{
 		case a.outcome == validate.Allow:
 			return !s.promises(q), s
 		case a.outcome == validate.Deny:
-			return s.mayDeny(q, a), s
+			return s.mayDeny(a), s
 		}
 		return true, s
 	},
@@ -105,7 +107,7 @@ var model = porcupine.Model{
 		case toLift:
 			return fmt.Sprintf("lift %d at %s: revision %d", q.credential, id(q.node), a.revision)
 		}
-		return fmt.Sprintf("validate %d at %s, min %d: %s, missing %v", q.credential, id(q.node), q.min, a.outcome, a.missing)
+		return fmt.Sprintf("validate %d at %s, min %d: %s, %s, by the state at %d", q.credential, id(q.node), q.min, a.outcome, a.code, a.at)
 	},
 }
 
@@ -113,11 +115,11 @@ func (s told) promises(q question) bool {
 	return s.revision > 0 && s.revision <= q.min || s.holds&(1<<q.node) != 0
 }
 
-func (s told) mayDeny(q question, a answer) bool {
-	if a.missing && !s.revoked {
-		return s.made == 0 || q.min < s.made
+func (s told) mayDeny(a answer) bool {
+	if a.code == validate.KeyNotFound && !s.revoked {
+		return s.made == 0 || a.at < s.made
 	}
-	return s.revoked || q.min < s.lifted
+	return s.revoked || a.at < s.lifted
 }
 
 // history is what all clients saw.

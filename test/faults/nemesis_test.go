@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -168,6 +169,11 @@ func (n *nemesis) named(b blow, at []int) string {
 func (n *nemesis) heal() {
 	n.net.heal()
 	for i := range n.nodes {
+		n.net.fast(i)
+		n.net.plug(i)
+		n.net.unfilter(i, "lossy")
+		n.net.unfilter(i, "mute")
+		n.proc.signal(i, syscall.SIGCONT)
 		n.disks[i].free()
 		n.setClock(i, 0)
 		n.start(i)

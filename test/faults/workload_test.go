@@ -137,8 +137,9 @@ func (w *workload) validate(ctx context.Context, random *rand.Rand, worker, node
 // verdictOf is what the model knows of a verdict. A node whose clock is wrong, or that has not heard of
 // an issuer or of its newest key, denies for other reasons.
 func verdictOf(v validate.Verdict) (answer, bool) {
-	a := answer{outcome: v.Outcome, missing: v.Code == validate.KeyNotFound}
-	return a, v.Outcome == validate.Allow || v.Outcome == validate.Deny && (v.Code == validate.Revoked || a.missing)
+	a := answer{outcome: v.Outcome, code: v.Code, at: v.Revision}
+	revoked := v.Code == validate.Revoked || v.Code == validate.KeyNotFound
+	return a, v.Outcome == validate.Allow || v.Outcome == validate.Deny && revoked
 }
 
 // revoke has a credential denied for good. One in ten waits until all nodes enforce it.
