@@ -19,6 +19,7 @@ type credential struct {
 	text   string
 	denied []client.RevokeRequest // each denies it, and no other
 	key    string                 // the API key's id; empty if it is a token
+	kid    string                 // what it was signed with, if that was fetched
 	// owner is the client that alone revokes it, and lifts that again; -1 if anybody revokes it and
 	// nobody lifts.
 	owner int
@@ -109,7 +110,10 @@ func (w *workload) newToken(random *rand.Rand, worker int, owned bool) *credenti
 	named := func(target, prefix string) client.RevokeRequest {
 		return client.RevokeRequest{Target: target, Issuer: from.name, Value: prefix + name}
 	}
-	one := credential{text: from.token(name, w.life), owner: -1}
+	one := credential{owner: -1}
+	if one.text, one.kid = from.token(name, w.life); from == w.given {
+		one.kid = ""
+	}
 	one.denied = []client.RevokeRequest{
 		{Token: one.text}, named("jti", ""), named("subject", "user-"), named("client", "client-"), named("session", "session-"),
 	}
@@ -141,6 +145,9 @@ func (w *workload) newKey(ctx context.Context, random *rand.Rand, worker, node i
 }
 
 func (w *workload) addKey(k client.NewKey, worker, node int, call int64) {
+	if k.Secret == "" {
+		return // the answer was lost, and who asked again was not told it
+	}
 	one := credential{text: k.Secret, key: k.ID, owner: -1, denied: []client.RevokeRequest{{Target: "key", Value: k.ID}}}
 	if k.Consumer != "all" {
 		one.denied = append(one.denied, client.RevokeRequest{Target: "consumer", Value: k.Consumer})

@@ -79,7 +79,7 @@ func (w *workload) prepare() {
 func (w *workload) judge(n *nemesis) {
 	f := &findings{wrong: int(w.forged.Load())}
 	result := w.linear(f)
-	w.ends(f)
+	w.ends(f, n.clocks())
 	w.issuers(f)
 	w.trails(f)
 	w.states(f)

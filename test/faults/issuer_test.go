@@ -142,11 +142,18 @@ var lies = []struct {
 	}},
 }
 
-// token signs one, whose names nobody else has.
-func (x *issuer) token(name string, life time.Duration) string {
+// token signs one, whose names nobody else has, and says with what.
+func (x *issuer) token(name string, life time.Duration) (text, kid string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return sign(x.t, x.name, x.kid, x.key, name, life)
+	return sign(x.t, x.name, x.kid, x.key, name, life), x.kid
+}
+
+// current is what it signs with.
+func (x *issuer) current() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.kid
 }
 
 // forged is a token that the issuer never signed.

@@ -198,6 +198,16 @@ func (n *nemesis) crashes() []death {
 	})
 }
 
+// clocks tells whether one was wrong.
+func (n *nemesis) clocks() bool {
+	for name := range n.done {
+		if strings.Contains(name, "clock") {
+			return true
+		}
+	}
+	return false
+}
+
 // refetch has some node fetch the issuer's keys now, whatever comes of it.
 func (n *nemesis) refetch() {
 	for i := range n.nodes {

@@ -226,6 +226,9 @@ func (w *workload) roll(ctx context.Context, worker, node int, one *credential) 
 }
 
 func (w *workload) addRolled(k client.NewKey, before *credential) {
+	if k.Secret == "" {
+		return // the answer was lost, and who asked again was not told it
+	}
 	added := w.credentials.add(credential{text: k.Secret, key: k.ID, owner: -1, denied: before.denied, touched: true})
 	w.credentials.told(added, k.Revision, nil)
 	w.open(-1, question{credential: added.number, do: toRevoke}, 0)
