@@ -191,6 +191,42 @@ func TestHouseRules(t *testing.T) {
 	})
 }
 
+// TestWhoStartsGoroutinesLooksAfterThem wants a TestMain with goleak of every room whose code starts any: those that are
+// left when the tests are done are owned by nobody.
+func TestWhoStartsGoroutinesLooksAfterThem(t *testing.T) {
+	starts, looks, tested := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	eachFile(t, func(path string, _ *token.FileSet, f *ast.File) {
+		room := filepath.Dir(path)
+		if strings.HasSuffix(path, "_test.go") {
+			tested[room] = true
+			for _, i := range f.Imports {
+				looks[room] = looks[room] || i.Path.Value == `"go.uber.org/goleak"`
+			}
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			_, started := n.(*ast.GoStmt)
+			if call, ok := n.(*ast.CallExpr); ok { // of a sync.WaitGroup
+				f, ok := call.Fun.(*ast.SelectorExpr)
+				started = ok && f.Sel.Name == "Go"
+			}
+			if started {
+				starts[room] = true
+			}
+			return true
+		})
+	})
+	for room := range starts {
+		// Rooms without tests of their own are part of those of others, and programs end.
+		if tested[room] && !looks[room] && !strings.HasPrefix(room, "cmd/") && !strings.HasPrefix(room, "test/") {
+			t.Errorf("%s starts goroutines, and its tests do not look whether any are left: give them a TestMain with goleak", room)
+		}
+	}
+	if len(starts) < 10 {
+		t.Errorf("%d rooms start goroutines; there were more", len(starts))
+	}
+}
+
 var testName = regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w+`)
 
 // TestPromisesNameTheirTests keeps doc.go honest: a test that it names must be there.

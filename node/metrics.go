@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"veto/record"
 	"veto/validate"
 )
 
@@ -88,6 +89,8 @@ func (n *Node) gauges() []gauge {
 		{"veto_raft_is_leader", "1 while this node leads.", func() float64 { return yes(n.replica.Leads()) }},
 		{"veto_revocations", "Names that are revoked, with those of the canary.", func() float64 { return float64(n.view.Stats().Revocations) }},
 		{"veto_api_keys", "API keys known.", func() float64 { return float64(n.view.Stats().Keys) }},
+		{"veto_pepper_locked", "1 while this node lacks the key that unwraps a pepper, and can check no API key.", func() float64 { return yes(n.view.Locked()) }},
+		{"veto_api_key_secrets_behind", "Secrets of API keys that are not stored by the newest pepper alone.", func() float64 { return float64(behind(n.replica.Peppers().Status())) }},
 		{"veto_limited_keys", "API keys with limits whose use is counted on this node now.", func() float64 { return float64(n.limiter.Stats().Keys) }},
 		{"veto_limit_leases", "API keys of whose rates this node holds a leased share.", func() float64 { return float64(n.limiter.Stats().Leases) }},
 		{"veto_limit_overflow_total", "Requests refused because more keys with limits were in use than are counted.", func() float64 { return float64(n.limiter.Stats().Refused) }},
@@ -107,6 +110,21 @@ func (n *Node) gauges() []gauge {
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
 		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},
 	}
+}
+
+// behind is how many secrets are not by the newest pepper alone; none while there is no pepper.
+func behind(s record.PepperStatus) int {
+	var newest record.PepperID
+	for _, p := range s.Peppers {
+		newest = max(newest, p.ID)
+	}
+	count := 0
+	for _, c := range s.Keys {
+		if newest != 0 && (len(c.Peppers) != 1 || c.Peppers[0] != newest) {
+			count += c.Secrets
+		}
+	}
+	return count
 }
 
 func (m *metrics) observe(v validate.Verdict, took time.Duration) {

@@ -40,6 +40,26 @@ func TestIndexMetrics(t *testing.T) {
 	}
 }
 
+func TestSecretsBehindTheNewestPepper(t *testing.T) {
+	chain := func(n int, ids ...record.PepperID) record.ChainCount {
+		return record.ChainCount{Peppers: ids, Secrets: n}
+	}
+	for name, c := range map[string]struct {
+		peppers []record.Pepper
+		keys    []record.ChainCount
+		want    int
+	}{
+		"no pepper":  {nil, []record.ChainCount{chain(7)}, 0},
+		"all by it":  {[]record.Pepper{{ID: 1}}, []record.ChainCount{chain(7, 1)}, 0},
+		"some plain": {[]record.Pepper{{ID: 1}}, []record.ChainCount{chain(7, 1), chain(2)}, 2},
+		"two":        {[]record.Pepper{{ID: 2}, {ID: 1}}, []record.ChainCount{chain(7, 1), chain(2, 2), chain(5, 1, 2), chain(1)}, 13},
+	} {
+		if got := behind(record.PepperStatus{Peppers: c.peppers, Keys: c.keys}); got != c.want {
+			t.Errorf("%s: %d, not %d", name, got, c.want)
+		}
+	}
+}
+
 func TestHostMetrics(t *testing.T) {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(newHostMetrics(&Node{config: Config{DataDir: t.TempDir()}, ends: map[string]time.Time{"node": time.Unix(1_800_000_000, 0)}},

@@ -11,6 +11,8 @@
 //	D2  A document is bounded in size and time, and an issuer speaks for itself only.
 //	    TestBadIssuers, TestWrongMetadata, FuzzMetadata, TestRedirectsAreCounted,
 //	    TestSlowIssuerIsGivenUp, TestClaimedLengthIsBounded, TestCompressedGiantIsRefused
+//	D4  What lets operators in comes over https, or from this machine.
+//	    TestKeysOfOperatorsComeOverHTTPS
 //	D3  Errors name the issuer and a host, and never a path or a query.
 //	    TestErrorsNameOnlyTheHost
 package discovery

@@ -37,10 +37,19 @@ type Fetcher struct {
 	client       *http.Client
 	allowPrivate bool
 	limit        time.Duration // for one fetch, metadata and keys together
+	// ofOperators fetches for issuers whose tokens let operators in; nil if this is that one.
+	ofOperators *Fetcher
 }
 
-// New makes a fetcher. With allowPrivate it also reaches private addresses, and speaks http.
+// New makes a fetcher. With allowPrivate it also reaches private addresses, and speaks http; but for issuers of
+// operators no further than on this machine: who can change what is on its way would be an admin.
 func New(allowPrivate bool) *Fetcher {
+	f := newFetcher(allowPrivate)
+	f.ofOperators = newFetcher(allowPrivate)
+	return f
+}
+
+func newFetcher(allowPrivate bool) *Fetcher {
 	f := &Fetcher{allowPrivate: allowPrivate, limit: fetchLimit}
 	dialer := &net.Dialer{Timeout: fetchLimit, Control: f.control}
 	f.client = &http.Client{
@@ -108,16 +117,27 @@ func (f *Fetcher) check(u *url.URL, from string) error {
 		return errors.New("https leads to http, which is not followed")
 	case u.Scheme != "https" && (u.Scheme != "http" || !f.allowPrivate):
 		return errors.New("only https is allowed; start the node with --fetch-private to allow http")
+	case u.Scheme == "http" && f.ofOperators == nil && !onThisMachine(u.Hostname()):
+		return errors.New("the keys of an issuer whose tokens let operators in come over https alone, but from a loopback address")
 	case u.Host == "" || u.User != nil:
 		return errors.New("its URL must have a host, and no user")
 	}
 	return nil
 }
 
+// onThisMachine takes addresses alone: what a name means others may say.
+func onThisMachine(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
 // Fetch gets the issuer's JWK set, through its metadata document if it is trusted by that,
 // and how long it may be taken for fresh: 5 minutes to a day. It blocks for up to 10 seconds.
 // Errors name the issuer and the host, never more of a URL, and are safe to show to operators.
 func (f *Fetcher) Fetch(ctx context.Context, i record.Issuer) (jwks []byte, freshFor time.Duration, err error) {
+	if i.Operators != nil && f.ofOperators != nil {
+		return f.ofOperators.Fetch(ctx, i)
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	from, scheme := i.JWKSURI, ""

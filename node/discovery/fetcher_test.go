@@ -98,3 +98,36 @@ func TestBadIssuers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// D4: also where http is allowed to others, and wherever a redirect or a document leads.
+func TestKeysOfOperatorsComeOverHTTPS(t *testing.T) {
+	var s *httptest.Server
+	s = server(t, map[string]http.HandlerFunc{
+		"/keys": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
+		"/away": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, strings.Replace(s.URL, "127.0.0.1", "localhost", 1)+"/keys", http.StatusFound)
+		},
+		"/meta": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"issuer":"https://i.example","jwks_uri":"%s/keys"}`, strings.Replace(s.URL, "127.0.0.1", "localhost", 1))
+		},
+	})
+	byName := strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
+	f, operators := discovery.New(true), &record.Operators{Audience: "veto"}
+	for name, c := range map[string]struct {
+		issuer record.Issuer
+		good   bool
+	}{
+		"from this machine": {record.Issuer{JWKSURI: s.URL + "/keys"}, true},
+		"by a name":         {record.Issuer{JWKSURI: byName + "/keys"}, false},
+		"by a redirect":     {record.Issuer{JWKSURI: s.URL + "/away"}, false},
+		"by a document":     {record.Issuer{Issuer: "https://i.example", Discovery: s.URL + "/meta"}, false},
+	} {
+		if _, _, err := f.Fetch(t.Context(), c.issuer); err != nil {
+			t.Errorf("%s, without operators: %v", name, err)
+		}
+		c.issuer.Operators = operators
+		if _, _, err := f.Fetch(t.Context(), c.issuer); (err == nil) != c.good || err != nil && !strings.Contains(err.Error(), "https alone") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -61,7 +61,7 @@ func open(c Config, w *wal.WAL) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{Listener: c.Peers.Raft(), peers: c.Peers, resolve: c.Resolve}
+	s := &stream{accepted: map[*accepted]struct{}{}, Listener: c.Peers.Raft(), peers: c.Peers, resolve: c.Resolve}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s, MaxPool: poolPerPeer, Timeout: transportTimeout, ServerAddressProvider: s,
 		MaxRPCsInFlight:         1, // more can deadlock the follower's pipeline

@@ -1,9 +1,11 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +18,51 @@ type stream struct {
 	net.Listener
 	peers   Dialer
 	resolve func(id string) (string, bool)
+
+	mu       sync.Mutex
+	accepted map[*accepted]struct{} // nil once it is closed
+}
+
+// accepted is a connection that another node opened.
+type accepted struct {
+	net.Conn
+	of *stream
+}
+
+// Accept keeps what it gives: Raft stops reading a connection only when the other side ends it.
+func (s *stream) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // Raft looks at what it is
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accepted == nil {
+		return nil, errors.Join(net.ErrClosed, c.Close())
+	}
+	a := &accepted{Conn: c, of: s}
+	s.accepted[a] = struct{}{}
+	return a, nil
+}
+
+func (a *accepted) Close() error {
+	a.of.mu.Lock()
+	delete(a.of.accepted, a)
+	a.of.mu.Unlock()
+	return a.Conn.Close() //nolint:wrapcheck // a connection's errors are its reader's
+}
+
+// Close ends the connections that were accepted, too.
+func (s *stream) Close() error {
+	s.mu.Lock()
+	all := s.accepted
+	s.accepted = nil
+	s.mu.Unlock()
+	err := s.Listener.Close()
+	for a := range all {
+		_ = a.Conn.Close() // the other side sees that it is gone
+	}
+	return err
 }
 
 // ServerAddr is called by Raft before each dial. It gives id@host:port.

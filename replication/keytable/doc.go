@@ -46,4 +46,6 @@
 //	    TestReadersSeeOneRecord, TestWhatWasMovedIsGone, TestLeavingKeysKeepTheirOwn
 //	Y8  A use is noted for the key that was used, though its place is another's by then.
 //	    TestPlacesAreOfOneKey
+//	Y9  Once no key has a plain hash any more, none of a new secret leaves the node that made it.
+//	    TestPlainHashIsNotLogged
 package keytable

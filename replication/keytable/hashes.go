@@ -119,11 +119,16 @@ func (t *Table) Peppered(b record.Body) (record.Body, error) {
 	if chain.IsZero() {
 		return b, nil
 	}
+	// The plain SHA-256 is for who guesses, and the log keeps it: so it is looked for only as long as another
+	// key has one.
+	plain := slices.ContainsFunc(t.ways.Load().chains, record.Chain.IsZero)
 	create := func(c record.CreateKey) record.CreateKey {
 		sum := c.Key.Hash
 		c.Key.Hash, c.Key.Chain, c.Also = p.Sum(sum, chain), chain, nil
 		for _, other := range p.Every() {
-			c.Also = append(c.Also, p.Sum(sum, other))
+			if plain || !other.IsZero() {
+				c.Also = append(c.Also, p.Sum(sum, other))
+			}
 		}
 		return c
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -273,6 +274,29 @@ func TestManagersKeysArePeppered(t *testing.T) {
 	}
 	if create.Key.Hash != sumOf("one") || roll.Hash != sumOf("two") {
 		t.Error("what was asked for was changed")
+	}
+}
+
+// Y9
+func TestPlainHashIsNotLogged(t *testing.T) {
+	logged := func(x *keytable.Table) bool {
+		b, err := x.Peppered(record.CreateKey{Key: record.APIKey{ID: "key_n", Hash: sumOf("new")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(b.(record.CreateKey).Also, sumOf("new"))
+	}
+	x, ring := keytable.New(), newRing(t)
+	old := create(t, x, "key_old", "old") // before there is a pepper
+	another(t, x, ring)
+	if !logged(x) {
+		t.Error("a secret that another key has by its plain hash would not be found to be another's")
+	}
+	x.Set(old, old, true)
+	x.Settle()
+	another(t, x, ring)
+	if logged(x) {
+		t.Error("the plain hash of a secret goes into the log, though no key has one")
 	}
 }
 

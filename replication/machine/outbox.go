@@ -57,10 +57,13 @@ func (x *change) take(item record.Taken, number uint64) error {
 	taken := len(x.taken)
 	x.by = item.By
 	_, done, err := recall(x.state, c)
+	var rejection *record.Rejection
+	if errors.As(err, &rejection) { // its key was another request's by then
+		err = x.anyhow(&c, rejection)
+	}
 	if err == nil && !done {
 		err = x.revoke(record.Revoke{Revocations: []record.Revocation{item.Revocation}})
 	}
-	var rejection *record.Rejection
 	if errors.As(err, &rejection) {
 		x.taken = x.taken[:taken]
 		x.refused = append(x.refused, record.Refusal{Number: number, Rejection: *rejection})
@@ -75,6 +78,17 @@ func (x *change) take(item record.Taken, number uint64) error {
 		return err
 	}
 	return remember(x.state, c, result)
+}
+
+// anyhow has a revocation be made though its Idempotency-Key is that of another request: it was answered,
+// and is enforced where it was taken. Its request is not remembered. Programs of the first level refuse it.
+func (x *change) anyhow(c *record.Command, refused *record.Rejection) error {
+	at, err := Level(x.state)
+	if err == nil && at < record.LevelKeys {
+		return refused
+	}
+	c.Request = record.Request{}
+	return err
 }
 
 // ErrOrder says that only the log can tell whether a revocation may be made: it depends on what

@@ -105,7 +105,7 @@ func TestRefusedItemsOfAnOutbox(t *testing.T) {
 	}
 }
 
-// M2, M4
+// M2, M4: what was answered is made, though its key turns out to be another request's.
 func TestRequestsOfAnOutbox(t *testing.T) {
 	s, rev := founded(t)
 	item := taken("a")[0]
@@ -117,8 +117,20 @@ func TestRequestsOfAnOutbox(t *testing.T) {
 	}
 	other := item
 	other.Request.Sum = [32]byte{2}
+	other.Revocation = taken("other")[0].Revocation
 	if r := apply(t, s, rev, stamp, deliver(2, other)); len(r.Refused) != 1 || r.Refused[0].Rejection.Reason != record.ReasonConflict {
+		t.Errorf("while older nodes refuse it: %+v", r)
+	}
+	apply(t, s, rev, stamp, record.RaiseLevel{To: record.LevelKeys})
+	if r := apply(t, s, rev, stamp, deliver(3, other)); len(r.Refused) != 0 || len(r.Kept) != 1 {
 		t.Errorf("%+v", r)
+	}
+	key := record.RevocationKey(record.Forever, record.DigestKey{1}.Digest(other.Revocation.Name), record.DeniesAll)
+	if _, there := s[string(key)]; !there {
+		t.Error("what was answered is lost")
+	}
+	if r, done, err := machine.Admit(s, item, stamp); !done || err != nil || r.Revision != first {
+		t.Errorf("the first request is not remembered: %+v, %v, %v", r, done, err)
 	}
 }
 
