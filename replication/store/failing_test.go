@@ -27,8 +27,8 @@ type failing struct {
 	once   bool
 	seen   atomic.Int64
 
-	died   chan struct{}
-	dieing sync.Once
+	died  chan struct{}
+	dying sync.Once
 }
 
 func (f *failing) MaybeError(op errorfs.Op) error {
@@ -47,7 +47,7 @@ func (f *failing) options() store.Options {
 	o := options()
 	o.FS = errorfs.Wrap(f.memory, f)
 	o.Fatal = func(string) {
-		f.dieing.Do(func() { close(f.died) })
+		f.dying.Do(func() { close(f.died) })
 		runtime.Goexit() // in the place of the process
 	}
 	return o
@@ -76,6 +76,7 @@ func (f *failing) do(step func() error) bool {
 // eachFailure runs the life of a node for every operation of its disk that may fail, and its next life on
 // what the machine then has on disk, of what was not synced any part.
 func eachFailure(t *testing.T, life func(f *failing), after func(f *failing, o store.Options)) {
+	t.Helper()
 	for _, once := range []bool{true, false} {
 		for at := int64(1); ; at++ {
 			f := &failing{memory: vfs.NewCrashableMem(), at: at, once: once, died: make(chan struct{})}
@@ -119,7 +120,9 @@ func TestOutboxOnAFailingDisk(t *testing.T) {
 	}, func(_ *failing, o store.Options) {
 		b, err := store.OpenOutbox("outbox", bytes.NewReader(make([]byte, 64)), o)
 		if err != nil {
-			t.Error(err)
+			if len(kept) > 0 { // one that was never made whole has taken nothing, and may be moved away
+				t.Error(err)
+			}
 			return
 		}
 		defer b.Close()

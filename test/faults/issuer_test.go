@@ -167,6 +167,7 @@ func (x *issuer) forged(kid string) string {
 }
 
 func sign(t *testing.T, issuer, kid string, key ed25519.PrivateKey, name string, life time.Duration) string {
+	t.Helper()
 	at := time.Now().Unix()
 	claims, err := json.Marshal(map[string]any{
 		"iss": issuer, "iat": at, "exp": at + int64(life.Seconds()),

@@ -5,7 +5,6 @@ package faults
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -109,8 +108,6 @@ func (w *workload) promise(worker int, q question, a answer) {
 func (w *workload) open(worker int, q question, call int64) {
 	w.history.add(porcupine.Operation{ClientId: worker, Input: q, Output: answer{}, Call: call, Return: forever})
 }
-
-var errNoAnswer = errors.New("a verdict that says nothing of revocations")
 
 func (w *workload) validate(ctx context.Context, random *rand.Rand, worker, node int, one *credential) {
 	q := question{credential: one.number, node: node, min: w.credentials.least(one, random)}
