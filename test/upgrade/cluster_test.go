@@ -69,18 +69,21 @@ func run(t *testing.T, name string, args ...string) {
 	}
 }
 
+// roleOf are the arguments that make a node what it is.
+func roleOf(i int) []string {
+	if i >= voters {
+		return []string{"--role", "replica"}
+	}
+	return []string{"--bootstrap-expect", fmt.Sprint(voters)}
+}
+
 // start starts voters of the binary, and replicas.
-func start(t *testing.T, binary string, voters, replicas int) *cluster {
+func start(t *testing.T, binary string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), port: freePort(t)}
 	run(t, binary, "certs", "authority", "--dir", c.path("certs"))
 	for i := range voters + replicas {
-		c.add(binary)
-		role := []string{"--bootstrap-expect", fmt.Sprint(voters)}
-		if i >= voters {
-			role = []string{"--role", "replica"}
-		}
-		c.start(i, binary, role...)
+		c.start(c.add(binary), binary, roleOf(i)...)
 	}
 	t.Cleanup(func() {
 		for i := range c.nodes {
@@ -133,7 +136,7 @@ func (c *cluster) add(binary string) int {
 func (c *cluster) start(i int, binary string, args ...string) {
 	c.t.Helper()
 	var join []string
-	for j := range 3 {
+	for j := range voters {
 		join = append(join, address(j))
 	}
 	log, err := os.OpenFile(c.path(id(i)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -23,7 +23,7 @@ const voters, replicas = 3, 1
 
 func TestRollingUpgrade(t *testing.T) {
 	old, now := previous(t), present(t)
-	c := start(t, old, voters, replicas)
+	c := start(t, old)
 	w := c.load(8)
 	w.more(100)
 	leader := c.leader()
@@ -35,7 +35,7 @@ func TestRollingUpgrade(t *testing.T) {
 		}
 		c.end(i, how)
 		w.more(50)
-		c.start(i, now)
+		c.start(i, now, roleOf(i)...)
 		c.ready(i)
 		w.more(50)
 		if n < voters+replicas-1 {
@@ -114,9 +114,9 @@ func (c *cluster) sameTrail() {
 func (c *cluster) leavesBehind(old string) {
 	c.t.Helper()
 	i := c.add(old)
-	c.start(i, old, "--role", "replica")
+	c.start(i, old, roleOf(i)...)
 	c.until("the leader to see that a node is too old", func() bool {
-		for j := range voters {
+		for j := range i {
 			if strings.Contains(c.log(j), "too old for this cluster") {
 				return true
 			}
