@@ -31,8 +31,9 @@ bench: ## what a validation costs, against floors taken in the same run
 SECONDS ?= 20
 SEED ?= 1
 faults: ## break a cluster on purpose, in network namespaces (root on Linux; SECONDS, SEED)
-	@command -v ip >/dev/null || apt-get install -y iproute2
-	go vet -tags faults ./test/...
+	@for p in ip:iproute2 nft:nftables strace:strace; do command -v $${p%:*} >/dev/null || apt-get install -y $${p#*:}; done
+	go vet -tags faults ./test/... ./cmd/veto
+	go test -tags faults ./cmd/veto -run '^TestClockIsSet$$' -count 1
 	go test -tags faults ./test/faults -count 1 -v -timeout 60m -seconds $(SECONDS) -seed $(SEED)
 
 upgrade: ## roll a cluster from the version in test/upgrade/PREVIOUS to this one, under load

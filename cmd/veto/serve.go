@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +75,7 @@ func handOver(path string, out io.Writer) func(secret string) error {
 // serve runs the node until the context ends or it fails.
 func serve(ctx context.Context, c node.Config, log *slog.Logger, admin func(secret string) error) error {
 	n, err := node.Start(c, node.Surroundings{
-		Version: version, Now: time.Now, Log: log,
+		Version: version, Now: clock(), Log: log,
 		AdminToken: admin,
 		Fatal: func(why string) {
 			_, _ = fmt.Fprintf(os.Stderr, "veto: the disk failed: %s; nothing that was answered is lost: make room or mend the disk, and start the node again\n", why)

@@ -29,4 +29,7 @@
 //	    TestHeavyLogIsCut
 //	C8  What another leader takes back of the log leaves one that opens and goes on.
 //	    TestEndOfTheLogIsTakenBack
+//	C9  What the log has answered is there, though a write was torn or a sync failed before or after, and
+//	    the machine fell; and such a log opens.
+//	    TestLogOnAFailingDisk
 package consensus

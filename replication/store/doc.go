@@ -11,10 +11,12 @@
 // Promises:
 //
 //	P3  Records and applied index change in one batch, and no marker outside it is believed.
-//	    TestCrashKeepsRecordsAndAppliedTogether
+//	    TestCrashKeepsRecordsAndAppliedTogether, TestStoreOnAFailingDisk
 //	P5  During Restore readers see the old state or the new one, never a mixture and never
 //	    an error.
 //	    TestReadersDuringRestore
+//	P7  What the outbox has answered is on disk, though the disk fails at whatever comes next.
+//	    TestOutboxOnAFailingDisk
 //	S1  A stream that was cut, changed or extended is refused and changes nothing.
 //	    TestBrokenStreamIsRefused, FuzzRestore
 //	S2  Two processes cannot open the same directory, nor a node another's.

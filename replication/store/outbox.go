@@ -39,6 +39,7 @@ func OpenOutbox(dir string, random io.Reader, o Options) (*Outbox, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
+	defer o.died()
 	b := &Outbox{options: o}
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)

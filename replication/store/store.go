@@ -163,6 +163,7 @@ const formatVersion = pebble.FormatValueSeparation
 
 // openDatabase opens one that must be there, or makes it if need be.
 func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
+	defer s.options.died()
 	cache := pebble.NewCache(s.options.CacheBytes)
 	defer cache.Unref()
 	o := &pebble.Options{

@@ -18,13 +18,13 @@ import (
 // is taken in whole, each line once, on every node.
 func TestBulkThroughKills(t *testing.T) {
 	const lines = 150_000
-	c := startCluster(t, 3)
+	c := startCluster(t, 3, 0, time.Hour, false)
 	var stream strings.Builder
 	for i := range lines {
-		fmt.Fprintf(&stream, `{"target":"jti","issuer":%q,"value":"bulk-%d"}`+"\n", issuer, i)
+		fmt.Fprintf(&stream, `{"target":"jti","issuer":%q,"value":"bulk-%d"}`+"\n", c.given.name, i)
 	}
 	all := client.New(client.Options{
-		Control: []string{"http://" + c.net.address(0) + ":7771", "http://" + c.net.address(1) + ":7771", "http://" + c.net.address(2) + ":7771"},
+		Control: []string{c.control(0), c.control(1), c.control(2)},
 		Token:   c.admin,
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)

@@ -4,9 +4,6 @@ package faults
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,57 +11,70 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"veto/client"
-	"veto/validate/keyset"
+	"veto/record"
 )
 
-// cluster is a `veto serve` in each namespace of a network.
+// cluster is a `veto serve` in each namespace of a network, and what it has to do with outside.
 type cluster struct {
-	t      *testing.T
-	net    *network
-	binary string
-	dir    string
-	admin  string
-	key    ed25519.PrivateKey
-	client []*client.Client // of one node each
-
-	mu    sync.Mutex
-	nodes []*exec.Cmd // nil while a node is down
+	t       *testing.T
+	voters  int
+	nodes   int // voters first, then replicas
+	net     *network
+	disks   []*disk
+	proc    *processes
+	binary  string
+	dir     string
+	admin   string
+	client  []*client.Client // of one node each
+	given   *issuer          // its keys were given to the cluster
+	fetched *issuer          // its keys are fetched
+	stream  *stream          // nil if the cluster takes no events
+	life    time.Duration    // of tokens: they outlive the test
+	extra   []string         // more flags for every node
 }
 
-const (
-	issuer   = "https://issuer.example"
-	longWait = 60 * time.Second
-)
+const longWait = 90 * time.Second
 
-func startCluster(t *testing.T, nodes int) *cluster {
+func startCluster(t *testing.T, voters, replicas int, life time.Duration, events bool) *cluster {
 	t.Helper()
-	c := &cluster{t: t, net: newNetwork(t, nodes), dir: t.TempDir(), nodes: make([]*exec.Cmd, nodes)}
+	nodes := voters + replicas
+	c := &cluster{t: t, voters: voters, nodes: nodes, net: newNetwork(t, nodes), dir: t.TempDir(), proc: &processes{all: make([]*process, nodes)}, life: life}
 	c.binary = filepath.Join(c.dir, "veto")
-	c.run("go", "build", "-o", c.binary, "veto/cmd/veto")
+	c.run("go", "build", "-tags", "faults", "-o", c.binary, "veto/cmd/veto")
 	c.run(c.binary, "certs", "authority", "--dir", c.path("certs"))
 	for i := range nodes {
 		c.run(c.binary, "certs", "node", id(i), "--host", c.net.address(i), "--dir", c.path("certs"))
+		c.disks = append(c.disks, newDisk(t, c.path(id(i))))
+		c.setClock(i, 0)
 	}
-	for i := range nodes {
-		c.start(i)
+	c.given = newIssuer(t, "https://given.example", "")
+	c.fetched = newIssuer(t, "https://fetched.example", c.net.test()+":8080")
+	if events {
+		c.stream = newStream(t, c.net.test())
 	}
 	t.Cleanup(func() {
 		for i := range nodes {
 			c.kill(i)
 		}
 	})
+	for i := range nodes {
+		c.start(i)
+	}
 	c.admin = c.readAdmin()
 	for i := range nodes {
 		c.client = append(c.client, c.newClient(i))
 		c.ready(i)
 	}
-	c.trust()
+	c.trust(c.given, client.Rules{JWKS: json.RawMessage(c.given.published())})
+	c.trust(c.fetched, client.Rules{JWKSURI: "http://" + c.fetched.at + "/keys"})
+	if events {
+		c.letIn(c.stream)
+	}
 	return c
 }
 
@@ -79,47 +89,50 @@ func (c *cluster) run(name string, args ...string) {
 	}
 }
 
+// start starts a node that is down.
 func (c *cluster) start(i int) {
 	c.t.Helper()
-	join := ""
+	join, role := "", record.NodeVoter
 	for j := range c.nodes {
 		join += c.net.address(j) + ","
+	}
+	if i >= c.voters {
+		role = record.NodeReplica
 	}
 	log, err := os.OpenFile(c.path(id(i)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command("ip", "netns", "exec", c.net.space(i), c.binary, "serve",
-		"--data-dir", c.path(id(i)), "--node-id", id(i), "--bind", c.net.address(i), "--certs-dir", c.path("certs"),
-		"--insecure-http", "--bootstrap-expect", fmt.Sprint(len(c.nodes)), "--join", join[:len(join)-1])
+	args := []string{
+		"netns", "exec", c.net.space(i), c.binary, "serve", "--role", string(role),
+		"--data-dir", filepath.Join(c.disks[i].dir, "data"), "--node-id", id(i), "--bind", c.net.address(i), "--certs-dir", c.path("certs"),
+		"--insecure-http", "--fetch-private", "--bootstrap-expect", fmt.Sprint(c.voters), "--join", join[:len(join)-1],
+	}
+	if c.stream != nil {
+		args = append(args, "--events-nats-url", c.stream.server.URL, "--events-stream", streamName)
+	}
+	cmd := exec.Command("ip", append(args, c.extra...)...)
+	cmd.Env = append(os.Environ(), "FAULTS_OF_VETO_CLOCK="+c.clock(i))
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	if err := c.proc.run(i, cmd); err != nil {
 		c.t.Fatal(err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.nodes[i] = cmd
 }
 
 // kill is kill -9, and as good as pulling the plug on the process.
-func (c *cluster) kill(i int) {
-	c.mu.Lock()
-	cmd := c.nodes[i]
-	c.nodes[i] = nil
-	c.mu.Unlock()
-	if cmd != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}
-}
+func (c *cluster) kill(i int) { c.proc.end(i, os.Kill, longWait) }
 
-// signal freezes a node (SIGSTOP), or lets it go on (SIGCONT).
-func (c *cluster) signal(i int, s syscall.Signal) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if cmd := c.nodes[i]; cmd != nil {
-		_ = cmd.Process.Signal(s)
+// stop lets a node end as an operator would.
+func (c *cluster) stop(i int) { c.proc.end(i, syscall.SIGTERM, 15*time.Second) }
+
+func (c *cluster) clock(i int) string { return c.path(id(i) + ".clock") }
+
+// setClock makes the node's clock wrong by so many seconds.
+func (c *cluster) setClock(i, seconds int) {
+	c.t.Helper()
+	if err := os.WriteFile(c.clock(i), []byte(fmt.Sprintln(seconds)), 0o600); err != nil {
+		c.t.Error(err)
 	}
 }
 
@@ -164,7 +177,7 @@ func (c *cluster) lastWords(i int) []byte {
 	if err != nil {
 		return []byte(err.Error())
 	}
-	return b[max(0, len(b)-4000):]
+	return b[max(0, len(b)-3000):]
 }
 
 func (c *cluster) ready(i int) {
@@ -182,49 +195,31 @@ func (c *cluster) ready(i int) {
 // at is a client of one node only.
 func (c *cluster) at(i int) *client.Client { return c.client[i] }
 
+func (c *cluster) control(i int) string { return "http://" + c.net.address(i) + ":7771" }
+
 func (c *cluster) newClient(i int) *client.Client {
 	return client.New(client.Options{
-		Control: []string{"http://" + c.net.address(i) + ":7771"}, Data: []string{"http://" + c.net.address(i) + ":7770"},
+		Control: []string{c.control(i)}, Data: []string{"http://" + c.net.address(i) + ":7770"},
 		Token: c.admin, HTTP: &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
 	})
 }
 
-// trust has the cluster trust an issuer whose key the test has.
-func (c *cluster) trust() {
+// trust has the cluster trust an issuer.
+func (c *cluster) trust(x *issuer, rules client.Rules) {
 	c.t.Helper()
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.key = key
-	set, err := keyset.PublicJWKS(map[string]crypto.PublicKey{"k": key.Public()})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.until("the issuer to be trusted", func() bool {
+	rules.Issuer, rules.Algorithms, rules.MaxLifetime = x.name, []string{"EdDSA"}, c.life.String()
+	c.until(x.name+" to be trusted", func() bool {
 		ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)
 		defer cancel()
-		_, err := c.at(0).PutIssuer(ctx, "one", client.Rules{Issuer: issuer, JWKS: set, Algorithms: []string{"EdDSA"}})
+		_, err := c.at(0).PutIssuer(ctx, x.id(), rules)
 		return err == nil
 	})
-}
-
-func (c *cluster) token(jti string) string {
-	c.t.Helper()
-	at := time.Now().Unix()
-	body, err := json.Marshal(map[string]any{"iss": issuer, "sub": "user-" + jti, "jti": jti, "iat": at, "exp": at + 3600})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	input := encode([]byte(`{"alg":"EdDSA","kid":"k","typ":"at+jwt"}`)) + "." + encode(body)
-	return input + "." + encode(ed25519.Sign(c.key, []byte(input)))
 }
 
 // leader is who leads in the eyes of whoever answers; -1 if nobody says.
 func (c *cluster) leader() int {
 	for i := range c.nodes {
-		ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
 		s, err := c.at(i).Cluster(ctx)
 		cancel()
 		if err == nil && s.Leader != "" {

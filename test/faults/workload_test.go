@@ -4,10 +4,14 @@ package faults
 
 import (
 	"context"
-	"math"
+	"encoding/json"
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -17,29 +21,24 @@ import (
 	"veto/validate"
 )
 
-// workload is clients that revoke and validate, and what they saw.
+// workload is clients that revoke, lift, make keys and validate, and what they saw.
 type workload struct {
 	*cluster
-	start  time.Time
-	tokens []string
-
-	mu       sync.Mutex
-	history  []porcupine.Operation
-	receipts map[int]record.Revision // the last of each token
-	promised map[int]bool            // tokens whose revocation was answered
-	counts   counts
-	lastSeen time.Time
-	silence  time.Duration // the longest without any answer
+	began       time.Time
+	credentials credentials
+	history     history
+	tally       *tally
+	forged      atomic.Int64 // tokens that nobody signed and somebody allowed
 }
-
-type counts struct{ revoked, pending, refused, allowed, denied, unknown, failed int }
 
 func newWorkload(c *cluster) *workload {
-	return &workload{cluster: c, start: time.Now(), lastSeen: time.Now(), receipts: map[int]record.Revision{}, promised: map[int]bool{}}
+	return &workload{cluster: c, began: time.Now(), tally: newTally(c.nodes)}
 }
 
-// run keeps asking until ctx ends. Each worker has tokens of its own and all share the rest, so
-// that what one is told is checked by others.
+func (w *workload) now() int64 { return time.Since(w.began).Nanoseconds() }
+
+// run keeps asking until ctx ends. All share the credentials, so that what one is told is checked by
+// others.
 func (w *workload) run(ctx context.Context, workers int, seed uint64) {
 	var wg sync.WaitGroup
 	for n := range workers {
@@ -53,100 +52,275 @@ func (w *workload) run(ctx context.Context, workers int, seed uint64) {
 	wg.Wait()
 }
 
-// fresh is how many of the newest tokens are asked about most.
-const fresh = 24
-
-func (w *workload) pick(random *rand.Rand) (token int, text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.tokens) < fresh || random.IntN(12) == 0 {
-		w.tokens = append(w.tokens, w.token(time.Now().Format("150405.000000000")))
-	}
-	token = len(w.tokens) - 1 - random.IntN(fresh/2)
-	token = max(token, 0)
-	return token, w.tokens[token]
-}
-
+// one is one call, or two that belong together.
 func (w *workload) one(ctx context.Context, worker int, random *rand.Rand) {
-	token, text := w.pick(random)
-	q := question{token: token, node: random.IntN(len(w.nodes)), revoke: random.IntN(10) == 0}
-	if !q.revoke && random.IntN(2) == 0 {
-		w.mu.Lock()
-		q.min = w.receipts[token]
-		w.mu.Unlock()
+	node := random.IntN(w.nodes)
+	switch n := random.IntN(600); {
+	case n < 30:
+		w.newToken(random, worker, random.IntN(6) == 0)
+		return
+	case n < 40:
+		w.newKey(ctx, random, worker, node)
+		return
+	case n < 42:
+		w.bulk(ctx, random, worker, node)
+		return
+	case n < 48 && w.stream != nil:
+		w.event(ctx, random, worker)
+		return
+	case n < 60:
+		w.forge(ctx, random, node)
+		return
 	}
-	call := time.Since(w.start).Nanoseconds()
-	var a answer
-	var answered bool
-	if q.revoke {
-		a, answered = w.revoke(ctx, q, text)
-	} else {
-		a, answered = w.validate(ctx, q, text)
+	one := w.credentials.pick(random)
+	if one == nil {
+		return
 	}
-	back := time.Since(w.start).Nanoseconds()
-	if !answered || a.pending {
-		// Whatever it asked for may be done at any later time. What a pending receipt promises
-		// is checked at the end.
-		back = math.MaxInt64 / 2
+	switch n := random.IntN(100); {
+	case n >= 60 && one.owner == worker:
+		w.toggle(ctx, random, worker, node, one)
+	case n < 88:
+		w.validate(ctx, random, worker, node, one)
+	case one.owner >= 0:
+	case one.key != "" && n < 92:
+		w.roll(ctx, worker, node, one)
+	case one.key != "" && n < 94:
+		w.remove(ctx, worker, node, one)
+	default:
+		w.revoke(ctx, random, worker, node, one)
 	}
-	w.note(porcupine.Operation{ClientId: worker, Input: q, Output: a, Call: call, Return: back}, q, a, answered)
 }
 
-func (w *workload) revoke(ctx context.Context, q question, text string) (answer, bool) {
-	receipt, err := w.at(q.node).Revoke(ctx, client.RevokeRequest{Token: text}, false, 300*time.Millisecond)
+// note adds what was seen to the history, as done by now.
+func (w *workload) note(worker int, q question, a answer, call int64) {
+	w.history.add(porcupine.Operation{ClientId: worker, Input: q, Output: a, Call: call, Return: w.now()})
+}
+
+// promise adds what an answer promises of a credential that is to be denied, from now on. Some node may
+// deny it long before, and others not yet.
+func (w *workload) promise(worker int, q question, a answer) {
+	q.do = toPromise
+	now := w.now()
+	w.history.add(porcupine.Operation{ClientId: worker, Input: q, Output: a, Call: now, Return: now})
+}
+
+// open adds what may happen at any time from the call on.
+func (w *workload) open(worker int, q question, call int64) {
+	w.history.add(porcupine.Operation{ClientId: worker, Input: q, Output: answer{}, Call: call, Return: forever})
+}
+
+func (w *workload) validate(ctx context.Context, random *rand.Rand, worker, node int, one *credential) {
+	q := question{credential: one.number, node: node, min: w.credentials.least(one, random)}
+	call := w.now()
+	v, err := w.at(node).Validate(ctx, client.Question{Credential: one.text, MinRevision: q.min})
+	what := "validate"
+	if one.key != "" {
+		what = "validate an API key"
+	}
 	if err != nil {
-		return answer{}, false
+		w.tally.count(what, node, err)
+		return
 	}
-	a := answer{revision: receipt.Revision, pending: receipt.State == record.StatePending}
+	a, said := verdictOf(v)
+	if !said { // that promises nothing
+		w.tally.saw(what + ": " + string(v.Code))
+		return
+	}
+	w.tally.count(what, node, nil)
+	w.tally.saw(what + ": " + v.Outcome.String())
+	w.note(worker, q, a, call)
+}
+
+// verdictOf is what the model knows of a verdict. A node whose clock is wrong, or that has not heard of
+// an issuer or of its newest key, denies for other reasons.
+func verdictOf(v validate.Verdict) (answer, bool) {
+	a := answer{outcome: v.Outcome, code: v.Code, at: v.Revision}
+	revoked := v.Code == validate.Revoked || v.Code == validate.KeyNotFound
+	return a, v.Outcome == validate.Allow || v.Outcome == validate.Deny && revoked
+}
+
+// revoke has a credential denied for good. One in ten waits until all nodes enforce it.
+func (w *workload) revoke(ctx context.Context, random *rand.Rand, worker, node int, one *credential) (record.Receipt, error) {
+	enforced, wait := random.IntN(10) == 0, 300*time.Millisecond
+	what := "revoke"
+	if enforced {
+		what, wait = "revoke, wait=enforced", time.Second
+	}
+	request := one.denied[random.IntN(len(one.denied))]
+	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
+	q, call := question{credential: one.number, do: toRevoke, node: node}, w.now()
+	receipt, err := w.at(node).Revoke(ctx, request, enforced, wait)
+	w.tally.count(what, node, err)
+	if err != nil {
+		w.open(worker, q, call)
+		return receipt, err
+	}
 	names := receipt.EnforcedOn
-	if a.pending {
+	if receipt.State == record.StatePending {
+		w.tally.saw(what + ": pending")
+		w.open(worker, q, call) // the log has it some time later
 		names = receipt.DurableOn
+	} else {
+		w.note(worker, q, answer{}, call)
 	}
+	a := answer{revision: receipt.Revision}
 	for i := range w.nodes {
 		if slices.Contains(names, id(i)) {
 			a.holds |= 1 << i
 		}
 	}
-	return a, true
+	w.promise(worker, q, a)
+	w.credentials.told(one, receipt.Revision, func(c *credential) { c.promised = c.owner < 0 })
+	return receipt, nil
 }
 
-func (w *workload) validate(ctx context.Context, q question, text string) (answer, bool) {
-	v, err := w.at(q.node).Validate(ctx, client.Question{Credential: text, MinRevision: q.min})
-	if err != nil {
-		return answer{}, false
-	}
-	if v.Outcome == validate.Deny && v.Code != validate.Revoked {
-		return answer{}, true // a node that has not heard of the issuer yet, and says no more than that
-	}
-	return answer{outcome: v.Outcome}, true
-}
-
-func (w *workload) note(op porcupine.Operation, q question, a answer, answered bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.history = append(w.history, op)
-	if answered {
-		now := time.Now()
-		w.silence = max(w.silence, now.Sub(w.lastSeen))
-		w.lastSeen = now
-	}
-	switch {
-	case !answered && q.revoke:
-		w.counts.refused++
-	case !answered:
-		w.counts.failed++
-	case q.revoke:
-		w.promised[q.token] = true
-		w.receipts[q.token] = max(w.receipts[q.token], a.revision)
-		w.counts.revoked++
-		if a.pending {
-			w.counts.pending++
-		}
-	case a.outcome == validate.Allow:
-		w.counts.allowed++
-	case a.outcome == validate.Deny:
-		w.counts.denied++
+// toggle revokes what its owner has lifted, and lifts what it has revoked. Once the owner does not know
+// what is so, it leaves it alone.
+func (w *workload) toggle(ctx context.Context, random *rand.Rand, worker, node int, one *credential) {
+	switch was := w.credentials.read(one); {
+	case was.stuck:
+	case !was.revoked:
+		receipt, err := w.revoke(ctx, random, worker, node, one)
+		known := err == nil && receipt.State == record.StateCommitted
+		w.credentials.told(one, 0, func(c *credential) {
+			c.revoked, c.lifted, c.stuck, c.standing = known, false, !known, receipt.ID
+			c.promised = err == nil && !known // it is not lifted any more
+		})
 	default:
-		w.counts.unknown++
+		w.lift(ctx, worker, node, one)
+	}
+}
+
+func (w *workload) lift(ctx context.Context, worker, node int, one *credential) {
+	q, call := question{credential: one.number, do: toLift, node: node}, w.now()
+	changed, err := w.at(node).Lift(ctx, w.credentials.read(one).standing, "as it was a test")
+	w.tally.count("lift", node, err)
+	if err != nil {
+		w.open(worker, q, call)
+		w.credentials.told(one, 0, func(c *credential) { c.stuck = true })
+		return
+	}
+	w.note(worker, q, answer{revision: changed.Revision}, call)
+	w.credentials.told(one, changed.Revision, func(c *credential) { c.revoked, c.lifted = false, true })
+}
+
+// roll gives a key another secret; the one before is over.
+func (w *workload) roll(ctx context.Context, worker, node int, one *credential) {
+	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
+	q, call := question{credential: one.number, do: toRevoke, node: node}, w.now()
+	k, err := w.at(node).RollKey(ctx, one.key, 0, true)
+	w.tally.count("roll an API key", node, err)
+	if err != nil {
+		w.open(worker, q, call)
+		return
+	}
+	w.note(worker, q, answer{}, call)
+	w.promise(worker, q, answer{revision: k.Revision})
+	w.credentials.told(one, k.Revision, func(c *credential) { c.promised = true })
+	// Whoever revokes the key by another of its secrets revokes this one as well, and the model knows
+	// nothing of that: so it is only looked for that it denies what is promised.
+	w.addRolled(k, one)
+}
+
+func (w *workload) addRolled(k client.NewKey, before *credential) {
+	if k.Secret == "" {
+		return // the answer was lost, and who asked again was not told it
+	}
+	added := w.credentials.add(credential{text: k.Secret, key: k.ID, owner: -1, denied: before.denied, touched: true})
+	w.credentials.told(added, k.Revision, nil)
+	w.open(-1, question{credential: added.number, do: toRevoke}, 0)
+}
+
+func (w *workload) remove(ctx context.Context, worker, node int, one *credential) {
+	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
+	q, call := question{credential: one.number, do: toRevoke, node: node}, w.now()
+	changed, err := w.at(node).DeleteKey(ctx, one.key)
+	w.tally.count("delete an API key", node, err)
+	if err != nil {
+		w.open(worker, q, call)
+		return
+	}
+	w.note(worker, q, answer{}, call)
+	w.promise(worker, q, answer{revision: changed.Revision})
+	w.credentials.told(one, changed.Revision, func(c *credential) { c.promised = true })
+}
+
+// bulk is a stream of revocations, of which some are looked at.
+func (w *workload) bulk(ctx context.Context, random *rand.Rand, worker, node int) {
+	const lines, watched = 200, 8
+	var text strings.Builder
+	some, refused := map[uint64]*credential{}, 0
+	for i := range lines {
+		request := client.RevokeRequest{Target: "jti", Issuer: w.given.name, Value: fmt.Sprintf("bulk-%d-%d-%d", worker, w.now(), i)}
+		if i%(lines/watched) == 0 {
+			one := w.newToken(random, worker, false)
+			w.credentials.told(one, 0, func(c *credential) { c.touched = true })
+			some[uint64(i+1)], request = one, one.denied[random.IntN(len(one.denied))]
+		}
+		line, err := json.Marshal(request)
+		if err != nil {
+			w.t.Error(err)
+		}
+		text.Write(append(line, '\n'))
+	}
+	options := client.Options{Token: w.admin}
+	for i := range w.nodes {
+		options.Control = append(options.Control, w.control((node+i)%w.nodes))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	call := w.now()
+	last, err := client.New(options).RevokeAll(ctx, fmt.Sprintf("stream-%d-%d", worker, call), func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(text.String())), nil
+	}, func(p client.Progress) {
+		if p.Line > 0 && some[p.Line] != nil && some[p.Line].denied[0].Token != "" { // its key was not known yet
+			delete(some, p.Line)
+			refused++
+		}
+	})
+	if err == nil && (!last.Done || last.Refused != uint64(refused)) {
+		w.t.Errorf("a stream ended as %+v, of which %d tokens were refused", last, refused)
+	}
+	w.tally.count("a stream of 200 revocations", -1, err)
+	for _, one := range some {
+		q := question{credential: one.number, do: toRevoke, node: node}
+		if err != nil {
+			w.open(worker, q, call)
+			continue
+		}
+		w.note(worker, q, answer{}, call)
+		w.promise(worker, q, answer{revision: last.Revision})
+		w.credentials.told(one, last.Revision, func(c *credential) { c.promised = true })
+	}
+}
+
+// event has another system revoke, by the user's NATS server.
+func (w *workload) event(ctx context.Context, random *rand.Rand, worker int) {
+	one := w.credentials.pick(random)
+	if one == nil || one.owner >= 0 {
+		return
+	}
+	body, err := json.Marshal(one.denied[len(one.denied)-1]) // by name: a token is refused while its key is not known
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
+	w.open(worker, question{credential: one.number, do: toRevoke}, w.now())
+	err = w.stream.publish(ctx, body)
+	w.tally.count("revoke, by the user's NATS server", -1, err)
+	if err == nil {
+		w.credentials.told(one, 0, func(c *credential) { c.promised = true })
+	}
+}
+
+// forge shows a token that its issuer never signed.
+func (w *workload) forge(ctx context.Context, random *rand.Rand, node int) {
+	from := []*issuer{w.given, w.fetched}[random.IntN(2)]
+	v, err := w.at(node).Validate(ctx, client.Question{Credential: from.forged([]string{"k1", "k2", "invented"}[random.IntN(3)])})
+	w.tally.count("validate a forged token", -1, err)
+	if err == nil && v.Outcome == validate.Allow {
+		w.forged.Add(1)
+		w.t.Errorf("%s allowed a token that %s never signed", id(node), from.name)
 	}
 }

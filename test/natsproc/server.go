@@ -14,33 +14,39 @@ import (
 type Server struct {
 	URL string
 
-	t      testing.TB
-	binary string
-	config string
-	port   int
-	cmd    *exec.Cmd
+	t       testing.TB
+	binary  string
+	config  string
+	address string
+	cmd     *exec.Cmd
 }
 
 const startLimit = 20 * time.Second
 
-// Start builds a server and runs it. The configuration is added to what it needs.
+// Start builds a server and runs it on loopback. The configuration is added to what it needs.
 func Start(t testing.TB, config string) *Server {
+	t.Helper()
+	return StartAt(t, "127.0.0.1", config)
+}
+
+// StartAt is Start, on an address of this machine.
+func StartAt(t testing.TB, host, config string) *Server {
 	t.Helper()
 	dir := t.TempDir()
 	s := &Server{t: t, binary: filepath.Join(dir, "nats-server"), config: filepath.Join(dir, "nats.conf")}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
 		t.Fatalf("the server cannot be built: %v\n%s", err, out)
 	}
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	s.URL = fmt.Sprintf("nats://127.0.0.1:%d", s.port)
+	s.address = l.Addr().String()
+	s.URL = "nats://" + s.address
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("listen: \"127.0.0.1:%d\"\njetstream: {store_dir: %q, sync_interval: always}\n%s\n", s.port, filepath.Join(dir, "data"), config)
+	text := fmt.Sprintf("listen: %q\njetstream: {store_dir: %q, sync_interval: always}\n%s\n", s.address, filepath.Join(dir, "data"), config)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +64,7 @@ func (s *Server) Run() {
 	}
 	limit := time.After(startLimit)
 	for {
-		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(s.t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(s.t.Context(), "tcp", s.address)
 		if err == nil {
 			_ = c.Close()
 			return

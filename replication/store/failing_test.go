@@ -1,0 +1,184 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"veto/record"
+	"veto/replication/store"
+)
+
+// failing is a disk that fails at one of its operations that write: at that alone, or at all from there on.
+type failing struct {
+	memory *vfs.MemFS
+	at     int64
+	once   bool
+	seen   atomic.Int64
+
+	died  chan struct{}
+	dying sync.Once
+}
+
+func (f *failing) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+		return nil
+	}
+	if n := f.seen.Add(1); n == f.at || n > f.at && !f.once {
+		return syscall.EIO
+	}
+	return nil
+}
+
+func (f *failing) String() string { return "failing" }
+
+func (f *failing) options() store.Options {
+	o := options()
+	o.FS = errorfs.Wrap(f.memory, f)
+	o.Fatal = func(string) {
+		f.dying.Do(func() { close(f.died) })
+		runtime.Goexit() // in the place of the process
+	}
+	return o
+}
+
+// do is one step of a node, whose process may die of it; it tells whether the step was answered with
+// no error.
+func (f *failing) do(step func() error) bool {
+	answered := make(chan bool, 1)
+	go func() {
+		err := step()
+		select {
+		case <-f.died: // nobody was told any more
+		default:
+			answered <- err == nil
+		}
+	}()
+	select {
+	case ok := <-answered:
+		return ok
+	case <-f.died:
+		return false
+	}
+}
+
+// eachFailure runs the life of a node for every operation of its disk that may fail, and its next life on
+// what the machine then has on disk, of what was not synced any part.
+func eachFailure(t *testing.T, life func(f *failing), after func(f *failing, o store.Options)) {
+	t.Helper()
+	for _, once := range []bool{true, false} {
+		for at := int64(1); ; at++ {
+			f := &failing{memory: vfs.NewCrashableMem(), at: at, once: once, died: make(chan struct{})}
+			life(f)
+			random := rand.New(rand.NewPCG(uint64(at), 0))
+			o := options()
+			o.FS = f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: random.IntN(101), RNG: random})
+			after(f, o)
+			if t.Failed() {
+				t.Fatalf("the disk failed at its operation %d, once: %v", at, once)
+			}
+			if f.seen.Load() < at {
+				break
+			}
+		}
+	}
+}
+
+// P7: what the outbox has answered is there, though the disk had failed, or was failing already.
+func TestOutboxOnAFailingDisk(t *testing.T) {
+	var kept map[uint64]string
+	eachFailure(t, func(f *failing) {
+		kept = map[uint64]string{}
+		var b *store.Outbox
+		if !f.do(func() (err error) {
+			b, err = store.OpenOutbox("outbox", bytes.NewReader(make([]byte, 64)), f.options())
+			return err
+		}) {
+			return
+		}
+		for number := uint64(1); number <= 6; number++ {
+			value := fmt.Sprint("v", number)
+			item := record.Taken{Revocation: record.Revocation{Name: record.Name{Target: record.TargetJTI, Issuer: "i", Value: value}}}
+			if f.do(func() error { return b.Append(number, []record.Taken{item}) }) {
+				kept[number] = value
+				continue
+			}
+			return // the node closes its outbox, and tells who asked that it took nothing
+		}
+		f.do(b.Close)
+	}, func(_ *failing, o store.Options) {
+		b, err := store.OpenOutbox("outbox", bytes.NewReader(make([]byte, 64)), o)
+		if err != nil {
+			if len(kept) > 0 { // one that was never made whole has taken nothing, and may be moved away
+				t.Error(err)
+			}
+			return
+		}
+		defer b.Close()
+		items, next, err := b.Load(0)
+		if err != nil || len(items) < len(kept) || next < uint64(len(kept)+1) {
+			t.Errorf("%d items, the next is %d, %v; %d were answered", len(items), next, err, len(kept))
+			return
+		}
+		for number, value := range kept {
+			if got := items[number-1].Revocation.Value; got != value {
+				t.Errorf("item %d is %q, and was %q", number, got, value)
+			}
+		}
+	})
+}
+
+// P3, on a disk that fails: what was synced is there, records and applied index together.
+func TestStoreOnAFailingDisk(t *testing.T) {
+	var dir string
+	var synced uint64
+	eachFailure(t, func(f *failing) {
+		dir, synced = t.TempDir(), 0
+		var s *store.Store
+		if !f.do(func() (err error) { s, err = store.Open(dir, f.options()); return err }) {
+			return
+		}
+		for i := uint64(1); i <= 5; i++ {
+			ok := f.do(func() error {
+				b := s.Begin()
+				for _, k := range []string{"xa", "xb"} {
+					if err := b.Put([]byte(k), append(binary.BigEndian.AppendUint64(nil, i), padding...)); err != nil {
+						return err
+					}
+				}
+				return b.Commit(store.Applied{Index: i, Term: 1})
+			})
+			if !ok || !f.do(func() error { return s.Sync(store.Applied{}) }) {
+				break
+			}
+			synced = i
+		}
+		f.do(s.Close)
+	}, func(f *failing, o store.Options) {
+		if err := os.Remove(filepath.Join(dir, "LOCK")); err != nil { // who held it has died
+			t.Error(err)
+		}
+		s, err := store.Open(dir, o)
+		if err != nil {
+			if synced > 0 {
+				t.Error(err)
+			}
+			return
+		}
+		if got := agreed(t, s, "xa", "xb"); got < synced {
+			t.Errorf("applied %d, and %d was synced", got, synced)
+		}
+		closed(t, s)
+	})
+}
