@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"veto/test/token"
 	"veto/validate/keyset"
 )
 
@@ -169,14 +168,8 @@ func (x *issuer) forged(kid string) string {
 func sign(t *testing.T, issuer, kid string, key ed25519.PrivateKey, name string, life time.Duration) string {
 	t.Helper()
 	at := time.Now().Unix()
-	claims, err := json.Marshal(map[string]any{
+	return token.Sign(t, key, kid, "at+jwt", map[string]any{
 		"iss": issuer, "iat": at, "exp": at + int64(life.Seconds()),
 		"sub": "user-" + name, "jti": name, "sid": "session-" + name, "client_id": "client-" + name,
 	})
-	if err != nil {
-		t.Error(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	input := encode([]byte(`{"alg":"EdDSA","kid":"`+kid+`","typ":"at+jwt"}`)) + "." + encode(claims)
-	return input + "." + encode(ed25519.Sign(key, []byte(input)))
 }
