@@ -314,7 +314,7 @@ func (c *Command) Level() Level {
 	if k := c.Body.Kind(); int(k) < len(kindLevels) && !c.Skippable {
 		least = max(least, kindLevels[k])
 	}
-	if c.Condition.When != WhenAny {
+	if c.Condition.When != WhenAny || c.Ahead != 0 {
 		least = max(least, LevelKeys)
 	}
 	return max(least, levelOf(reflect.ValueOf(c.Body)), levelOf(reflect.ValueOf(c.From)))

@@ -120,6 +120,9 @@ type Command struct {
 	Skippable bool
 	// Stamp is the leader's time when it took the command. Apply knows no other time.
 	Stamp time.Time
+	// Ahead is how far the foremost clock of the voters is ahead of Stamp, if it is worth a word: what must be
+	// kept long enough is kept by that one.
+	Ahead time.Duration
 	// By is the id of the API key that asked for it, or what stands for who else did (Person.ID); empty
 	// for the cluster itself.
 	By string
@@ -130,6 +133,9 @@ type Command struct {
 	Condition Condition
 	Body      Body
 }
+
+// maxAhead bounds Command.Ahead: no clock that has lost its battery is further behind.
+const maxAhead = 100 * 365 * 24 * time.Hour
 
 // MaxConditions bounds the revisions of one Condition.
 const MaxConditions = 16
@@ -309,6 +315,7 @@ type envelope struct {
 	Body        rawMessage `cbor:"4,keyasint"`
 	From        Origin     `cbor:"5,keyasint,omitzero"`
 	Condition   *Condition `cbor:"6,keyasint,omitempty"`
+	AheadMillis uint64     `cbor:"7,keyasint,omitempty"`
 }
 
 // UnknownCommandError says that a command is of a format or kind, or has a field, that this program does
@@ -349,6 +356,7 @@ func (c *Command) Encode() ([]byte, error) {
 	if !c.Stamp.IsZero() {
 		e.StampMillis = c.Stamp.UnixMilli()
 	}
+	e.AheadMillis = uint64(min(max(c.Ahead, 0), maxAhead).Milliseconds())
 	if c.Condition.When != WhenAny {
 		if err := c.Condition.check(); err != nil {
 			return nil, err
@@ -393,6 +401,9 @@ func DecodeCommand(b []byte) (Command, error) {
 	if err := decodeWhole(b[commandHeader:], &e); err != nil {
 		return Command{}, notDecoded(err, kind, skippable)
 	}
+	if e.AheadMillis > uint64(maxAhead.Milliseconds()) {
+		return Command{}, fmt.Errorf("command %s: a clock in it is further ahead than any", kind)
+	}
 	if len(e.By) > commandByMaxLen || len(e.Request.Key) > MaxRequestKey {
 		return Command{}, fmt.Errorf("command %s: an id in it is too long", kind)
 	}
@@ -400,7 +411,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	if err != nil {
 		return Command{}, notDecoded(err, kind, skippable)
 	}
-	c := Command{Skippable: skippable, By: e.By, From: e.From, Request: e.Request, Body: decoded}
+	c := Command{Skippable: skippable, Ahead: time.Duration(e.AheadMillis) * time.Millisecond, By: e.By, From: e.From, Request: e.Request, Body: decoded}
 	if (flags&flagConditional != 0) != (e.Condition != nil) {
 		return Command{}, fmt.Errorf("command %s: its header and its envelope differ about a condition", kind)
 	}

@@ -28,6 +28,7 @@ func revoke() record.Command {
 
 func TestCommandSurvivesItsByteForm(t *testing.T) {
 	want := revoke()
+	want.Ahead = 40 * time.Hour
 	b, err := want.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -191,6 +192,8 @@ func TestUnknownFieldIsNotLeftOut(t *testing.T) {
 func TestLevels(t *testing.T) {
 	conditional := revoke()
 	conditional.Condition = record.Condition{When: record.WhenThere}
+	behind := revoke()
+	behind.Ahead = time.Hour
 	person := revoke()
 	person.From.Person = record.Person{Issuer: "corp", Subject: "alice"}
 	jti := []record.Revocation{{Name: record.Name{Target: record.TargetJTI, Issuer: "i"}}}
@@ -198,17 +201,18 @@ func TestLevels(t *testing.T) {
 		command record.Command
 		want    record.Level
 	}{
-		"revoke":                  {revoke(), record.LevelFirst},
-		"with a condition":        {conditional, record.LevelKeys},
-		"by a person":             {person, record.LevelKeys},
-		"a kind that came later":  {record.Command{Body: record.PutRole{}}, record.LevelKeys},
-		"a field that did":        {record.Command{Body: record.CreateKey{Key: record.APIKey{Environment: "live"}}}, record.LevelKeys},
-		"without that field":      {record.Command{Body: record.CreateKey{Key: record.APIKey{Name: "n"}}}, record.LevelFirst},
-		"a field behind pointers": {record.Command{Body: record.ManageKey{Create: &record.CreateKey{}}}, record.LevelKeys},
-		"a stream":                {record.Command{Body: record.Import{Alike: jti}}, record.LevelFirst},
-		"a stream with sums":      {record.Command{Body: record.Import{Alike: jti, Sums: []byte{1}}}, record.LevelKeys},
-		"what may be left out":    {record.Command{Skippable: true, Body: record.KeysUsed{}}, record.LevelFirst},
-		"the level itself":        {record.Command{Body: record.RaiseLevel{To: 9}}, record.LevelFirst},
+		"revoke":                    {revoke(), record.LevelFirst},
+		"with a condition":          {conditional, record.LevelKeys},
+		"by a clock that is behind": {behind, record.LevelKeys},
+		"by a person":               {person, record.LevelKeys},
+		"a kind that came later":    {record.Command{Body: record.PutRole{}}, record.LevelKeys},
+		"a field that did":          {record.Command{Body: record.CreateKey{Key: record.APIKey{Environment: "live"}}}, record.LevelKeys},
+		"without that field":        {record.Command{Body: record.CreateKey{Key: record.APIKey{Name: "n"}}}, record.LevelFirst},
+		"a field behind pointers":   {record.Command{Body: record.ManageKey{Create: &record.CreateKey{}}}, record.LevelKeys},
+		"a stream":                  {record.Command{Body: record.Import{Alike: jti}}, record.LevelFirst},
+		"a stream with sums":        {record.Command{Body: record.Import{Alike: jti, Sums: []byte{1}}}, record.LevelKeys},
+		"what may be left out":      {record.Command{Skippable: true, Body: record.KeysUsed{}}, record.LevelFirst},
+		"the level itself":          {record.Command{Body: record.RaiseLevel{To: 9}}, record.LevelFirst},
 	} {
 		if got := x.command.Level(); got != x.want {
 			t.Errorf("%s: %d, want %d", name, got, x.want)

@@ -398,3 +398,18 @@ func TestNewerLevelIsRefused(t *testing.T) {
 		t.Errorf("a state of a newer level was loaded: %v", err)
 	}
 }
+
+// P12: a leader whose clock was set knows how far it is behind, though it has heard no other since.
+func TestForemostClockGoesOn(t *testing.T) {
+	began := time.Now() // with what measures, which Round takes off
+	h := &heard{began: began, foremost: began.Add(2 * time.Second)}
+	if ahead := h.aheadAt(began.Add(time.Minute)); ahead != 0 {
+		t.Errorf("clocks that are right: %s", ahead)
+	}
+	behind := &heard{began: began, foremost: began.Add(40 * time.Hour)}
+	for _, passed := range []time.Duration{0, time.Minute, time.Hour} {
+		if ahead := behind.aheadAt(began.Add(passed)); ahead != 40*time.Hour {
+			t.Errorf("after %s: %s", passed, ahead)
+		}
+	}
+}

@@ -37,6 +37,9 @@
 //	P10  A restarted node is not ready until it has applied what the leader reported as
 //	     committed after its start.
 //	     TestNotReadyBeforeTheFirstBeaconIsReached
+//	P12  A revocation is kept long enough whatever the clock of who leads, if one of the voters that confirm
+//	     it has the right time.
+//	     TestForemostClockGoesOn, and make faults
 //	P11  An unknown command stops the node, unless it may be skipped.
 //	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped, TestNewerLevelIsRefused
 //	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state

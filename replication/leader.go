@@ -84,10 +84,15 @@ func (r *Replica) established(ctx context.Context) bool {
 	return err == nil
 }
 
-// establish applies all that earlier leaders committed, and founds the cluster if it is new.
+var errUnconfirmed = errors.New("the voters have not said that they follow it")
+
+// establish applies all that earlier leaders committed, hears the voters' clocks, and founds the cluster if it is new.
 func (r *Replica) establish(ctx context.Context) error {
 	if err := r.node().Barrier(barrierLimit); err != nil {
 		return err
+	}
+	if _, ok := r.confirmed(ctx, r.node().Term()); !ok {
+		return errUnconfirmed
 	}
 	if r.view.ClusterID() != "" {
 		return nil
@@ -131,7 +136,7 @@ func (r *Replica) confirmed(ctx context.Context, term uint64) (majority time.Tim
 	voters := slices.DeleteFunc(servers, func(s consensus.Server) bool { return !s.Voter })
 	ctx, cancel := context.WithTimeout(ctx, confirmLimit)
 	defer cancel()
-	claim := leaderClaim{Leader: r.config.ID, Term: term}
+	claim, began := leaderClaim{Leader: r.config.ID, Term: term}, r.config.Now()
 	var mu sync.Mutex
 	var clocks []time.Time
 	r.ask(voters, func(s consensus.Server, addr string) bool {
@@ -152,7 +157,25 @@ func (r *Replica) confirmed(ctx context.Context, term uint64) (majority time.Tim
 	}
 	slices.SortFunc(clocks, func(a, b time.Time) int { return b.Compare(a) })
 	r.compareClocks(clocks[0].Sub(clocks[len(clocks)-1]))
+	r.heard.Store(&heard{term: term, began: began, foremost: clocks[0]})
 	return clocks[len(voters)/2], true
+}
+
+// heard is what the voters' clocks showed when they confirmed the term.
+type heard struct {
+	term            uint64
+	began, foremost time.Time
+}
+
+// aheadAt is how far the foremost clock is ahead of this node's at the time, if that is more than what is
+// kept is kept longer anyway. It goes on by what has passed, not by this node's time of day: that may have
+// been set back since.
+func (h *heard) aheadAt(now time.Time) time.Duration {
+	ahead := h.foremost.Round(0).Add(now.Sub(h.began)).Sub(now.Round(0))
+	if ahead < expireMargin/4 {
+		return 0
+	}
+	return ahead
 }
 
 // compareClocks warns while the clocks of the voters differ by more than is allowed for, once

@@ -160,9 +160,18 @@ func forwardError(err error) error {
 	return err
 }
 
-// proposeHere stamps the command with this leader's time and logs it.
+// proposeHere stamps the command with this leader's time and logs it. It does not lead before it has heard
+// what time it is elsewhere.
 func (r *Replica) proposeHere(ctx context.Context, c record.Command) (record.Result, error) {
-	c.Stamp = r.config.Now().UTC().Truncate(time.Millisecond)
+	h := r.heard.Load()
+	if h == nil || h.term != r.node().Term() {
+		return record.Result{}, consensus.ErrNotLeader
+	}
+	now := r.config.Now()
+	c.Stamp = now.UTC().Truncate(time.Millisecond)
+	if r.view.Level() >= record.LevelKeys {
+		c.Ahead = h.aheadAt(now)
+	}
 	if past, err := machine.ExpiryInPast(r.applier.store, c); past != nil || err != nil {
 		return record.Result{Rejection: past}, err
 	}

@@ -85,6 +85,7 @@ type Replica struct {
 	// consensus is nil until it is open: it calls back before it has returned.
 	consensus    atomic.Pointer[consensus.Node]
 	clocksDiffer atomic.Bool
+	heard        atomic.Pointer[heard] // nil before this node has led
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup

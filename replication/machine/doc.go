@@ -11,7 +11,7 @@
 //	     TestSameLogSameBytes, TestNoClockNoRandomness
 //	P12  A revocation is kept at least for its issuer's longest lifetime, counted from when
 //	     it was made, or until the verified expiry of the one token that it names.
-//	     TestRevocationIsKeptLongEnough, TestTrustedAgainRemembersItsLimits,
+//	     TestRevocationIsKeptLongEnough, TestClockThatIsBehindKeepsLongEnough, TestTrustedAgainRemembersItsLimits,
 //	     TestAllowancesHoldForWhatComes
 //	M1   A refused command changes nothing.
 //	     TestRefusedCommandChangesNothing

@@ -47,6 +47,7 @@ type change struct {
 	cluster  *record.Found            // once it was read
 	issuers  map[string]record.Issuer // those that were read, by iss
 	stamp    time.Time
+	foremost time.Time // stamp, or the foremost clock of the voters if that is ahead
 	revision record.Revision
 	changes  []record.Change
 	ref      string   // id of the record that the command is about
@@ -78,7 +79,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 			return remembered, nil, nil
 		}
 	}
-	x := &change{state: s, by: c.By, stamp: c.Stamp, revision: rev}
+	x := &change{state: s, by: c.By, stamp: c.Stamp, foremost: c.Stamp.Add(c.Ahead), revision: rev}
 	if err := x.asks(c.By); err != nil {
 		return result, nil, err
 	}

@@ -264,6 +264,22 @@ func TestRevocationIsKeptLongEnough(t *testing.T) {
 	}
 }
 
+// P12: whatever the clock of who leads, if another voter's is right.
+func TestClockThatIsBehindKeepsLongEnough(t *testing.T) {
+	s, rev := founded(t)
+	right := stamp.Add(40 * time.Hour)
+	r := applyCommand(t, s, rev, record.Command{
+		Stamp: stamp, Ahead: 40 * time.Hour, By: "key_a",
+		Body: record.Revoke{Revocations: []record.Revocation{revocation(record.TargetJTI, "j")}},
+	})
+	if r.Rejection != nil || len(r.Kept) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if until, told := r.Kept[0].Until(); !told || until.Before(right.Add(time.Hour+2*time.Minute)) {
+		t.Errorf("kept until %s, and it is %s", until, right)
+	}
+}
+
 func TestRaisedLifetimeHoldsOldTokens(t *testing.T) {
 	s, rev := founded(t)
 	later := stamp.Add(time.Hour)

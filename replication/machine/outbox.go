@@ -100,7 +100,7 @@ var ErrOrder = errors.New("whether this may be revoked depends on the order of c
 // done. A *record.Rejection is what the log would say if it said so now; ErrOrder is for the keys
 // of admins, of which the last must stay. Other errors are the state's.
 func Admit(s Reader, t record.Taken, now time.Time) (result record.Result, done bool, err error) {
-	x := &change{state: readOnly{s}, by: t.By, stamp: now}
+	x := &change{state: readOnly{s}, by: t.By, stamp: now, foremost: now}
 	if _, founded, err := Cluster(s); err != nil || !founded {
 		return result, false, errors.Join(err, record.Conflict("the cluster is not founded yet"))
 	}

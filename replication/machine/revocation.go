@@ -78,14 +78,14 @@ func (x *change) keptUntil(r *record.Revocation) (time.Time, error) {
 		return r.Expiry.Add(leeway), nil
 	case i.AllowNoExpiry || i.AllowNoIssuedAt:
 		return time.Time{}, nil
-	case r.Target.OneToken() && r.NotBefore.Before(x.stamp):
+	case r.Target.OneToken() && r.NotBefore.Before(x.foremost):
 		// A clock of the issuer may be ahead by the leeway, and the token be used that
 		// much later than its exp.
-		return x.stamp.Add(longestLifetime(i) + 2*leeway), nil
+		return x.foremost.Add(longestLifetime(i) + 2*leeway), nil
 	case !r.NotBefore.IsZero():
 		from := r.NotBefore
-		if from.Before(x.stamp) {
-			from = x.stamp
+		if from.Before(x.foremost) {
+			from = x.foremost
 		}
 		return from.Add(longestLifetime(i) + 2*leeway), nil
 	}
@@ -102,7 +102,7 @@ func (x *change) canaryUntil(r *record.Revocation) (time.Time, error) {
 	if x.by != "" || r.Target != record.TargetJTI {
 		return time.Time{}, record.Invalid("issuer: %s is the cluster's own, and nobody else revokes in its name", record.CanaryIssuer)
 	}
-	return x.stamp.Add(canaryKept), nil
+	return x.foremost.Add(canaryKept), nil
 }
 
 // longestLifetime also covers tokens from before the limit was lowered.
