@@ -296,7 +296,7 @@ const (
 var kindLevels = [...]Level{
 	KindPutPepper: LevelKeys, KindRehashKeys: LevelKeys, KindRollKey: LevelKeys, KindDrawQuota: LevelKeys,
 	KindPutRole: LevelKeys, KindDeleteRole: LevelKeys, KindOpenSession: LevelKeys, KindEndSession: LevelKeys,
-	KindMarkLeaked: LevelKeys, KindManageKey: LevelKeys, KindRaiseLevel: 0,
+	KindMarkLeaked: LevelKeys, KindManageKey: LevelKeys,
 }
 
 // RaiseLevel has commands be taken that need the level. The leader proposes it once every node has said

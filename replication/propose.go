@@ -50,7 +50,10 @@ func (r *Replica) Propose(ctx context.Context, c record.Command) (record.Result,
 
 // knownToAll tells whether all nodes know what the command asks for: those that do not would stop, or do
 // it by half.
-func (r *Replica) knownToAll(c *record.Command) bool { return c.Level() <= r.view.Level() }
+func (r *Replica) knownToAll(c *record.Command) bool {
+	at := r.view.Level()
+	return at >= record.LevelNewest || c.Level() <= at
+}
 
 func olderNodes() *record.Rejection {
 	return &record.Rejection{
