@@ -9,7 +9,6 @@ import (
 	"hash"
 	"hash/crc64"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,7 +31,7 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 		return Applied{}, s.corrupt(err)
 	}
 	name := fmt.Sprintf("db-%d", n+1)
-	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+	if err := s.options.FS.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 		return Applied{}, fmt.Errorf("store: %w", err)
 	}
 	d, err := s.openDatabase(name, false)
@@ -46,7 +45,7 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 	if err != nil {
 		return Applied{}, errors.Join(err, s.discard(d))
 	}
-	if err := ReplaceFile(filepath.Join(s.dir, currentFile), []byte(name)); err != nil {
+	if err := s.setCurrent(name); err != nil {
 		// Which of the two the directory names is not known, so neither is removed.
 		return Applied{}, errors.Join(err, d.db.Close())
 	}
