@@ -31,8 +31,8 @@ type StateMachine interface {
 	// that its store has applied already, and return one result for each entry. An error
 	// stops the node: it is called no more after one.
 	Apply(entries []Entry) ([]record.Result, error)
-	// Restore replaces the whole state by the stream. Any error but store.ErrBrokenStream
-	// stops the node.
+	// Restore replaces the whole state by the stream. Any error but store.ErrBrokenStream and
+	// store.ErrOlder stops the node.
 	Restore(r io.Reader) error
 }
 

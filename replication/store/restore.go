@@ -20,6 +20,10 @@ import (
 // ErrBrokenStream says that a stream is not the whole of a state as it was written.
 var ErrBrokenStream = errors.New("the stream of a state is damaged or not whole")
 
+// ErrOlder says that a stream is of a state older than the one that is there, which never goes back. It
+// came late: the node has caught up otherwise.
+var ErrOlder = errors.New("the stream is of an older state than the one that is here")
+
 const restoreBatch = 4 << 20
 
 // Restore replaces the state by the stream's. Readers see the old state until the new one is
@@ -40,7 +44,7 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 	}
 	applied, err := fill(d.db, r)
 	if err == nil && applied.Index < s.applied.Index {
-		err = fmt.Errorf("store: the stream ends at entry %d and this state at %d: a state never goes back", applied.Index, s.applied.Index)
+		err = fmt.Errorf("store: it ends at entry %d and this state at %d: %w", applied.Index, s.applied.Index, ErrOlder)
 	}
 	if err != nil {
 		return Applied{}, errors.Join(err, s.discard(d))
