@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -204,8 +203,6 @@ func (s *simulation) leader() int {
 	}
 	return -1
 }
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // raftTiming has whole states sent, and the log cut, as often as can be.
 func raftTiming(every time.Duration, threshold, trailing uint64) consensus.Timing {

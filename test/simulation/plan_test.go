@@ -61,7 +61,7 @@ func newPlan(seed uint64) plan {
 		seed: seed, long: 8*time.Second + time.Duration(random.Int64N(int64(8*time.Second))),
 		exactMax: []int{2, 1 << 20}[random.IntN(2)], peppers: random.IntN(3) == 0, clocks: random.IntN(2) == 0,
 	}
-	p.timing = raftTiming(time.Duration(500+random.IntN(3000))*time.Millisecond, []uint64{8, 64}[random.IntN(2)], []uint64{4, 32}[random.IntN(2)])
+	p.timing = raftTiming(time.Duration(300+random.IntN(3000))*time.Millisecond, []uint64{4, 16, 64}[random.IntN(3)], []uint64{1, 8, 32}[random.IntN(3)])
 	for at := time.Duration(random.Int64N(int64(time.Second))); at < p.long; at += time.Duration(random.Int64N(int64(2500 * time.Millisecond))) {
 		s := step{at: at, long: time.Duration(random.Int64N(int64(4 * time.Second))), harm: random.IntN(len(harms))}
 		h := harms[s.harm]

@@ -169,6 +169,10 @@ func (c client) read(node int, q registerCall) {
 		if err != nil {
 			c.wrong("key %s cannot be read: %v", q.id, err)
 		}
+		// Who is told of a change before it was answered must not have others ask for less. What was read may
+		// be ahead of the revision for a moment, in which no time passes.
+		c.pause(time.Millisecond)
+		c.saw(n.view.Freshness().Revision)
 		c.tally.saw("read a key", "done")
 		c.noteRegister(q, registerAnswer{told: true, name: k.Name}, call)
 		c.registers.mu.Lock()

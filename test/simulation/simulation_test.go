@@ -92,12 +92,14 @@ func (s *simulation) failed() bool {
 
 func newSimulation(t *testing.T, p plan, all *tally, dir string) *simulation {
 	s := &simulation{
-		t: t, plan: p, dir: dir, began: time.Now(), random: rand.New(rand.NewPCG(p.seed, 2)), log: quiet,
+		t: t, plan: p, dir: dir, began: time.Now(), random: rand.New(rand.NewPCG(p.seed, 2)),
 		net: newNetwork(p.seed, nodes), secrets: seededBytes(p.seed), tally: all,
 	}
+	to := slog.DiscardHandler
 	if *tellAll {
-		s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+		to = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})
 	}
+	s.log = slog.New(watched{to, all})
 	key := make([]byte, ed25519.SeedSize)
 	_, _ = s.secrets.Read(key) // it never fails
 	s.signing = ed25519.NewKeyFromSeed(key)
