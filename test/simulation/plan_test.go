@@ -16,7 +16,8 @@ type plan struct {
 	timing   consensus.Timing
 	exactMax int
 	peppers  bool
-	clocks   bool // whether clocks may be wrong
+	clocks   bool  // whether clocks may be wrong
+	passed   int64 // seconds into an hour at the beginning: revocations are kept by the hour
 	steps    []step
 }
 
@@ -60,10 +61,14 @@ func newPlan(seed uint64) plan {
 	p := plan{
 		seed: seed, long: 8*time.Second + time.Duration(random.Int64N(int64(8*time.Second))),
 		exactMax: []int{2, 1 << 20}[random.IntN(2)], peppers: random.IntN(3) == 0, clocks: random.IntN(2) == 0,
+		passed: random.Int64N(3600),
 	}
 	p.timing = raftTiming(time.Duration(300+random.IntN(3000))*time.Millisecond, []uint64{4, 16, 64}[random.IntN(3)], []uint64{1, 8, 32}[random.IntN(3)])
 	for at := time.Duration(random.Int64N(int64(time.Second))); at < p.long; at += time.Duration(random.Int64N(int64(2500 * time.Millisecond))) {
 		s := step{at: at, long: time.Duration(random.Int64N(int64(4 * time.Second))), harm: random.IntN(len(harms))}
+		if p.clocks && random.IntN(3) == 0 {
+			s.harm = len(harms) - 1 - random.IntN(3) // those of clocks are the last
+		}
 		h := harms[s.harm]
 		s.aim = aim(random.IntN(nodes))
 		switch {
@@ -98,7 +103,7 @@ func between(least, most int) func(*rand.Rand) int {
 
 // clockJumps are seconds to days, forward and back.
 func clockJumps(r *rand.Rand) int {
-	return []int{2, 200, 3 * 3600, 40 * 3600}[r.IntN(4)] * (1 - 2*r.IntN(2))
+	return []int{2, 200, 3 * 3600, 40 * 3600, 40 * 3600}[r.IntN(5)] * (1 - 2*r.IntN(2))
 }
 
 var harms = []harm{
@@ -169,10 +174,14 @@ var harms = []harm{
 		s.revive(at)
 		return mend
 	}},
-	{name: "an hour and more passes, min", all: true, clock: true, size: between(61, 100), do: func(s *simulation, _, minutes int) func() {
-		if s.passed.Load() < 3600 { // twice would be longer than tokens live
+	{name: "hours pass, min, and the leader falls", all: true, clock: true, size: between(61, 105), do: func(s *simulation, _, minutes int) func() {
+		if s.passed.Load()-s.plan.passed < 120*60 { // more would be longer than tokens live
 			s.passed.Add(int64(minutes) * 60)
 		}
+		s.pause(time.Second)
+		at := max(s.leader(), 0) // whoever leads next drops what has expired
+		s.fall(at)
+		s.revive(at)
 		return func() {}
 	}},
 }

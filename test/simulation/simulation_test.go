@@ -111,11 +111,11 @@ func newSimulation(t *testing.T, p plan, all *tally, dir string) *simulation {
 		}
 		s.ring = ring
 	}
-	for i := range nodes {
+	s.passed.Store(p.passed)
+	for range nodes {
 		n := &node{}
 		n.disk = newDisk(func() time.Duration { return 300*time.Microsecond + time.Duration(n.sync.Load()) })
 		s.nodes = append(s.nodes, n)
-		_ = i
 	}
 	return s
 }
@@ -159,7 +159,7 @@ func (s *simulation) show(t *testing.T) {
 		t.Log("  " + line)
 	}
 	for i, p := range s.problems {
-		if i < 40 {
+		if i < 80 {
 			t.Log("  WRONG " + p)
 		}
 	}

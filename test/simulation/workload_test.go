@@ -40,6 +40,8 @@ type credential struct {
 	name     record.Name
 }
 
+func (c *credential) String() string { return fmt.Sprintf("credential %d %s", c.number, c.key) }
+
 // credentials are all that there are.
 type credentials struct {
 	mu  sync.Mutex
@@ -209,7 +211,7 @@ func (c client) one() {
 	case n >= 60 && one.owner == c.id:
 		c.toggle(node, one)
 	case n < 80:
-		c.validate(node, one)
+		c.validate(node, one, c.least(one))
 	case one.owner >= 0:
 	case one.key != "" && n < 84:
 		c.endKey(node, one, n < 82)
@@ -273,8 +275,13 @@ func (c client) open(q history.Question, call int64) {
 	c.history.Add(porcupine.Operation{ClientId: c.id, Input: q, Output: history.Answer{}, Call: call, Return: history.Forever})
 }
 
-// promise adds what an answer promises of a credential that is to be denied, from now on.
+// promise adds what an answer promises of a credential that is to be denied, from now on, and looks.
 func (c client) promise(one *credential, q history.Question, a history.Answer) {
+	c.promised(one, q, a)
+	c.look(one, a, q.Node)
+}
+
+func (c client) promised(one *credential, q history.Question, a history.Answer) {
 	q.Do = history.Promise
 	now := c.order()
 	c.history.Add(porcupine.Operation{ClientId: c.id, Input: q, Output: a, Call: now, Return: now})
@@ -294,17 +301,34 @@ func (c client) touch(one *credential) {
 	one.touched = true
 }
 
-// validate asks a node, and holds the verdict against what can be told at once.
-func (c client) validate(node int, one *credential) {
-	q := history.Question{Credential: one.number, Node: node}
-	one.mu.Lock()
-	since, lifts := one.since, one.lifts
+// least is a revision to ask for.
+func (c client) least(one *credential) record.Revision {
 	switch c.random.IntN(3) {
 	case 0:
-		q.Min = one.last
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		return one.last
 	case 1:
-		q.Min = record.Revision(c.latest.Load())
+		return record.Revision(c.latest.Load())
 	}
+	return 0
+}
+
+// look asks at once whether what was just answered is so: a node of its own, or another that is to
+// know as much.
+func (c client) look(one *credential, a history.Answer, at int) {
+	for range c.random.IntN(3) {
+		c.validate(at, one, a.Revision)
+		at = c.random.IntN(nodes)
+		c.pause(time.Duration(c.random.IntN(8)) * time.Millisecond)
+	}
+}
+
+// validate asks a node, and holds the verdict against what can be told at once.
+func (c client) validate(node int, one *credential, least record.Revision) {
+	q := history.Question{Credential: one.number, Node: node, Min: least}
+	one.mu.Lock()
+	since, lifts := one.since, one.lifts
 	one.mu.Unlock()
 	r := validate.Request{Credential: one.text, MinRevision: q.Min, MaxStaleness: time.Duration(c.random.IntN(3)) * time.Second}
 	c.with(node, time.Second, func(ctx context.Context, n *incarnation) {
