@@ -122,6 +122,15 @@ type Replica struct {
 	wg   sync.WaitGroup
 }
 
+// founded is called when this node comes to know its cluster: by the log, if it lost the state that it had
+// not yet made durable. What its outbox holds was told before to an index that could not take it.
+func (r *Replica) founded() {
+	r.config.Founded()
+	if r.outbox != nil { // it is opened after the state, and tells by itself
+		r.outbox.TellAgain()
+	}
+}
+
 func (r *Replica) node() *consensus.Node { return r.consensus.Load() }
 
 // Open loads the index from the store, answers other nodes' calls, and takes part in the
@@ -134,7 +143,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 	}
 	r.keeper = pepper.NewKeeper(c.Ring, p.View, r, c.Random, c.Log)
 	r.applier = &applier{
-		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: c.Founded,
+		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: r.founded,
 		delivered: func(d record.Delivered, rev record.Revision) { r.outbox.Delivered(d, rev) },
 		restored:  func(d record.Delivered, rev record.Revision) { r.outbox.Restored(d, rev) },
 	}

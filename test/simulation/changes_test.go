@@ -20,7 +20,7 @@ func (c client) revoke(node int, one *credential) (known, accepted bool) {
 	c.touch(one)
 	r := record.Revocation{Name: one.names[c.random.IntN(len(one.names))]}
 	if r.Dated() && c.random.IntN(3) == 0 {
-		r.NotBefore = setClock(time.Now(), c.passed.Load()).UTC().Truncate(time.Second).Add(2 * time.Second)
+		r.NotBefore = c.right().UTC().Truncate(time.Second).Add(2 * time.Second)
 	}
 	t := record.Taken{Revocation: r}
 	if c.random.IntN(3) == 0 {

@@ -5,15 +5,43 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 )
 
-// setClock moves the time of day and leaves the monotonic reading as it is, as whoever sets a clock does:
-// Add would move both. Times of time.Now have their seconds from bit 30 of their first word on.
-func setClock(t time.Time, seconds int64) time.Time {
-	*(*uint64)(unsafe.Pointer(&t)) += uint64(seconds) << 30
-	return t
+// setClock is a time by a clock that is wrong by so many seconds, with the monotonic reading that whoever
+// sets a clock leaves as it is. Made-up time has none, and Add would move both: so it is written into the
+// time as time.Now does, in seconds from 1885 on, nanoseconds, and what has passed.
+func setClock(t, began time.Time, seconds int64) time.Time {
+	const monotonic = 1 << 63
+	made := struct {
+		wall   uint64
+		passed int64
+		place  *time.Location
+	}{monotonic | uint64(t.Unix()+seconds-first.Unix())<<30 | uint64(t.Nanosecond()), int64(t.Sub(began)) + 1, nil}
+	return *(*time.Time)(unsafe.Pointer(&made))
+}
+
+var first = time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestClockIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		before := setClock(began, began, 0)
+		<-time.After(time.Second + 5)
+		after := setClock(time.Now(), began, -3600)
+		if d := after.Sub(before); d != time.Second+5 {
+			t.Errorf("measured %s", d)
+		}
+		if d := after.Round(0).Sub(began); d != time.Second+5-time.Hour {
+			t.Errorf("the clock went on by %s", d)
+		}
+		if !before.Round(0).Equal(began) {
+			t.Errorf("%s is %s", began, before)
+		}
+	})
 }
 
 // bytesOf are random bytes of a seed, for whoever asks.

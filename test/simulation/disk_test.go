@@ -20,14 +20,14 @@ func newDisk(delay func() time.Duration) *disk {
 	return &disk{vfs.NewCrashableMem(), &journal{delay: delay, kept: map[string][]byte{}}}
 }
 
-// fall is the disk as the machine's fall leaves it: of what was not synced any part, of entries on their
+// fall is the disk as the machine's fall leaves it: of what was not synced so much, of entries on their
 // way to the log any number. Both are of one moment: while the journal is held, nothing is applied that
 // it has not.
-func (d *disk) fall(random *rand.Rand) *disk {
+func (d *disk) fall(random *rand.Rand, percent int) *disk {
 	d.journal.mu.Lock()
 	defer d.journal.mu.Unlock()
 	return &disk{
-		files:   d.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: random.IntN(101), RNG: random}),
+		files:   d.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: random}),
 		journal: d.journal.fall(random),
 	}
 }

@@ -82,8 +82,11 @@ func (n *incarnation) begin() bool {
 }
 
 func (s *simulation) now(i int) time.Time {
-	return setClock(time.Now(), s.nodes[i].wrong.Load()+s.passed.Load())
+	return setClock(time.Now(), s.began, s.nodes[i].wrong.Load()+s.passed.Load())
 }
+
+// right is what time it is.
+func (s *simulation) right() time.Time { return setClock(time.Now(), s.began, s.passed.Load()) }
 
 // start starts the node on its disk. It is one that falls or is stopped later.
 func (s *simulation) start(i int) {
@@ -122,7 +125,7 @@ func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err er
 		Disk:      n.store, ExactMax: s.plan.exactMax, Ring: s.ring, Log: log,
 	})
 	n.view = replication.NewView(n.index, n.store, replication.NewHorizon(n.index, now))
-	n.check = validate.New(n.view, validate.Policy{MaxStaleness: maxStaleness}, jwt.New(keys, nil, func(string) {}),
+	n.check = validate.New(n.view, validate.Policy{MaxStaleness: maxStaleness, ServeStale: s.plan.stale}, jwt.New(keys, nil, func(string) {}),
 		apikey.New(n.view), limiter.New(limiter.Config{Usage: n.view.Usage, Now: now()}))
 	streams, err := os.MkdirTemp(s.dir, nodeID(i))
 	if err == nil {
@@ -159,14 +162,19 @@ func (n *incarnation) close() error {
 	return errors.Join(err, n.index.Close(), n.outbox.Close(), n.store.Close())
 }
 
-// fall takes the machine away under the node, and what its disk had not synced.
-func (s *simulation) fall(i int) {
+// fall takes the machine away under the node, and some of what its disk had not synced.
+func (s *simulation) fall(i int) { s.fallKeeping(i, s.random.IntN(101)) }
+
+// lose takes away all of it.
+func (s *simulation) lose(i int) { s.fallKeeping(i, 0) }
+
+func (s *simulation) fallKeeping(i, percent int) {
 	n := s.net.whoIs(i)
 	if n == nil {
 		return
 	}
 	n.dead.Store(true)
-	s.nodes[i].disk = s.nodes[i].disk.fall(s.random)
+	s.nodes[i].disk = s.nodes[i].disk.fall(s.random, percent)
 	s.net.put(i, nil)
 	n.end()
 	n.peers.sever()

@@ -17,6 +17,7 @@ type plan struct {
 	exactMax int
 	peppers  bool
 	clocks   bool  // whether clocks may be wrong
+	stale    bool  // whether nodes answer from whatever state they have
 	passed   int64 // seconds into an hour at the beginning: revocations are kept by the hour
 	steps    []step
 }
@@ -61,7 +62,7 @@ func newPlan(seed uint64) plan {
 	p := plan{
 		seed: seed, long: 8*time.Second + time.Duration(random.Int64N(int64(8*time.Second))),
 		exactMax: []int{2, 1 << 20}[random.IntN(2)], peppers: random.IntN(3) == 0, clocks: random.IntN(2) == 0,
-		passed: random.Int64N(3600),
+		passed: random.Int64N(3600), stale: random.IntN(4) == 0,
 	}
 	p.timing = raftTiming(time.Duration(300+random.IntN(3000))*time.Millisecond, []uint64{4, 16, 64}[random.IntN(3)], []uint64{1, 8, 32}[random.IntN(3)])
 	for at := time.Duration(random.Int64N(int64(time.Second))); at < p.long; at += time.Duration(random.Int64N(int64(2500 * time.Millisecond))) {

@@ -146,9 +146,7 @@ func (c client) update(node int, q registerCall, when record.Condition, body rec
 			}
 			a.absent, a.differs = rejected.Reason == record.ReasonNotFound, rejected.Reason != record.ReasonNotFound
 		}
-		if o == done {
-			c.saw(r.Revision)
-		}
+		c.saw(r.Revision) // whoever was refused has learned something, too
 		c.noteRegister(q, a, call)
 	})
 }

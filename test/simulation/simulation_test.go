@@ -154,7 +154,7 @@ func (s *simulation) run() {
 // show tells what was wrong, and how to see it again.
 func (s *simulation) show(t *testing.T) {
 	t.Errorf("seed %d: go test ./test/simulation -run TestSimulation -seed %d", s.plan.seed, s.plan.seed)
-	t.Logf("  %s of faults, exact up to %d, peppers: %t, clocks: %t, %+v", s.plan.long, s.plan.exactMax, s.plan.peppers, s.plan.clocks, s.plan.timing)
+	t.Logf("  %s of faults, exact up to %d, peppers: %t, clocks: %t, stale: %t, %+v", s.plan.long, s.plan.exactMax, s.plan.peppers, s.plan.clocks, s.plan.stale, s.plan.timing)
 	for _, line := range s.told {
 		t.Log("  " + line)
 	}
