@@ -68,6 +68,8 @@ var rooms = map[string][]string{
 	"test/token":            {},
 	"test/smuggled":         {},
 	"test/faults":           {},
+	"test/history":          {"record", "validate"},
+	"test/simulation":       {},
 	"test/upgrade":          {},
 	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
 }
@@ -94,6 +96,7 @@ var owners = map[string][]string{
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},
 	"github.com/schollz/progressbar":      {"cmd/veto"},
 	"github.com/zitadel":                  {},
+	"github.com/anishathalye/porcupine":   {"test/history"},
 }
 
 type goPackage struct {
