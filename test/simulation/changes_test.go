@@ -40,6 +40,21 @@ func (c client) revoke(node int, one *credential) (known, accepted bool) {
 	return known, accepted
 }
 
+// burst revokes some at one node, which has the next before the log has the first, and looks at them there.
+func (c client) burst(node int) {
+	var all []*credential
+	for range 2 + c.random.IntN(4) {
+		one := c.newToken(-1)
+		all = append(all, one)
+		c.touch(one)
+		c.revokeOnce(node, one, record.Taken{Revocation: record.Revocation{Name: one.names[0]}}, 0)
+	}
+	for _, one := range all {
+		c.pause(time.Duration(c.random.IntN(100)) * time.Millisecond)
+		c.validate(node, one, 0)
+	}
+}
+
 func (c client) revokeOnce(node int, one *credential, t record.Taken, wait time.Duration) (known, accepted bool) {
 	q := history.Question{Credential: one.number, Do: history.Revoke, Node: node}
 	known = true // that nothing was done, if the node is down
@@ -97,7 +112,7 @@ func (c client) toggle(node int, one *credential) {
 	one.mu.Lock()
 	stuck, revoked, disabled := one.stuck, one.revoked, one.disabled
 	one.mu.Unlock()
-	known, now := true, revoked
+	var known, now bool
 	switch {
 	case stuck:
 		return

@@ -100,7 +100,7 @@ func (s *simulation) delivered() {
 func (s *simulation) ends() {
 	latest := record.Revision(s.latest.Load())
 	for _, one := range s.credentials.all {
-		want := validate.Unknown
+		var want validate.Outcome
 		switch {
 		case one.promised, one.revoked && !one.stuck:
 			want = validate.Deny

@@ -23,8 +23,7 @@ func TestPendingDeniesOnceReady(t *testing.T) {
 		}
 		s.prepare()
 		c := client{s, 0, s.random}
-		c.newToken()
-		one := s.credentials.all[0]
+		one := c.newToken(-1)
 		at := (s.leader() + 1) % voters
 		ours := func(from, _ int) bool { return from == at }
 		both := func(from, to int) bool { return from == at || to == at }

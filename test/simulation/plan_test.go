@@ -68,7 +68,7 @@ func newPlan(seed uint64) plan {
 	for at := time.Duration(random.Int64N(int64(time.Second))); at < p.long; at += time.Duration(random.Int64N(int64(2500 * time.Millisecond))) {
 		s := step{at: at, long: time.Duration(random.Int64N(int64(4 * time.Second))), harm: random.IntN(len(harms))}
 		if p.clocks && random.IntN(3) == 0 {
-			s.harm = len(harms) - 1 - random.IntN(3) // those of clocks are the last
+			s.harm = len(harms) - 1 - random.IntN(4) // those of clocks are the last
 		}
 		h := harms[s.harm]
 		s.aim = aim(random.IntN(nodes))
@@ -173,6 +173,14 @@ var harms = []harm{
 		s.pause(time.Second)
 		s.fall(at)
 		s.revive(at)
+		return mend
+	}},
+	{name: "a clock is wrong, s, and another leader falls", all: true, clock: true, size: clockJumps, do: func(s *simulation, _, size int) func() {
+		leader := max(s.leader(), 0)
+		mend := misleading(s, (leader+1)%voters, size)
+		s.pause(200 * time.Millisecond)
+		s.fall(leader)
+		s.revive(leader)
 		return mend
 	}},
 	{name: "hours pass, min, and the leader falls", all: true, clock: true, size: between(61, 105), do: func(s *simulation, _, minutes int) func() {

@@ -91,6 +91,7 @@ func (s *simulation) failed() bool {
 }
 
 func newSimulation(t *testing.T, p plan, all *tally, dir string) *simulation {
+	t.Helper()
 	s := &simulation{
 		t: t, plan: p, dir: dir, began: time.Now(), random: rand.New(rand.NewPCG(p.seed, 2)),
 		net: newNetwork(p.seed, nodes), secrets: seededBytes(p.seed), tally: all,
@@ -153,6 +154,7 @@ func (s *simulation) run() {
 
 // show tells what was wrong, and how to see it again.
 func (s *simulation) show(t *testing.T) {
+	t.Helper()
 	t.Errorf("seed %d: go test ./test/simulation -run TestSimulation -seed %d", s.plan.seed, s.plan.seed)
 	t.Logf("  %s of faults, exact up to %d, peppers: %t, clocks: %t, stale: %t, %+v", s.plan.long, s.plan.exactMax, s.plan.peppers, s.plan.clocks, s.plan.stale, s.plan.timing)
 	for _, line := range s.told {
@@ -186,6 +188,7 @@ func TestSimulation(t *testing.T) {
 }
 
 func runSeed(t *testing.T, seed uint64, all *tally) {
+	t.Helper()
 	hung := time.AfterFunc(runLimit, func() {
 		stacks := make([]byte, 16<<20)
 		fmt.Fprintf(os.Stderr, "seed %d hangs\n%s\n", seed, stacks[:runtime.Stack(stacks, true)])

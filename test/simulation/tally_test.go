@@ -25,44 +25,45 @@ func newTally() *tally {
 	return &tally{faults: map[string]int{}, calls: map[string]int{}, events: map[string]int{}}
 }
 
-func (t *tally) ran(wrong int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.runs++
-	t.wrong += wrong
+func (n *tally) ran(wrong int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.runs++
+	n.wrong += wrong
 	if wrong > 0 {
-		t.failed++
+		n.failed++
 	}
 }
 
-func (t *tally) took(d time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.simulated += d
+func (n *tally) took(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.simulated += d
 }
 
-func (t *tally) did(fault string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.faults[fault]++
+func (n *tally) did(fault string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faults[fault]++
 }
 
 // saw counts a call and what came of it.
-func (t *tally) saw(call, outcome string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.calls[call+": "+outcome]++
+func (n *tally) saw(call, outcome string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.calls[call+": "+outcome]++
 }
 
-func (t *tally) show(to *testing.T, real time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (n *tally) show(t *testing.T, took time.Duration) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	var b strings.Builder
-	sum := func(m map[string]int) (n int) {
+	sum := func(m map[string]int) (all int) {
 		for _, v := range m {
-			n += v
+			all += v
 		}
-		return n
+		return all
 	}
 	table := func(title string, m map[string]int) {
 		fmt.Fprintf(&b, "%s\n", title)
@@ -70,13 +71,13 @@ func (t *tally) show(to *testing.T, real time.Duration) {
 			fmt.Fprintf(&b, "  %-48s %9d\n", k, m[k])
 		}
 	}
-	table("faults", t.faults)
-	table("calls", t.calls)
-	table("what nodes log", t.events)
+	table("faults", n.faults)
+	table("calls", n.calls)
+	table("what nodes log", n.events)
 	fmt.Fprintf(&b, "%d runs in %s (%.0f a minute), of %s each; %d faults, %d calls; %d runs failed, in which %d things were wrong",
-		t.runs, real.Round(time.Second), float64(t.runs)/real.Minutes(), (t.simulated / time.Duration(max(t.runs, 1))).Round(time.Second),
-		sum(t.faults), sum(t.calls), t.failed, t.wrong)
-	to.Log("\n" + b.String())
+		n.runs, took.Round(time.Second), float64(n.runs)/took.Minutes(), (n.simulated / time.Duration(max(n.runs, 1))).Round(time.Second),
+		sum(n.faults), sum(n.calls), n.failed, n.wrong)
+	t.Log("\n" + b.String())
 }
 
 // watched counts what nodes log of rare things, so that one sees that they happen.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -194,13 +193,20 @@ func (c client) one() {
 	node := c.random.IntN(nodes)
 	switch n := c.random.IntN(100); {
 	case n < 8:
-		c.newToken()
+		owner := -1
+		if c.random.IntN(3) == 0 {
+			owner = c.id
+		}
+		c.newToken(owner)
 		return
 	case n < 13:
 		c.newKey(node)
 		return
 	case n < 25:
 		c.register(node)
+		return
+	case n < 29:
+		c.burst(node)
 		return
 	}
 	one := c.credentials.pick(c.random)
@@ -220,11 +226,8 @@ func (c client) one() {
 	}
 }
 
-func (c client) newToken() {
-	owner := -1
-	if c.random.IntN(3) == 0 {
-		owner = c.id
-	}
+// newToken makes a token that its owner may lift, or anyone revokes for good.
+func (c client) newToken(owner int) *credential {
 	n := c.made.Add(1)
 	at := c.right()
 	claims := map[string]any{
@@ -235,7 +238,7 @@ func (c client) newToken() {
 	for target, value := range map[record.Target]string{record.TargetJTI: "j", record.TargetSubject: "s", record.TargetSession: "d"} {
 		one.names = append(one.names, record.Name{Target: target, Issuer: issuer, Value: fmt.Sprint(value, n)})
 	}
-	c.credentials.add(one)
+	return c.credentials.add(one)
 }
 
 func (c client) newKey(node int) {
@@ -374,7 +377,7 @@ func (c client) fresh(n *incarnation, one *credential, since time.Duration, lift
 	if since > 0 && !lifted && asOf > since {
 		c.wrong("credential %d, revoked by %s, is allowed on %s as of %s, at revision %d", one.number, since, nodeID(n.number), asOf, v.Revision)
 	}
-	bound := time.Duration(maxStaleness)
+	bound := maxStaleness
 	if c.plan.stale {
 		bound = time.Hour
 	}
