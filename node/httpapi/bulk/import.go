@@ -114,8 +114,8 @@ func (x *Importer) send(ctx context.Context, in *reader, flights chan<- *flight,
 	}
 }
 
-// one tells what came of a batch that landed after all before it. It returns up to which line the
-// stream had been done before.
+// one tells what came of a batch that landed after all before it, if that is known. It returns up to
+// which line the stream had been done before.
 func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progress) (before uint64, err error) {
 	b, result, err := f.batch, f.result, f.err
 	var rejected *record.Rejection
@@ -137,10 +137,16 @@ func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progre
 		}
 	}
 	last.Refused += uint64(len(refused))
-	last.Through = b.body.First + uint64(b.lines) - 1
+	end := b.body.First + uint64(b.lines) - 1
+	if result.Before > end {
+		// Only the sum of the last line that was done is known: whether these lines are the ones that
+		// were done is known once that line has come.
+		return result.Before, nil
+	}
+	last.Through = end
 	last.Revision = max(last.Revision, result.Revision)
 	if result.Before >= b.body.First {
-		last.Resumed = min(result.Before, last.Through)
+		last.Resumed = result.Before
 	}
 	return result.Before, out.Encode(last)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ type cluster struct {
 	gaps     int           // parts that overtook another
 	overtake chan struct{} // if not nil, the first proposal waits for it
 	through  uint64
+	sum      []byte // of all lines through that one
 	values   []string
 	sizes    []int
 	revision record.Revision
@@ -47,6 +49,9 @@ func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, er
 		}
 		return record.Result{}, &record.Rejection{Reason: record.ReasonGap}
 	}
+	if sum, ok := b.Sum(c.through); ok && c.through > 0 && !bytes.Equal(sum, c.sum) {
+		return record.Result{}, record.Conflict("other lines")
+	}
 	c.count++
 	if c.count == c.failAt && !c.lost {
 		return record.Result{}, errLost
@@ -65,6 +70,9 @@ func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, er
 			continue
 		}
 		c.values = append(c.values, b.Alike[item.Alike].Reason+item.Value)
+	}
+	if sum, ok := b.Sum(c.through); ok {
+		c.sum = slices.Clone(sum)
 	}
 	if c.count == c.failAt {
 		return record.Result{}, record.ErrOutcomeUnknown
@@ -88,8 +96,13 @@ func run(t testing.TB, c *cluster, in io.Reader) []bulk.Progress {
 	if err := x.Import(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}
+	return progress(t, &out)
+}
+
+func progress(t testing.TB, out io.Reader) []bulk.Progress {
+	t.Helper()
 	var all []bulk.Progress
-	for d := json.NewDecoder(&out); ; {
+	for d := json.NewDecoder(out); ; {
 		var p bulk.Progress
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			return all
@@ -203,6 +216,34 @@ func TestStreamWithoutItsContext(t *testing.T) {
 		}
 		if strings.Contains(out.String(), `"done":true`) && c.through != 10 {
 			t.Fatalf("of 10 lines %d were taken in: %s", c.through, out.String())
+		}
+	}
+}
+
+// B5: nothing is told of the lines before those that differ, nor of a stream that ends before them.
+func TestOtherLinesAreNotToldDone(t *testing.T) {
+	lines := 3*record.MaxImport + 10
+	for name, other := range map[string]string{
+		"the first line differs": "r other\n" + strings.SplitN(stream(lines+10), "\n", 2)[1],
+		"it is shorter":          stream(2 * record.MaxImport),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &cluster{}
+			run(t, c, strings.NewReader(stream(lines)))
+			var out bytes.Buffer
+			x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+			err := x.Import(t.Context(), strings.NewReader(other), &out)
+			var nothing *bulk.NotBegun
+			if !errors.As(err, &nothing) {
+				t.Errorf("%v, and %+v", err, progress(t, &out))
+			}
+		})
+	}
+	c := &cluster{}
+	run(t, c, strings.NewReader(stream(lines)))
+	for _, p := range run(t, c, strings.NewReader(stream(lines+10))) {
+		if p.Resumed != uint64(lines) || p.Through < uint64(lines) {
+			t.Errorf("the same lines and more: %+v", p)
 		}
 	}
 }
