@@ -27,7 +27,7 @@ type Progress struct {
 	Revision record.Revision `json:"revision"`
 	Resumed  uint64          `json:"resumed"`
 	// Done is set at the end of a stream that was taken in whole; Refused counts its lines that
-	// were refused, but for those that had been before.
+	// were refused, also if they had been before.
 	Done    bool   `json:"done"`
 	Refused uint64 `json:"refused"`
 	Error   *Error `json:"error"`

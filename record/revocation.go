@@ -309,7 +309,8 @@ type Revoke struct {
 
 // Import adds many revocations that are much alike: part of a stream, whose items are numbered
 // from First on. The command's Request names the stream: what was imported of it before is passed
-// over. One item that is refused keeps none of the others back. At most MaxImport.
+// over, and what was refused is tried again. One item that is refused keeps none of the others back. At
+// most MaxImport.
 type Import struct {
 	First uint64 `cbor:"1,keyasint"`
 	// Alike are what the items have in common: revocations without a value.

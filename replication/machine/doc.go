@@ -20,9 +20,9 @@
 //	M4  What an outbox brings is done once, however often it is proposed, and one item that is
 //	    refused keeps none of the others back.
 //	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
-//	M5  Of a stream that is imported each item is done once, however often it is sent, and
-//	    no other stream is taken for it.
-//	    TestImportGoesOnWhereItWas, TestImportHasNoGaps, TestPartsOfAnotherStreamAreRefused, TestRefusedImport
+//	M5  Of a stream that is imported each item is done once, however often it is sent, and tried again
+//	    if it was refused; no other stream is taken for it.
+//	    TestImportGoesOnWhereItWas, TestImportTriesAgainWhatWasRefused, TestImportHasNoGaps, TestPartsOfAnotherStreamAreRefused, TestRefusedImport
 //	M6  An issuer's keys are those of the place that its rules name.
 //	    TestKeysOfAnotherSource
 //	M7  What is revoked in the canary's name is kept for an hour or two, and is not in the audit
