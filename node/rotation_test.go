@@ -120,4 +120,16 @@ func TestKeysAreFetchedWhenTokensNameNewOnes(t *testing.T) {
 			t.Errorf("another key's token is %s", v.Code)
 		}
 	}
+
+	issuer.rotate("k3") // nobody asks about a token of it before it is to be revoked
+	leaked := issuer.token("k3", "k3")
+	receipt, err := s.at(follower).Revoke(s.ctx, client.RevokeRequest{Token: leaked, Reason: "leaked"}, true, 30*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if v := s.ask(i, leaked, receipt.Revision); v.Code != validate.Revoked {
+			t.Errorf("a token of a key that nobody knew when it was revoked is %s on node %d", v.Code, i)
+		}
+	}
 }

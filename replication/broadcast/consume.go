@@ -34,6 +34,8 @@ type Arrived struct {
 	// there.
 	MessageID, Place string
 	Body             []byte
+	// Tries counts how often it has come, from 1 on.
+	Tries uint64
 }
 
 // Refused says that a message will never be taken, and why.
@@ -188,7 +190,7 @@ func (c *consumption) one(ctx context.Context, m jetstream.Msg) {
 	}
 	err = c.take(ctx, Arrived{
 		Subject: m.Subject(), MessageID: m.Headers().Get(nats.MsgIdHdr), Body: m.Data(),
-		Place: meta.Stream + "/" + strconv.FormatUint(meta.Sequence.Stream, 10),
+		Place: meta.Stream + "/" + strconv.FormatUint(meta.Sequence.Stream, 10), Tries: meta.NumDelivered,
 	})
 	var refused *Refused
 	switch {
