@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -59,9 +60,9 @@ type hint struct {
 
 func (h *hint) hit() Hit {
 	if h.source == (source{}) || h.unkept {
-		return Hit{Notice: h.revocation, Unkept: h.unkept}
+		return Hit{By: ByNotice, Notice: h.revocation, Unkept: h.unkept}
 	}
-	return Hit{Notice: h.revocation, Node: h.node, Taken: record.Accepted{Outbox: h.source, Number: h.number}}
+	return Hit{By: ByNotice, Notice: h.revocation, Node: h.node, Taken: record.Accepted{Outbox: h.source, Number: h.number}}
 }
 
 // has tells whether there is a hint that was taken.
@@ -117,7 +118,7 @@ func (o *overlay) add(d record.Digest, h hint, own bool) {
 	t.hints[h.position] = d
 	old, _ := o.early.Load(d)
 	all := append(without(old, h.position), h)
-	slices.SortStableFunc(all, func(a, b hint) int { return int(min(max(b.cutoff-a.cutoff, -1), 1)) })
+	slices.SortStableFunc(all, func(a, b hint) int { return cmp.Compare(b.cutoff, a.cutoff) })
 	o.early.Store(d, all)
 	if !here || was != d {
 		o.count.Add(1)
