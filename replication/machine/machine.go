@@ -53,7 +53,8 @@ type change struct {
 	ref      string   // id of the record that the command is about
 	taken    []string // ids of API keys that the command itself revokes
 	audit    audit    // what goes into the audit trail
-	// through is how far the outbox of a Deliver had come before, refused what is not done of it.
+	// through is how far the outbox of a Deliver, or the stream of an Import, had come before, and refused
+	// what is not done of it.
 	through uint64
 	refused []record.Refusal
 	kept    []record.Kept // of the revocations of a Revoke or a Deliver
