@@ -46,7 +46,7 @@
 //	X7  What comes again costs the disk once, until something of its name changes.
 //	    TestDiskIsAskedOnce
 //	X8  What an outbox told of and the log lacks is given in its order, without gaps.
-//	    TestUndelivered
+//	    TestUndelivered, TestUndeliveredFitsInACommand
 //	X9  A key is found by the secrets that it has, and by none that it had.
 //	    TestKeyIsFoundByItsSecrets
 //	X10 A use of a key is told until it was, whatever becomes of the key's record meanwhile.

@@ -259,7 +259,7 @@ func (x *Index) AwaitTaken(ctx context.Context, outbox record.OutboxID, number u
 	return x.overlay.await(ctx, position{source: outbox, number: number})
 }
 
-// maxUndelivered bounds what is given of one outbox at a time.
+// maxUndelivered bounds the items that are given of one outbox at a time, and record.MaxDeliver their weight.
 const maxUndelivered = 256
 
 // Undelivered is what outboxes have told of and the log does not have: of each from the item on that
@@ -275,7 +275,8 @@ func (o *overlay) undelivered() []record.Deliver {
 			continue
 		}
 		d := record.Deliver{Outbox: s, First: t.passed + 1}
-		for p := (position{source: s, number: d.First}); len(d.Items) < maxUndelivered; p.number++ {
+		size := 0
+		for p := (position{source: s, number: d.First}); len(d.Items) < maxUndelivered && size < record.MaxDeliver; p.number++ {
 			if !t.has(p) {
 				break
 			}
@@ -284,7 +285,7 @@ func (o *overlay) undelivered() []record.Deliver {
 			h := hints[slices.IndexFunc(hints, func(h hint) bool { return h.position == p })]
 			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At, Request: h.request, From: record.Origin{Node: h.node}}
 			item.Revocation.By, item.Revocation.At = "", time.Time{}
-			d.Items = append(d.Items, item)
+			d.Items, size = append(d.Items, item), size+item.Weight()
 		}
 		if len(d.Items) > 0 {
 			all = append(all, d)

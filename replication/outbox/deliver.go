@@ -50,8 +50,8 @@ func (o *Outbox) oldest() (record.Deliver, bool) {
 
 // fits is how many of the items fit in one proposal.
 func fits(items []record.Taken) (n int) {
-	for size := 0; n < len(items) && n < record.MaxRevocations && size < maxBytes; n++ {
-		size += weight(&items[n])
+	for size := 0; n < len(items) && n < record.MaxRevocations && size < record.MaxDeliver; n++ {
+		size += items[n].Weight()
 	}
 	return n
 }
