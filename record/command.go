@@ -98,7 +98,7 @@ type Found struct {
 }
 
 // ChainAudit begins the audit trail's chain of hashes, in a cluster that was founded without. Where
-// it has begun, nothing is done.
+// it has begun, nothing is done. It is in logs of old: RaiseLevel does that now.
 type ChainAudit struct{}
 
 // Kind of each body.

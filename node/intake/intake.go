@@ -192,7 +192,7 @@ func (x *Intake) awaitAuthority(ctx context.Context, id string) (*record.APIKey,
 }
 
 // Answer does what a message of the key with the id asks for, and is the receipt or the problem, in
-// JSON. Known is the error, if it is not one that is meant for whoever asks.
+// JSON. Unknown is the error, if it is none that is meant for whoever asks.
 func (x *Intake) Answer(ctx context.Context, keyID string, body []byte, requestKey string, from record.Origin, wait time.Duration) (answer []byte, unknown error) {
 	receipt, err := x.answer(ctx, keyID, body, requestKey, from, wait)
 	if err == nil {

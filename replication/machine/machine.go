@@ -53,8 +53,8 @@ type change struct {
 	ref      string   // id of the record that the command is about
 	taken    []string // ids of API keys that the command itself revokes
 	audit    audit    // what goes into the audit trail
-	// through is how far the outbox of a Deliver had come before, refused what is not done of it, missing
-	// what was not done of an Import before.
+	// through is how far the outbox of a Deliver, or the stream of an Import, had come before, missing
+	// what was refused of that stream by then, and refused what is not done of this.
 	through uint64
 	missing []uint64
 	refused []record.Refusal

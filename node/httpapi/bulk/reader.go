@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"veto/node/httpapi"
@@ -178,7 +177,7 @@ func cutOff() error {
 }
 
 // tooLong stands for a line that is over MaxLine.
-var tooLong = []byte(strings.Repeat("x", 8))
+var tooLong = []byte("xxxxxxxx")
 
 func (b *batch) full() bool {
 	return b.lines >= record.MaxImport || b.size >= maxBatch || len(b.body.Alike) >= maxAlike
