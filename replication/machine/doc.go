@@ -16,7 +16,7 @@
 //	M1   A refused command changes nothing.
 //	     TestRefusedCommandChangesNothing
 //	M2   A request that was done is not done again.
-//	     TestRepeatedRequest
+//	     TestRepeatedRequest, TestRepeatedRequestBeforeItWasMade
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 //	M4  What an outbox brings is done once, however often it is proposed, and one item that is
