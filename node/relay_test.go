@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -82,9 +83,18 @@ func (r *relay) pipe(from io.Reader, to io.Writer) {
 		if broken {
 			continue
 		}
-		<-time.After(time.Until(p.at))
+		sleepUntil(p.at)
 		_, err := to.Write(p.data)
 		broken = err != nil
+	}
+}
+
+// sleepUntil holds a thread of its own. The runtime's timers go by whole milliseconds when nothing else
+// happens, and would make each way longer by up to one.
+func sleepUntil(at time.Time) {
+	for d := time.Until(at); d > 0; d = time.Until(at) {
+		left := syscall.NsecToTimespec(d.Nanoseconds())
+		_ = syscall.Nanosleep(&left, nil) // a signal ends it early
 	}
 }
 

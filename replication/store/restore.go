@@ -43,8 +43,8 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 		return Applied{}, err
 	}
 	applied, err := fill(d.db, r)
-	if err == nil && applied.Index < s.applied.Index {
-		err = fmt.Errorf("store: it ends at entry %d and this state at %d: %w", applied.Index, s.applied.Index, ErrOlder)
+	if here := s.Applied().Index; err == nil && applied.Index < here {
+		err = fmt.Errorf("store: it ends at entry %d and this state at %d: %w", applied.Index, here, ErrOlder)
 	}
 	if err != nil {
 		return Applied{}, errors.Join(err, s.discard(d))

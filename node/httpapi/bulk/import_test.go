@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,9 @@ type cluster struct {
 	gaps     int           // parts that overtook another
 	overtake chan struct{} // if not nil, the first proposal waits for it
 	through  uint64
+	sum      []byte // of all lines through that one
+	missing  []uint64
+	known    map[string]bool // what is not refused any more
 	values   []string
 	sizes    []int
 	revision record.Revision
@@ -47,24 +51,33 @@ func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, er
 		}
 		return record.Result{}, &record.Rejection{Reason: record.ReasonGap}
 	}
+	if sum, ok := b.Sum(c.through); ok && c.through > 0 && !bytes.Equal(sum, c.sum) {
+		return record.Result{}, record.Conflict("other lines")
+	}
 	c.count++
 	if c.count == c.failAt && !c.lost {
 		return record.Result{}, errLost
 	}
 	c.revision++
-	r := record.Result{Revision: c.revision, Before: c.through}
+	r := record.Result{Revision: c.revision, Before: c.through, Missing: c.missing}
 	c.sizes = append(c.sizes, len(b.Items))
+	c.missing = slices.DeleteFunc(slices.Clone(c.missing), func(m uint64) bool { return b.First <= m && m < b.First+uint64(len(b.Items)) })
 	for n, item := range b.Items {
 		number := b.First + uint64(n)
-		if number <= r.Before {
+		if number <= r.Before && !r.Misses(number) {
 			continue
 		}
-		c.through = number
-		if item.Alike < 0 || item.Value == "unknown" {
+		c.through = max(c.through, number)
+		if item.Alike < 0 || strings.HasPrefix(item.Value, "unknown") && !c.known[item.Value] {
+			c.missing = append(c.missing, number)
+			slices.Sort(c.missing)
 			r.Refused = append(r.Refused, record.Refusal{Number: number, Rejection: *record.NotFound("nobody knows it")})
 			continue
 		}
 		c.values = append(c.values, b.Alike[item.Alike].Reason+item.Value)
+	}
+	if sum, ok := b.Sum(c.through); ok {
+		c.sum = slices.Clone(sum)
 	}
 	if c.count == c.failAt {
 		return record.Result{}, record.ErrOutcomeUnknown
@@ -88,8 +101,13 @@ func run(t testing.TB, c *cluster, in io.Reader) []bulk.Progress {
 	if err := x.Import(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}
+	return progress(t, &out)
+}
+
+func progress(t testing.TB, out io.Reader) []bulk.Progress {
+	t.Helper()
 	var all []bulk.Progress
-	for d := json.NewDecoder(&out); ; {
+	for d := json.NewDecoder(out); ; {
 		var p bulk.Progress
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			return all
@@ -131,6 +149,41 @@ func TestEachLineIsTold(t *testing.T) {
 		if n > record.MaxImport {
 			t.Errorf("a batch of %d", n)
 		}
+	}
+}
+
+// B1: also when the stream is sent again, by whoever lost the answer.
+func TestRefusedLinesAreTriedAgain(t *testing.T) {
+	lines := strings.Split(strings.TrimSuffix(stream(5*record.MaxImport), "\n"), "\n")
+	near, far, wrong := 3, 4*record.MaxImport, 4*record.MaxImport+2
+	lines[near], lines[far], lines[wrong] = "r unknown1", "r unknown2", "wrong"
+	c := &cluster{known: map[string]bool{}}
+	again := func(want ...int) {
+		t.Helper()
+		all := run(t, c, strings.NewReader(strings.Join(lines, "\n")))
+		var got []int
+		for _, p := range all {
+			if p.Line > 0 {
+				got = append(got, int(p.Line)-1)
+			}
+		}
+		if last := all[len(all)-1]; !last.Done || !slices.Equal(got, want) || last.Refused != uint64(len(want)) {
+			t.Errorf("%v refused, and %+v", got, last)
+		}
+	}
+	again(near, far, wrong)
+	again(near, far, wrong)
+	c.known["unknown2"] = true
+	again(near, wrong)
+	again(near, wrong)
+	if n := len(c.values); n != len(lines)-2 || c.values[n-1] != "runknown2" {
+		t.Errorf("%d values, the last %s", n, c.values[n-1])
+	}
+	c.missing = make([]uint64, record.MaxMissing+1)
+	x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+	var nothing *bulk.NotBegun
+	if err := x.Import(t.Context(), strings.NewReader(strings.Join(lines, "\n")), io.Discard); !errors.As(err, &nothing) {
+		t.Errorf("nobody knows which are missing: %v", err)
 	}
 }
 
@@ -203,6 +256,34 @@ func TestStreamWithoutItsContext(t *testing.T) {
 		}
 		if strings.Contains(out.String(), `"done":true`) && c.through != 10 {
 			t.Fatalf("of 10 lines %d were taken in: %s", c.through, out.String())
+		}
+	}
+}
+
+// B5: nothing is told of the lines before those that differ, nor of a stream that ends before them.
+func TestOtherLinesAreNotToldDone(t *testing.T) {
+	lines := 3*record.MaxImport + 10
+	for name, other := range map[string]string{
+		"the first line differs": "r other\n" + strings.SplitN(stream(lines+10), "\n", 2)[1],
+		"it is shorter":          stream(2 * record.MaxImport),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &cluster{}
+			run(t, c, strings.NewReader(stream(lines)))
+			var out bytes.Buffer
+			x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+			err := x.Import(t.Context(), strings.NewReader(other), &out)
+			var nothing *bulk.NotBegun
+			if !errors.As(err, &nothing) {
+				t.Errorf("%v, and %+v", err, progress(t, &out))
+			}
+		})
+	}
+	c := &cluster{}
+	run(t, c, strings.NewReader(stream(lines)))
+	for _, p := range run(t, c, strings.NewReader(stream(lines+10))) {
+		if p.Resumed != uint64(lines) || p.Through < uint64(lines) {
+			t.Errorf("the same lines and more: %+v", p)
 		}
 	}
 }
