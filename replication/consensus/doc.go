@@ -34,4 +34,7 @@
 //	    TestLogOnAFailingDisk
 //	C10 A state that comes late, when the node is ahead of it, is refused, and the node goes on.
 //	    TestLateStateIsRefused
+//	C11 A state that comes late takes nothing away that continues it: what this node has said that its log
+//	    holds stays there.
+//	    TestLogBehindALateStateStays
 package consensus

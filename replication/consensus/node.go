@@ -58,7 +58,7 @@ func open(c Config, w Journal) (*Node, error) {
 	if err := agree(c, w); err != nil {
 		return nil, err
 	}
-	cache, err := raft.NewLogCache(logCacheEntries, w)
+	cache, err := raft.NewLogCache(logCacheEntries, retained{w, c.Store})
 	if err != nil {
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
