@@ -69,7 +69,8 @@ type Node struct {
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake // once opening is closed
 	opening   chan struct{}
-	clientTLS *tls.Config          // nil if the listeners and NATS speak without
+	clientTLS *tls.Config // nil if the listeners and NATS speak without
+	bounds    *bounds
 	tokens    *remembered.Tokens   // nil if none are remembered
 	ends      map[string]time.Time // when certificates end; written before there are listeners
 
@@ -99,7 +100,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
-		config: c, ring: ring, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
+		config: c, ring: ring, around: around, stop: stop, clientTLS: clientTLS, bounds: newBounds(c.CallerRate), missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate), ends: map[string]time.Time{},
 	}
 	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openLimits, n.takeRequests, n.openCanary, n.openHTTP} {

@@ -14,6 +14,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/record"
 	"veto/record/trail"
@@ -26,9 +27,23 @@ const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
 func (x *control) bulk(mux routes) {
-	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, http.HandlerFunc(x.importStream)))
-	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, http.HandlerFunc(x.exportStream)))
-	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, http.HandlerFunc(x.exportAudit)))
+	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.importStream)))
+	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.exportStream)))
+	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.exportAudit)))
+}
+
+// within serves in one of the places. What a stream has in memory until the log takes it is a megabyte or more,
+// and what it costs goes on for as long as it does: so of streams there are far fewer than of requests.
+func within(p *gate.Places, h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.Take() {
+			w.Header().Set("Connection", "close") // what it still sends is not waited for
+			writeProblem(w, r, httpapi.Busy())
+			return
+		}
+		defer p.Leave()
+		h(w, r)
+	})
 }
 
 func (x *control) importStream(w http.ResponseWriter, r *http.Request) {

@@ -150,6 +150,9 @@ type Config struct {
 	// Callers bounds how often each operator and each manager may come, Strangers how often those at an address
 	// of whom nobody knows who they are. Nil bounds nothing.
 	Callers, Strangers *gate.Rates
+	// Imports, Exports and Streams bound how many streams of revocations are taken in, how many of them and of
+	// the audit trail are given out, and how many there are of events. Nil bounds nothing.
+	Imports, Exports, Streams *gate.Places
 	// NodeID is this node's.
 	NodeID  string
 	Version string

@@ -14,6 +14,8 @@
 //	G3  Who sends slowly, or not at all, is cut off: in the header, in the body, whether or not anybody reads
 //	    that, and between requests. An answer may take as long as it takes.
 //	    TestSlowSendersAreCutOff, TestLongAnswersAreNot
+//	G5  Places are given to as many as there are, and each is free again once it is left.
+//	    TestPlacesAreBounded
 //	G4  A caller who comes too often is told when to come again, and no other caller is. What
 //	    is remembered of callers is bounded.
 //	    TestEachCallerHasARate, TestCallersAreForgotten

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func serve(t *testing.T, connections int, h http.HandlerFunc, change ...func(*gate.Limits)) string {
 	t.Helper()
 	l := gate.Limits{
-		Header: 50 * time.Millisecond, Body: 50 * time.Millisecond, Idle: 50 * time.Millisecond, Write: time.Minute, HeaderBytes: 4096, Requests: 10,
+		Header: 50 * time.Millisecond, Body: 50 * time.Millisecond, Idle: 50 * time.Millisecond, Write: time.Minute, HeaderBytes: 4096, Requests: gate.NewPlaces(10),
 		Always: []string{"/livez"}, Busy: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 	}
 	for _, f := range change {
@@ -108,7 +108,7 @@ func TestRequestsAreBounded(t *testing.T) {
 			began <- struct{}{}
 			<-end
 		}
-	}, func(l *gate.Limits) { l.Requests = 2 })
+	}, func(l *gate.Limits) { l.Requests = gate.NewPlaces(2) })
 	var long []net.Conn
 	for range 2 {
 		long = append(long, dial(t, addr, strings.Replace(request, "/x", "/long", 1)))
@@ -150,7 +150,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 			}
 		}, func(l *gate.Limits) {
 			if c.at == "busy" {
-				l.Requests = 0
+				l.Requests = gate.NewPlaces(0)
 			}
 		})
 		conn := dial(t, addr, c.begins)
@@ -254,4 +254,29 @@ func TestCallersAreForgotten(t *testing.T) {
 	if young, aged := r.Remembered(); young+aged > 2*gate.MaxCallers || young == 0 {
 		t.Errorf("%d and %d are remembered", young, aged)
 	}
+}
+
+// G5
+func TestPlacesAreBounded(t *testing.T) {
+	p := gate.NewPlaces(2)
+	let := 0
+	for range 3 {
+		if p.Take() {
+			let++
+		}
+	}
+	if let != 2 || p.Taken() != 2 || p.Refused() != 1 {
+		t.Errorf("%d are taken, %d refused", p.Taken(), p.Refused())
+	}
+	p.Leave()
+	if p.Taken() != 1 || !p.Take() {
+		t.Error("a place that was left is not free")
+	}
+	var none *gate.Places
+	for range 1000 {
+		if !none.Take() {
+			t.Fatal("nil bounds")
+		}
+	}
+	none.Leave()
 }
