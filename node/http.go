@@ -45,6 +45,7 @@ const (
 type bounds struct {
 	requests, imports, exports, streams *gate.Places
 	callers, strangers                  *gate.Rates
+	data, control                       *gate.Listener // once they are open
 }
 
 func newBounds(callerRate int) *bounds {
@@ -70,6 +71,7 @@ func (n *Node) openHTTP(context.Context) error {
 	if err != nil {
 		return errors.Join(err, dataListener.Close())
 	}
+	n.bounds.data, n.bounds.control = dataListener, controlListener
 	listeners := []net.Listener{dataListener}
 	if n.config.Socket != "" {
 		local, err := listenLocal(n.config.Socket)

@@ -341,7 +341,7 @@ func (n *Node) openLimits(context.Context) error {
 	return nil
 }
 
-func (n *Node) listen(port int) (net.Listener, error) {
+func (n *Node) listen(port int) (*gate.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(context.Background(), "tcp", n.config.address(port))
 	if err != nil {

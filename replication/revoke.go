@@ -147,6 +147,9 @@ func (r *Replica) deliver(ctx context.Context, d record.Deliver) (record.Result,
 // Pending is how many revocations this node has taken that the log does not have.
 func (r *Replica) Pending() int { return r.outbox.Pending() }
 
+// Refused is how many revocations this node had no room for.
+func (r *Replica) Refused() uint64 { return r.outbox.Refused() }
+
 // adoptEvery is how often a node looks for what others have taken and not brought into the log. What
 // it sees for the second time it brings itself.
 const adoptEvery = 5 * time.Second

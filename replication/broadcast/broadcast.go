@@ -70,14 +70,16 @@ type Broadcast struct {
 	routes []string
 }
 
-type counts struct{ received, dropped, refused, slow, taken, buried atomic.Uint64 }
+type counts struct{ received, dropped, refused, slow, busy, taken, buried atomic.Uint64 }
 
 // Stats are numbers for people who watch.
 type Stats struct {
 	Received, Dropped, Refused, Slow uint64
 	// Taken are events of a stream that were taken, Buried those that were refused.
 	Taken, Buried uint64
-	Routes        int
+	// Busy are requests of clients that were told to come again, Queued events that are to be sent.
+	Busy           uint64
+	Queued, Routes int
 }
 
 // Start runs the server. The caller closes it.
@@ -228,7 +230,7 @@ func (b *Broadcast) Stats() Stats {
 	return Stats{
 		Received: b.counts.received.Load(), Dropped: b.counts.dropped.Load(),
 		Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(),
-		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Routes: b.server.NumRoutes(),
+		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Busy: b.counts.busy.Load(), Queued: len(b.queue), Routes: b.server.NumRoutes(),
 	}
 }
 
