@@ -68,6 +68,7 @@ var rooms = map[string][]string{
 	"test/token":            {},
 	"test/smuggled":         {},
 	"test/faults":           {},
+	"test/load":             {},
 	"test/upgrade":          {},
 	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
 }
