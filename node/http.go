@@ -37,6 +37,10 @@ const (
 	maxImports    = 16
 	maxExports    = 16
 	maxStreams    = 256 // of events
+
+	// A timer of a node at rest is late by up to a millisecond, as the kernel counts in these.
+	paceCalm = 2 * time.Millisecond
+	paceStep = time.Millisecond
 	strangerRate  = 20  // a second, from one address
 	strangerBurst = 100
 )
@@ -148,6 +152,7 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
 		Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
 		Callers: n.bounds.callers, Strangers: n.bounds.strangers, Imports: n.bounds.imports, Exports: n.bounds.exports, Streams: n.bounds.streams,
+		Pace: &gate.Pace{Calm: paceCalm, Step: paceStep, Now: time.Now, After: time.After},
 	}))
 	server.ErrorLog = slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug)
 	n.opened(func() error {

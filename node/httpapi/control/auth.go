@@ -70,6 +70,9 @@ func (x *control) authenticate(ctx huma.Context, next func(huma.Context)) {
 		writeProblem(w, r, problem)
 		return
 	}
+	if ctx.Method() == http.MethodGet {
+		x.Pace.Yield(ctx.Context(), readYield)
+	}
 	next(huma.WithValue(ctx, callerInContext{}, by))
 }
 

@@ -23,6 +23,13 @@ import (
 // streamIdle is how long either side of a stream may be silent.
 const streamIdle = time.Minute
 
+// How long what has time is held up at most while others wait for a processor: each part of a stream, of which an
+// import still brings 4,000 lines a second or more, and whoever only reads.
+const (
+	streamYield = time.Second
+	readYield   = 200 * time.Millisecond
+)
+
 const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
@@ -78,6 +85,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 			return x.intake.Named(operatorOf(r.Context()), b)
 		},
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
+			x.Pace.Yield(ctx, streamYield)
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
 		Stop: to.stop,
@@ -98,7 +106,11 @@ var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 	w.Header().Set("Content-Type", ndjson)
-	if _, err := bulk.Export(to, x.Records.EveryRevocation); err != nil {
+	page := func(cursor string, limit int) ([]record.Revocation, string, error) {
+		x.Pace.Yield(r.Context(), streamYield)
+		return x.Records.EveryRevocation(cursor, limit)
+	}
+	if _, err := bulk.Export(to, page); err != nil {
 		// Cut off, so that nobody takes what came for the whole.
 		x.Log.Warn("revocations were not exported to the end", "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
@@ -118,7 +130,11 @@ func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 	}
 	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 	w.Header().Set("Content-Type", ndjson)
-	if _, err := trail.Write(to, x.Events.ClusterID(), head, f, x.Records.Audit); err != nil {
+	page := func(after trail.Entry, limit int) ([]trail.Entry, error) {
+		x.Pace.Yield(r.Context(), streamYield)
+		return x.Records.Audit(after, limit)
+	}
+	if _, err := trail.Write(to, x.Events.ClusterID(), head, f, page); err != nil {
 		// Cut off, so that nobody takes what came for the whole.
 		x.Log.Warn("the audit trail was not exported to the end", "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)

@@ -153,6 +153,8 @@ type Config struct {
 	// Imports, Exports and Streams bound how many streams of revocations are taken in, how many of them and of
 	// the audit trail are given out, and how many there are of events. Nil bounds nothing.
 	Imports, Exports, Streams *gate.Places
+	// Pace is that of imports, exports and reads. Nil holds up nothing.
+	Pace *gate.Pace
 	// NodeID is this node's.
 	NodeID  string
 	Version string
