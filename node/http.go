@@ -33,15 +33,15 @@ const (
 	socketMode  = 0o660
 	mostWaiting = 1024 // questions, for their min_revision
 
-	maxRequests   = 1024 // under way on the control plane, streams among them
-	maxImports    = 16
-	maxExports    = 16
-	maxStreams    = 256 // of events
+	maxRequests = 1024 // under way on the control plane, streams among them
+	maxImports  = 16
+	maxExports  = 16
+	maxStreams  = 256 // of events
 
 	// A timer of a node at rest is late by up to a millisecond, as the kernel counts in these.
-	paceCalm = 2 * time.Millisecond
-	paceStep = time.Millisecond
-	strangerRate  = 20  // a second, from one address
+	paceCalm      = 2 * time.Millisecond
+	paceStep      = time.Millisecond
+	strangerRate  = 20 // a second, from one address
 	strangerBurst = 100
 )
 
@@ -115,7 +115,7 @@ func listenLocal(path string) (net.Listener, error) {
 func (n *Node) serveData(listeners []net.Listener) {
 	server := data.New(data.Config{
 		Validator: n.validator, Revisions: n.view, Ready: n.checks,
-		Wait: data.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe,
+		Wait: data.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe, Trace: n.questions(),
 		Now: n.around.Now, TLS: n.clientTLS, Log: n.around.Log,
 	})
 	n.opened(func() error {
@@ -150,7 +150,7 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		},
 		Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
 		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
-		Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
+		Now: n.around.Now, Trace: n.controlTrace(), NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
 		Callers: n.bounds.callers, Strangers: n.bounds.strangers, Imports: n.bounds.imports, Exports: n.bounds.exports, Streams: n.bounds.streams,
 		Pace: &gate.Pace{Calm: paceCalm, Step: paceStep, Now: time.Now, After: time.After},
 	}))

@@ -118,6 +118,13 @@ type Records interface {
 	httpapi.Sealer
 }
 
+// Tracer tells of the way of requests.
+type Tracer interface {
+	// Begin begins a step, which the function ends; Continue goes on with what the caller's traceparent says.
+	Begin(ctx context.Context, step string) (within context.Context, end func())
+	Continue(ctx context.Context, carried string) context.Context
+}
+
 // Config is what the control plane is made of.
 type Config struct {
 	Proposer  Proposer
@@ -155,6 +162,8 @@ type Config struct {
 	Imports, Exports, Streams *gate.Places
 	// Pace is that of imports, exports and reads. Nil holds up nothing.
 	Pace *gate.Pace
+	// Trace is told of requests; nil if nobody is.
+	Trace Tracer
 	// NodeID is this node's.
 	NodeID  string
 	Version string
