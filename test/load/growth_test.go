@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -56,6 +57,15 @@ func TestGrowthIsSeen(t *testing.T) {
 			t.Errorf("%s: grew by %.0f, too much: %t", name, by, too)
 		}
 	}
+}
+
+// shape shows nine of the measurements, from the first to the last.
+func (s series) shape() string {
+	var all []string
+	for i := range 9 {
+		all = append(all, human(s[i*(len(s)-1)/8]))
+	}
+	return strings.Join(all, ", ")
 }
 
 // human writes a number that may be of bytes.

@@ -43,7 +43,7 @@ func bounds() map[string]allowed {
 	}
 	return map[string]allowed{
 		"process_resident_memory_bytes": {0.15, slack * 48 * mib},
-		"go_memstats_heap_alloc_bytes":  {0.15, slack * 24 * mib},
+		"go_memstats_next_gc_bytes":     {0.15, slack * 48 * mib},
 		"process_open_fds":              {0.1, 16},
 		"go_goroutines":                 {0.1, 40},
 		"veto_revocations":              {0.25, slack * 3 * importLines},
@@ -96,7 +96,7 @@ func TestSoak(t *testing.T) {
 			s := all[i][name]
 			by, too := s.grows(limits[name])
 			_, held := limits[name]
-			t.Logf("%s %-30s begin %10s, middle %10s, end %10s; grew by %s in the second half", id(i), name, human(s[0]), human(s[len(s)/2]), human(s[len(s)-1]), human(by))
+			t.Logf("%s %-30s %s; grew by %s in the second half", id(i), name, s.shape(), human(by))
 			if held && too {
 				t.Errorf("%s: %s grows", id(i), name)
 			}
