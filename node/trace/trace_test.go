@@ -59,7 +59,9 @@ func TestNotSampledIsNotTold(t *testing.T) {
 		carried string
 		told    bool
 	}{
-		{0, "", false}, {1, "", true}, {0, sampled, true},
+		{0, "", false},
+		{1, "", true},
+		{0, sampled, true},
 		{1, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", false},
 	} {
 		x, told := open(t, c.part)
