@@ -2,7 +2,7 @@
 FUZZTIME ?= 20000x
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench simulate faults upgrade check deb deploy-check deploy-short
+.PHONY: menu build test vet lint fuzz bench simulate soak flood faults upgrade check deb deploy-check deploy-short
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -39,6 +39,14 @@ faults: ## break a cluster on purpose, in network namespaces (root on Linux; SEC
 	go vet -tags faults ./test/... ./cmd/veto
 	go test -tags faults ./cmd/veto -run '^TestClockIsSet$$' -count 1
 	go test -tags faults ./test/faults -count 1 -v -timeout 60m -seconds $(SECONDS) -seed $(SEED)
+
+SOAK ?= 10m
+soak: ## a cluster under load with fast clocks (10 min are 100 h): nothing may grow without an end (SOAK)
+	go test ./test/load -run '^TestSoak$$' -count 1 -v -timeout 2h -soak $(SOAK)
+
+ROUNDS ?= 7
+flood: ## p99 of validations, quiet and under a flood of the control plane and an import, in turns (ROUNDS)
+	go test ./test/load -run '^$$' -bench Flood -benchtime $(ROUNDS)x -timeout 30m -v
 
 upgrade: ## roll a cluster from the version in test/upgrade/PREVIOUS to this one, under load
 	go vet -tags upgrade ./test/...

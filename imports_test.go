@@ -48,6 +48,7 @@ var rooms = map[string][]string{
 	"replication/consensus": {"record", "replication/store"},
 	"replication":           {"record", "record/event", "record/limit", "record/trail", "replication/..."},
 	"node/canary":           {"record"},
+	"node/trace":            {},
 	"node/certs":            {},
 	"node/discovery":        {"record"},
 	"node/demo":             {"validate/keyset"},
@@ -70,6 +71,7 @@ var rooms = map[string][]string{
 	"test/faults":           {},
 	"test/history":          {"record", "validate"},
 	"test/simulation":       {},
+	"test/load":             {},
 	"test/upgrade":          {},
 	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
 }
@@ -90,6 +92,7 @@ var owners = map[string][]string{
 	"github.com/danielgtaylor/huma":       {"node/httpapi/control"},
 	"github.com/go-json-experiment/json":  {"node/httpapi/control", "node/httpapi/leaks", "node/intake"},
 	"github.com/prometheus":               {"node"},
+	"go.opentelemetry.io":                 {"node/trace"},
 	"github.com/spf13":                    {"cmd/veto"},
 	"github.com/coreos/go-systemd":        {"cmd/veto"},
 	"github.com/knadh/koanf":              {"cmd/veto"},

@@ -146,6 +146,8 @@ type Notice struct {
 	// taken, and their numbers be those of others then. It is told by the subject of the message, so
 	// that nodes which do not know of it hear none.
 	Unkept bool `cbor:"-"`
+	// Trace carries the trace of the first request that is told of; in a header of the message.
+	Trace string `cbor:"-"`
 }
 
 // Request is that for the revocation in the place.

@@ -16,6 +16,8 @@ type Taken struct {
 	At time.Time `cbor:"4,keyasint,omitzero"`
 	// From is the way by which it came to that node.
 	From Origin `cbor:"5,keyasint,omitzero"`
+	// Trace is what carries the trace of the request, if it is told of; on this node alone.
+	Trace string `cbor:"-"`
 }
 
 // Weight is about how many bytes it takes in a command.

@@ -90,6 +90,8 @@ type Config struct {
 	WantKeys func(issuerIDs ...string)
 	// Ring are the keys that wrap the peppers of API keys; nil if this node has none.
 	Ring *pepper.Ring
+	// Trace is told of the way of requests; nil if nobody is.
+	Trace Tracer
 	// Random is where new peppers come from.
 	Random io.Reader
 	// Failed is called once, with why, when the node cannot go on. It must not block.

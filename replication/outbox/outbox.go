@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"veto/record"
@@ -50,6 +51,8 @@ type Outbox struct {
 	queue  chan *submission
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
+
+	refused atomic.Uint64
 
 	mu      sync.Mutex
 	next    uint64         // the number of the next item
@@ -121,11 +124,15 @@ func (o *Outbox) Pending() int {
 	return len(o.pending)
 }
 
+// Refused is how many items there was no room for.
+func (o *Outbox) Refused() uint64 { return o.refused.Load() }
+
 // Take makes the item durable and has it told of. It blocks for one write to the disk. It fails
 // with *record.Unavailable when the outbox is full; if the context ends first, the item may have
 // been taken all the same.
 func (o *Outbox) Take(ctx context.Context, item record.Taken) (*Ticket, error) {
 	if o.Pending() >= MaxPending {
+		o.refused.Add(1)
 		return nil, full()
 	}
 	s := &submission{item: item, answer: make(chan taken, 1)}

@@ -293,7 +293,7 @@ func TestFullOutbox(t *testing.T) {
 	if _, err := box.Take(t.Context(), item("a")); !errors.As(err, &unavailable) || unavailable.RetryAfter == 0 {
 		t.Errorf("%v", err)
 	}
-	if box.Pending() != outbox.MaxPending {
-		t.Errorf("%d pending", box.Pending())
+	if box.Pending() != outbox.MaxPending || box.Refused() != 1 {
+		t.Errorf("%d pending, %d refused", box.Pending(), box.Refused())
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/record"
 	"veto/record/trail"
@@ -22,13 +23,31 @@ import (
 // streamIdle is how long either side of a stream may be silent.
 const streamIdle = time.Minute
 
+// streamYield is how long each part of a stream is held up at most while others wait for a processor: an
+// import still brings 4,000 lines a second or more.
+const streamYield = time.Second
+
 const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
 func (x *control) bulk(mux routes) {
-	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, http.HandlerFunc(x.importStream)))
-	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, http.HandlerFunc(x.exportStream)))
-	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, http.HandlerFunc(x.exportAudit)))
+	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.importStream)))
+	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.exportStream)))
+	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.exportAudit)))
+}
+
+// within serves in one of the places. What a stream has in memory until the log takes it is a megabyte or more,
+// and what it costs goes on for as long as it does: so of streams there are far fewer than of requests.
+func within(p *gate.Places, h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.Take() {
+			w.Header().Set("Connection", "close") // what it still sends is not waited for
+			writeProblem(w, r, httpapi.Busy())
+			return
+		}
+		defer p.Leave()
+		h(w, r)
+	})
 }
 
 func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
@@ -63,6 +82,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 			return x.intake.Named(operatorOf(r.Context()), b)
 		},
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
+			x.Pace.Yield(ctx, streamYield)
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
 		Stop: to.stop,
@@ -81,8 +101,12 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
+	page := func(cursor string, limit int) ([]record.Revocation, string, error) {
+		x.Pace.Yield(r.Context(), streamYield)
+		return x.Records.EveryRevocation(cursor, limit)
+	}
 	x.export(w, r, "revocations were not exported to the end", func(to io.Writer) error {
-		return bulk.Export(to, x.Records.EveryRevocation)
+		return bulk.Export(to, page)
 	})
 }
 
@@ -106,8 +130,12 @@ func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, r, "the audit trail cannot be read", err)
 		return
 	}
+	page := func(after trail.Entry, limit int) ([]trail.Entry, error) {
+		x.Pace.Yield(r.Context(), streamYield)
+		return x.Records.Audit(after, limit)
+	}
 	x.export(w, r, "the audit trail was not exported to the end", func(to io.Writer) error {
-		return trail.Write(to, x.Events.ClusterID(), head, f, x.Records.Audit)
+		return trail.Write(to, x.Events.ClusterID(), head, f, page)
 	})
 }
 

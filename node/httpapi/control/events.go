@@ -12,15 +12,14 @@ import (
 
 // Bounds of the streams of events.
 const (
-	heartbeat  = 15 * time.Second
-	maxStreams = 256
-	placeWait  = 10 * time.Second
+	heartbeat = 15 * time.Second
+	placeWait = 10 * time.Second
 )
 
 // events adds the stream of events, which any operator may read.
 func (x *control) events(mux routes) {
 	streams := watch.New(watch.Config{
-		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Limit: maxStreams, Closing: x.Closing, Now: x.Now,
+		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Places: x.Streams, Closing: x.Closing, Now: x.Now,
 	})
 	mux.Handle("GET /v1/events", x.guard(anyOperator, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked, err := watch.Read(r)
