@@ -9,7 +9,7 @@ import (
 )
 
 // A request is remembered in the bucket of the end of its day, plus one day: so for 24 to 48
-// hours, found by three look-ups, and dropped with the bucket.
+// hours, found by two look-ups, and dropped with the bucket.
 const day = 24 * time.Hour
 
 func requestKey(c record.Command, dayOf time.Time) []byte {
@@ -23,13 +23,9 @@ func recall(s Reader, c record.Command) (record.Result, bool, error) {
 	if c.Request.Key == "" {
 		return record.Result{}, false, nil
 	}
-	level, err := Level(s)
+	days, err := daysOf(s, c.Stamp)
 	if err != nil {
 		return record.Result{}, false, err
-	}
-	days := []time.Time{c.Stamp, c.Stamp.Add(-day), c.Stamp.Add(day)} // the clock of the leader before may have been ahead
-	if level < record.LevelTrail {
-		days = days[:2]
 	}
 	for _, at := range days {
 		r, ok, err := get[record.Remembered](s, requestKey(c, at))
@@ -47,6 +43,23 @@ func recall(s Reader, c record.Command) (record.Result, bool, error) {
 	}
 	return record.Result{}, false, nil
 }
+
+// daysOf are those in which a request can have been done that is known at the time: the day, the one before,
+// and just before midnight the one after, as the clock of the leader before may have been ahead.
+func daysOf(s Reader, now time.Time) ([]time.Time, error) {
+	days := []time.Time{now, now.Add(-day)}
+	if now.Add(skew).Truncate(day).Equal(now.Truncate(day)) {
+		return days, nil
+	}
+	level, err := Level(s)
+	if level >= record.LevelTrail {
+		days = append(days, now.Add(day))
+	}
+	return days, err
+}
+
+// skew is how far the clocks of two leaders may be apart: a node warns of half as much.
+const skew = time.Hour
 
 func remember(s State, c record.Command, result record.Result) error {
 	if c.Request.Key == "" {
