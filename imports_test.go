@@ -63,13 +63,14 @@ var rooms = map[string][]string{
 	"node":                  {"record", "record/event", "record/limit", "record/trail", "validate", "validate/...", "replication", "replication/...", "node/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
+	"bench":                 {},
 	"test/natsproc":         {},
 	"test/said":             {},
 	"test/token":            {},
 	"test/smuggled":         {},
 	"test/faults":           {},
 	"test/upgrade":          {},
-	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
+	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "bench", "node", "node/..."},
 }
 
 // owners says which rooms alone may import a library.
@@ -94,6 +95,7 @@ var owners = map[string][]string{
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},
 	"github.com/schollz/progressbar":      {"cmd/veto"},
 	"github.com/zitadel":                  {},
+	"github.com/HdrHistogram":             {"bench"},
 }
 
 type goPackage struct {
