@@ -1,0 +1,130 @@
+// Command side puts Veto beside what else people build, and makes a report of it. `make bench` runs it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"veto/bench/side/machine"
+	"veto/bench/side/measure"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	command := ""
+	if len(args) > 0 {
+		command = args[0]
+	}
+	switch {
+	case command == "load":
+		return measure.RunLoad(ctx, os.Stdin, os.Stdout)
+	case command == "peer" && len(args) == 2:
+		return measure.RunPeer(ctx, args[1])
+	case command == "run":
+		return sections(ctx, args[1:])
+	}
+	return errors.New("usage: side run [flags]; see side run -h")
+}
+
+// options are the flags of a run.
+type options struct {
+	veto, out, only string
+	quick           bool
+	scale           int
+}
+
+// limits are how long a section may take, quick or not.
+const (
+	quickLimit = time.Minute
+	fullLimit  = 6 * time.Minute
+)
+
+// section is a part of the report that is measured by itself.
+type section struct {
+	name string
+	run  func(ctx context.Context, m *machine.Machine, o options) (any, error)
+}
+
+func all() []section {
+	return []section{
+		{"validate", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
+			z := measure.Sizes{Rounds: 3, Round: 1500 * time.Millisecond, Step: time.Second, Revoked: 100_000}
+			if o.quick {
+				z = measure.Sizes{Rounds: 1, Round: 300 * time.Millisecond, Step: 200 * time.Millisecond, Revoked: 10_000}
+			}
+			return measure.RunValidate(ctx, m, z)
+		}},
+	}
+}
+
+func sections(ctx context.Context, args []string) error {
+	var o options
+	f := flag.NewFlagSet("run", flag.ContinueOnError)
+	f.StringVar(&o.veto, "veto", "", "the program under test")
+	f.StringVar(&o.out, "out", "results", "where what was measured goes, and the report of it")
+	f.StringVar(&o.only, "only", "", "sections, with commas between them; all if empty")
+	f.BoolVar(&o.quick, "quick", false, "less of everything: for trying out")
+	f.IntVar(&o.scale, "scale", 1_000_000, "how many revocations the scale curves go to")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	names := strings.FieldsFunc(o.only, func(r rune) bool { return r == ',' })
+	for _, s := range all() {
+		if len(names) > 0 && !slices.Contains(names, s.name) {
+			continue
+		}
+		if err := one(ctx, s, o); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// one measures a section and keeps what it found, so that another can be measured without it.
+func one(ctx context.Context, s section, o options) (err error) {
+	limit := fullLimit
+	if o.quick {
+		limit = quickLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	m, err := machine.New(o.veto, os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	began := time.Now()
+	m.Say("%s", s.name)
+	found, err := s.run(ctx, m, o)
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(found, "", " ")
+	if err != nil {
+		return err
+	}
+	m.Say("  done in %s", time.Since(began).Round(time.Second))
+	return os.WriteFile(filepath.Join(o.out, s.name+".json"), append(b, '\n'), 0o644)
+}
