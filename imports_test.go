@@ -65,6 +65,7 @@ var rooms = map[string][]string{
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"bench":                 {},
 	"test/natsproc":         {},
+	"test/relay":            {},
 	"test/said":             {},
 	"test/token":            {},
 	"test/smuggled":         {},

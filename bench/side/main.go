@@ -17,6 +17,7 @@ import (
 
 	"veto/bench/side/machine"
 	"veto/bench/side/measure"
+	"veto/bench/side/report"
 )
 
 func main() {
@@ -39,6 +40,8 @@ func run(ctx context.Context, args []string) error {
 		return measure.RunLoad(ctx, os.Stdin, os.Stdout)
 	case command == "peer" && len(args) == 2:
 		return measure.RunPeer(ctx, args[1])
+	case command == "report" && len(args) == 2:
+		return report.Write(args[1])
 	case command == "run":
 		return sections(ctx, args[1:])
 	}
@@ -47,9 +50,9 @@ func run(ctx context.Context, args []string) error {
 
 // options are the flags of a run.
 type options struct {
-	veto, out, only string
-	quick           bool
-	scale           int
+	veto, out, only, commit string
+	quick                   bool
+	scale                   int
 }
 
 // limits are how long a section may take, quick or not.
@@ -73,6 +76,14 @@ func all() []section {
 			}
 			return measure.RunValidate(ctx, m, z)
 		}},
+		{"denial", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
+			ms := time.Millisecond
+			z := measure.DenialSizes{Delays: []time.Duration{0, 10 * ms, 40 * ms, 80 * ms}, Counts: []int{300, 100, 60, 30}, Cached: true}
+			if o.quick {
+				z = measure.DenialSizes{Delays: []time.Duration{0, 40 * ms}, Counts: []int{15, 6}}
+			}
+			return measure.RunDenial(ctx, m, z)
+		}},
 	}
 }
 
@@ -82,6 +93,7 @@ func sections(ctx context.Context, args []string) error {
 	f.StringVar(&o.veto, "veto", "", "the program under test")
 	f.StringVar(&o.out, "out", "results", "where what was measured goes, and the report of it")
 	f.StringVar(&o.only, "only", "", "sections, with commas between them; all if empty")
+	f.StringVar(&o.commit, "commit", "unknown", "what the program was built from")
 	f.BoolVar(&o.quick, "quick", false, "less of everything: for trying out")
 	f.IntVar(&o.scale, "scale", 1_000_000, "how many revocations the scale curves go to")
 	if err := f.Parse(args); err != nil {
@@ -97,6 +109,9 @@ func sections(ctx context.Context, args []string) error {
 		}
 		if err := one(ctx, s, o); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		if err := report.Write(o.out); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -121,7 +136,7 @@ func one(ctx context.Context, s section, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(found, "", " ")
+	b, err := json.MarshalIndent(report.Part[any]{Run: about(ctx, o, began), Found: found}, "", " ")
 	if err != nil {
 		return err
 	}

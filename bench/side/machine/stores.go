@@ -48,15 +48,18 @@ func (m *Machine) StartRedis(ctx context.Context, core Core, host, fsync string)
 	return s, p.Await(ctx, "answering", func() bool { return c.Ping(ctx).Err() == nil })
 }
 
-// StartEtcd starts three members. Told gives the address under which the others reach a member's peer port, so
-// that something may stand between.
-func (m *Machine) StartEtcd(ctx context.Context, core Core, hosts [3]string, told func(i int, own string) string) (*Stored, error) {
+// StartEtcd starts three members. Told gives the address under which the others reach a member's peer port; between is
+// called with both before any starts, to put something there.
+func (m *Machine) StartEtcd(ctx context.Context, core Core, hosts [3]string, told func(own string) string, between func(own, told string) error) (*Stored, error) {
 	port := m.Ports(hosts[:]...)
 	var members []string
 	s := &Stored{}
 	own := func(i, p int) string { return net.JoinHostPort(hosts[i], strconv.Itoa(port+2*i+p)) }
 	for i := range hosts {
-		members = append(members, fmt.Sprintf("m%d=http://%s", i, told(i, own(i, 1))))
+		if err := between(own(i, 1), told(own(i, 1))); err != nil {
+			return nil, err
+		}
+		members = append(members, fmt.Sprintf("m%d=http://%s", i, told(own(i, 1))))
 		s.Addresses = append(s.Addresses, own(i, 0))
 	}
 	for i := range hosts {
@@ -65,7 +68,7 @@ func (m *Machine) StartEtcd(ctx context.Context, core Core, hosts [3]string, tol
 			return nil, err
 		}
 		p, err := m.Start("etcd", core, "etcd", "--name", fmt.Sprintf("m%d", i), "--data-dir", dir, "--initial-cluster", strings.Join(members, ","),
-			"--initial-cluster-token", strconv.Itoa(port), "--listen-peer-urls", "http://"+own(i, 1), "--initial-advertise-peer-urls", "http://"+told(i, own(i, 1)),
+			"--initial-cluster-token", strconv.Itoa(port), "--listen-peer-urls", "http://"+own(i, 1), "--initial-advertise-peer-urls", "http://"+told(own(i, 1)),
 			"--listen-client-urls", "http://"+own(i, 0), "--advertise-client-urls", "http://"+own(i, 0), "--log-level", "error")
 		if err != nil {
 			return nil, err
@@ -85,5 +88,8 @@ func (m *Machine) StartEtcd(ctx context.Context, core Core, hosts [3]string, tol
 	})
 }
 
-// Direct is for members of etcd with nothing between them.
-func Direct(_ int, own string) string { return own }
+// Direct and Nothing are for members of etcd with nothing between them.
+func Direct(own string) string { return own }
+
+// Nothing is what stands between members then.
+func Nothing(_, _ string) error { return nil }

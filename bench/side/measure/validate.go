@@ -151,7 +151,7 @@ func prepare(ctx context.Context, m *machine.Machine, revoked int) (r *ready, er
 	if r.redis, err = m.StartRedis(ctx, m.Store, "127.0.0.1", "everysec"); err != nil {
 		return nil, err
 	}
-	if r.etcd, err = m.StartEtcd(ctx, m.Store, [3]string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, machine.Direct); err != nil {
+	if r.etcd, err = m.StartEtcd(ctx, m.Store, [3]string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, machine.Direct, machine.Nothing); err != nil {
 		return nil, err
 	}
 	return r, r.fill(ctx)

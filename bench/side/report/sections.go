@@ -1,0 +1,113 @@
+package report
+
+import (
+	"fmt"
+	"math"
+
+	"veto/bench/side/measure"
+)
+
+func (p *page) denial(part *Part[measure.Denial]) {
+	d := part.Found
+	p.line("## From a revocation's request to its denial on every node\n")
+	p.run(part.Run)
+	p.picture("denial", "Time to denial")
+	head := []string{"system", "one way between nodes", "Veto is quicker by", "p50", "p99", "longest", "revocations"}
+	p.head(head...)
+	var veto []measure.DeniedAt
+	for _, s := range d.Systems {
+		if s.Veto {
+			veto = s.At
+		}
+	}
+	for _, s := range d.Systems {
+		for _, at := range s.At {
+			quicker := ""
+			for _, v := range veto {
+				if v.DelayMS == at.DelayMS {
+					quicker = ratio([]float64{at.P50}, []float64{v.P50})
+				}
+			}
+			p.row(s.Title, short(at.DelayMS)+" ms", quicker, micros(at.P50), micros(at.P99), micros(at.Max), fmt.Sprint(at.Count))
+		}
+	}
+	p.line("\nThree nodes, of three regions, with a relay for each way between them. Revoked in turn at each, by HTTP, and each node\nis asked all the time, every 0.1 ms, about the token, by HTTP: what is told is up to as much too long, for all alike.\n")
+	p.head("while the leader is gone", "denied on all that are left after")
+	for _, s := range d.Systems {
+		switch {
+		case s.LeaderLostMS > 0:
+			p.row(s.Title, micros(s.LeaderLostMS*1000))
+		case s.LeaderLostMS < 0:
+			p.row(s.Title, "not within the limit of 10 s")
+		}
+	}
+	p.line("")
+	for _, s := range d.Systems {
+		p.line("- **%s**: %s", s.Title, s.About)
+	}
+	p.line("")
+}
+
+func (p *page) revoke(part *Part[measure.Revoke]) {
+	p.line("## Committing revocations\n")
+	p.run(part.Run)
+	p.head("system", "writers", "Veto commits", "a second", "spread", "p50", "p99")
+	var veto *measure.Revoked
+	for i, s := range part.Found.Systems {
+		if s.Name == "veto" {
+			veto = &part.Found.Systems[i]
+		}
+	}
+	for _, s := range part.Found.Systems {
+		for i, at := range s.At {
+			times := ""
+			if veto != nil && i < len(veto.At) {
+				times = ratio(veto.At[i].Rates, at.Rates)
+			}
+			p.row(s.Title, fmt.Sprint(at.Writers), times, count(measure.Median(at.Rates)), fmt.Sprintf("%.0f %%", 100*measure.Spread(at.Rates)), micros(at.P50), micros(at.P99))
+		}
+		if len(s.Bulk) > 0 {
+			times := ""
+			if veto != nil {
+				times = ratio(veto.Bulk, s.Bulk)
+			}
+			p.row(s.Title, "many at once", times, count(measure.Median(s.Bulk)), fmt.Sprintf("%.0f %%", 100*measure.Spread(s.Bulk)), "", "")
+		}
+	}
+	p.line("\nEverything, the writers too, shares all cores and one disk.\n")
+	for _, s := range part.Found.Systems {
+		p.line("- **%s**: %s When a machine stops it loses %s.", s.Title, s.About, s.Loses)
+	}
+	p.line("")
+}
+
+func (p *page) scale(part *Part[measure.Scale]) {
+	p.line("## How cost grows\n")
+	p.run(part.Run)
+	p.head("what grows", "cost", "grows by the power", "from", "to", "measured")
+	for _, c := range part.Found.Curves {
+		if len(c.X) == 0 {
+			continue
+		}
+		last := len(c.X) - 1
+		var all string
+		for i := range c.X {
+			if i > 0 {
+				all += ", "
+			}
+			all += count(c.X[i]) + ": " + short(c.Y[i])
+		}
+		slope := "too few points"
+		if !math.IsNaN(c.Slope) && len(c.X) > 2 {
+			slope = fmt.Sprintf("%.2f", c.Slope)
+		}
+		p.row(c.Of, c.Cost, slope, short(c.Y[0])+" "+c.Unit, short(c.Y[last])+" "+c.Unit, all)
+	}
+	p.line("\nA power of 1 is a cost in proportion, 0 one that does not grow; fitted to the logarithms, by least squares.\n")
+	for _, c := range part.Found.Curves {
+		if c.Note != "" {
+			p.line("- **%s, %s**: %s", c.Of, c.Cost, c.Note)
+		}
+	}
+	p.line("\nWhat this comes to beyond one machine is in [SCALE.md](../SCALE.md).\n")
+}
