@@ -15,12 +15,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"veto/bench/side/machine"
 	"veto/bench/side/measure"
 	"veto/bench/side/report"
 )
 
 func main() {
+	redis.SetLogger(quiet{})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()
@@ -47,6 +50,12 @@ func run(ctx context.Context, args []string) error {
 	}
 	return errors.New("usage: side run [flags]; see side run -h")
 }
+
+// quiet keeps Redis' client from telling what comes back as an error, too.
+type quiet struct{}
+
+// Printf writes nothing.
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // options are the flags of a run.
 type options struct {
@@ -75,6 +84,13 @@ func all() []section {
 				z = measure.Sizes{Rounds: 1, Round: 300 * time.Millisecond, Step: 200 * time.Millisecond, Revoked: 10_000}
 			}
 			return measure.RunValidate(ctx, m, z)
+		}},
+		{"revoke", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
+			z := measure.RevokeSizes{Rounds: 3, Round: 2 * time.Second, Writers: []int{1, 64, 512}, Bulk: 200_000}
+			if o.quick {
+				z = measure.RevokeSizes{Rounds: 1, Round: 400 * time.Millisecond, Writers: []int{1, 64, 512}, Bulk: 20_000}
+			}
+			return measure.RunRevoke(ctx, m, z)
 		}},
 		{"denial", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
 			ms := time.Millisecond

@@ -1,11 +1,9 @@
 package report
 
 import (
-	"fmt"
 	"image/color"
 	"math"
 	"slices"
-	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -141,7 +139,9 @@ func bars(t theme, title, unit string, all []bar, words string) ([]byte, error) 
 func denials(t theme, d *measure.Denial) ([]byte, error) {
 	p := t.canvas("From a revocation's request to its denial on every node", "time, from the median to the 99th of 100", "")
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades(micros)
-	p.Add(t.lines())
+	lines := t.lines()
+	lines.Horizontal.Width = 0
+	p.Add(lines)
 	var names []string
 	low, high := math.Inf(1), 0.0
 	row := 0
@@ -149,8 +149,8 @@ func denials(t theme, d *measure.Denial) ([]byte, error) {
 		s := d.Systems[i]
 		names = append(names, s.Title)
 		for k, at := range s.At {
-			y := float64(row) + 0.27 - 0.18*float64(k)
-			c := t.series[[]int{7, 6, 4, 3}[min(k, 3)]]
+			y := float64(row) + 0.18*(float64(len(s.At)-1)/2-float64(k))
+			c := t.series[7]
 			if s.Veto {
 				c = t.series[0]
 			}
@@ -160,7 +160,11 @@ func denials(t theme, d *measure.Denial) ([]byte, error) {
 			}
 			line.Color, line.Width = c, vg.Points(3)
 			points.Color, points.Shape, points.Radius = c, draw.CircleGlyph{}, vg.Points(3.4)
-			label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: max(at.P99, at.P50), Y: y}}, Labels: []string{fmt.Sprintf("%s ms apart", strconv.FormatFloat(at.DelayMS, 'f', -1, 64))}})
+			where := "in one place"
+			if at.DelayMS > 0 {
+				where = short(at.DelayMS) + " ms apart"
+			}
+			label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: max(at.P99, at.P50), Y: y}}, Labels: []string{where}})
 			if err != nil {
 				return nil, err
 			}
