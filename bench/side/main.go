@@ -100,6 +100,22 @@ func all() []section {
 			}
 			return measure.RunDenial(ctx, m, z)
 		}},
+		{"scale", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
+			z := measure.ScaleSizes{
+				Round: time.Second, Keys: []int{1000, 5000, 20_000}, Issuers: []int{1, 10, 100, 1000},
+				Voters: []int{1, 3, 5, 7}, Replicas: []int{1, 5, 15, 27}, Conns: []int{10, 100, 1000, 10_000},
+			}
+			for n := 10_000; n <= o.scale; n *= 10 {
+				z.Revocations = append(z.Revocations, n)
+			}
+			if o.quick {
+				z = measure.ScaleSizes{
+					Round: 300 * time.Millisecond, Revocations: []int{1000, 10_000, 50_000}, Keys: []int{100, 500, 1000}, Issuers: []int{1, 10, 50},
+					Voters: []int{1, 3}, Replicas: []int{1, 3}, Conns: []int{10, 100, 1000},
+				}
+			}
+			return measure.RunScale(ctx, m, z)
+		}},
 	}
 }
 

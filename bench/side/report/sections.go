@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"math"
 
 	"veto/bench/side/measure"
 )
@@ -98,8 +97,8 @@ func (p *page) scale(part *Part[measure.Scale]) {
 			all += count(c.X[i]) + ": " + short(c.Y[i])
 		}
 		slope := "too few points"
-		if !math.IsNaN(c.Slope) && len(c.X) > 2 {
-			slope = fmt.Sprintf("%.2f", c.Slope)
+		if c.Slope != nil {
+			slope = fmt.Sprintf("%.2f", *c.Slope)
 		}
 		p.row(c.Of, c.Cost, slope, short(c.Y[0])+" "+c.Unit, short(c.Y[last])+" "+c.Unit, all)
 	}
