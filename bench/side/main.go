@@ -94,9 +94,9 @@ func all() []section {
 		}},
 		{"denial", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
 			ms := time.Millisecond
-			z := measure.DenialSizes{Delays: []time.Duration{0, 10 * ms, 40 * ms, 80 * ms}, Counts: []int{300, 100, 60, 30}, Cached: true}
+			z := measure.DenialSizes{Delays: []time.Duration{0, 10 * ms, 40 * ms, 80 * ms}, Counts: []int{300, 100, 60, 30}, Cached: true, Limit: 10 * time.Second}
 			if o.quick {
-				z = measure.DenialSizes{Delays: []time.Duration{0, 40 * ms}, Counts: []int{15, 6}}
+				z = measure.DenialSizes{Delays: []time.Duration{0, 40 * ms}, Counts: []int{12, 4}, Limit: 3 * time.Second}
 			}
 			return measure.RunDenial(ctx, m, z)
 		}},
@@ -111,7 +111,7 @@ func all() []section {
 			if o.quick {
 				z = measure.ScaleSizes{
 					Round: 300 * time.Millisecond, Revocations: []int{1000, 10_000, 50_000}, Keys: []int{100, 500, 1000}, Issuers: []int{1, 10, 50},
-					Voters: []int{1, 3}, Replicas: []int{1, 3}, Conns: []int{10, 100, 1000},
+					Voters: []int{3}, Replicas: []int{2}, Conns: []int{10, 100, 1000},
 				}
 			}
 			return measure.RunScale(ctx, m, z)

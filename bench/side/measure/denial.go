@@ -47,13 +47,15 @@ type DenialSizes struct {
 	Counts []int
 	// Cached is whether the minute is waited for that a cache keeps what it was told.
 	Cached bool
+	// Limit is how long is waited for a denial.
+	Limit time.Duration
 }
 
 const (
 	// pause is how long after an answer the next question is asked.
 	pause = 100 * time.Microsecond
-	// denyLimit is how long is waited for a denial.
-	denyLimit = 10 * time.Second
+	// commitLimit is how long is waited for a receipt.
+	commitLimit = 10 * time.Second
 	// early are revocations that are not counted, until all connections are there.
 	early = 6
 )
@@ -76,7 +78,7 @@ func RunDenial(ctx context.Context, m *machine.Machine, z DenialSizes) (*Denial,
 	for i, make := range []distant{vetoApart, etcdApart, redisApart("golang-jwt-pubsub")} {
 		for k, delay := range z.Delays {
 			m.Say("  %s, %s one way", d.Systems[i].Title, delay)
-			if err := d.Systems[i].measure(ctx, m, maker, jwks, make, delay, z.Counts[k], k == 0); err != nil {
+			if err := d.Systems[i].measure(ctx, m, maker, jwks, make, z, k); err != nil {
 				return nil, fmt.Errorf("%s: %w", d.Systems[i].Title, err)
 			}
 		}
@@ -92,7 +94,8 @@ func RunDenial(ctx context.Context, m *machine.Machine, z DenialSizes) (*Denial,
 	return d, nil
 }
 
-func (d *Denied) measure(ctx context.Context, m *machine.Machine, maker *tokens.Maker, jwks []byte, make distant, delay time.Duration, count int, lose bool) error {
+func (d *Denied) measure(ctx context.Context, m *machine.Machine, maker *tokens.Maker, jwks []byte, make distant, z DenialSizes, k int) error {
+	delay, count := z.Delays[k], z.Counts[k]
 	r := relay.New(delay)
 	defer r.Close()
 	defer m.StopAll()
@@ -102,7 +105,7 @@ func (d *Denied) measure(ctx context.Context, m *machine.Machine, maker *tokens.
 	}
 	var all []float64
 	for i := range count + early {
-		took, err := x.denied(ctx, maker, i, i%regions, []int{0, 1, 2})
+		took, err := x.denied(ctx, maker, i, i%regions, []int{0, 1, 2}, commitLimit)
 		if err != nil {
 			return err
 		}
@@ -113,14 +116,14 @@ func (d *Denied) measure(ctx context.Context, m *machine.Machine, maker *tokens.
 	slices.Sort(all)
 	at := func(share float64) float64 { return all[min(int(share*float64(len(all))), len(all)-1)] }
 	d.At = append(d.At, DeniedAt{DelayMS: float64(delay.Milliseconds()), Count: count, P50: at(0.5), P99: at(0.99), Max: at(1)})
-	if !lose {
+	if k > 0 {
 		return nil
 	}
 	left, err := x.lose(ctx)
 	if err != nil {
 		return err
 	}
-	took, err := x.denied(ctx, maker, count+early, left[0], left)
+	took, err := x.denied(ctx, maker, count+early, left[0], left, z.Limit)
 	d.LeaderLostMS = float64(took.Microseconds()) / 1000
 	if err != nil && ctx.Err() == nil { // it never was, which is a finding
 		d.LeaderLostMS = -1
@@ -129,8 +132,8 @@ func (d *Denied) measure(ctx context.Context, m *machine.Machine, maker *tokens.
 }
 
 // denied revokes the n-th token in a region and gives the time until all of some nodes deny it.
-func (x *apart) denied(ctx context.Context, maker *tokens.Maker, n, region int, nodes []int) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, denyLimit)
+func (x *apart) denied(ctx context.Context, maker *tokens.Maker, n, region int, nodes []int, limit time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	token, err := maker.Token(n)
 	if err != nil {

@@ -172,7 +172,7 @@ func vetoWriter(ctx context.Context, m *machine.Machine) (*writer, error) {
 		About: "three nodes, each asked by a third of the writers over HTTP; a stream of lines for many.",
 	}}
 	w.one = func(ctx context.Context, caller int, jti string) error {
-		got, err := clients[caller%regions].Revoke(ctx, client.RevokeRequest{Target: "jti", Issuer: tokens.Issuer, Value: jti}, false, denyLimit)
+		got, err := clients[caller%regions].Revoke(ctx, client.RevokeRequest{Target: "jti", Issuer: tokens.Issuer, Value: jti}, false, commitLimit)
 		if err == nil && got.State != record.StateCommitted {
 			err = fmt.Errorf("it is %s", got.State)
 		}

@@ -29,6 +29,7 @@ const (
 // inRedis asks for each request.
 func inRedis(ctx context.Context, c Config) (denylist, error) {
 	client := redis.NewClient(&redis.Options{Addr: c.Redis})
+	context.AfterFunc(ctx, func() { _ = client.Close() })
 	if err := client.Ping(ctx).Err(); err != nil {
 		return nil, err
 	}
@@ -92,6 +93,7 @@ func inEtcd(ctx context.Context, c Config) (denylist, error) {
 func fedByRedis(ctx context.Context, c Config) (denylist, error) {
 	client := redis.NewClient(&redis.Options{Addr: c.Redis})
 	told := client.Subscribe(ctx, Channel)
+	context.AfterFunc(ctx, func() { _, _ = told.Close(), client.Close() })
 	if _, err := told.Receive(ctx); err != nil {
 		return nil, err
 	}

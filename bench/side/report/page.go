@@ -180,7 +180,7 @@ func (p *page) validate(part *Part[measure.Validate]) {
 		return &measure.Measure{}
 	}
 	warm, cold := find("veto-warm"), find("veto-cold")
-	p.head("system", "Veto, seen before, answers", "and takes of a core", "Veto, never seen, takes", "answers a second", "spread", "processor a request", "its store", "p50 / p99 at half its rate", "generator")
+	p.head("system", "Veto, seen before, answers", "and takes of the processor", "Veto, never seen, takes", "answers a second", "spread", "processor a request", "its store", "p50 / p99 at half its rate", "generator")
 	for _, s := range v.Systems {
 		store := ""
 		if len(s.StoreCPU) > 0 {

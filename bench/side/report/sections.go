@@ -37,7 +37,7 @@ func (p *page) denial(part *Part[measure.Denial]) {
 		case s.LeaderLostMS > 0:
 			p.row(s.Title, micros(s.LeaderLostMS*1000))
 		case s.LeaderLostMS < 0:
-			p.row(s.Title, "not within the limit of 10 s")
+			p.row(s.Title, "not within the limit")
 		}
 	}
 	p.line("")
