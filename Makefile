@@ -27,11 +27,11 @@ fuzz: ## fuzz every decoder for FUZZTIME each (a count as 5000x, or a time, as 6
 
 # QUICK=1 sees that all works, in about a minute; its numbers are none to publish. ONLY=validate,revoke,denial,scale does
 # some of it; SCALE=100000000 takes long, and 30 GB of disk. A section that was measured keeps its place in the report.
-OUT ?= $(if $(QUICK),bin/bench-quick,bench/results)
-bench: build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, OUT=); installs redis-server and etcd-server
+RESULTS ?= $(if $(QUICK),bin/bench-quick,bench/results)
+bench: build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, RESULTS=); installs redis-server and etcd-server
 	@for p in redis-server:redis-server etcd:etcd-server taskset:util-linux; do command -v $${p%:*} >/dev/null || RUNLEVEL=1 apt-get install -y --no-install-recommends $${p#*:}; done
 	cd bench/side && go build -o ../../bin/bench-side .
-	bin/bench-side run -veto bin/veto -out $(OUT) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000)
+	bin/bench-side run -veto bin/veto -out $(RESULTS) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000)
 
 bench-node: ## what a validation costs inside a node, against floors taken in the same run
 	go test ./node -run '^$$' -bench . -benchtime 5s -timeout 20m
