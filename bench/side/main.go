@@ -59,9 +59,9 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 // options are the flags of a run.
 type options struct {
-	veto, out, only, commit string
-	quick                   bool
-	scale                   int
+	veto, root, out, only, commit string
+	quick                         bool
+	scale                         int
 }
 
 // limits are how long a section may take, quick or not.
@@ -84,6 +84,13 @@ func all() []section {
 				z = measure.Sizes{Rounds: 1, Round: 300 * time.Millisecond, Step: 200 * time.Millisecond, Revoked: 10_000}
 			}
 			return measure.RunValidate(ctx, m, z)
+		}},
+		{"inside", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
+			long := time.Second
+			if o.quick {
+				long = 100 * time.Millisecond
+			}
+			return measure.RunInside(ctx, o.root, long, m.Say)
 		}},
 		{"revoke", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
 			z := measure.RevokeSizes{Rounds: 3, Round: 2 * time.Second, Writers: []int{1, 64, 512}, Bulk: 200_000}
@@ -123,6 +130,7 @@ func sections(ctx context.Context, args []string) error {
 	var o options
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
 	f.StringVar(&o.veto, "veto", "", "the program under test")
+	f.StringVar(&o.root, "root", ".", "the directory of Veto's source")
 	f.StringVar(&o.out, "out", "results", "where what was measured goes, and the report of it")
 	f.StringVar(&o.only, "only", "", "sections, with commas between them; all if empty")
 	f.StringVar(&o.commit, "commit", "unknown", "what the program was built from")

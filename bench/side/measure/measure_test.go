@@ -86,3 +86,13 @@ func TestRunLoad(t *testing.T) {
 	require.EqualValues(t, 10, got.Bad)
 	require.NotZero(t, got.Latency.P99)
 }
+
+func TestParse(t *testing.T) {
+	got := parse([]byte("goos: linux\nBenchmarkCold/RS256-2   \t 10\t 0 ns/op\t 29000 best-ns\t 1.080 x-floor\n" +
+		"BenchmarkWarm/one-2 \t 100\t 280.5 ns/op\t 0 B/op\t 0 allocs/op\nBenchmarkWarm/parallel-2 \t 100\t 140 ns/op\nBenchmarkAPIKey/one-2 \t 1\t 400 ns/op\t 0 B/op\t 0 allocs/op\nPASS\n"))
+	require.Equal(t, []Check{
+		{What: "Veto, a token never seen", Alg: "RS256", Nanos: 29000, Floor: 1.08, Allocs: -1},
+		{What: "Veto, a token seen before, among 100,000 revocations", Alg: "any", Nanos: 280.5},
+		{What: "Veto, an API key", Nanos: 400},
+	}, got)
+}

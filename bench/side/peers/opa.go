@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -26,8 +27,10 @@ allow if {
 }
 `
 
-// startOPA prepares the query once, as OPA's pages on its performance say, and gives each request as input.
-func startOPA(ctx context.Context, c Config) (server, error) {
+var errRefused = errors.New("the policy does not allow it")
+
+// prepareOPA prepares the query once, as OPA's pages on its performance say.
+func prepareOPA(ctx context.Context, c Config) (rego.PreparedEvalQuery, storage.Store, error) {
 	revoked := map[string]any{}
 	for _, jti := range c.Denied {
 		revoked[jti] = true
@@ -36,6 +39,12 @@ func startOPA(ctx context.Context, c Config) (server, error) {
 		"jwks": string(c.JWKS), "issuer": tokens.Issuer, "audience": tokens.Audience, "revoked": revoked,
 	}, inmem.OptReturnASTValuesOnRead(true))
 	query, err := rego.New(rego.Query("data.tokens.allow"), rego.Module("tokens.rego", policy), rego.Store(store)).PrepareForEval(ctx)
+	return query, store, err
+}
+
+// startOPA gives each request to the query as its input.
+func startOPA(ctx context.Context, c Config) (server, error) {
+	query, store, err := prepareOPA(ctx, c)
 	if err != nil {
 		return server{}, err
 	}

@@ -29,6 +29,7 @@ type Found struct {
 	Revoke   *Part[measure.Revoke]
 	Denial   *Part[measure.Denial]
 	Scale    *Part[measure.Scale]
+	Inside   *Part[measure.Inside]
 }
 
 // Part is a section with the run that it is of: each may be measured by itself.
@@ -39,7 +40,7 @@ type Part[T any] struct {
 
 // Read reads the sections in a directory.
 func Read(dir string) (f Found, err error) {
-	return f, errors.Join(read(dir, "validate", &f.Validate), read(dir, "revoke", &f.Revoke), read(dir, "denial", &f.Denial), read(dir, "scale", &f.Scale))
+	return f, errors.Join(read(dir, "validate", &f.Validate), read(dir, "revoke", &f.Revoke), read(dir, "denial", &f.Denial), read(dir, "scale", &f.Scale), read(dir, "inside", &f.Inside))
 }
 
 func read[T any](dir, name string, to **Part[T]) error {
@@ -153,6 +154,9 @@ func Page(f Found) string {
 	p.line("Made by `make bench`. Every system ran on the same machine in the same run, was asked by the same program with the\nsame requests, in turns, and was first held against what it must say. Ratios come first: they hold on other\nmachines more than times do.\n")
 	if f.Validate != nil {
 		p.validate(f.Validate)
+	}
+	if f.Inside != nil {
+		p.inside(f.Inside)
 	}
 	if f.Denial != nil {
 		p.denial(f.Denial)

@@ -43,6 +43,9 @@ func found() Found {
 			{Name: "veto", Title: "Veto", About: "three.", Loses: "nothing", At: []measure.RevokedAt{{Writers: 1, Rates: []float64{500}, P50: 1900, P99: 5000}}, Bulk: []float64{70_000}},
 			{Name: "other", Title: "another", About: "one.", Loses: "a second", At: []measure.RevokedAt{{Writers: 1, Rates: []float64{1000}, P50: 900, P99: 2000}}, Bulk: []float64{7_000}},
 		}}},
+		Inside: &Part[measure.Inside]{run, measure.Inside{Checks: []measure.Check{
+			{What: "Veto, a token never seen", Alg: "RS256", Nanos: 29_000, Floor: 1.08, Allocs: -1}, {What: "Veto, an API key", Nanos: 390, Allocs: 0},
+		}}},
 		Scale: &Part[measure.Scale]{run, measure.Scale{Curves: []measure.Curve{
 			{Of: "revocations", Cost: "memory", Unit: "MiB", X: []float64{1, 10, 100}, Y: []float64{1, 3.2, 10}, Slope: &half, Note: "all of it."},
 			{Of: "voters", Cost: "a commit", Unit: "ms", X: []float64{1, 3}, Y: []float64{1, 2}},
@@ -68,7 +71,7 @@ func TestPageIsAsItWas(t *testing.T) {
 
 func TestPartsAreEnough(t *testing.T) {
 	all := found()
-	for name, f := range map[string]Found{"none": {}, "validate": {Validate: all.Validate}, "denial": {Denial: all.Denial}, "revoke": {Revoke: all.Revoke}, "scale": {Scale: all.Scale}} {
+	for name, f := range map[string]Found{"none": {}, "validate": {Validate: all.Validate}, "denial": {Denial: all.Denial}, "revoke": {Revoke: all.Revoke}, "scale": {Scale: all.Scale}, "inside": {Inside: all.Inside}} {
 		page := Page(f)
 		require.Contains(t, page, "# What was measured", name)
 		require.Equal(t, name == "validate", strings.Contains(page, "## Validations"), name)

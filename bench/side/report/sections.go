@@ -110,3 +110,20 @@ func (p *page) scale(part *Part[measure.Scale]) {
 	}
 	p.line("\nWhat this comes to beyond one machine is in [SCALE.md](../SCALE.md).\n")
 }
+
+func (p *page) inside(part *Part[measure.Inside]) {
+	p.line("## Inside a process, without HTTP\n")
+	p.run(part.Run)
+	p.head("check", "algorithm", "times the bare signature", "best", "allocations")
+	for _, c := range part.Found.Checks {
+		floor, allocs := "", ""
+		if c.Floor > 0 {
+			floor = fmt.Sprintf("%.2f x", c.Floor)
+		}
+		if c.Allocs >= 0 {
+			allocs = short(c.Allocs)
+		}
+		p.row(c.What, c.Alg, floor, micros(c.Nanos/1000), allocs)
+	}
+	p.line("\nThe bare signature is checked by Go's standard library, hash included, in turns with each. The libraries only verify the\ntoken and its claims; Veto looks up its revocation and its own freshness as well.\n")
+}
