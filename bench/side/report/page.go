@@ -174,6 +174,12 @@ func (p *page) validate(part *Part[measure.Validate]) {
 	v := part.Found
 	p.line("## Validations\n")
 	p.run(part.Run)
+	for _, s := range v.Systems {
+		if measure.Spread(s.Rates) > restless {
+			p.line("**The machine was busy with other things: rounds of the same system lay up to %.0f %% apart. Look at the processor time.**\n", 100*widest(v))
+			break
+		}
+	}
 	p.picture("throughput", "Validations a second on one core")
 	find := func(name string) *measure.Measure {
 		for i := range v.Systems {
@@ -200,6 +206,16 @@ func (p *page) validate(part *Part[measure.Validate]) {
 		p.line("- **%s**: %s", s.Title, s.About)
 	}
 	p.line("")
+}
+
+// restless is a spread of rounds above which throughput says little.
+const restless = 0.25
+
+func widest(v measure.Validate) (far float64) {
+	for _, s := range v.Systems {
+		far = max(far, measure.Spread(s.Rates))
+	}
+	return far
 }
 
 // ratio is how many times a is b.
