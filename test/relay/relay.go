@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -27,7 +28,7 @@ func (r *Relay) Close() {
 
 // TCP carries connections from one address to another.
 func (r *Relay) TCP(from, to string) error {
-	l, err := net.Listen("tcp", from)
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", from)
 	if err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (r *Relay) TCP(from, to string) error {
 
 func (r *Relay) carry(c net.Conn, to string) {
 	defer c.Close()
-	d, err := net.Dial("tcp", to)
+	d, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", to)
 	if err != nil {
 		return
 	}
@@ -101,11 +102,11 @@ func sleepUntil(at time.Time) {
 
 // UDP carries packets to an address; answers find their way by themselves.
 func (r *Relay) UDP(from, to string) error {
-	in, err := net.ListenPacket("udp", from)
+	in, err := (&net.ListenConfig{}).ListenPacket(context.Background(), "udp", from)
 	if err != nil {
 		return err
 	}
-	out, err := net.Dial("udp", to)
+	out, err := (&net.Dialer{}).DialContext(context.Background(), "udp", to)
 	if err != nil {
 		return errors.Join(err, in.Close())
 	}

@@ -88,7 +88,7 @@ func (m *Machine) Ports(hosts ...string) int {
 		free := true
 		for _, host := range hosts {
 			for p := m.port; p < m.port+portStep && free; p++ {
-				l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(p)))
+				l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(host, strconv.Itoa(p)))
 				if free = err == nil; free {
 					_ = l.Close()
 				}

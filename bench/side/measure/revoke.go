@@ -42,8 +42,10 @@ type Revoked struct {
 type RevokedAt struct {
 	Writers int       `json:"writers"`
 	Rates   []float64 `json:"rates"`
-	P50     float64   `json:"p50_us"`
-	P99     float64   `json:"p99_us"`
+	// CPU is microseconds of processor time for each, of all that commits it, without who asks.
+	CPU []float64 `json:"cpu_us"`
+	P50 float64   `json:"p50_us"`
+	P99 float64   `json:"p99_us"`
 }
 
 // RevokeSizes say how much is measured.
@@ -62,6 +64,8 @@ type writer struct {
 	one func(ctx context.Context, caller int, jti string) error
 	// bulk revokes many.
 	bulk func(ctx context.Context, round int, jtis []string) error
+	// cpu is what its processes have used.
+	cpu func() time.Duration
 }
 
 // RunRevoke measures how many revocations are committed.
@@ -85,12 +89,14 @@ func RunRevoke(ctx context.Context, m *machine.Machine, z RevokeSizes) (*Revoke,
 		}
 		for round := range z.Rounds {
 			for i, w := range all {
+				before, start := w.cpu(), time.Now()
 				rate, err := w.round(ctx, n, fmt.Sprintf("%d-%d", n, round), z.Round, &latency[i])
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", w.revoked.Title, err)
 				}
 				at := &w.revoked.At[len(w.revoked.At)-1]
 				at.Rates = append(at.Rates, rate)
+				at.CPU = append(at.CPU, float64((w.cpu()-before).Microseconds())/(rate*time.Since(start).Seconds()))
 				at.P50, at.P99 = float64(latency[i].At(0.5).Microseconds()), float64(latency[i].At(0.99).Microseconds())
 			}
 		}
@@ -167,7 +173,7 @@ func vetoWriter(ctx context.Context, m *machine.Machine) (*writer, error) {
 	for i := range regions {
 		clients = append(clients, c.Client(i))
 	}
-	w := &writer{revoked: Revoked{
+	w := &writer{cpu: func() time.Duration { return (&machine.Stored{Processes: c.Processes}).CPU() }, revoked: Revoked{
 		Name: "veto", Title: "Veto", Loses: "nothing that was answered as committed",
 		About: "three nodes, each asked by a third of the writers over HTTP; a stream of lines for many.",
 	}}
@@ -197,7 +203,7 @@ func etcdWriter(ctx context.Context, m *machine.Machine) (*writer, error) {
 		}
 		clients = append(clients, c)
 	}
-	w := &writer{revoked: Revoked{
+	w := &writer{cpu: s.CPU, revoked: Revoked{
 		Name: "etcd", Title: "etcd", Loses: "nothing that was answered",
 		About: "three members, each asked by a third of the writers over its client; transactions of 128 puts from 16 writers for many.",
 	}}
@@ -225,7 +231,7 @@ func redisWriter(fsync, loses string) func(context.Context, *machine.Machine) (*
 			return nil, err
 		}
 		c := redis.NewClient(&redis.Options{Addr: s.Addresses[0], PoolSize: 512})
-		w := &writer{revoked: Revoked{
+		w := &writer{cpu: s.CPU, revoked: Revoked{
 			Name: "redis-" + fsync, Title: "Redis, appendfsync " + fsync, Loses: loses,
 			About: "one process, no replica: SET with an expiry; pipelines of 1,000 for many.",
 		}}

@@ -202,7 +202,9 @@ func casesFor(s *system, maker, stranger *tokens.Maker, revoked int) ([]judgemen
 		return []judgement{{"good", good, true}, {"altered", altered(good), false}, {"nonsense", "x", false}}, nil
 	}
 	all := []judgement{
-		{"good", good, true}, {"altered", altered(good), false}, {"nonsense", "x", false},
+		{"good", good, true},
+		{"altered", altered(good), false},
+		{"nonsense", "x", false},
 		{"unsigned", "eyJhbGciOiJub25lIn0." + strings.Split(good, ".")[1] + ".", false},
 	}
 	now := time.Now()

@@ -81,11 +81,10 @@ func latencies(t theme, v *measure.Validate) ([]byte, error) {
 
 // bar is a line of a picture of bars.
 type bar struct {
-	title  string
-	value  float64
-	spread float64
-	veto   bool
-	floor  bool
+	title string
+	value float64
+	veto  bool
+	floor bool
 }
 
 // bars draws values as bars, the largest on top, each with its number.

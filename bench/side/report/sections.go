@@ -50,7 +50,7 @@ func (p *page) denial(part *Part[measure.Denial]) {
 func (p *page) revoke(part *Part[measure.Revoke]) {
 	p.line("## Committing revocations\n")
 	p.run(part.Run)
-	p.head("system", "writers", "Veto commits", "a second", "spread", "p50", "p99")
+	p.head("system", "writers", "Veto commits", "and takes of the processor", "a second", "spread", "p50", "p99", "processor each")
 	var veto *measure.Revoked
 	for i, s := range part.Found.Systems {
 		if s.Name == "veto" {
@@ -59,21 +59,22 @@ func (p *page) revoke(part *Part[measure.Revoke]) {
 	}
 	for _, s := range part.Found.Systems {
 		for i, at := range s.At {
-			times := ""
+			times, takes := "", ""
 			if veto != nil && i < len(veto.At) {
-				times = ratio(veto.At[i].Rates, at.Rates)
+				times, takes = ratio(veto.At[i].Rates, at.Rates), ratio(veto.At[i].CPU, at.CPU)
 			}
-			p.row(s.Title, fmt.Sprint(at.Writers), times, count(measure.Median(at.Rates)), fmt.Sprintf("%.0f %%", 100*measure.Spread(at.Rates)), micros(at.P50), micros(at.P99))
+			p.row(s.Title, fmt.Sprint(at.Writers), times, takes, count(measure.Median(at.Rates)), fmt.Sprintf("%.0f %%", 100*measure.Spread(at.Rates)),
+				micros(at.P50), micros(at.P99), micros(measure.Median(at.CPU)))
 		}
 		if len(s.Bulk) > 0 {
 			times := ""
 			if veto != nil {
 				times = ratio(veto.Bulk, s.Bulk)
 			}
-			p.row(s.Title, "many at once", times, count(measure.Median(s.Bulk)), fmt.Sprintf("%.0f %%", 100*measure.Spread(s.Bulk)), "", "")
+			p.row(s.Title, "many at once", times, "", count(measure.Median(s.Bulk)), fmt.Sprintf("%.0f %%", 100*measure.Spread(s.Bulk)), "", "", "")
 		}
 	}
-	p.line("\nEverything, the writers too, shares all cores and one disk.\n")
+	p.line("\nEverything, the writers too, shares all cores and one disk. The processor time is that of all processes that commit, without who asks.\n")
 	for _, s := range part.Found.Systems {
 		p.line("- **%s**: %s When a machine stops it loses %s.", s.Title, s.About, s.Loses)
 	}
