@@ -175,7 +175,7 @@ func vetoWriter(ctx context.Context, m *machine.Machine) (*writer, error) {
 	}
 	w := &writer{cpu: func() time.Duration { return (&machine.Stored{Processes: c.Processes}).CPU() }, revoked: Revoked{
 		Name: "veto", Title: "Veto", Loses: "nothing that was answered as committed",
-		About: "three nodes, each asked by a third of the writers over HTTP; a stream of lines for many.",
+		About: "three nodes, each asked by a third of the writers over HTTP, with TLS between them, an audit trail, and a copy in the outbox of who took it; a stream of lines for many.",
 	}}
 	w.one = func(ctx context.Context, caller int, jti string) error {
 		got, err := clients[caller%regions].Revoke(ctx, client.RevokeRequest{Target: "jti", Issuer: tokens.Issuer, Value: jti}, false, commitLimit)
@@ -205,7 +205,7 @@ func etcdWriter(ctx context.Context, m *machine.Machine) (*writer, error) {
 	}
 	w := &writer{cpu: s.CPU, revoked: Revoked{
 		Name: "etcd", Title: "etcd", Loses: "nothing that was answered",
-		About: "three members, each asked by a third of the writers over its client; transactions of 128 puts from 16 writers for many.",
+		About: "three members without TLS, each asked by a third of the writers over its client; transactions of 128 puts from 16 writers for many.",
 	}}
 	w.one = func(ctx context.Context, caller int, jti string) error {
 		_, err := clients[caller%regions].Put(ctx, peers.Prefix+jti, "")

@@ -161,6 +161,9 @@ func Page(f Found) string {
 	if f.Denial != nil {
 		p.denial(f.Denial)
 	}
+	if f.Denial != nil && f.Validate != nil {
+		p.both(f.Validate.Found, f.Denial.Found)
+	}
 	if f.Revoke != nil {
 		p.revoke(f.Revoke)
 	}

@@ -32,13 +32,13 @@ func found() Found {
 			Systems: []measure.Measure{
 				{Name: "veto-warm", Title: "Veto, tokens seen before", About: "as it comes.", Rates: []float64{50_000, 51_000, 49_000}, CPU: []float64{10, 10, 11}, Busy: []float64{0.9}, Open: []measure.Loaded{open(1000, 120), open(25_000, 900)}},
 				{Name: "veto-cold", Title: "Veto, tokens never seen", Rates: []float64{20_000}, CPU: []float64{40}, Busy: []float64{0.4}, Open: []measure.Loaded{open(1000, 300), open(10_000, 2000)}},
-				{Name: "quicker", Title: "someone quicker", Rates: []float64{100_000}, CPU: []float64{5}, StoreCPU: []float64{2}, Busy: []float64{1}},
+				{Name: "golang-jwt-cached", Title: "someone quicker", Rates: []float64{100_000}, CPU: []float64{5}, StoreCPU: []float64{2}, Busy: []float64{1}},
 				{Name: "empty", Title: "an empty handler", Rates: []float64{60_000}, CPU: []float64{9}, Open: []measure.Loaded{open(1000, 100)}},
 			},
 		}},
 		Denial: &Part[measure.Denial]{run, measure.Denial{Systems: []measure.Denied{
 			{Name: "veto", Title: "Veto", Veto: true, About: "three.", At: []measure.DeniedAt{{DelayMS: 0, Count: 10, P50: 700, P99: 2200, Max: 3000}, {DelayMS: 40, Count: 10, P50: 43_000, P99: 46_000, Max: 50_000}}, LeaderLostMS: 1.5},
-			{Name: "other", Title: "another", About: "one.", At: []measure.DeniedAt{{DelayMS: 0, Count: 10, P50: 350, P99: 900, Max: 1000}}, LeaderLostMS: -1},
+			{Name: "cached", Title: "another", About: "one.", At: []measure.DeniedAt{{DelayMS: 0, Count: 10, P50: 350, P99: 900, Max: 1000}}, LeaderLostMS: -1},
 		}}},
 		Revoke: &Part[measure.Revoke]{run, measure.Revoke{Systems: []measure.Revoked{
 			{Name: "veto", Title: "Veto", About: "three.", Loses: "nothing", At: []measure.RevokedAt{{Writers: 1, Rates: []float64{500}, CPU: []float64{200}, P50: 1900, P99: 5000}}, Bulk: []float64{70_000}},
@@ -68,6 +68,7 @@ func TestPageIsAsItWas(t *testing.T) {
 	require.Contains(t, page, "| someone quicker | 0.50 x |")
 	require.Contains(t, page, "| another | 0 ms | 0.50 x |")
 	require.Contains(t, page, "| another | 1 | 0.50 x |")
+	require.Contains(t, page, "| someone quicker | 5 us | 100 k | 350 us, p99 900 us |")
 }
 
 func TestPartsAreEnough(t *testing.T) {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"veto/bench/side/measure"
 )
@@ -45,6 +46,32 @@ func (p *page) denial(part *Part[measure.Denial]) {
 		p.line("- **%s**: %s", s.Title, s.About)
 	}
 	p.line("")
+}
+
+// pairs are systems that were measured in both sections: for validations, and for denials.
+func pairs() [][2]string {
+	return [][2]string{{"veto-warm", "veto"}, {"golang-jwt-cached", "cached"}, {"golang-jwt-etcd", "etcd"}}
+}
+
+// both shows that to be fast and to be fresh are two things.
+func (p *page) both(v measure.Validate, d measure.Denial) {
+	p.line("## Fast and fresh\n")
+	p.head("system", "processor a request", "answers a second", "a revoked token is still allowed for")
+	for _, pair := range pairs() {
+		for _, s := range v.Systems {
+			for _, denied := range d.Systems {
+				if s.Name == pair[0] && denied.Name == pair[1] && len(denied.At) > 0 {
+					p.row(s.Title, micros(measure.Median(s.CPU)), count(measure.Median(s.Rates)), micros(denied.At[0].P50)+", p99 "+micros(denied.At[0].P99))
+				}
+			}
+		}
+	}
+	for _, s := range v.Systems {
+		if strings.HasSuffix(s.Name, "-redis") || s.Name == "introspection" || s.Name == "opa" {
+			p.row(s.Title, micros(measure.Median(s.CPU)+measure.Median(s.StoreCPU)), count(measure.Median(s.Rates)), "no longer than it takes to tell the one that is asked")
+		}
+	}
+	p.line("\nAll in one place. Who asks one store for each request is fresh at once, and depends on it for each request; in another region each\nrequest goes there and back.\n")
 }
 
 func (p *page) revoke(part *Part[measure.Revoke]) {
