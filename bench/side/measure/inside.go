@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"veto/bench/side/machine"
 	"veto/bench/side/peers"
 	"veto/bench/side/tokens"
 )
@@ -41,20 +42,32 @@ type Check struct {
 
 // RunInside measures libraries in this process, and Veto by the benchmarks of its own node, which take the same floor in the
 // same way: the bare check of the same signature by the standard library, in turns.
-func RunInside(ctx context.Context, root string, long time.Duration, say func(string, ...any)) (*Inside, error) {
-	say("  Veto, by the benchmarks of its node")
-	cmd := exec.CommandContext(ctx, "go", "test", "./node", "-run", "^$", "-bench", "^Benchmark(Cold|Warm|APIKey)$", "-benchtime", long.String())
-	cmd.Dir = root
+func RunInside(ctx context.Context, m *machine.Machine, root string, long time.Duration) (*Inside, error) {
+	dir, err := m.Dir("inside")
+	if err != nil {
+		return nil, err
+	}
+	// Built first, as what is killed when the time is up must be the test itself.
+	program := dir + "/node.test"
+	m.Say("  building the benchmarks of Veto's node")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, "./node")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go test: %w: %s", err, out)
+	}
+	m.Say("  running them")
+	cmd := exec.CommandContext(ctx, program, "-test.run", "^$", "-test.bench", "^Benchmark(Cold|Warm|APIKey)$", "-test.benchtime", long.String())
+	cmd.Dir = root + "/node"
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("go test: %w: %s", err, out)
+		return nil, fmt.Errorf("the benchmarks of a node: %w: %s", err, out)
 	}
 	in := &Inside{Checks: parse(out)}
 	if len(in.Checks) == 0 {
 		return nil, fmt.Errorf("no benchmark in: %s", out)
 	}
 	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
-		say("  libraries, %s", alg)
+		m.Say("  libraries, %s", alg)
 		more, err := libraries(ctx, alg, long)
 		if err != nil {
 			return nil, err
