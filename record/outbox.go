@@ -18,6 +18,18 @@ type Taken struct {
 	From Origin `cbor:"5,keyasint,omitzero"`
 }
 
+// Weight is about how many bytes it takes in a command.
+func (t *Taken) Weight() int {
+	n := 256 + len(t.Revocation.Issuer) + len(t.Revocation.Value) + len(t.Revocation.Reason)
+	for _, p := range t.Revocation.And {
+		n += len(p.Value)
+	}
+	return n
+}
+
+// MaxDeliver bounds the weight of what is proposed of an outbox at a time, but for the last item.
+const MaxDeliver = 256 << 10
+
 // Deliver brings revocations from an outbox into the log. They are numbered from First on; what
 // was delivered before is passed over, so that it may be proposed as often as need be. One that
 // is refused keeps none of the others back. At most MaxRevocations.

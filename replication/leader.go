@@ -59,7 +59,7 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 			case <-time.After(pauseBetweenTries):
 			}
 		}
-		pilot := r.node().NewPilot(&survey{replica: r}, r.config.Expect, r.config.Log)
+		pilot := r.node().NewPilot(&survey{replica: r, dead: map[string]time.Time{}}, r.config.Expect, r.config.Log)
 		pilot.Start(ctx)
 		defer pilot.Stop()
 		var tasks sync.WaitGroup

@@ -60,13 +60,13 @@ func newRevoke(r *remote) *cobra.Command {
 		if err := readParts(&request, and); err != nil {
 			return err
 		}
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
 			receipt, err := c.Revoke(ctx, request, wait == waitEnforced, min(r.timeout/2, longestWait))
 			if err != nil {
 				return err
 			}
 			return showReceipt(receipt, out)
-		}).RunE(cmd, args)
+		})
 	}
 	c.Flags().StringVar(&request.Issuer, "issuer", "", "the iss within which VALUE has its meaning")
 	c.Flags().StringVar(&file.path, "file", "", "revoke what the file says, one a line; - for standard input")
@@ -83,11 +83,7 @@ func showReceipt(receipt record.Receipt, out *printer) error {
 		return out.fields(receipt, "id", receipt.ID, "state", receipt.State, "durable on", words(receipt.DurableOn),
 			"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
 	}
-	kept := moment(receipt.KeptUntil)
-	if kept == "" {
-		kept = "until it is lifted"
-	}
-	return out.fields(receipt, "id", receipt.ID, "revision", receipt.Revision, "state", receipt.State, "kept", kept,
+	return out.fields(receipt, "id", receipt.ID, "revision", receipt.Revision, "state", receipt.State, "kept", kept(receipt.KeptUntil),
 		"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
 }
 
@@ -170,13 +166,21 @@ func newRevocations(r *remote) *cobra.Command {
 	lift.Flags().StringVar(&reason, "reason", "", "why; it is kept in the audit trail")
 	export := &cobra.Command{Use: "export", Short: "Write all revocations, one a line, as `veto revoke --file` takes them", Args: cobra.NoArgs}
 	export.RunE = func(cmd *cobra.Command, args []string) error {
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
 			return c.Export(ctx, cmd.OutOrStdout())
-		}).RunE(cmd, args)
+		})
 	}
 	c := &cobra.Command{Use: "revocations", Short: "See revocations, and lift them"}
 	c.AddCommand(all, one, onlyIf(lift), export)
 	return c
+}
+
+// kept is until when the log keeps a revocation.
+func kept(until time.Time) string {
+	if until.IsZero() {
+		return "until it is lifted"
+	}
+	return moment(until)
 }
 
 const keptColumn = 5
@@ -186,15 +190,11 @@ var revocationHead = []string{"id", "target", "issuer", "value", "not before", "
 func revocationRows(items []client.Revocation) [][]any {
 	var rows [][]any
 	for _, v := range items {
-		kept := moment(v.KeptUntil)
-		if kept == "" {
-			kept = "until it is lifted"
-		}
 		value := v.Value
 		for _, p := range v.And {
 			value += fmt.Sprintf(" and %s %s", p.Target, p.Value)
 		}
-		rows = append(rows, []any{v.ID, v.Target, v.Issuer, value, moment(v.NotBefore), kept, v.Revision, v.Reason})
+		rows = append(rows, []any{v.ID, v.Target, v.Issuer, value, moment(v.NotBefore), kept(v.KeptUntil), v.Revision, v.Reason})
 	}
 	return rows
 }

@@ -177,22 +177,28 @@ func (r *remote) tls() (*tls.Config, error) {
 	return config, nil
 }
 
+// talk is what a command does with the cluster.
+type talk func(ctx context.Context, c *client.Client, args []string, out *printer) error
+
 // command makes a subcommand that talks to the cluster.
-func (r *remote) command(use, short string, args cobra.PositionalArgs, f func(ctx context.Context, c *client.Client, args []string, out *printer) error) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, given []string) error {
-		c, err := r.client()
+func (r *remote) command(use, short string, args cobra.PositionalArgs, f talk) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, given []string) error { return r.run(cmd, given, f) }}
+}
+
+// run talks to the cluster for a command that has looked at its flags.
+func (r *remote) run(cmd *cobra.Command, args []string, f talk) error {
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	if only := cmd.Flags().Lookup(ifRevisionFlag); only != nil && only.Changed {
+		n, err := cmd.Flags().GetUint64(ifRevisionFlag)
 		if err != nil {
 			return err
 		}
-		if only := cmd.Flags().Lookup(ifRevisionFlag); only != nil && only.Changed {
-			n, err := cmd.Flags().GetUint64(ifRevisionFlag)
-			if err != nil {
-				return err
-			}
-			c = c.IfRevision(record.Revision(n))
-		}
-		return f(cmd.Context(), c, given, &printer{w: cmd.OutOrStdout(), json: r.output == "json"})
-	}}
+		c = c.IfRevision(record.Revision(n))
+	}
+	return f(cmd.Context(), c, args, &printer{w: cmd.OutOrStdout(), json: r.output == "json"})
 }
 
 const ifRevisionFlag = "if-revision"

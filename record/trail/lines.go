@@ -70,7 +70,7 @@ func (f Filter) String() string {
 
 // Write writes what list gives, page by page, up to the head, or all if there is none. List gives
 // the entries behind one.
-func Write(w io.Writer, cluster string, head Head, f Filter, list func(after Entry, limit int) ([]Entry, error)) (count int, err error) {
+func Write(w io.Writer, cluster string, head Head, f Filter, list func(after Entry, limit int) ([]Entry, error)) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	x := Export{Format: exportFormat, Cluster: cluster, Filter: f.String()}
 	if head.Sequence > 0 {
@@ -79,27 +79,26 @@ func Write(w io.Writer, cluster string, head Head, f Filter, list func(after Ent
 	encode := json.NewEncoder(out)
 	encode.SetEscapeHTML(false)
 	if err := encode.Encode(x); err != nil {
-		return 0, err
+		return err
 	}
 	for after := (Entry{}); ; {
 		page, err := list(after, perPage)
 		if err != nil {
-			return count, err
+			return err
 		}
 		for i := range page {
 			if head.Sequence > 0 && page[i].Sequence > head.Sequence {
-				return count, out.Flush()
+				return out.Flush()
 			}
 			if !f.Keep(&page[i]) {
 				continue
 			}
 			if err := encode.Encode(page[i]); err != nil {
-				return count, err
+				return err
 			}
-			count++
 		}
 		if len(page) < perPage {
-			return count, out.Flush()
+			return out.Flush()
 		}
 		after = page[len(page)-1]
 	}

@@ -48,7 +48,7 @@ func chained(t testing.TB, before, n int) ([]trail.Entry, trail.Head) {
 func exported(t testing.TB, all []trail.Entry, head trail.Head, f trail.Filter) string {
 	t.Helper()
 	var out bytes.Buffer
-	_, err := trail.Write(&out, "c", head, f, func(after trail.Entry, limit int) ([]trail.Entry, error) {
+	err := trail.Write(&out, "c", head, f, func(after trail.Entry, limit int) ([]trail.Entry, error) {
 		from := 0
 		if after.Action != "" {
 			from = 1 + slices.IndexFunc(all, func(e trail.Entry) bool { return e.Revision == after.Revision && e.Number == after.Number })

@@ -189,7 +189,7 @@ func (b *Broadcast) SetRoutes(routes []string) error {
 // Disconnect cuts off the clients of the grant with the name: who may still come, comes again.
 func (b *Broadcast) Disconnect(grant string) { b.gate.disconnect(grant) }
 
-// Notice tells the other nodes. It does not block; see the package's words on queues.
+// Notice tells the other nodes, as Beacon does. It does not wait for them.
 func (b *Broadcast) Notice(n record.Notice) {
 	if n.Unkept {
 		b.toNodes(subjectUnkept, n)
@@ -201,7 +201,7 @@ func (b *Broadcast) Notice(n record.Notice) {
 // Beacon tells the other nodes.
 func (b *Broadcast) Beacon(n record.Beacon) { b.toNodes(subjectBeacon, n) }
 
-// toNodes does not wait in the queue: it is one write into this process's server.
+// toNodes is one write into this process's server. What cannot be sent is counted and dropped.
 func (b *Broadcast) toNodes(subject string, v any) {
 	data, err := record.Encode(v)
 	if err == nil {

@@ -7,10 +7,11 @@
 // clients from outside cannot reach; they are given the account of the feed, and within it
 // what their grant names.
 //
-// Queues. Publishing goes to a queue of 65,536 messages with one goroutine; when it is full a
-// message is dropped and counted. Subscribers of the feed see a gap by the sequence, and ask a node
-// for what they missed. Of the requests of clients 256 are done at once; what is above is told to come
-// again. Of the events of a stream 64 are; the others wait in the stream.
+// Queues. Notices and beacons wait in none: each is one write into the server in this process. What is
+// told to other systems goes to a queue of 65,536 events with one goroutine; when it is full an event is
+// dropped and counted. Subscribers of the feed see a gap by the sequence, and ask a node for what they
+// missed. Of the requests of clients 256 are done at once; what is above is told to come again. Of the
+// events of a stream 64 are; the others wait in the stream.
 //
 // Promises:
 //

@@ -67,7 +67,7 @@ func verify(t testing.TB, s state, heads ...trail.Head) (trail.Report, error) {
 	}
 	all := entries(t, s)
 	var out bytes.Buffer
-	if _, err := trail.Write(&out, "c", head, trail.Filter{}, func(trail.Entry, int) ([]trail.Entry, error) { return all, nil }); err != nil {
+	if err := trail.Write(&out, "c", head, trail.Filter{}, func(trail.Entry, int) ([]trail.Entry, error) { return all, nil }); err != nil {
 		t.Fatal(err)
 	}
 	return trail.Verify(&out, heads...)

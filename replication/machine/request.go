@@ -9,7 +9,7 @@ import (
 )
 
 // A request is remembered in the bucket of the end of its day, plus one day: so for 24 to 48
-// hours, found by two look-ups, and dropped with the bucket.
+// hours, found by three look-ups, and dropped with the bucket.
 const day = 24 * time.Hour
 
 func requestKey(c record.Command, dayOf time.Time) []byte {
@@ -23,7 +23,15 @@ func recall(s Reader, c record.Command) (record.Result, bool, error) {
 	if c.Request.Key == "" {
 		return record.Result{}, false, nil
 	}
-	for _, at := range []time.Time{c.Stamp, c.Stamp.Add(-day)} {
+	level, err := Level(s)
+	if err != nil {
+		return record.Result{}, false, err
+	}
+	days := []time.Time{c.Stamp, c.Stamp.Add(-day), c.Stamp.Add(day)} // the clock of the leader before may have been ahead
+	if level < record.LevelTrail {
+		days = days[:2]
+	}
+	for _, at := range days {
 		r, ok, err := get[record.Remembered](s, requestKey(c, at))
 		if err != nil {
 			return record.Result{}, false, err

@@ -14,7 +14,6 @@ const MaxPending = 65536
 
 const (
 	queueLength  = 1024
-	maxBytes     = 256 << 10 // of one proposal, about
 	firstPause   = 50 * time.Millisecond
 	longestPause = 2 * time.Second
 	fullRetry    = 5 * time.Second
@@ -164,25 +163,17 @@ func (o *Outbox) keep(ctx context.Context) {
 
 // gather takes what else is in the queue, as much as fits in one proposal.
 func (o *Outbox) gather(first *submission) []*submission {
-	all, size := []*submission{first}, weight(&first.item)
-	for len(all) < record.MaxRevocations && size < maxBytes {
+	all, size := []*submission{first}, first.item.Weight()
+	for len(all) < record.MaxRevocations && size < record.MaxDeliver {
 		select {
 		case s := <-o.queue:
 			all = append(all, s)
-			size += weight(&s.item)
+			size += s.item.Weight()
 		default:
 			return all
 		}
 	}
 	return all
-}
-
-func weight(t *record.Taken) int {
-	n := 256 + len(t.Revocation.Issuer) + len(t.Revocation.Value) + len(t.Revocation.Reason)
-	for _, p := range t.Revocation.And {
-		n += len(p.Value)
-	}
-	return n
 }
 
 func (o *Outbox) keepAll(all []*submission) {

@@ -40,8 +40,8 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 		return Applied{}, err
 	}
 	applied, err := fill(d.db, r)
-	if err == nil && applied.Index < s.applied.Index {
-		err = fmt.Errorf("store: the stream ends at entry %d and this state at %d: a state never goes back", applied.Index, s.applied.Index)
+	if here := s.Applied().Index; err == nil && applied.Index < here {
+		err = fmt.Errorf("store: the stream ends at entry %d and this state at %d: a state never goes back", applied.Index, here)
 	}
 	if err != nil {
 		return Applied{}, errors.Join(err, s.discard(d))

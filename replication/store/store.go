@@ -155,7 +155,7 @@ func (s *Store) removeOthers(live string) error {
 }
 
 func (s *Store) corrupt(err error) error {
-	return fmt.Errorf("the state in %s is damaged (%w); restore it from a backup, or empty the data directory and let the node join again under another --node-id", s.dir, err)
+	return fmt.Errorf("the state in %s is damaged (%w); empty the data directory and let the node join again under another --node-id; a copy of the directory from before must not be put back, as others count on what this node has said since", s.dir, err)
 }
 
 // formatVersion is pinned: a newer one cannot be opened by an older veto.

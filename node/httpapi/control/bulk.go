@@ -46,7 +46,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, r, "a stream of revocations cannot be named", err)
 		return
 	}
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	to := x.patient(w, r)
 	if err := to.control.EnableFullDuplex(); err != nil {
 		x.Log.Warn("a stream of revocations cannot be answered before its end", "request_id", requestID(r.Context()), "error", err)
 	}
@@ -81,11 +81,16 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	x.export(w, r, "revocations were not exported to the end", func(to io.Writer) error {
+		return bulk.Export(to, x.Records.EveryRevocation)
+	})
+}
+
+// export answers with what is written, and cuts that off if it fails: so nobody takes what came for the whole.
+func (x *control) export(w http.ResponseWriter, r *http.Request, failed string, write func(io.Writer) error) {
 	w.Header().Set("Content-Type", ndjson)
-	if _, err := bulk.Export(to, x.Records.EveryRevocation); err != nil {
-		// Cut off, so that nobody takes what came for the whole.
-		x.Log.Warn("revocations were not exported to the end", "request_id", requestID(r.Context()), "error", err)
+	if err := write(x.patient(w, r)); err != nil {
+		x.Log.Warn(failed, "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -101,13 +106,9 @@ func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, r, "the audit trail cannot be read", err)
 		return
 	}
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
-	w.Header().Set("Content-Type", ndjson)
-	if _, err := trail.Write(to, x.Events.ClusterID(), head, f, x.Records.Audit); err != nil {
-		// Cut off, so that nobody takes what came for the whole.
-		x.Log.Warn("the audit trail was not exported to the end", "request_id", requestID(r.Context()), "error", err)
-		panic(http.ErrAbortHandler)
-	}
+	x.export(w, r, "the audit trail was not exported to the end", func(to io.Writer) error {
+		return trail.Write(to, x.Events.ClusterID(), head, f, x.Records.Audit)
+	})
 }
 
 // filterOf reads which entries are wanted. A parameter that is not known, or empty, or there twice,
@@ -149,6 +150,10 @@ type patient struct {
 	control *http.ResponseController
 	body    io.Reader
 	now     func() time.Time
+}
+
+func (x *control) patient(w http.ResponseWriter, r *http.Request) *patient {
+	return &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 }
 
 // Write sends at once.

@@ -187,7 +187,7 @@ func (s *stream) follow(ctx context.Context) {
 	if s.flush() != nil {
 		return
 	}
-	want := s.at.Revision // this node may be behind the one that gave the place
+	want := s.at.Revision // which is here: first comes what happened since
 	for {
 		wait, cancel := context.WithTimeout(ctx, s.Heartbeat)
 		err := s.Source.Await(wait, want)
