@@ -29,7 +29,7 @@ fuzz: ## fuzz every decoder for FUZZTIME each (a count as 5000x, or a time, as 6
 # some of it; SCALE=100000000 takes long, and 30 GB of disk. A section that was measured keeps its place in the report.
 RESULTS ?= $(if $(QUICK),bin/bench-quick,bench/results)
 bench: build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, RESULTS=); installs redis-server and etcd-server
-	@for p in redis-server:redis-server etcd:etcd-server taskset:util-linux; do command -v $${p%:*} >/dev/null || RUNLEVEL=1 apt-get install -y --no-install-recommends $${p#*:}; done
+	@for p in redis-server:redis-server etcd:etcd-server taskset:util-linux; do command -v $${p%:*} >/dev/null || { apt-get update -q && RUNLEVEL=1 apt-get install -y --no-install-recommends $${p#*:}; }; done
 	cd bench/side && go build -o ../../bin/bench-side .
 	bin/bench-side run -veto bin/veto -out $(RESULTS) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000)
 
