@@ -58,6 +58,8 @@ func TestSlope(t *testing.T) {
 		require.InDelta(t, want, Slope(x, y), 1e-9)
 	}
 	require.True(t, math.IsNaN(Slope(x[:1], x[:1])))
+	require.InDelta(t, 2, Each([]float64{1, 10, 100}, []float64{102, 120, 300}), 1e-9)
+	require.True(t, math.IsNaN(Each(x[:1], x[:1])))
 	require.Equal(t, 2.0, median([]float64{9, 1, 2}))
 	require.InDelta(t, 3.5, Spread([]float64{9, 1, 2}), 1e-9)
 }

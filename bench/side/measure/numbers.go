@@ -50,3 +50,12 @@ func Slope(x, y []float64) float64 {
 	_, slope := stat.LinearRegression(lx, ly, nil, false)
 	return slope
 }
+
+// Each is what one more of x adds to y, by a straight line through all points, by least squares.
+func Each(x, y []float64) float64 {
+	if len(x) < 2 {
+		return math.NaN()
+	}
+	_, slope := stat.LinearRegression(x, y, nil, false)
+	return slope
+}

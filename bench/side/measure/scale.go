@@ -31,7 +31,10 @@ type Curve struct {
 	// Slope is the power by which the cost grows with the amount: 1 is in proportion, 0 not at all. It is nil with
 	// fewer than three points.
 	Slope *float64 `json:"slope"`
-	Note  string   `json:"note"`
+	// Each is what one more adds, by a straight line; nil with fewer than three points. It says more than the
+	// power where most of a cost is there with none.
+	Each *float64 `json:"each"`
+	Note string   `json:"note"`
 }
 
 // ScaleSizes say how far the curves go.
@@ -74,7 +77,8 @@ func RunScale(ctx context.Context, m *machine.Machine, z ScaleSizes) (*Scale, er
 	for _, key := range c.order {
 		p := c.all[key]
 		if slope := Slope(p.X, p.Y); len(p.X) > 2 && !math.IsNaN(slope) {
-			p.Slope = &slope
+			each := Each(p.X, p.Y)
+			p.Slope, p.Each = &slope, &each
 		}
 		s.Curves = append(s.Curves, *p)
 	}

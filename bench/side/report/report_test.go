@@ -48,7 +48,7 @@ func found() Found {
 			{What: "Veto, a token never seen", Alg: "RS256", Nanos: 29_000, Floor: 1.08, Allocs: -1}, {What: "Veto, an API key", Nanos: 390, Allocs: 0},
 		}}},
 		Scale: &Part[measure.Scale]{run, measure.Scale{Curves: []measure.Curve{
-			{Of: "revocations", Cost: "memory", Unit: "MiB", X: []float64{1, 10, 100}, Y: []float64{1, 3.2, 10}, Slope: &half, Note: "all of it."},
+			{Of: "revocations", Cost: "memory", Unit: "MiB", X: []float64{1, 10, 100}, Y: []float64{1, 3.2, 10}, Slope: &half, Each: &half, Note: "all of it."},
 			{Of: "voters", Cost: "a commit", Unit: "ms", X: []float64{1, 3}, Y: []float64{1, 2}},
 		}}},
 	}

@@ -111,7 +111,7 @@ func (p *page) revoke(part *Part[measure.Revoke]) {
 func (p *page) scale(part *Part[measure.Scale]) {
 	p.line("## How cost grows\n")
 	p.run(part.Run)
-	p.head("what grows", "cost", "grows by the power", "from", "to", "measured")
+	p.head("what grows", "cost", "grows by the power", "1,000 more add", "from", "to", "measured")
 	for _, c := range part.Found.Curves {
 		if len(c.X) == 0 {
 			continue
@@ -124,13 +124,16 @@ func (p *page) scale(part *Part[measure.Scale]) {
 			}
 			all += count(c.X[i]) + ": " + short(c.Y[i])
 		}
-		slope := "too few points"
+		slope, each := "too few points", ""
 		if c.Slope != nil {
 			slope = fmt.Sprintf("%.2f", *c.Slope)
 		}
-		p.row(c.Of, c.Cost, slope, short(c.Y[0])+" "+c.Unit, short(c.Y[last])+" "+c.Unit, all)
+		if c.Each != nil {
+			each = fmt.Sprintf("%.2g %s", 1000**c.Each, c.Unit)
+		}
+		p.row(c.Of, c.Cost, slope, each, short(c.Y[0])+" "+c.Unit, short(c.Y[last])+" "+c.Unit, all)
 	}
-	p.line("\nA power of 1 is a cost in proportion, 0 one that does not grow; fitted to the logarithms, by least squares.\n")
+	p.line("\nA power of 1 is a cost in proportion, 0 one that does not grow; fitted to the logarithms, by least squares. What\n1,000 more add is a straight line through the same points, and says more where most of a cost is there with none.\n")
 	for _, c := range part.Found.Curves {
 		if c.Note != "" {
 			p.line("- **%s, %s**: %s", c.Of, c.Cost, c.Note)
