@@ -2,7 +2,7 @@
 FUZZTIME ?= 20000x
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench bench-node bench-compare bench-short faults upgrade check deb deploy-check deploy-short
+.PHONY: menu build test vet lint fuzz bench bench-node bench-compare bench-short simulate faults upgrade check deb deploy-check deploy-short
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -46,6 +46,10 @@ bench-short: ## the part of the benchmark's own tests that takes a minute and no
 
 SECONDS ?= 20
 SEED ?= 1
+SEEDS ?= 300
+simulate: ## run SEEDS clusters in one process, in made-up time, from SEED on
+	go test ./test/simulation -count 1 -v -timeout 10h -run TestSimulation -seed $(SEED) -seeds $(SEEDS)
+
 faults: ## break a cluster on purpose, in network namespaces (root on Linux; SECONDS, SEED)
 	@for p in ip:iproute2 nft:nftables strace:strace; do command -v $${p%:*} >/dev/null || apt-get install -y $${p#*:}; done
 	go vet -tags faults ./test/... ./cmd/veto

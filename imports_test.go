@@ -70,6 +70,8 @@ var rooms = map[string][]string{
 	"test/token":            {},
 	"test/smuggled":         {},
 	"test/faults":           {},
+	"test/history":          {"record", "validate"},
+	"test/simulation":       {},
 	"test/upgrade":          {},
 	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "bench", "node", "node/..."},
 }
@@ -97,6 +99,7 @@ var owners = map[string][]string{
 	"github.com/schollz/progressbar":      {"cmd/veto"},
 	"github.com/zitadel":                  {},
 	"github.com/HdrHistogram":             {"bench"},
+	"github.com/anishathalye/porcupine":   {"test/history"},
 }
 
 type goPackage struct {

@@ -117,7 +117,7 @@ func answerFrom[In, Out any](f func(ctx context.Context, from string, in In) (Ou
 }
 
 // call asks another node. The id makes sure that it is that node that answers.
-func call[In, Out any](ctx context.Context, p *peer.Mux, addr, id, path string, in In) (Out, error) {
+func call[In, Out any](ctx context.Context, p Peers, addr, id, path string, in In) (Out, error) {
 	var out Out
 	body, err := record.Encode(in)
 	if err != nil {

@@ -29,7 +29,7 @@ func (o *Outbox) deliver(ctx context.Context) {
 		}
 		if ctx.Err() == nil {
 			o.config.Log.Warn("revocations that this node took are not in the log yet; it tries again", "pending", o.Pending(), "error", err)
-			o.tellAgain()
+			o.TellAgain()
 		}
 		select {
 		case <-ctx.Done():
@@ -130,8 +130,9 @@ func (o *Outbox) drop(through uint64) {
 	}
 }
 
-// tellAgain tells of all that is pending, as much at a time as fits in one notice.
-func (o *Outbox) tellAgain() {
+// TellAgain tells of all that is pending, as much at a time as fits in one notice. It may wait for one
+// write to the disk.
+func (o *Outbox) TellAgain() {
 	o.told.Lock()
 	defer o.told.Unlock()
 	o.mu.Lock()

@@ -101,7 +101,7 @@ func Open(c Config, pending []record.Taken, next uint64) *Outbox {
 		config: c, queue: make(chan *submission, queueLength), stop: stop,
 		next: next, pending: pending, tickets: map[uint64]*Ticket{}, wake: make(chan struct{}, 1),
 	}
-	o.tellAgain()
+	o.TellAgain()
 	o.signal()
 	o.wg.Go(func() { o.keep(ctx) })
 	o.wg.Go(func() { o.deliver(ctx) })
