@@ -2,7 +2,7 @@
 FUZZTIME ?= 20000x
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench simulate soak flood faults upgrade check deb deploy-check deploy-short
+.PHONY: menu build test vet lint fuzz bench bench-node bench-compare bench-short simulate soak flood faults upgrade check deb deploy-check deploy-short
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -25,8 +25,24 @@ fuzz: ## fuzz every decoder for FUZZTIME each (a count as 5000x, or a time, as 6
 	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel 2 $$p; \
 	  done; done
 
-bench: ## what a validation costs, against floors taken in the same run
+# QUICK=1 sees that all works, in about a minute; its numbers are none to publish. ONLY=validate,inside,revoke,denial,scale does
+# some of it; SCALE=100000000 takes long, and 30 GB of disk. A section that was measured keeps its place in the report.
+RESULTS ?= $(if $(QUICK),bin/bench-quick,bench/results)
+bench: build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, RESULTS=); installs redis-server and etcd-server
+	@for p in redis-server:redis-server etcd:etcd-server taskset:util-linux; do command -v $${p%:*} >/dev/null || { apt-get update -q && RUNLEVEL=1 apt-get install -y --no-install-recommends $${p#*:}; }; done
+	cd bench/side && go build -o ../../bin/bench-side .
+	bin/bench-side run -veto bin/veto -out $(RESULTS) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000)
+
+bench-node: ## what a validation costs inside a node, against floors taken in the same run
 	go test ./node -run '^$$' -bench . -benchtime 5s -timeout 20m
+
+OLD ?= HEAD^
+NEW ?= HEAD
+bench-compare: ## what got slower from OLD to NEW (commits; HEAD^ and HEAD if not given)
+	bench/compare $(OLD) $(NEW) $(COUNT)
+
+bench-short: ## the part of the benchmark's own tests that takes a minute and no packages
+	cd bench/side && go vet ./... && go test -count 1 -timeout 5m ./...
 
 SECONDS ?= 20
 SEED ?= 1

@@ -64,7 +64,9 @@ var rooms = map[string][]string{
 	"node":                  {"record", "record/event", "record/limit", "record/trail", "validate", "validate/...", "replication", "replication/...", "node/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
+	"bench":                 {},
 	"test/natsproc":         {},
+	"test/relay":            {},
 	"test/said":             {},
 	"test/token":            {},
 	"test/smuggled":         {},
@@ -73,7 +75,7 @@ var rooms = map[string][]string{
 	"test/simulation":       {},
 	"test/load":             {},
 	"test/upgrade":          {},
-	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
+	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "bench", "node", "node/..."},
 }
 
 // owners says which rooms alone may import a library.
@@ -99,6 +101,7 @@ var owners = map[string][]string{
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},
 	"github.com/schollz/progressbar":      {"cmd/veto"},
 	"github.com/zitadel":                  {},
+	"github.com/HdrHistogram":             {"bench"},
 	"github.com/anishathalye/porcupine":   {"test/history"},
 }
 

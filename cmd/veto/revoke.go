@@ -16,6 +16,12 @@ import (
 // longestWait is how long a node waits for others at most.
 const longestWait = 30 * time.Second
 
+// What --wait may wait for.
+const (
+	waitCommitted = "committed"
+	waitEnforced  = "enforced"
+)
+
 func newRevoke(r *remote) *cobra.Command {
 	var request client.RevokeRequest
 	var until, wait string
@@ -45,7 +51,7 @@ func newRevoke(r *remote) *cobra.Command {
 		if file.given() {
 			return file.command(r, cmd, args)
 		}
-		if wait != "committed" && wait != "enforced" {
+		if wait != waitCommitted && wait != waitEnforced {
 			return &exit{exitUsage, fmt.Errorf("--wait: %q is neither committed nor enforced", wait)}
 		}
 		if err := readTarget(cmd, &request, args, until); err != nil {
@@ -55,7 +61,7 @@ func newRevoke(r *remote) *cobra.Command {
 			return err
 		}
 		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-			receipt, err := c.Revoke(ctx, request, wait == "enforced", min(r.timeout/2, longestWait))
+			receipt, err := c.Revoke(ctx, request, wait == waitEnforced, min(r.timeout/2, longestWait))
 			if err != nil {
 				return err
 			}
@@ -68,7 +74,7 @@ func newRevoke(r *remote) *cobra.Command {
 	c.Flags().StringArrayVar(&and, "and", nil, "what else a token must bear, as TARGET=VALUE; may be given several times")
 	c.Flags().StringVar(&request.Reason, "reason", "", "why; people will read it")
 	c.Flags().StringVar(&until, "issued-before", "", "deny only what was issued until then: now, or a time such as 2026-01-31T12:00:00Z")
-	c.Flags().StringVar(&wait, "wait", "committed", "answer when it is committed, or when every node has said that it is enforced")
+	c.Flags().StringVar(&wait, "wait", waitCommitted, "answer when it is committed, or when every node has said that it is enforced")
 	return c
 }
 

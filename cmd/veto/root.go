@@ -45,7 +45,7 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
 	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(), newMan(),
-		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r))
+		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r), newBench(r))
 	usageErrors(root)
 	return root
 }
@@ -134,29 +134,47 @@ func (r *remote) client() (*client.Client, error) {
 	if err := r.checkOutput(); err != nil {
 		return nil, err
 	}
+	token, err := r.token()
+	if err != nil {
+		return nil, err
+	}
+	config, err := r.tls()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{
+		Control: r.control, Data: r.data, Token: token, UserAgent: "veto/" + version,
+		HTTP: &http.Client{Timeout: r.timeout, Transport: &http.Transport{TLSClientConfig: config}},
+	}), nil
+}
+
+// token is the operator's key; empty if there is none.
+func (r *remote) token() (string, error) {
 	token := os.Getenv("VETO_TOKEN")
 	if r.tokenFile != "" {
 		b, err := certs.ReadSecret(r.tokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
+			return "", fmt.Errorf("--token-file: %w", err)
 		}
 		token = string(b)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13}}
+	return strings.TrimSpace(token), nil
+}
+
+// tls is how the cluster's HTTPS is spoken.
+func (r *remote) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
 	if r.caFile != "" {
 		pem, err := os.ReadFile(r.caFile)
 		if err != nil {
 			return nil, fmt.Errorf("--ca-file: %w", err)
 		}
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM", r.caFile)
 		}
 	}
-	return client.New(client.Options{
-		Control: r.control, Data: r.data, Token: strings.TrimSpace(token), UserAgent: "veto/" + version,
-		HTTP: &http.Client{Timeout: r.timeout, Transport: transport},
-	}), nil
+	return config, nil
 }
 
 // talk is what a command does with the cluster.
