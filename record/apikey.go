@@ -76,22 +76,6 @@ type APIKey struct {
 	Uses Uses `json:"-" cbor:"-"`
 }
 
-// Leak is what is known of a leak.
-type Leak struct {
-	// Revision at which it was marked.
-	Revision Revision `json:"revision" cbor:"1,keyasint"`
-	// By is who told: the id of an operator's key, or LeakGitHub.
-	By string `json:"by" cbor:"2,keyasint,omitempty"`
-	// Where it was found, an address; empty if that was not told. At most MaxLeakWhere bytes.
-	Where string `json:"where,omitempty" cbor:"3,keyasint,omitempty"`
-}
-
-// LeakGitHub stands for who asked when GitHub's secret scanning told of a leak.
-const LeakGitHub = "github"
-
-// MaxLeakWhere bounds the address of a leak, in bytes.
-const MaxLeakWhere = 300
-
 // Minute is a time in minutes since 1970.
 type Minute int64
 
@@ -381,6 +365,7 @@ const (
 	KeyExpired  KeyState = "expired"
 	KeyRotating KeyState = "rotating"
 	KeyRevoked  KeyState = "revoked"
+	KeyLeaked   KeyState = "leaked" // is known where anyone can read it, and goes on
 )
 
 // KeyQuery is what API keys are looked for by. The zero query finds all.
@@ -405,8 +390,8 @@ func (q *KeyQuery) Finds(k *APIKey, now time.Time, revoked func() (bool, error))
 		return false, nil
 	}
 	switch q.State {
-	case KeyActive:
-		if k.Disabled || k.IsExpired(now) {
+	case KeyActive, KeyLeaked:
+		if k.Disabled || k.IsExpired(now) || q.State == KeyLeaked && !k.HasLeaked(now) {
 			return false, nil
 		}
 		is, err := revoked()
@@ -469,17 +454,6 @@ type KeyUsed struct {
 	At Minute
 }
 
-// MarkLeaked marks API keys of which secrets were found. At most MaxRevocations.
-type MarkLeaked struct {
-	Keys []LeakedKey `cbor:"1,keyasint"`
-}
-
-// LeakedKey is one key of a MarkLeaked.
-type LeakedKey struct {
-	ID    string `cbor:"1,keyasint"`
-	Where string `cbor:"2,keyasint,omitempty"`
-}
-
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
@@ -491,10 +465,9 @@ type DrawQuota struct {
 	Draws []limit.Draw `cbor:"1,keyasint"`
 }
 
-func (DrawQuota) Kind() Kind  { return KindDrawQuota }
-func (CreateKey) Kind() Kind  { return KindCreateKey }
-func (MarkLeaked) Kind() Kind { return KindMarkLeaked }
-func (UpdateKey) Kind() Kind  { return KindUpdateKey }
-func (DeleteKey) Kind() Kind  { return KindDeleteKey }
-func (RollKey) Kind() Kind    { return KindRollKey }
-func (KeysUsed) Kind() Kind   { return KindKeysUsed }
+func (DrawQuota) Kind() Kind { return KindDrawQuota }
+func (CreateKey) Kind() Kind { return KindCreateKey }
+func (UpdateKey) Kind() Kind { return KindUpdateKey }
+func (DeleteKey) Kind() Kind { return KindDeleteKey }
+func (RollKey) Kind() Kind   { return KindRollKey }
+func (KeysUsed) Kind() Kind  { return KindKeysUsed }

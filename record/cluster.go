@@ -91,8 +91,10 @@ type ClusterStatus struct {
 	Leader   string   `json:"leader"`
 	Revision Revision `json:"revision"`
 	// Level is the one in force: what needs a higher one is refused.
-	Level Level        `json:"level"`
-	Nodes []NodeStatus `json:"nodes"`
+	Level Level `json:"level"`
+	// LeakedKeys are the API keys that go on though a secret of theirs is known where anyone can read it.
+	LeakedKeys int          `json:"leaked_keys,omitempty"`
+	Nodes      []NodeStatus `json:"nodes"`
 }
 
 // The states of a receipt.

@@ -1,6 +1,10 @@
 package replication
 
-import "veto/record"
+import (
+	"crypto/subtle"
+
+	"veto/record"
+)
 
 // Session reads a portal session, which may have expired.
 func (v *View) Session(id string) (record.PortalSession, bool, error) {
@@ -10,6 +14,12 @@ func (v *View) Session(id string) (record.PortalSession, bool, error) {
 		return s, false, err
 	}
 	return s, true, record.Decode(b, &s)
+}
+
+// SessionBySecret finds the portal session of a secret, by the SHA-256 of that; it may have expired.
+func (v *View) SessionBySecret(sum record.KeyHash) (record.PortalSession, bool, error) {
+	s, ok, err := v.Session(record.SessionID(sum))
+	return s, ok && subtle.ConstantTimeCompare(s.Hash[:], sum[:]) == 1, err
 }
 
 // Managed lists consumers that the person manages, at most the limit.

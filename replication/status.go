@@ -126,9 +126,31 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())
 		}
 	}
-	return record.ClusterStatus{
-		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Level: r.view.Level(), Nodes: nodes,
+	leaked, err := r.view.Leaked(r.config.Now())
+	if err != nil {
+		r.config.Log.Warn("the API keys that have leaked could not be counted", "error", err)
 	}
+	return record.ClusterStatus{
+		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Level: r.view.Level(), LeakedKeys: leaked, Nodes: nodes,
+	}
+}
+
+// Leaked is how many API keys go on of which a secret is known where anyone can read it.
+func (v *View) Leaked(now time.Time) (count int, err error) {
+	q := record.KeyQuery{State: record.KeyLeaked}
+	for _, id := range v.index.Keys().Marked() {
+		k, there, err := v.Key(id)
+		if err == nil && there {
+			there, err = q.Finds(&k, now, func() (bool, error) { return v.isRevoked(&k) })
+		}
+		if err != nil {
+			return count, err
+		}
+		if there {
+			count++
+		}
+	}
+	return count, nil
 }
 
 // compareTrails says whether a node's audit trail is the one that is here.

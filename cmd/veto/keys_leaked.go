@@ -44,15 +44,26 @@ func newKeysLeaked(r *remote) *cobra.Command {
 		}
 		var rows [][]any
 		for n, l := range labels {
-			result := "nobody's"
-			if l.Real() {
-				result = "an API key's"
-			}
-			rows = append(rows, []any{lines[n], l.Hash, result})
+			rows = append(rows, []any{lines[n], l.Hash, leakResult(l)})
 		}
 		return out.show(labels, []string{"line", "sha256", "result"}, rows)
 	})
-	command.Long = "Reads secrets from standard input, one a line, where others on this machine cannot see them. Those of\nAPI keys are revoked, or marked, as the node is set (leaked_keys)."
+	command.Long = "Reads secrets from standard input, one a line, where others on this machine cannot see them. Those of\nAPI keys are revoked, or marked, as the node is set (leaked_keys); the last admin's is marked. Those of\nportal sessions are ended."
 	command.Flags().StringVar(&where, "url", "", "where they were found")
 	return command
+}
+
+// leakResult says whose a secret is, and what was done.
+func leakResult(l client.LeakLabel) string {
+	switch {
+	case !l.Real():
+		return "nobody's"
+	case l.Done == "revoked":
+		return "an API key's, which is revoked"
+	case l.Done == "marked":
+		return "an API key's, which goes on, and is marked: the node is set so, or it is the last admin's"
+	case l.Done == "ended":
+		return "a portal session's, which is ended"
+	}
+	return "was good once, and is no more"
 }

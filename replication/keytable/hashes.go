@@ -2,6 +2,9 @@ package keytable
 
 import (
 	"slices"
+	"strings"
+
+	"github.com/puzpuzpuz/xsync/v4"
 
 	"veto/record"
 )
@@ -18,6 +21,23 @@ func (t *Table) Stored(h record.KeyHash, room *record.KeyRoom) (*record.APIKey, 
 
 // Imports tells whether any key was imported, so that secrets have any form.
 func (t *Table) Imports() bool { return t.imported.Load() > 0 }
+
+// Marked are the ids of keys of which a secret was told to have leaked, whatever became of them.
+func (t *Table) Marked() (ids []string) {
+	for id := range t.leaked.All() {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func (t *Table) countLeaked(id string, by int64) {
+	t.leaked.Compute(strings.Clone(id), func(n int64, _ bool) (int64, xsync.ComputeOp) {
+		if n+by == 0 {
+			return 0, xsync.DeleteOp
+		}
+		return n + by, xsync.UpdateOp
+	})
+}
 
 // Used is a key that was used here.
 type Used struct {

@@ -21,6 +21,7 @@ import (
 	"veto/node/httpapi/leaks"
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
+	"veto/node/leaked"
 	"veto/record"
 	"veto/record/trail"
 	"veto/validate"
@@ -65,8 +66,10 @@ type Keys interface {
 	Keys(q record.KeyQuery, now time.Time, after string, limit int) (items []record.APIKey, next string, err error)
 	Role(id record.Role) (record.DefinedRole, bool, error)
 	Roles(after string, limit int) (items []record.DefinedRole, next string, err error)
-	// Session reads a portal session, Managed the ids of consumers that the person manages.
+	// Session reads a portal session, SessionBySecret that of a secret, by its SHA-256, and Managed the ids
+	// of consumers that the person manages.
 	Session(id string) (record.PortalSession, bool, error)
+	SessionBySecret(sum record.KeyHash) (record.PortalSession, bool, error)
 	Managed(p record.Person, limit int) ([]string, error)
 	// KeyOf and KeysOf read the consumer's API keys, and look at no others.
 	KeyOf(consumer, id string) (record.APIKey, bool, error)
@@ -166,6 +169,7 @@ type control struct {
 	Config
 	api    huma.API
 	intake *intake.Intake
+	desk   *leaked.Desk
 }
 
 // routes is where every path of the control plane is registered, so that a test can tell them all.
@@ -195,6 +199,9 @@ func build(c Config, mux routes) http.Handler {
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{
 		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+	})
+	x.desk = leaked.New(leaked.Config{
+		Changer: c.Proposer, Records: c.Records, FindKey: c.FindKey, Mark: c.MarkLeaks, Now: c.Now, Log: c.Log,
 	})
 	x.api.UseMiddleware(x.authenticate, x.readBody)
 	x.issuers()

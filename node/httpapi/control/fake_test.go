@@ -338,6 +338,10 @@ func (c *cluster) Session(id string) (record.PortalSession, bool, error) {
 	return s, ok, nil
 }
 
+func (c *cluster) SessionBySecret(sum record.KeyHash) (record.PortalSession, bool, error) {
+	return c.Session(record.SessionID(sum))
+}
+
 func (c *cluster) Managed(p record.Person, _ int) ([]string, error) {
 	var ids []string
 	for _, one := range above(c, c.consumers, "", 1000) {
