@@ -11,8 +11,8 @@
 //	L2  A secret is in one answer only, the one that made it.
 //	    TestSecretIsShownOnce, TestKeyIsImported
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
-//	    log line.
-//	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
+//	    log line, and is not kept.
+//	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift, TestNoSecretIsKept
 //	L4  A request that is not understood entirely changes nothing, and nobody can hide another behind it.
 //	    TestBadRequests, TestBadKeyRequests, TestBodiesThatCannotBeRead, TestNothingFollowsChunks,
 //	    TestNothingIsHiddenBehindARequest, TestInStepWithNginx

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +17,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"veto/node/httpapi"
+	"veto/node/intake"
+	"veto/record"
 )
 
 type requestIDInContext struct{}
@@ -80,8 +84,50 @@ func (x *control) readBody(ctx huma.Context, next func(huma.Context)) {
 		x.refuse(w, r, "a body cannot be read", &httpapi.Unread{Err: err})
 		return
 	}
+	if where, holds := secretIn(body); holds {
+		x.refuse(w, r, "", record.Invalid("%s: holds a secret: an API key, that of a portal session, or a JWT. What is sent here is kept and shown, so nothing of it was done; if the secret is in use, revoke it", where))
+		return
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	next(ctx)
+}
+
+// forSecrets are the members of bodies that hold secrets as they should.
+var forSecrets = []string{"token", "shared_secret", "jwks"}
+
+// secretIn finds the form of a credential in what is to be kept, and says in which member. What is no JSON is
+// refused by whoever reads it.
+func secretIn(body []byte) (where string, holds bool) {
+	var members map[string]any
+	if json.Unmarshal(body, &members) != nil {
+		return "", false
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		switch {
+		case intake.IsCredential(name):
+			return "body", true
+		case !slices.Contains(forSecrets, name) && anySecret(members[name]):
+			return fieldError(&huma.ErrorDetail{Location: "body." + name}).Location, true
+		}
+	}
+	return "", false
+}
+
+// anySecret looks at all texts in a value of JSON.
+func anySecret(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return intake.IsCredential(v)
+	case []any:
+		return slices.ContainsFunc(v, anySecret)
+	case map[string]any:
+		for name, one := range v {
+			if intake.IsCredential(name) || anySecret(one) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // unrouted says in a problem what the mux says in plain text.
