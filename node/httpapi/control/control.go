@@ -150,6 +150,8 @@ type Config struct {
 	// Events is where events come from, and Closing is closed when streams of them are to end.
 	Events  watch.Source
 	Closing <-chan struct{}
+	// Waiting is where requests wait for their min_revision, before it is looked at who asks; with nil none does.
+	Waiting *httpapi.Waiting
 	// Callers bounds how often each operator and each manager may come, Strangers how often those at an address
 	// of whom nobody knows who they are. Nil bounds nothing.
 	Callers, Strangers *gate.Rates
@@ -260,6 +262,10 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if role == consumersManager {
 		o.Security = []map[string][]string{{managerKey: {}}}
 	}
+	o.Parameters = []*huma.Param{{
+		Name: httpapi.MinRevisionHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeInteger},
+		Description: "A revision that this node must have come to, such as that at which your key or session was made. The node waits for it a moment (its min_revision_wait), and is then behind_min_revision",
+	}}
 	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	if strings.Contains(path, "{id}") {
 		o.Errors = append(o.Errors, http.StatusNotFound)

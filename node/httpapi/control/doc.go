@@ -38,5 +38,5 @@
 //	    TestWhoComesTooOften, TestOtherSitesPagesGetNothing
 //	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
-//	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions
+//	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions, TestMinRevisionBeforeWhoAsks
 package control

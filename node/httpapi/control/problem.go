@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,8 +57,29 @@ func (x *control) around(mux routes) http.Handler {
 			x.unrouted(w, r, refused)
 			return
 		}
+		if problem := x.reach(r); problem != nil {
+			writeProblem(w, r, problem)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// reach waits until the node has the revision that a request names, so that who was just let in, or has
+// just changed something, is known here.
+func (x *control) reach(r *http.Request) *httpapi.Problem {
+	var least uint64
+	for _, line := range r.Header.Values(httpapi.MinRevisionHeader) {
+		v, err := strconv.ParseUint(line, 10, 64)
+		if err != nil {
+			return httpapi.New(http.StatusBadRequest, httpapi.CodeOf(http.StatusBadRequest), "the header "+httpapi.MinRevisionHeader+" must be a revision, a whole number")
+		}
+		least = max(least, v)
+	}
+	if x.Waiting != nil && x.Waiting.Reach(record.Revision(least)) {
+		return httpapi.Behind()
+	}
+	return nil
 }
 
 // Busy answers a request that is more than the node takes on.
