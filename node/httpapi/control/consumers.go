@@ -327,7 +327,7 @@ func (x *control) listMyKeys(ctx context.Context, in *struct {
 	Page
 },
 ) (*list[record.APIKey], error) {
-	const name = "my-keys"
+	name := "keys of " + callerOf(ctx).consumer.ID
 	place, err := x.place(name, in.Page)
 	if err != nil {
 		return nil, err

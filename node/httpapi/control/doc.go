@@ -25,7 +25,7 @@
 //	L8  A key that is bound reads no more than it may revoke, unless it has a role to read by.
 //	    TestWhatABoundKeyReads
 //	L9  A list takes no cursor but its own.
-//	    TestCursorsOfLists
+//	    TestCursorsOfLists, TestCursorIsOfOneConsumer
 //	L10 Leaks are reported by a revoker, or by who signed what is said, and no secret that is reported
 //	    comes back. What is nobody's takes the same work as what is somebody's, until all are known.
 //	    TestReportsOfLeaks, TestReportsOfLeaksAreBound, TestReportsOfLeaksMark

@@ -164,6 +164,18 @@ func TestMinRevisionBeforeWhoAsks(t *testing.T) {
 	}
 }
 
+// L9: a place in the one consumer's list is none in the other's.
+func TestCursorIsOfOneConsumer(t *testing.T) {
+	p, _, _, both, session := managed(t)
+	for range 2 {
+		ok[shownKey](p, p.by(session, "POST", "/v1/me/keys", `{}`), 201)
+	}
+	first := ok[page[record.APIKey]](p, p.by(both, "GET", "/v1/me/keys?consumer=acme&limit=1", ""), 200)
+	path := "/v1/me/keys?limit=1&cursor=" + first.NextCursor
+	ok[page[record.APIKey]](p, p.by(session, "GET", path, ""), 200)
+	p.problem(p.by(both, "GET", path+"&consumer=other", ""), 400, "bad_cursor")
+}
+
 func TestPortalSessions(t *testing.T) {
 	p, _, _, _, _ := managed(t)
 	w := p.admin("POST", "/v1/consumers/acme/portal-sessions", `{"lifetime": "90m"}`, "Idempotency-Key", "once")
