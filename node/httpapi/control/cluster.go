@@ -38,7 +38,9 @@ func (x *control) cluster() {
 	register(x, operation("get-pepper", http.MethodGet, "/v1/pepper", "Show the peppers that API keys are stored by", anyOperator), x.getPepper)
 	register(x, operation("rotate-pepper", http.MethodPost, "/v1/pepper/rotate", "Store all API keys by a new pepper", record.RoleAdmin), x.rotatePepper)
 	register(x, operation("list-audit", http.MethodGet, "/v1/audit", "List the audit trail", record.RoleAuditor), x.listAudit)
-	register(x, operation("audit-head", http.MethodGet, "/v1/audit/head", "Show the head of the audit trail's chain", record.RoleAuditor), x.auditHead)
+	head := operation("audit-head", http.MethodGet, "/v1/audit/head", "Show the head of the audit trail's chain", record.RoleAuditor)
+	head.Errors = append(head.Errors, http.StatusConflict)
+	register(x, head, x.auditHead)
 	ready := operation("readyz", http.MethodGet, "/readyz", "Whether the node is ready", anyone)
 	ready.Responses = map[string]*huma.Response{"503": {
 		Description: "The node is not ready",

@@ -267,7 +267,7 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 		Description: "A revision that this node must have come to, such as that at which your key or session was made. The node waits for it a moment (its min_revision_wait), and is then behind_min_revision",
 	}}
 	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
-	if strings.Contains(path, "{id}") {
+	if strings.Contains(path, "{id}") || role == consumersManager {
 		o.Errors = append(o.Errors, http.StatusNotFound)
 	}
 	if method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete {

@@ -44,6 +44,7 @@ type plane struct {
 	ids     int
 	closing chan struct{}
 	config  control.Config
+	api     *described // once it was read
 }
 
 func open(t *testing.T, change ...func(*control.Config)) *plane {
@@ -99,6 +100,7 @@ func (p *plane) as(role record.Role, method, path, body string, headers ...strin
 	w := httptest.NewRecorder()
 	p.handler.ServeHTTP(w, r)
 	fmt.Fprintf(&p.said, "%v %s\n", w.Header(), w.Body)
+	p.isDescribed(method, r.URL.Path, w)
 	return w
 }
 

@@ -21,7 +21,7 @@
 //	L6  A presented token is revoked by what was verified of it, never by what it claims.
 //	    TestRevokeByToken
 //	L7  The API's description is true of what is answered: problems, roles, both planes.
-//	    TestDescription
+//	    TestDescription; every answer in the tests of this room is held against it (isDescribed)
 //	L8  A key that is bound reads no more than it may revoke, unless it has a role to read by.
 //	    TestWhatABoundKeyReads
 //	L9  A list takes no cursor but its own.

@@ -50,6 +50,6 @@ func (x *control) describeEvents(api *huma.OpenAPI) {
 	}...)
 	o.Responses = map[string]*huma.Response{"200": {Description: "The stream; data is a CloudEvent", Content: map[string]*huma.MediaType{
 		"text/event-stream": {Schema: schemas.Schema(typeOf[event.Event](), true, "Event")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "410": {Description: "What happened behind the place is kept no more; see detail for what to do"}, "422": {Description: "A wrong place or type"}, "503": {Description: "The node is not ready, or serves as many streams as it can"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The node has not come to the place, or that is of another cluster"}, "410": {Description: "What happened behind the place is kept no more; see detail for what to do"}, "422": {Description: "A wrong place or type"}, "503": {Description: "The node is not ready, or serves as many streams as it can"}}
 	api.AddOperation(&o)
 }

@@ -121,7 +121,9 @@ func (x *control) issuers() {
 	register(x, put, x.putIssuer)
 	register(x, operation("delete-issuer", http.MethodDelete, "/v1/issuers/{id}", "Trust an issuer no more", record.RoleAdmin), x.deleteIssuer)
 	register(x, operation("list-signing-keys", http.MethodGet, "/v1/issuers/{id}/keys", "List an issuer's signing keys", anyOperator), x.listSigningKeys)
-	register(x, operation("refresh-issuer", http.MethodPost, "/v1/issuers/{id}/refresh", "Fetch an issuer's keys now", record.RoleAdmin), x.refreshIssuer)
+	refresh := operation("refresh-issuer", http.MethodPost, "/v1/issuers/{id}/refresh", "Fetch an issuer's keys now", record.RoleAdmin)
+	refresh.Errors = append(refresh.Errors, http.StatusBadGateway)
+	register(x, refresh, x.refreshIssuer)
 }
 
 func (x *control) listIssuers(_ context.Context, _ *struct{}) (*list[record.Issuer], error) {

@@ -85,7 +85,7 @@ func (l *keyLimits) read() (*limit.Limits, error) {
 
 func (x *control) keys() {
 	create := operation("create-key", http.MethodPost, "/v1/keys", "Make an API key", record.RoleAdmin)
-	create.DefaultStatus = http.StatusCreated
+	create.DefaultStatus, create.Errors = http.StatusCreated, append(create.Errors, http.StatusNotFound)
 	register(x, create, x.createKey)
 	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "Find API keys", anyOperator), x.listKeys)
 	register(x, operation("get-key", http.MethodGet, "/v1/keys/{id}", "Show an API key", anyOperator), x.getKey)

@@ -71,6 +71,7 @@ func (x *control) pendingReceipt() map[string]*huma.Response {
 		Content: map[string]*huma.MediaType{"application/json": {
 			Schema: x.api.OpenAPI().Components.Schemas.Schema(typeOf[record.Receipt](), true, "Receipt"),
 		}},
+		Headers: map[string]*huma.Param{"Veto-Revision": {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}}
 }
 
