@@ -306,6 +306,23 @@ func conditionOf(ctx context.Context) (record.Condition, error) {
 	return httpapi.Condition(given.match, given.noneMatch)
 }
 
+// conditioned refuses a condition that is malformed, or that an operation does not keep, before anything is done.
+func (x *control) conditioned(ctx huma.Context, next func(huma.Context)) {
+	keeps := slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" })
+	var err error
+	if ctx.Method() != http.MethodGet {
+		if err = unconditional(ctx.Context()); keeps {
+			_, err = conditionOf(ctx.Context())
+		}
+	}
+	if err != nil {
+		r, w := humago.Unwrap(ctx)
+		x.refuse(w, r, "a condition cannot be read", err)
+		return
+	}
+	next(ctx)
+}
+
 // unconditional refuses a condition where none can be kept: it must not be taken for met.
 func unconditional(ctx context.Context) error {
 	if _, given := ctx.Value(conditionInContext{}).(conditions); given {

@@ -63,9 +63,6 @@ func (x *control) getPepper(context.Context, *struct{}) (*pepperAnswer, error) {
 }
 
 func (x *control) rotatePepper(ctx context.Context, in *Change) (*changed, error) {
-	if err := unconditional(ctx); err != nil {
-		return nil, err
-	}
 	c, err := commandOf(ctx, in.Key, nil, record.KindPutPepper)
 	if err != nil {
 		return nil, err

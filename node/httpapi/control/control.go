@@ -205,7 +205,7 @@ func build(c Config, mux routes) http.Handler {
 	x.desk = leaked.New(leaked.Config{
 		Changer: c.Proposer, Records: c.Records, FindKey: c.FindKey, Mark: c.MarkLeaks, Now: c.Now, Log: c.Log,
 	})
-	x.api.UseMiddleware(x.authenticate, x.readBody)
+	x.api.UseMiddleware(x.authenticate, x.conditioned, x.readBody)
 	x.issuers()
 	x.consumers()
 	x.keys()
