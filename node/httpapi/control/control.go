@@ -312,16 +312,55 @@ type NoneMatch struct {
 	IfNoneMatch string `header:"If-None-Match" doc:"* only makes the record, and never replaces one: otherwise precondition_failed"`
 }
 
+// recordAnswer tells of one record.
+type recordAnswer[T any] struct {
+	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
+	Body     T
+}
+
+func recordAt[T any](r T, at record.Revision) *recordAnswer[T] {
+	return &recordAnswer[T]{Revision: headerOf(at), ETag: httpapi.ETag(at), Body: r}
+}
+
+// changedAnswer tells of the record that was changed: as it is now, with the ETag that it has now.
+type changedAnswer[T any] struct {
+	Revision string `header:"Veto-Revision" doc:"At which the change took effect"`
+	ETag     string `header:"ETag" doc:"Of the record as it is now, for If-Match"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before: nothing was changed now"`
+	Body     T
+}
+
+func replayed(r record.Result) string {
+	if r.Repeated {
+		return "true"
+	}
+	return ""
+}
+
+// changedRecord is the answer to a change, of what is stored at a revision; 0 if nothing is. Asked is, if it is not
+// nil, what was asked for, for a node that lags: that was done, but for a request of before.
+func changedRecord[T any](x *control, result record.Result, stored T, at record.Revision, asked func(record.Revision) T) (*changedAnswer[T], error) {
+	if at < result.Revision && asked != nil && (!result.Repeated || x.Records.Freshness().Revision < result.Revision) {
+		stored, at = asked(result.Revision), result.Revision
+	}
+	if at == 0 {
+		return nil, record.NotFound("what this request has changed is not there any more")
+	}
+	return &changedAnswer[T]{Revision: headerOf(result.Revision), ETag: httpapi.ETag(at), Replayed: replayed(result), Body: stored}, nil
+}
+
 // changed is the answer to a change that has nothing else to tell.
 type changed struct {
 	Revision string `header:"Veto-Revision"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before: nothing was changed now"`
 	Body     struct {
 		Revision record.Revision `json:"revision" doc:"At which the change took effect"`
 	}
 }
 
 func changedAt(r record.Result) *changed {
-	out := &changed{Revision: headerOf(r.Revision)}
+	out := &changed{Revision: headerOf(r.Revision), Replayed: replayed(r)}
 	out.Body.Revision = r.Revision
 	return out
 }

@@ -86,9 +86,26 @@ func (c *cluster) Propose(_ context.Context, command record.Command) (record.Res
 	}
 	c.revision++
 	result.Revision = c.revision
+	c.stamp(result.Ref)
 	c.commands = append(c.commands, command)
 	c.requests[command.Request.Key] = remembered{command.Request.Sum, result}
 	return result, nil
+}
+
+// stamp gives the record that was changed its revision.
+func (c *cluster) stamp(id string) {
+	if one, ok := c.consumers[id]; ok {
+		one.Revision = c.revision
+		c.consumers[id] = one
+	}
+	if k, ok := c.keys[id]; ok {
+		k.Revision = c.revision
+		c.keys[id] = k
+	}
+	if r, ok := c.roles[id]; ok {
+		r.Revision = c.revision
+		c.roles[id] = r
+	}
 }
 
 func (c *cluster) create(b record.CreateKey) (record.Result, error) {

@@ -28,12 +28,6 @@ type KeyID struct {
 	ID string `path:"id" pattern:"^key_[0-9a-z]{1,59}$" patternDescription:"the id of an API key, which is key_ and more; not the key itself"`
 }
 
-type keyAnswer struct {
-	Revision string `header:"Veto-Revision"`
-	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
-	Body     record.APIKey
-}
-
 // newKey is the one form of answer that holds a secret.
 type newKey struct {
 	record.APIKey
@@ -117,7 +111,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 
 // newSecret shows a secret that the cluster has agreed on as the key's, unless it was shown before.
 func (x *control) newSecret(k record.APIKey, secret string, result record.Result, status int) (*newKeyAnswer, error) {
-	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision)}
+	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision)}
 	stored, ok, err := x.Records.Key(result.Ref)
 	if err != nil {
 		return nil, err
@@ -134,7 +128,7 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 	default: // this node lags; what was asked for is what was done
 		k.Revision = result.Revision
 	}
-	out.Body = newKey{APIKey: x.shown(k), Secret: secret}
+	out.ETag, out.Body = httpapi.ETag(k.Revision), newKey{APIKey: x.shown(k), Secret: secret}
 	return out, nil
 }
 
@@ -261,9 +255,9 @@ func (x *control) listKeys(_ context.Context, in *struct {
 	return pageOf(x, name, items, next), err
 }
 
-func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
+func (x *control) getKey(_ context.Context, in *KeyID) (*recordAnswer[record.APIKey], error) {
 	k, err := x.key(in.ID)
-	return &keyAnswer{Revision: headerOf(k.Revision), ETag: httpapi.ETag(k.Revision), Body: x.shown(k)}, err
+	return recordAt(x.shown(k), k.Revision), err
 }
 
 func (x *control) updateKey(ctx context.Context, in *struct {
@@ -280,7 +274,7 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 		Limits    *keyLimits      `json:"limits,omitempty" doc:"The new limits, all of them; {} takes them away"`
 	}
 },
-) (*keyAnswer, error) {
+) (*changedAnswer[record.APIKey], error) {
 	b := in.Body
 	limits, err := b.Limits.read()
 	if err != nil {
@@ -295,11 +289,11 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	k, ok, err := x.Records.Key(in.ID)
-	if err == nil && !ok {
-		err = record.NotFound("the API key was changed, and is not there any more")
+	k, _, err := x.Records.Key(in.ID)
+	if err != nil {
+		return nil, err
 	}
-	return &keyAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: x.shown(k)}, err
+	return changedRecord(x, result, x.shown(k), k.Revision, nil)
 }
 
 func (x *control) deleteKey(ctx context.Context, in *struct {
