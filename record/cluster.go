@@ -290,8 +290,11 @@ const (
 	LevelFirst Level = 1
 	// LevelKeys came with roles, limits, rolls, peppers and managers of API keys, and with conditions.
 	LevelKeys Level = 2
+	// LevelTrail came with an audit trail that is cut, with portal sessions that are bounded and stored by a
+	// pepper, and with ids of issuers that do not pass to another iss while they name managers.
+	LevelTrail Level = 3
 
-	LevelNewest = LevelKeys
+	LevelNewest = LevelTrail
 )
 
 // kindLevels are those of kinds that came after the first.
