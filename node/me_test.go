@@ -30,6 +30,9 @@ func TestManagersOnEveryNode(t *testing.T) {
 	must(shop.Revision, err)
 	session, err := s.at(0).OpenPortalSession(s.ctx, "shop", time.Hour)
 	made := must(session.Revision, err)
+	if a := s.http(0, "POST", "/v1/consumers/shop/portal-sessions", `{"lifetime": "0s"}`); a.status != 422 {
+		t.Errorf("a session without a lifetime: %+v", a)
+	}
 	ann := a.token("ann", nil)
 	for i := range 3 {
 		s.reach(i, made)

@@ -108,7 +108,7 @@ func timeOf(flag, text string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	if err != nil || t.IsZero() { // which would stand for no time
 		return t, &exit{exitUsage, fmt.Errorf("--%s: %q is no time such as 2026-01-31T00:00:00Z", flag, text)}
 	}
 	return t, nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"strings"
@@ -23,14 +22,14 @@ func newKeysLeaked(r *remote) *cobra.Command {
 	command = r.command("leaked", "Report secrets that were found where anyone can read them", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
 		var found []client.Leaked
 		var lines []int
-		in := bufio.NewScanner(command.InOrStdin())
+		in := linesOf(command.InOrStdin())
 		for line := 1; in.Scan(); line++ {
 			if text := strings.TrimSpace(in.Text()); text != "" {
 				found, lines = append(found, client.Leaked{Token: text, Type: leakedType, URL: where}), append(lines, line)
 			}
 		}
 		if err := in.Err(); err != nil {
-			return fmt.Errorf("standard input: %w", err)
+			return fmt.Errorf("standard input: %w", lineError(err))
 		}
 		if len(found) == 0 || len(found) > maxLeaked {
 			return &exit{exitUsage, fmt.Errorf("standard input has %d secrets; 1 to %d", len(found), maxLeaked)}

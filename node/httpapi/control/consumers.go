@@ -227,13 +227,13 @@ func (x *control) openSession(ctx context.Context, in *struct {
 	ConsumerID
 	Change
 	Body struct {
-		Lifetime record.Duration `json:"lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 30m" doc:"1m to 12h; 1h if not given"`
+		Lifetime *record.Duration `json:"lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 30m" doc:"1m to 12h; 1h if not given"`
 	}
 },
 ) (*sessionAnswer, error) {
-	lifetime := time.Duration(in.Body.Lifetime)
-	if lifetime == 0 {
-		lifetime = record.DefaultSession
+	lifetime := record.DefaultSession
+	if in.Body.Lifetime != nil {
+		lifetime = time.Duration(*in.Body.Lifetime) // which the log bounds
 	}
 	secret, _, _, err := x.NewKey(sessionWord)
 	if err != nil {

@@ -117,6 +117,8 @@ func badRequests() []badRequest {
 		{"POST", "/v1/revocations", `{"target": "jti", "issuer": "i", "value": "x", "not_before": "2026-01-01T00:00:00Z"}`, 422, "not_before"},
 		{"POST", "/v1/revocations?wait=long", `{"target": "key", "value": "key_1"}`, 422, "query.wait"},
 		{"POST", "/v1/revocations?timeout=31s", `{"target": "key", "value": "key_1"}`, 422, "timeout"},
+		{"POST", "/v1/revocations?timeout=999us", `{"target": "key", "value": "key_1"}`, 422, "timeout"},
+		{"GET", "/v1/audit/export?until=0001-01-01T00:00:00Z", "", 422, "until"},
 		{"DELETE", "/v1/revocations/rev_1?reason=x", ``, 422, "path.id"},
 	}
 }
