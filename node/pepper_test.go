@@ -110,6 +110,10 @@ func TestRotationBreaksNoCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.storedBy(0, "1")
+	session, err := s.at(0).OpenPortalSession(s.ctx, "shop", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
 	stop := s.askConstantly(secrets)
 	for _, ways := range [][]string{{"2", "1 2"}, {"3", "1 2 3", "2 3"}} {
 		if _, err := s.at(1).RotatePepper(s.ctx); err != nil {
@@ -117,6 +121,11 @@ func TestRotationBreaksNoCheck(t *testing.T) {
 		}
 		for i := range 3 {
 			s.storedBy(i, ways...)
+		}
+	}
+	for i := range 3 {
+		if me, err := s.as(i, session.Secret).Me(s.ctx, ""); err != nil || me.Session != session.ID {
+			t.Errorf("a portal session from before, on %s: %+v %v", dev.ID(i), me, err)
 		}
 	}
 	// The idle key needs all three.

@@ -203,13 +203,16 @@ const (
 	MinSession     = time.Minute
 	MaxSession     = 12 * time.Hour
 	DefaultSession = time.Hour
+	// MaxSessions is how many a consumer has: one more ends the oldest.
+	MaxSessions = 100
 )
 
 // PortalSession lets whoever has its secret manage a consumer's keys for a while.
 type PortalSession struct {
 	ID       string `json:"id" cbor:"1,keyasint"`
 	Consumer string `json:"consumer" cbor:"2,keyasint"`
-	// Hash is the SHA-256 of the secret. It never leaves the cluster.
+	// Hash is the SHA-256 of the secret, or what the newest pepper made of that when it was opened (at LevelTrail). It
+	// never leaves the cluster.
 	Hash KeyHash `json:"-" cbor:"3,keyasint"`
 	// ExpiresAt is when it ends by itself: with the consumer, or when that is disabled, it ends before.
 	ExpiresAt time.Time `json:"expires_at" cbor:"4,keyasint"`
@@ -229,9 +232,14 @@ func SessionID(h KeyHash) string {
 // IsSessionID tells whether the id is that of a portal session, and of no API key or person.
 func IsSessionID(id string) bool { return strings.HasPrefix(id, sessionPrefix) }
 
-// SessionKey and ManagerKey are store keys in TablePortal; the latter, with an empty consumer, is the
-// common prefix of those of all consumers that the person manages.
+// SessionKey, SessionOfKey and ManagerKey are store keys in TablePortal. The second lists sessions under their
+// consumers, and with an empty id is their common prefix; the last, with an empty consumer, is that of all
+// consumers that the person manages.
 func SessionKey(id string) []byte { return TablePortal.Key([]byte{'s'}, []byte(id)) }
+
+func SessionOfKey(consumer, id string) []byte {
+	return TablePortal.Key([]byte{'c'}, []byte(consumer), []byte{0}, []byte(id))
+}
 
 func ManagerKey(p Person, consumer string) []byte {
 	return TablePortal.Key([]byte{'m'}, []byte(p.ID()), []byte(consumer))

@@ -17,9 +17,13 @@ func (v *View) Session(id string) (record.PortalSession, bool, error) {
 }
 
 // SessionBySecret finds the portal session of a secret, by the SHA-256 of that; it may have expired.
-func (v *View) SessionBySecret(sum record.KeyHash) (record.PortalSession, bool, error) {
-	s, ok, err := v.Session(record.SessionID(sum))
-	return s, ok && subtle.ConstantTimeCompare(s.Hash[:], sum[:]) == 1, err
+func (v *View) SessionBySecret(sum record.KeyHash) (s record.PortalSession, ok bool, err error) {
+	for _, h := range v.index.Keys().SessionHashes(sum) {
+		if s, ok, err = v.Session(record.SessionID(h)); err != nil || ok && subtle.ConstantTimeCompare(s.Hash[:], h[:]) == 1 {
+			return s, ok, err
+		}
+	}
+	return record.PortalSession{}, false, nil
 }
 
 // Managed lists consumers that the person manages, at most the limit.

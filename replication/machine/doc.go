@@ -57,7 +57,7 @@
 //	M16  Managers of a consumer, and its portal sessions, make and roll its keys and no others, with no
 //	     more than the consumer says, and only while they are.
 //	     TestManagersGiveWhatTheyMay, TestManagersMakeNoMoreThanMaxKeys, TestManagersAreNoMore,
-//	     TestManagersStayWhoTheyAre
+//	     TestManagersStayWhoTheyAre, TestSessionsAreBounded
 //	M17  A pepper is there as long as a hash of a key needs it, and new secrets are hashed by the newest
 //	     alone. A hash is replaced only where it is as the node saw it; that is no change of the key.
 //	     TestPeppersComeAndGo, TestRehashIsOfWhatItSaw, TestPeppersStayWhileTheyAreNeeded, TestPeppersAreInTheTrail

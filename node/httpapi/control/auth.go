@@ -217,6 +217,9 @@ func (x *control) bySession(token, consumer string) (by caller, id string, err e
 	if err != nil {
 		return by, "", err
 	}
+	if !ok && x.Records.Locked() {
+		return by, "", httpapi.PepperLocked()
+	}
 	if !ok || !x.Now().Before(s.ExpiresAt) {
 		return by, "", httpapi.New(http.StatusUnauthorized, "unauthorized", "this is no portal session that is open now, and no JWT")
 	}

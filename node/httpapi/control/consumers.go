@@ -239,7 +239,8 @@ func (x *control) openSession(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	open := record.OpenSession{Consumer: in.ID, Hash: sha256.Sum256([]byte(secret)), Lifetime: lifetime}
+	sum := record.KeyHash(sha256.Sum256([]byte(secret)))
+	open := record.OpenSession{Consumer: in.ID, Hash: sum, Lifetime: lifetime}
 	result, err := x.propose(ctx, in.Key, struct {
 		Consumer string
 		Lifetime time.Duration
@@ -248,8 +249,12 @@ func (x *control) openSession(ctx context.Context, in *struct {
 		return nil, err
 	}
 	out := &sessionAnswer{Status: http.StatusCreated, Revision: headerOf(result.Revision)}
+	own, _, err := x.Records.SessionBySecret(sum)
+	if err != nil {
+		return nil, err
+	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && result.Ref != record.SessionID(open.Hash) {
+	if result.Repeated && result.Ref != own.ID {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	s, ok, err := x.Records.Session(result.Ref)
