@@ -301,7 +301,7 @@ const (
 var kindLevels = [...]Level{
 	KindPutPepper: LevelKeys, KindRehashKeys: LevelKeys, KindRollKey: LevelKeys, KindDrawQuota: LevelKeys,
 	KindPutRole: LevelKeys, KindDeleteRole: LevelKeys, KindOpenSession: LevelKeys, KindEndSession: LevelKeys,
-	KindMarkLeaked: LevelKeys, KindManageKey: LevelKeys,
+	KindMarkLeaked: LevelKeys, KindManageKey: LevelKeys, KindCutAudit: LevelTrail,
 }
 
 // RaiseLevel has commands be taken that need the level. The leader proposes it once every node has said

@@ -63,6 +63,8 @@
 //	     TestPeppersComeAndGo, TestRehashIsOfWhatItSaw, TestPeppersStayWhileTheyAreNeeded, TestPeppersAreInTheTrail
 //	M18  The level in force only rises, and a node does not go on above what it knows.
 //	     TestLevelOnlyRises
+//	M19  The audit trail is cut at the entry that is named, and says so itself; its last entry stays.
+//	     TestTrailIsCut
 //	M3   The last admin's key cannot be taken away.
 //	     TestLastAdminStays
 package machine

@@ -93,17 +93,13 @@ func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 // exportAudit writes the audit trail as it is now. What is added meanwhile is left for the next time.
 func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 	f, err := filterOf(r.URL.RawQuery)
-	var head trail.Head
-	if err == nil {
-		head, err = x.Records.AuditHead()
-	}
 	if err != nil {
 		x.refuse(w, r, "the audit trail cannot be read", err)
 		return
 	}
 	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 	w.Header().Set("Content-Type", ndjson)
-	if _, err := trail.Write(to, x.Events.ClusterID(), head, f, x.Records.Audit); err != nil {
+	if _, err := trail.Write(to, x.Events.ClusterID(), f, x.Records); err != nil {
 		// Cut off, so that nobody takes what came for the whole.
 		x.Log.Warn("the audit trail was not exported to the end", "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)

@@ -29,7 +29,8 @@ type aliveAnswer struct {
 type headAnswer struct {
 	Body struct {
 		trail.Head
-		Text string `json:"head" doc:"HASH@REVISION: write it down outside, and veto audit verify tells later whether anything up to it was changed"`
+		Text  string `json:"head" doc:"HASH@REVISION: write it down outside, and veto audit verify tells later whether anything up to it was changed"`
+		After string `json:"after,omitempty" doc:"The last entry that was removed, as it was older than entries are kept; the chain is followed from there on"`
 	}
 }
 
@@ -101,8 +102,15 @@ func (x *control) auditHead(context.Context, *struct{}) (*headAnswer, error) {
 	if err == nil && h.Sequence == 0 {
 		err = record.Conflict("the audit trail is not chained yet: that begins once every node runs a version of veto that knows how; `veto cluster` shows their versions")
 	}
+	if err != nil {
+		return nil, err
+	}
 	out := &headAnswer{}
 	out.Body.Head, out.Body.Text = h, h.String()
+	anchor, err := x.Records.AuditAnchor()
+	if anchor.Sequence > 0 {
+		out.Body.After = anchor.String()
+	}
 	return out, err
 }
 

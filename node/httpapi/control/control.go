@@ -110,6 +110,8 @@ type Trail interface {
 	Audit(after trail.Entry, limit int) ([]trail.Entry, error)
 	// AuditHead is the last entry of the chain; zero if that has not begun.
 	AuditHead() (trail.Head, error)
+	// AuditAnchor is the last entry that was removed as it was too old; zero if none was.
+	AuditAnchor() (trail.Head, error)
 }
 
 // Records reads all that the cluster has agreed on.

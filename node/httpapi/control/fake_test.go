@@ -428,6 +428,8 @@ func (c *cluster) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
 	return all, nil
 }
 
+func (c *cluster) AuditAnchor() (trail.Head, error) { return trail.Head{}, nil }
+
 func (c *cluster) AuditHead() (trail.Head, error) { return c.head, nil }
 
 func (c *cluster) AwaitRevision(ctx context.Context, r record.Revision) error {
