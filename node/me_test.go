@@ -30,9 +30,6 @@ func TestManagersOnEveryNode(t *testing.T) {
 	must(shop.Revision, err)
 	session, err := s.at(0).OpenPortalSession(s.ctx, "shop", time.Hour)
 	made := must(session.Revision, err)
-	if a := s.http(0, "POST", "/v1/consumers/shop/portal-sessions", `{"lifetime": "0s"}`); a.status != 422 {
-		t.Errorf("a session without a lifetime: %+v", a)
-	}
 	ann := a.token("ann", nil)
 	for i := range 3 {
 		s.reach(i, made)
@@ -83,6 +80,19 @@ func TestManagersOnEveryNode(t *testing.T) {
 		}
 	}
 	s.managersEnd(ann, session, key.ID)
+}
+
+// A lifetime of nothing is not that which is meant when none is given.
+func TestSessionWithoutALifetime(t *testing.T) {
+	s := tell(t, 1)
+	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {
+		t.Fatal(err)
+	}
+	for body, status := range map[string]int{`{"lifetime": "0s"}`: 422, `{"lifetime": "59s"}`: 422, `{}`: 201} {
+		if a := s.http(0, "POST", "/v1/consumers/shop/portal-sessions", body); a.status != status {
+			t.Errorf("%s: %+v", body, a)
+		}
+	}
 }
 
 func (s *story) stopAll() {

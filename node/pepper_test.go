@@ -101,6 +101,16 @@ func (s *story) askConstantly(secrets []string) (stop func() int) {
 	}
 }
 
+// isOpen sees that a portal session opens every node.
+func (s *story) isOpen(session client.NewSession) {
+	s.Helper()
+	for i := range s.nodes {
+		if me, err := s.as(i, session.Secret).Me(s.ctx, ""); err != nil || me.Session != session.ID {
+			s.Errorf("a portal session from before, on %s: %+v %v", dev.ID(i), me, err)
+		}
+	}
+}
+
 // N11
 func TestRotationBreaksNoCheck(t *testing.T) {
 	s := tellWith(t, 3, 2*time.Minute, nil)
@@ -123,11 +133,7 @@ func TestRotationBreaksNoCheck(t *testing.T) {
 			s.storedBy(i, ways...)
 		}
 	}
-	for i := range 3 {
-		if me, err := s.as(i, session.Secret).Me(s.ctx, ""); err != nil || me.Session != session.ID {
-			t.Errorf("a portal session from before, on %s: %+v %v", dev.ID(i), me, err)
-		}
-	}
+	s.isOpen(session)
 	// The idle key needs all three.
 	var refused *client.Error
 	if _, err := s.at(2).RotatePepper(s.ctx); !errors.As(err, &refused) || refused.Code != string(record.ReasonPeppersInUse) || refused.Status != 409 {

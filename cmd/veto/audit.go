@@ -64,7 +64,7 @@ func newAuditHead(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.fields(h, "head", h.Text, "entries", h.Sequence, "began at", h.Began, "removed through", h.After)
+		return out.fields(h, "head", h.Text, "entries", h.Sequence, "began at", h.Began, "removed to", h.After)
 	})
 	c.Long = "Shows the last entry of the audit trail, as HASH@REVISION: a hash over it and all before it.\n\n" +
 		"Write it down where nobody who holds the nodes can change it. `veto audit verify --head` then tells\n" +

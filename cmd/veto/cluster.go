@@ -63,7 +63,7 @@ func leaked(s record.ClusterStatus) string {
 	if s.LeakedKeys == 0 {
 		return ""
 	}
-	return fmt.Sprintf("\n%d API keys go on though they are known where anyone can read them: `veto keys list --state leaked` shows which. Roll or revoke them; of the last admin's make another first.", s.LeakedKeys)
+	return fmt.Sprintf("\nAPI keys that go on though anyone can read them somewhere: %d; `veto keys list --state leaked` shows which. Roll or revoke them; of the last admin's make another first.", s.LeakedKeys)
 }
 
 // withoutPepper says that API keys are stored by a hash that needs no secret, and which nodes lack what
