@@ -44,7 +44,7 @@
 //	    TestThreeNodesKeepOneRate, TestQuotaOutlivesTheNodes, TestLimitsOfOneNode
 //	N10 A stream of revocations under the name of another is refused, and not taken for done.
 //	    TestStreamIsKnownByItsLines
-//	N10 When a key was used on one node is seen on all, and changes nothing of the key.
+//	N13 When a key was used on one node is seen on all, and changes nothing of the key.
 //	    TestUseOfAKeyIsSeenOnEveryNode
 //	N12 No listener speaks a TLS below 1.3.
 //	    TestOldTLSIsRefused
@@ -52,6 +52,6 @@
 //	    node that cannot read a pepper is not ready, answers unknown of every API key, and goes on with
 //	    JWTs and revocations.
 //	    TestRotationBreaksNoCheck, TestPepperIsWrappedAnew, TestNodeWithoutThePepperFailsClosed
-//	N12 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
+//	N14 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
 //	    TestHostMetrics
 package node

@@ -366,7 +366,7 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 	s.eventually(2, key.Secret, validate.KeyNotFound)
 }
 
-// N10
+// N13
 func TestUseOfAKeyIsSeenOnEveryNode(t *testing.T) {
 	s := tell(t, 3)
 	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {

@@ -296,7 +296,7 @@ func (k *APIKey) checkRoles() error {
 		return k.checkDefinedRoles()
 	}
 	for _, r := range k.Roles {
-		if !slices.Contains(Roles, r) {
+		if !r.IsOwn() {
 			// It is not repeated: it may be a secret in a wrong place.
 			return &Rejection{Reason: ReasonUnknownRole, Detail: "roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to"}
 		}
@@ -305,18 +305,7 @@ func (k *APIKey) checkRoles() error {
 }
 
 func (k *APIKey) checkDefinedRoles() error {
-	if len(k.Roles) > maxKeyRoles {
-		return Invalid("roles: at most %d", maxKeyRoles)
-	}
-	for n, r := range k.Roles {
-		if err := checkDefined(r); err != nil {
-			return err
-		}
-		if slices.Contains(k.Roles[:n], r) {
-			return Invalid("roles: %s is there twice", r)
-		}
-	}
-	return nil
+	return checkEach("roles", k.Roles, maxKeyRoles, checkDefined)
 }
 
 func (k *APIKey) checkLimits() error {

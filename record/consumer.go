@@ -83,19 +83,14 @@ func (c *Consumer) KeysAtMost() int {
 func (c *Consumer) IsManager(p Person) bool { return slices.Contains(c.Managers, p) }
 
 func (c *Consumer) checkManagers() error {
-	if len(c.Managers) > maxManagers {
-		return Invalid("managers: at most %d", maxManagers)
-	}
-	for n, m := range c.Managers {
-		if err := checkID("managers: issuer", m.Issuer); err != nil {
-			return err
-		}
+	err := checkEach("managers", c.Managers, maxManagers, func(m Person) error {
 		if m.Subject == "" || len(m.Subject) > MaxSubject {
 			return Invalid("managers: give each the issuer's id and a subject of 1 to %d bytes", MaxSubject)
 		}
-		if slices.Contains(c.Managers[:n], m) {
-			return Invalid("managers: one is there twice")
-		}
+		return checkID("managers: issuer", m.Issuer)
+	})
+	if err != nil {
+		return err
 	}
 	if c.MaxKeys > mostMaxKeys {
 		return Invalid("max_keys: at most %d", mostMaxKeys)
@@ -146,18 +141,12 @@ func (c *Consumer) Check() error {
 }
 
 func checkTags(tags []string) error {
-	if len(tags) > maxTags {
-		return Invalid("tags: at most %d", maxTags)
-	}
-	for n, t := range tags {
+	return checkEach("tags", tags, maxTags, func(t string) error {
 		if t == "" || len(t) > maxTag || strings.Trim(t, "abcdefghijklmnopqrstuvwxyz0123456789-._:") != "" {
 			return Invalid("tags: %.100q: give 1 to %d of a-z, 0-9 and -._:", t, maxTag)
 		}
-		if slices.Contains(tags[:n], t) {
-			return Invalid("tags: %q is there twice", t)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func checkMetadata(m json.RawMessage) error {

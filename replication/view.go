@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -227,7 +226,7 @@ func (v *View) Keys(q record.KeyQuery, now time.Time, afterID string, limit int)
 	switch {
 	case q.Consumer != "":
 		items, next, err = v.keysUnder(record.TableConsumerKey, q.Consumer, afterID, limit, keep)
-	case q.Role != "" && !slices.Contains(record.Roles, q.Role):
+	case q.Role != "" && !q.Role.IsOwn():
 		items, next, err = v.keysUnder(record.TableRoleKeys, string(q.Role), afterID, limit, keep)
 	default:
 		items, next, err = list(v.store, record.TableKeys, afterID, limit, keep)

@@ -87,6 +87,9 @@ func isForVeto(c *Claims, r Request) bool {
 	return r.Audience != theirs && !slices.ContainsFunc(c.Audience, func(a string) bool { return a != theirs })
 }
 
+// cost is what the request counts for.
+func (r *Request) cost() uint32 { return max(r.Cost, 1) }
+
 // deny denies what was allowed.
 func (d *Verdict) deny(c Code) {
 	if d.Outcome == Allow {

@@ -97,7 +97,7 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 		verdict.deny(WrongAudience)
 	}
 	if verdict.Code == OK && claims.Key != nil && claims.Key.Limits != nil {
-		use, code := v.limits.Take(claims.Key, max(r.Cost, 1), now)
+		use, code := v.limits.Take(claims.Key, r.cost(), now)
 		verdict.limited(use, code)
 	}
 	noteUse(verdict, claims, now)
@@ -182,7 +182,7 @@ func (v *Validator) Explain(r Request, now time.Time) Verdict {
 	verdict := v.judge(r, doubt, fresh, claims, code, trail)
 	v.explainRest(r, now, fresh, doubt, claims, trail)
 	if verdict.Code == OK && claims.Key != nil && claims.Key.Limits != nil {
-		use, code := v.limits.Look(claims.Key, max(r.Cost, 1), now)
+		use, code := v.limits.Look(claims.Key, r.cost(), now)
 		verdict.limited(use, code)
 		trail.Tell("limits", code, use.String())
 	}

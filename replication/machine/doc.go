@@ -38,7 +38,7 @@
 //	M10  What is drawn of a quota never comes to more than there is of it; that is counted by windows,
 //	     and is no change that anyone is told of.
 //	     TestQuotaIsDrawn
-//	M10  A key has at most two secrets, and no secret that it had before is found as anyone's. One that
+//	M20  A key has at most two secrets, and no secret that it had before is found as anyone's. One that
 //	     does not work gets no new one.
 //	     TestRoll, TestRollIsRefused, TestHashesAreThoseOfTheKeys
 //	M11  Of the times at which nodes say that they used a key the latest is kept, and nothing else

@@ -51,7 +51,7 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 	t.Helper()
 	p := &plane{T: t, cluster: newCluster(), secrets: map[record.Role]string{}, checks: []httpapi.Check{{Name: "caught_up", OK: true}}, closing: make(chan struct{})}
 	close(p.closing) // a stream ends with what there is
-	for _, role := range record.Roles {
+	for _, role := range record.Roles() {
 		secret, hash, hint, err := apikey.Generate(rand.Reader, operatorForm)
 		if err != nil {
 			t.Fatal(err)
