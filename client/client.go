@@ -46,6 +46,7 @@ type Options struct {
 type Client struct {
 	options   Options
 	condition condition
+	least     record.Revision
 }
 
 // condition is a header that every change carries; none if it has no name.
@@ -59,6 +60,15 @@ func (c *Client) IfRevision(r record.Revision) *Client {
 	if r > 0 {
 		with.condition = condition{"If-Match", strconv.Quote(strconv.FormatUint(uint64(r), 10))}
 	}
+	return &with
+}
+
+// AtRevision is the client for requests to the control plane that a node answers only once it has the
+// revision, such as that at which the client's own key or portal session was made. A node that does not
+// come to it soon gives an *Error with the status 503, and the next is asked.
+func (c *Client) AtRevision(r record.Revision) *Client {
+	with := *c
+	with.least = r
 	return &with
 }
 
@@ -167,6 +177,9 @@ func (c *Client) send(ctx context.Context, base string, r request, body []byte, 
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.least > 0 {
+		req.Header.Set("Veto-Min-Revision", strconv.FormatUint(uint64(c.least), 10))
 	}
 	if r.method != http.MethodGet {
 		req.Header.Set("Idempotency-Key", key)

@@ -81,6 +81,9 @@ type Config struct {
 	// without it only operators report.
 	LeakedKeys            string `koanf:"leaked_keys"`
 	LeakedKeysSignersFile string `koanf:"leaked_keys_signers_file"`
+	// AuditRetention is how long entries of the audit trail are kept, at least 24h, and up to a day more; 0 for
+	// good. What the node says that leads counts: say the same on all.
+	AuditRetention time.Duration `koanf:"audit_retention"`
 	// Pprof shows the process's profiles to admins on the control plane.
 	Pprof bool `koanf:"pprof"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
@@ -156,6 +159,9 @@ func (c *Config) alone() bool {
 }
 
 const leastConnections = 16
+
+// shortestAudit keeps what was done from being forgotten before anybody looks.
+const shortestAudit = 24 * time.Hour
 
 // longestRevisionWait keeps a question from outliving the patience of whoever asked it.
 const longestRevisionWait = 5 * time.Second
@@ -267,6 +273,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("caller_rate: %d is below 0; 0 bounds nobody", c.CallerRate)
 	case c.MaxStaleness < time.Second:
 		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
+	case c.AuditRetention != 0 && c.AuditRetention < shortestAudit:
+		return fmt.Errorf("audit_retention: %s is less than %s; 0 keeps the audit trail for good", c.AuditRetention, shortestAudit)
 	case c.MinRevisionWait < 0 || c.MinRevisionWait > longestRevisionWait:
 		return fmt.Errorf("min_revision_wait: %s is not between 0 and %s", c.MinRevisionWait, longestRevisionWait)
 	case c.CanaryInterval != 0 && (c.CanaryInterval < shortestCanary || c.CanaryInterval > longestCanary):

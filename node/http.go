@@ -33,6 +33,7 @@ const (
 	socketMode  = 0o660
 	mostWaiting = 1024 // questions, for their min_revision
 
+	mostAhead   = 128  // requests of the control plane, for theirs
 	maxRequests = 1024 // under way on the control plane, streams among them
 	maxImports  = 16
 	maxExports  = 16
@@ -115,7 +116,7 @@ func listenLocal(path string) (net.Listener, error) {
 func (n *Node) serveData(listeners []net.Listener) {
 	server := data.New(data.Config{
 		Validator: n.validator, Revisions: n.view, Ready: n.checks,
-		Wait: data.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe, Trace: n.questions(),
+		Wait: httpapi.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe, Trace: n.questions(),
 		Now: n.around.Now, TLS: n.clientTLS, Log: n.around.Log,
 	})
 	n.opened(func() error {
@@ -136,6 +137,7 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 	if n.clientTLS != nil {
 		l = tls.NewListener(l, n.clientTLS)
 	}
+	waiting := httpapi.NewWaiting(n.view, httpapi.Wait{Limit: n.config.MinRevisionWait, Most: mostAhead})
 	server := gate.NewServer(gate.Limits{
 		Header: headerLimit, Body: bodyLimit, Idle: idleLimit, Write: writeLimit, HeaderBytes: maxHeaders,
 		Requests: n.bounds.requests, Always: control.Always, Busy: control.Busy,
@@ -151,11 +153,13 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
 		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
 		Now: n.around.Now, Trace: n.controlTrace(), NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
+		Waiting: waiting,
 		Callers: n.bounds.callers, Strangers: n.bounds.strangers, Imports: n.bounds.imports, Exports: n.bounds.exports, Streams: n.bounds.streams,
 		Pace: &gate.Pace{Calm: paceCalm, Step: paceStep, Now: time.Now, After: time.After},
 	}))
 	server.ErrorLog = slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug)
 	n.opened(func() error {
+		waiting.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {

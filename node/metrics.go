@@ -89,6 +89,13 @@ func (n *Node) gauges() []gauge {
 		{"veto_raft_is_leader", "1 while this node leads.", func() float64 { return yes(n.replica.Leads()) }},
 		{"veto_revocations", "Names that are revoked, with those of the canary.", func() float64 { return float64(n.view.Stats().Revocations) }},
 		{"veto_api_keys", "API keys known.", func() float64 { return float64(n.view.Stats().Keys) }},
+		{"veto_leaked_keys", "API keys that go on though a secret of theirs is known where anyone can read it.", func() float64 {
+			n, err := n.view.Leaked(n.around.Now())
+			if err != nil {
+				return -1
+			}
+			return float64(n)
+		}},
 		{"veto_pepper_locked", "1 while this node lacks the key that unwraps a pepper, and can check no API key.", func() float64 { return yes(n.view.Locked()) }},
 		{"veto_api_key_secrets_behind", "Secrets of API keys that are not stored by the newest pepper alone.", func() float64 { return float64(behind(n.replica.Peppers().Status())) }},
 		{"veto_limited_keys", "API keys with limits whose use is counted on this node now.", func() float64 { return float64(n.limiter.Stats().Keys) }},

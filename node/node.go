@@ -317,7 +317,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	n.replica, err = replication.Open(replication.Config{
 		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.config.Role),
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
-		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
+		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0, AuditRetention: n.config.AuditRetention,
 		Found: admin.found, Founded: admin.founded,
 		WhileLeading: []func(context.Context){n.refreshKeys, n.takeEvents}, WantKeys: n.wanted.add,
 		Ring: n.ring, Trace: n.replicaTrace(), Random: rand.Reader,

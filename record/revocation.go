@@ -362,3 +362,37 @@ func (Revoke) Kind() Kind { return KindRevoke }
 func (Lift) Kind() Kind   { return KindLift }
 func (Expire) Kind() Kind { return KindExpire }
 func (Import) Kind() Kind { return KindImport }
+
+// Leak is what is known of a leak.
+type Leak struct {
+	// Revision at which it was marked.
+	Revision Revision `json:"revision" cbor:"1,keyasint"`
+	// By is who told: the id of an operator's key, or LeakGitHub.
+	By string `json:"by" cbor:"2,keyasint,omitempty"`
+	// Where it was found, an address; empty if that was not told. At most MaxLeakWhere bytes.
+	Where string `json:"where,omitempty" cbor:"3,keyasint,omitempty"`
+}
+
+// LeakGitHub stands for who asked when GitHub's secret scanning told of a leak.
+const LeakGitHub = "github"
+
+// MaxLeakWhere bounds the address of a leak, in bytes.
+const MaxLeakWhere = 300
+
+// HasLeaked tells whether a secret of the key that is good now was told to have leaked.
+func (k *APIKey) HasLeaked(now time.Time) bool {
+	return k.Leak != nil && (k.Rolled <= k.Leak.Revision || k.IsRotating(now))
+}
+
+// MarkLeaked marks API keys of which secrets were found. At most MaxRevocations.
+type MarkLeaked struct {
+	Keys []LeakedKey `cbor:"1,keyasint"`
+}
+
+// LeakedKey is one key of a MarkLeaked.
+type LeakedKey struct {
+	ID    string `cbor:"1,keyasint"`
+	Where string `cbor:"2,keyasint,omitempty"`
+}
+
+func (MarkLeaked) Kind() Kind { return KindMarkLeaked }

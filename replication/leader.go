@@ -67,6 +67,7 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 		tasks.Go(func() { every(ctx, beaconEvery, nil, r.sendBeacon) })
 		tasks.Go(func() { every(ctx, reconcileEvery, r.roster.Changed(), r.reconcile) })
 		tasks.Go(func() { every(ctx, expireLook, nil, r.expiry()) })
+		tasks.Go(func() { every(ctx, expireEvery, nil, r.cutAudit) })
 		tasks.Go(func() { every(ctx, levelEvery, nil, r.raiseLevel) })
 		tasks.Go(func() { every(ctx, pepper.TendEvery, r.keeper.Wake(), r.keeper.Tend) })
 		for _, f := range r.config.WhileLeading {
@@ -212,6 +213,28 @@ func (r *Replica) expiry() func(context.Context) {
 		}
 	}
 }
+
+// cutAudit removes what is in the audit trail for longer than it is kept, once a day: each time is an entry of its own.
+func (r *Replica) cutAudit(ctx context.Context) {
+	kept := r.config.AuditRetention
+	if kept == 0 || r.view.Level() < record.LevelTrail {
+		return
+	}
+	now, ok := r.confirmed(ctx, r.node().Term())
+	if !ok {
+		return
+	}
+	cut, oldest, err := r.view.auditCut(now.Add(-kept))
+	if err == nil && cut.Hash != [32]byte{} && oldest.Before(now.Add(-kept-min(auditSlack, kept/4))) {
+		_, err = r.Propose(ctx, record.Command{Body: cut})
+	}
+	if err != nil && ctx.Err() == nil {
+		r.config.Log.Warn("the audit trail was not cut; the leader tries again later", "error", err)
+	}
+}
+
+// auditSlack is how much longer than it must an entry of the audit trail is kept at most, so that it is not cut all the time.
+const auditSlack = 24 * time.Hour
 
 // levelEvery is how often the leader looks whether the nodes know more than is in force.
 const levelEvery = 2 * time.Second

@@ -68,7 +68,7 @@ func (r *Replica) tryUntilNewest(ctx context.Context, c record.Command) (record.
 	plain := c.Body
 	for {
 		var err error
-		if c.Body, err = r.index.Keys().Peppered(plain); err != nil {
+		if c.Body, err = r.index.Keys().Peppered(plain, r.view.Level()); err != nil {
 			return record.Result{}, err
 		}
 		result, err := r.tryUntilLeader(ctx, c)

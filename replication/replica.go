@@ -88,6 +88,8 @@ type Config struct {
 	// WantKeys is called on the leader with the ids of issuers whose keys a node misses. It
 	// must not block.
 	WantKeys func(issuerIDs ...string)
+	// AuditRetention is how long entries of the audit trail are kept while this node leads; 0 for good.
+	AuditRetention time.Duration
 	// Ring are the keys that wrap the peppers of API keys; nil if this node has none.
 	Ring *pepper.Ring
 	// Trace is told of the way of requests; nil if nobody is.

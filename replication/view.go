@@ -5,13 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"veto/record"
 	"veto/record/limit"
-	"veto/record/trail"
 	"veto/replication/index"
 	"veto/replication/machine"
 	"veto/replication/pepper"
@@ -229,7 +227,7 @@ func (v *View) Keys(q record.KeyQuery, now time.Time, afterID string, limit int)
 	switch {
 	case q.Consumer != "":
 		items, next, err = v.keysUnder(record.TableConsumerKey, q.Consumer, afterID, limit, keep)
-	case q.Role != "" && !slices.Contains(record.Roles, q.Role):
+	case q.Role != "" && !q.Role.IsOwn():
 		items, next, err = v.keysUnder(record.TableRoleKeys, string(q.Role), afterID, limit, keep)
 	default:
 		items, next, err = list(v.store, record.TableKeys, afterID, limit, keep)
@@ -287,33 +285,6 @@ func (v *View) Usage(keyID string) limit.Usage {
 		return limit.Usage{Window: math.MaxInt64, Used: limit.MaxQuota}
 	}
 	return u
-}
-
-// Audit lists the audit trail behind an entry, in its order.
-func (v *View) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
-	key := record.AuditKey(after.Revision, after.Number)
-	items, _, err := list[trail.Entry](v.store, record.TableAudit, string(key[1:]), limit, nil)
-	return items, err
-}
-
-// AuditHead is the last entry of the audit trail's chain; zero if the chain has not begun.
-func (v *View) AuditHead() (trail.Head, error) {
-	h, _, err := machine.AuditHead(v.store)
-	return h, err
-}
-
-// AuditAgrees tells whether the trail here holds another node's head; empty if it does not reach so
-// far.
-func (v *View) AuditAgrees(with trail.Head) (record.AuditAgreement, error) {
-	here, err := v.AuditHead()
-	if err != nil || with.Sequence == 0 || here.Sequence < with.Sequence {
-		return "", err
-	}
-	e, _, err := one[trail.Entry](v.store, record.AuditKey(with.Revision, with.Number))
-	if err != nil || e.Hash != with.Hash {
-		return record.AuditDiffers, err
-	}
-	return record.AuditAgrees, nil
 }
 
 var errDisk = errors.New("the disk cannot tell whether this is revoked")

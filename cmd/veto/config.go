@@ -62,6 +62,7 @@ var help = map[string]string{
 	"key_prefix":      "what API keys begin with that this node makes; others go on working",
 	"pepper_key_file": "file with the key that wraps the peppers by which API keys are stored; without it they are stored by the SHA-256 alone",
 	"leaked_keys":     "what is done with API keys that are reported to have leaked: revoke or mark", "leaked_keys_signers_file": "public keys of GitHub's secret scanning, as GitHub publishes them, that may report leaks",
+	"audit_retention": "how long entries of the audit trail are kept, such as 9600h, and up to a day more; 0 for good; the same on all nodes",
 	"pprof":           "show profiles of the process to admins at /debug/pprof/",
 	"events_nats_url": "NATS server with a stream of events that revoke; none if empty", "events_nats_creds_file": "credentials of this node there", "events_nats_token_file": "token of this node there",
 	"events_nats_ca_file": "authority of the certificate of the NATS server with the events", "events_stream": "name of the stream of events", "events_durable": "name of the durable consumer on it",

@@ -55,7 +55,8 @@
 //	     TestLeakedKeysAreMarkedOnce
 //	M16  Managers of a consumer, and its portal sessions, make and roll its keys and no others, with no
 //	     more than the consumer says, and only while they are.
-//	     TestManagersGiveWhatTheyMay, TestManagersMakeNoMoreThanMaxKeys, TestManagersAreNoMore
+//	     TestManagersGiveWhatTheyMay, TestManagersMakeNoMoreThanMaxKeys, TestManagersAreNoMore,
+//	     TestManagersStayWhoTheyAre, TestSessionsAreBounded
 //	M17  A pepper is there as long as a hash of a key needs it, and new secrets are hashed by the newest
 //	     alone. A hash is replaced only where it is as the node saw it; that is no change of the key.
 //	     TestPeppersComeAndGo, TestRehashIsOfWhatItSaw, TestPeppersStayWhileTheyAreNeeded, TestPeppersAreInTheTrail
@@ -64,4 +65,6 @@
 //	M19  What is drawn of a quota never comes to more than there is of it; that is counted by windows,
 //	     and is no change that anyone is told of.
 //	     TestQuotaIsDrawn
+//	M20  The audit trail is cut at the entry that is named, and says so itself; its last entry stays.
+//	     TestTrailIsCut
 package machine

@@ -173,6 +173,8 @@ func (x *change) do(c record.Command) error {
 		return x.drawQuota(b)
 	case record.ChainAudit:
 		return x.chainAudit()
+	case record.CutAudit:
+		return x.cutAudit(b)
 	case record.RaiseLevel:
 		return x.raiseLevel(b)
 	}

@@ -122,21 +122,24 @@ func (x *control) export(w http.ResponseWriter, r *http.Request, failed string, 
 // exportAudit writes the audit trail as it is now. What is added meanwhile is left for the next time.
 func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 	f, err := filterOf(r.URL.RawQuery)
-	var head trail.Head
-	if err == nil {
-		head, err = x.Records.AuditHead()
-	}
 	if err != nil {
 		x.refuse(w, r, "the audit trail cannot be read", err)
 		return
 	}
-	page := func(after trail.Entry, limit int) ([]trail.Entry, error) {
-		x.Pace.Yield(r.Context(), streamYield)
-		return x.Records.Audit(after, limit)
-	}
 	x.export(w, r, "the audit trail was not exported to the end", func(to io.Writer) error {
-		return trail.Write(to, x.Events.ClusterID(), head, f, page)
+		return trail.Write(to, x.Events.ClusterID(), f, paced{x.Records, func() { x.Pace.Yield(r.Context(), streamYield) }})
 	})
+}
+
+// paced are records of which each page of the audit trail waits its turn.
+type paced struct {
+	Records
+	yield func()
+}
+
+func (p paced) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
+	p.yield()
+	return p.Records.Audit(after, limit)
 }
 
 // filterOf reads which entries are wanted. A parameter that is not known, or empty, or there twice,
@@ -159,9 +162,9 @@ func filterOf(query string) (trail.Filter, error) {
 		case "ref":
 			f.Ref = v[0]
 		case "since":
-			f.Since, err = time.Parse(time.RFC3339, v[0])
+			f.Since, err = timeOf(v[0])
 		case "until":
-			f.Until, err = time.Parse(time.RFC3339, v[0])
+			f.Until, err = timeOf(v[0])
 		default:
 			err = errors.New("unknown")
 		}
@@ -170,6 +173,15 @@ func filterOf(query string) (trail.Filter, error) {
 		}
 	}
 	return f, nil
+}
+
+// timeOf reads a time. The zero one would stand for none.
+func timeOf(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err == nil && t.IsZero() {
+		err = errors.New("no time that anything was done at")
+	}
+	return t, err
 }
 
 // patient reads and writes for as long as the other side does something.
@@ -211,7 +223,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")}}}
 	in.Responses = map[string]*huma.Response{"200": {Description: "The progress; the last line has done or error", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[bulk.Progress](), true, "Progress")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
 	in.Parameters = []*huma.Param{{
 		Name: "Idempotency-Key", In: "header", Description: "Names the stream; one is made, and answered, if there is none",
 		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(record.MaxRequestKey)},
