@@ -49,6 +49,7 @@ var rooms = map[string][]string{
 	"replication":           {"record", "record/event", "record/limit", "record/trail", "replication/..."},
 	"node/canary":           {"record"},
 	"node/certs":            {},
+	"node/health":           {"record"},
 	"node/discovery":        {"record"},
 	"node/demo":             {"validate/keyset"},
 	"node/httpapi":          {"record"},

@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -59,7 +60,7 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 			case <-time.After(pauseBetweenTries):
 			}
 		}
-		pilot := r.node().NewPilot(&survey{replica: r}, r.config.Expect, r.config.Log)
+		pilot := r.node().NewPilot(&survey{replica: r}, r.config.Aim, r.config.Log)
 		pilot.Start(ctx)
 		defer pilot.Stop()
 		var tasks sync.WaitGroup
@@ -264,4 +265,220 @@ func every(ctx context.Context, period time.Duration, also <-chan struct{}, f fu
 		case <-also:
 		}
 	}
+}
+
+// survey tells autopilot what gossip and the nodes themselves say. Used by the pilot of one
+// term, so it counts anew how long a node has been dead.
+type survey struct {
+	replica *Replica
+
+	mu    sync.Mutex
+	dead  map[string]time.Time       // since when
+	roles map[string]record.NodeRole // as the nodes themselves said last
+}
+
+// Known includes nodes that gossip has forgotten but the log has not, as failed in time.
+func (s *survey) Known() []consensus.Known {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead == nil {
+		s.dead, s.roles = map[string]time.Time{}, map[string]record.NodeRole{}
+	}
+	var known []consensus.Known
+	for _, n := range s.replica.nodes() {
+		k := consensus.Known{
+			ID: n.ID, Address: n.Address, Version: n.Version,
+			Replica: s.isReplica(n.ID), Alive: n.State == stateAlive,
+		}
+		if s.roles[n.ID] == record.NodeReplica {
+			k.Replica, k.ToldSo = true, true
+		}
+		if k.Alive {
+			delete(s.dead, n.ID)
+		} else if _, ok := s.dead[n.ID]; !ok {
+			s.dead[n.ID] = s.replica.config.Now()
+		}
+		k.Failed = !k.Alive && s.deadTooLong(n)
+		known = append(known, k)
+	}
+	return known
+}
+
+func (s *survey) deadTooLong(n record.NodeStatus) bool {
+	limit := deadVoterLimit
+	if n.Role == record.NodeReplica {
+		limit = deadReplicaLimit
+	}
+	return s.replica.config.Now().Sub(s.dead[n.ID]) > limit
+}
+
+// isReplica is what gossip says, which hears of a new role first.
+func (s *survey) isReplica(id string) bool {
+	for _, m := range s.replica.roster.Members() {
+		if m.ID == id {
+			return m.Role == string(record.NodeReplica)
+		}
+	}
+	return false
+}
+
+// Health asks the servers how far they are.
+func (s *survey) Health(ctx context.Context, servers []consensus.Known) map[string]consensus.Health {
+	list := make([]consensus.Server, len(servers))
+	for i, k := range servers {
+		list[i] = consensus.Server{ID: k.ID, Address: k.Address}
+	}
+	health := map[string]consensus.Health{}
+	s.replica.ask(list, func(srv consensus.Server, addr string) bool {
+		state, err := s.replica.stateOf(ctx, srv.ID, addr)
+		if err != nil {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.roles[srv.ID] = state.Role
+		health[srv.ID] = consensus.Health{
+			LastContact: time.Duration(state.ContactMillis) * time.Millisecond,
+			Term:        state.Term, Index: state.LastIndex,
+		}
+		return true
+	})
+	return health
+}
+
+// memberOf is a node of the configuration that an operator wants changed, and who answers of the others.
+type memberOf struct {
+	replica   *Replica
+	server    consensus.Server
+	servers   []consensus.Server
+	basedOn   uint64
+	answers   bool
+	answering []string
+}
+
+// spared refuses to go on without the node as a voter, if those that are left could decide nothing.
+func (m memberOf) spared() error {
+	if !m.server.Voter {
+		return nil
+	}
+	left, answer := 0, 0
+	for _, s := range m.servers {
+		if s.Voter && s.ID != m.server.ID {
+			left++
+			if slices.Contains(m.answering, s.ID) {
+				answer++
+			}
+		}
+	}
+	switch {
+	case left == 0:
+		return record.Conflict("%s is the only voter: without it there is no cluster; start another node first", m.server.ID)
+	case answer < left/2+1:
+		return record.Conflict("without %s there are %d voters, of which %d answer: they could decide nothing; start the missing ones first (`veto cluster` names them)", m.server.ID, left, answer)
+	}
+	return nil
+}
+
+func (m memberOf) isLeader() bool { return m.server.ID == m.replica.config.ID }
+
+// leave has the node begin to leave; when it is ready, it asks to be let go.
+func (m memberOf) leave(ctx context.Context) (detail string, err error) {
+	if err := m.spared(); err != nil {
+		return "", err
+	}
+	if !m.answers {
+		return "", record.Conflict("%s does not answer, and so cannot leave in order; if it is gone for good: `veto cluster remove %s`", m.server.ID, m.server.ID)
+	}
+	const begun = "it leaves now; another node shows when it has: `veto cluster`"
+	if m.isLeader() {
+		m.replica.beginToLeave()
+		return begun, nil
+	}
+	addr, _ := m.replica.addressOf(m.server.ID)
+	_, err = call[struct{}, struct{}](ctx, m.replica.peers, addr, m.server.ID, pathLeave, struct{}{})
+	return begun, err
+}
+
+// letGo removes a node that has nothing left to tell.
+func (m memberOf) letGo(from string) error {
+	if from != m.server.ID || m.isLeader() {
+		return record.Conflict("only %s itself can say that it is ready to go, and not while it leads", m.server.ID)
+	}
+	if err := m.spared(); err != nil {
+		return err
+	}
+	m.replica.config.Log.Info("removing a node that leaves", "node", from)
+	return m.replica.node().Remove(from, m.basedOn)
+}
+
+// remove has a node that answers stop, too, as otherwise a replica would come back at once.
+func (m memberOf) remove(ctx context.Context, force bool) (detail string, err error) {
+	if err := m.spared(); err != nil {
+		return "", err
+	}
+	if m.answers && (!force || m.isLeader()) {
+		return "", record.Conflict("%s answers: have it leave in order, with `veto cluster leave %s`, so that nothing is lost that only it has", m.server.ID, m.server.ID)
+	}
+	m.replica.config.Log.Warn("an operator removes a node", "node", m.server.ID)
+	if m.answers {
+		addr, _ := m.replica.addressOf(m.server.ID)
+		if _, err := call[struct{}, struct{}](ctx, m.replica.peers, addr, m.server.ID, pathLeave, struct{}{}); err != nil {
+			m.replica.config.Log.Warn("the node that is removed could not be told", "node", m.server.ID, "error", err)
+		}
+	}
+	return "it is removed", m.replica.node().Remove(m.server.ID, m.basedOn)
+}
+
+// assign has the node itself keep the role: so it is as told after any restart, whoever leads.
+func (m memberOf) assign(ctx context.Context, role record.NodeRole) error {
+	if m.isLeader() {
+		return m.replica.takeRole(role)
+	}
+	if !m.answers {
+		return record.Conflict("%s does not answer, and a node keeps its role itself; start it first, or, if it is gone for good: `veto cluster remove %s`", m.server.ID, m.server.ID)
+	}
+	addr, _ := m.replica.addressOf(m.server.ID)
+	_, err := call[record.NodeRole, struct{}](ctx, m.replica.peers, addr, m.server.ID, pathRole, role)
+	return err
+}
+
+// votersMayLag is how many entries a node may be behind that becomes a voter.
+const votersMayLag = 2000
+
+func (m memberOf) promote(ctx context.Context) (detail string, err error) {
+	if err := m.assign(ctx, record.NodeVoter); err != nil {
+		return "", err
+	}
+	voters := len(slices.DeleteFunc(slices.Clone(m.servers), func(s consensus.Server) bool { return !s.Voter }))
+	switch want := m.replica.config.Aim.Voters; {
+	case m.server.Voter:
+		return "it is a voter", nil
+	case want > 0 && voters >= want:
+		return fmt.Sprintf("it waits for the place of a voter: there are %d, and voters is %d; it takes it by itself when one is gone", voters, want), nil
+	}
+	state, err := m.replica.stateOf(ctx, m.server.ID, m.server.Address)
+	if err != nil || state.LastIndex+votersMayLag < m.replica.node().LastIndex() {
+		return "it becomes a voter by itself once it has caught up", err
+	}
+	return "it is a voter now", m.replica.node().Promote(m.server.ID, m.server.Address, m.basedOn)
+}
+
+// demote of the leader has another lead first, which then does the rest.
+func (m memberOf) demote(ctx context.Context) (detail string, err error) {
+	if err := m.spared(); err != nil {
+		return "", err
+	}
+	if err := m.assign(ctx, record.NodeReplica); err != nil {
+		return "", err
+	}
+	if !m.server.Voter {
+		return "it is a replica", nil
+	}
+	if m.isLeader() {
+		if err := m.replica.node().Handover(); err != nil {
+			return "", err
+		}
+		return "", callError{codeNotLeader, consensus.ErrNotLeader}
+	}
+	return "it is a replica now", m.replica.node().Demote(m.server.ID, m.basedOn)
 }

@@ -127,7 +127,7 @@ func (r *Replica) tryOnce(ctx context.Context, c record.Command) (record.Result,
 	if r.node().IsLeader() {
 		return r.proposeHere(ctx, c)
 	}
-	leader := r.node().Leader()
+	leader := r.leader()
 	addr, ok := r.addressOf(leader)
 	if leader == "" || leader == r.config.ID || !ok {
 		return record.Result{}, consensus.ErrNotLeader

@@ -107,11 +107,13 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 	for i, n := range nodes {
 		servers[i] = consensus.Server{ID: n.ID, Address: n.Address}
 	}
-	states := make([]nodeState, len(nodes))
+	states, at := make([]nodeState, len(nodes)), make([]time.Time, len(nodes)) // and when they said so, about
 	answered := r.ask(servers, func(s consensus.Server, addr string) bool {
 		i := slices.IndexFunc(nodes, func(n record.NodeStatus) bool { return n.ID == s.ID })
 		var err error
+		asked := r.config.Now()
 		states[i], err = r.stateOf(ctx, s.ID, addr)
+		at[i] = asked.Add(r.config.Now().Sub(asked) / 2)
 		return err == nil
 	})
 	for i := range nodes {
@@ -121,6 +123,10 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 		}
 		nodes[i].Applied, nodes[i].Version, nodes[i].Region = states[i].Revision, states[i].Version, states[i].Region
 		nodes[i].Pepper, nodes[i].Level = states[i].Pepper, states[i].level()
+		nodes[i].Wants, nodes[i].Pending = states[i].Role, states[i].Pending
+		if states[i].Admits { // a node of the version before says nothing of these
+			nodes[i].Host, nodes[i].ClockMillis = &states[i].Host, states[i].Now.Sub(at[i]).Milliseconds()
+		}
 		r.compareTrails(&nodes[i], states[i].AuditHead)
 		if !states[i].AsOf.IsZero() {
 			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())
@@ -153,7 +159,7 @@ func (r *Replica) nodes() []record.NodeStatus {
 		if s.Voter {
 			role = record.NodeVoter
 		}
-		byID[s.ID] = record.NodeStatus{ID: s.ID, Role: role, Address: s.Address, State: "unknown"}
+		byID[s.ID] = record.NodeStatus{ID: s.ID, Role: role, Address: s.Address, State: "unknown", Member: true}
 	}
 	for _, m := range r.roster.Members() {
 		n, ok := byID[m.ID]

@@ -32,4 +32,7 @@
 //	C9  What the log has answered is there, though a write was torn or a sync failed before or after, and
 //	    the machine fell; and such a log opens.
 //	    TestLogOnAFailingDisk
+//	C10 As many voters as are wanted are kept, of those that may be: who waits takes the place of one that is
+//	    dead, before that one loses it, and nobody is demoted without whom the rest could decide nothing.
+//	    TestPilotKeepsTheVoters, TestNobodyIsDemotedWhoIsNeeded
 package consensus
