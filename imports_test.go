@@ -50,6 +50,7 @@ var rooms = map[string][]string{
 	"node/canary":           {"record"},
 	"node/trace":            {},
 	"node/certs":            {},
+	"node/health":           {"record"},
 	"node/discovery":        {"record"},
 	"node/demo":             {"validate/keyset"},
 	"node/httpapi":          {"record"},

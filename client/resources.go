@@ -377,6 +377,31 @@ func (c *Client) Cluster(ctx context.Context) (record.ClusterStatus, error) {
 	return get[record.ClusterStatus](ctx, c, "/v1/cluster", nil)
 }
 
+// LeaveCluster has a node leave in order, and stop. It returns when it has, if another node is asked.
+func (c *Client) LeaveCluster(ctx context.Context, node string) (record.MemberChanged, error) {
+	return c.changeMember(ctx, node, "leave", nil)
+}
+
+// PromoteNode makes a node a voter, for good.
+func (c *Client) PromoteNode(ctx context.Context, node string) (record.MemberChanged, error) {
+	return c.changeMember(ctx, node, "promote", nil)
+}
+
+// DemoteNode makes a node a replica, for good.
+func (c *Client) DemoteNode(ctx context.Context, node string) (record.MemberChanged, error) {
+	return c.changeMember(ctx, node, "demote", nil)
+}
+
+// RemoveNode removes a node that is gone for good; with force also one that answers.
+func (c *Client) RemoveNode(ctx context.Context, node string, force bool) (record.MemberChanged, error) {
+	return c.changeMember(ctx, node, "remove", url.Values{"force": {strconv.FormatBool(force)}})
+}
+
+func (c *Client) changeMember(ctx context.Context, node, what string, q url.Values) (out record.MemberChanged, err error) {
+	err = c.control(ctx, http.MethodPost, "/v1/cluster/nodes/"+url.PathEscape(node)+"/"+what, q, nil, &out)
+	return out, err
+}
+
 // Pepper shows the peppers that API keys are stored by.
 func (c *Client) Pepper(ctx context.Context) (record.PepperStatus, error) {
 	return get[record.PepperStatus](ctx, c, "/v1/pepper", nil)

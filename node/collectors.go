@@ -4,10 +4,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
-	"veto/node/certs"
 	"veto/node/httpapi/gate"
+	"veto/record"
 	"veto/replication/index"
 )
 
@@ -56,20 +55,19 @@ func (m *indexMetrics) Collect(to chan<- prometheus.Metric) {
 }
 
 // hostMetrics tell of what a node stands on and does not renew by itself: the disk of its data
-// directory, the certificates that it started with, and the other nodes.
+// directory, its certificates, and the other nodes.
 type hostMetrics struct {
-	dir                        string
-	ends                       map[string]time.Time // when the certificates end, by what they are for
+	host                       func() record.NodeHost
 	members                    func() (states []string)
 	free, size, ending, others *prometheus.Desc
 }
 
-func newHostMetrics(n *Node, members func() (states []string)) *hostMetrics {
+func newHostMetrics(host func() record.NodeHost, members func() (states []string)) *hostMetrics {
 	return &hostMetrics{
-		dir: n.config.DataDir, ends: n.ends, members: members,
+		host: host, members: members,
 		free:   prometheus.NewDesc("veto_disk_free_bytes", "Room that is left for the node on the disk of its data directory.", nil, nil),
 		size:   prometheus.NewDesc("veto_disk_size_bytes", "Size of the disk of the data directory.", nil, nil),
-		ending: prometheus.NewDesc("veto_certificate_expiry_timestamp_seconds", "When a certificate ends that the node started with.", []string{"certificate"}, nil),
+		ending: prometheus.NewDesc("veto_certificate_expiry_timestamp_seconds", "When a certificate ends that the node shows.", []string{"certificate"}, nil),
 		others: prometheus.NewDesc("veto_members", "Nodes, with this one, by what gossip says of them.", []string{"state"}, nil),
 	}
 }
@@ -83,14 +81,6 @@ func (n *Node) memberStates() []string {
 	return states
 }
 
-// noteEnds notes when the node's certificates end.
-func (n *Node) noteEnds(m certs.Material) {
-	n.ends["node"] = m.NotAfter
-	if n.clientTLS != nil {
-		n.ends["http"] = n.clientTLS.Certificates[0].Leaf.NotAfter
-	}
-}
-
 // Describe is of prometheus.Collector.
 func (m *hostMetrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.free, m.size, m.ending, m.others} {
@@ -100,12 +90,15 @@ func (m *hostMetrics) Describe(to chan<- *prometheus.Desc) {
 
 // Collect is of prometheus.Collector.
 func (m *hostMetrics) Collect(to chan<- prometheus.Metric) {
-	var disk unix.Statfs_t
-	if unix.Statfs(m.dir, &disk) == nil { // a disk that does not answer must not take the other numbers with it
-		to <- prometheus.MustNewConstMetric(m.free, prometheus.GaugeValue, float64(disk.Bavail)*float64(disk.Bsize))
-		to <- prometheus.MustNewConstMetric(m.size, prometheus.GaugeValue, float64(disk.Blocks)*float64(disk.Bsize))
+	host := m.host()
+	if host.DiskSize > 0 { // a disk that does not answer must not take the other numbers with it
+		to <- prometheus.MustNewConstMetric(m.free, prometheus.GaugeValue, float64(host.DiskFree))
+		to <- prometheus.MustNewConstMetric(m.size, prometheus.GaugeValue, float64(host.DiskSize))
 	}
-	for what, end := range m.ends {
+	for what, end := range map[string]time.Time{"node": host.NodeEndsAt, "http": host.HTTPEndsAt} {
+		if end.IsZero() {
+			continue
+		}
 		to <- prometheus.MustNewConstMetric(m.ending, prometheus.GaugeValue, float64(end.Unix()), what)
 	}
 	counts := map[string]int{"alive": 0, "dead": 0, "left": 0}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -28,6 +27,9 @@ type Config struct {
 	NodeID string `koanf:"node_id"`
 	// Role is voter or replica: a replica follows and answers, and never votes.
 	Role string `koanf:"role"`
+	// Voters is how many voters there are to be, the same on all nodes: nodes with the role of one beyond
+	// these wait, and one of them takes the place of a voter that has not answered for a minute. 0: all vote.
+	Voters int `koanf:"voters"`
 	// Region is where the node is; for people.
 	Region string `koanf:"region"`
 	// BootstrapExpect is how many voters found the cluster together. 1 and no Join: this
@@ -201,6 +203,8 @@ func (c *Config) checkCluster() error {
 		return fmt.Errorf("node_id: %q cannot be one; 1 to 63 of a-z, 0-9 and dash", c.NodeID)
 	case c.Role != string(record.NodeVoter) && c.Role != string(record.NodeReplica):
 		return fmt.Errorf("role: %q is neither voter nor replica", c.Role)
+	case c.Voters < 0 || c.Voters > 9 || c.Voters == 2:
+		return fmt.Errorf("voters: %d is neither 0, 1, nor 3 to 9; with 2 the loss of either one stops all changes", c.Voters)
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
 		return fmt.Errorf("bootstrap_expect: %d is not between 1 and 9; 3 or 5 voters are usual", c.BootstrapExpect)
 	case c.Role == string(record.NodeReplica) && len(c.Join) == 0:
@@ -255,7 +259,7 @@ func (c *Config) signers() (leaks.Signers, error) {
 }
 
 func (c *Config) checkRest() error {
-	if _, err := c.clientTLS(); err != nil {
+	if err := c.checkHTTPCertificate(); err != nil {
 		return err
 	}
 	if _, err := c.ring(); err != nil {
@@ -295,16 +299,15 @@ func (c *Config) checkRest() error {
 	return nil
 }
 
-// clientTLS is what clients meet on the HTTP listeners and NATS; nil if these speak without.
-func (c *Config) clientTLS() (*tls.Config, error) {
+// checkHTTPCertificate reads the certificate of the HTTP listeners, if there is one.
+func (c *Config) checkHTTPCertificate() error {
 	if c.HTTPCertFile == "" {
-		return nil, nil //nolint:nilnil // no TLS is a choice, and no error
+		return nil
 	}
-	pair, err := certs.ReadPair(c.HTTPCertFile, c.HTTPKeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("http_cert_file and http_key_file: the listeners' certificate cannot be used: %w", err)
+	if _, err := certs.ReadPair(c.HTTPCertFile, c.HTTPKeyFile); err != nil {
+		return fmt.Errorf("http_cert_file and http_key_file: the listeners' certificate cannot be used: %w", err)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}, nil
+	return nil
 }
 
 // ring are the keys of the peppers; nil if there is no file of them.

@@ -54,4 +54,12 @@
 //	    TestStreamIsKnownByItsLines
 //	N14 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
 //	    TestHostMetrics
+//	N13 Certificates, the authority that signs them, and the gossip key are replaced while all nodes run and
+//	    take revocations: no question fails, no revocation is lost, and who has the old ones is cut off.
+//	    TestRotationOfAuthorityAndGossipKeyUnderLoad, TestHalfANewCertificateChangesNothing,
+//	    TestHTTPCertificateIsRenewed, TestGossipKeyThatComesTooEarlyIsSaid
+//	N14 A node that lost its disk does not vote by what it has forgotten, and one that cannot found a cluster
+//	    says what it waits for. Nodes are replaced, leave and change their roles as operators want.
+//	    TestEmptyVoterDoesNotVote, TestNodeThatFoundsNothingSaysSo, TestDeadNodeIsReplaced in cmd/veto,
+//	    TestLeaderLeavesInOrder in cmd/veto, TestRolesAreGivenByOperators in cmd/veto
 package node

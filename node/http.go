@@ -142,7 +142,7 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		Header: headerLimit, Body: bodyLimit, Idle: idleLimit, Write: writeLimit, HeaderBytes: maxHeaders,
 		Requests: n.bounds.requests, Always: control.Always, Busy: control.Busy,
 	}, control.New(control.Config{
-		Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary}, Peppers: n.replica.Peppers(),
+		Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary, n.around.Now}, Peppers: n.replica.Peppers(),
 		ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
 		NewKey: func(environment string) (string, record.KeyHash, string, error) {
 			return apikey.Generate(rand.Reader, apikey.Form{Prefix: n.config.KeyPrefix, Environment: environment})
@@ -180,6 +180,9 @@ func (n *Node) checks() []httpapi.Check {
 	caughtUp := httpapi.Check{Name: "caught_up", OK: f.Ready, Detail: fmt.Sprintf("revision %d", f.Revision)}
 	if !f.Ready {
 		caughtUp.Detail = "the node has not yet reached what the leader has committed since the node started"
+		if why := n.replica.Waits(); why != "" {
+			caughtUp.Detail = why
+		}
 	}
 	fresh := httpapi.Check{Name: "fresh", OK: n.config.ServeStale}
 	if f.AsOf.IsZero() {

@@ -197,7 +197,7 @@ func TestCanaryMeasuresOneWayThereAndBack(t *testing.T) {
 	if shown := x.metrics(); !strings.Contains(shown, `veto_propagation_seconds_count{node="far",region="far"}`) || !strings.Contains(shown, `veto_propagation_failures_total{node="far",region="far"} 0`) {
 		t.Error("the metrics do not show it")
 	}
-	if err := x.replica.roster.Leave(10 * time.Second); err != nil {
+	if err := x.replica.Leave(x.ctx); err != nil {
 		t.Fatal(err)
 	}
 	for strings.Contains(x.metrics(), `node="far"`) {

@@ -51,7 +51,7 @@ func newMetrics(n *Node) *metrics {
 	for _, g := range n.gauges() {
 		m.registry.MustRegister(g.collector())
 	}
-	m.registry.MustRegister(newHostMetrics(n, n.memberStates), newBoundMetrics(n))
+	m.registry.MustRegister(newHostMetrics(n.host, n.memberStates), newBoundMetrics(n))
 	return m
 }
 

@@ -62,7 +62,11 @@ func TestSecretsBehindTheNewestPepper(t *testing.T) {
 
 func TestHostMetrics(t *testing.T) {
 	m := &metrics{registry: prometheus.NewRegistry()}
-	m.registry.MustRegister(newHostMetrics(&Node{config: Config{DataDir: t.TempDir()}, ends: map[string]time.Time{"node": time.Unix(1_800_000_000, 0)}},
+	m.registry.MustRegister(newHostMetrics(func() record.NodeHost {
+		h := record.NodeHost{NodeEndsAt: time.Unix(1_800_000_000, 0)}
+		weigh(t.TempDir(), &h)
+		return h
+	},
 		func() []string { return []string{"alive", "alive", "dead"} }))
 	w := httptest.NewRecorder()
 	m.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))

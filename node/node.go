@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"veto/record"
 	"veto/replication"
 	"veto/replication/broadcast"
+	"veto/replication/consensus"
 	"veto/replication/index"
 	"veto/replication/peer"
 	"veto/replication/pepper"
@@ -72,9 +72,8 @@ type Node struct {
 	opening   chan struct{}
 	clientTLS *tls.Config // nil if the listeners and NATS speak without
 	bounds    *bounds
-	trace     *trace.Tracer        // nil if nobody is told
-	tokens    *remembered.Tokens   // nil if none are remembered
-	ends      map[string]time.Time // when certificates end; written before there are listeners
+	trace     *trace.Tracer      // nil if nobody is told
+	tokens    *remembered.Tokens // nil if none are remembered
 
 	missing        *wanted // keys that tokens here named in vain
 	wanted         *wanted // keys that this node is to fetch, if it leads
@@ -84,6 +83,15 @@ type Node struct {
 	stop           context.CancelFunc
 	wg             sync.WaitGroup
 	closers        []func() error // in the order of opening
+	takes          int            // how many of them are of what takes nothing in
+
+	certs   *certs.Keeper
+	reload  chan struct{}
+	leaving chan struct{}
+	ending  sync.Once // of closed
+
+	identityMu sync.Mutex
+	identity   store.Identity
 }
 
 // Start opens the parts and serves. It returns when the listeners answer, which is before the
@@ -92,18 +100,15 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	if err := c.Complete(); err != nil {
 		return nil, err
 	}
-	clientTLS, err := c.clientTLS()
-	if err != nil {
-		return nil, err
-	}
 	ring, err := c.ring()
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
-		config: c, ring: ring, around: around, stop: stop, clientTLS: clientTLS, bounds: newBounds(c.CallerRate), missing: newWanted(), wanted: newWanted(),
-		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate), ends: map[string]time.Time{},
+		config: c, ring: ring, around: around, stop: stop, bounds: newBounds(c.CallerRate), missing: newWanted(), wanted: newWanted(),
+		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
+		leaving: make(chan struct{}, 1), reload: make(chan struct{}, 1),
 	}
 	for _, step := range []func(context.Context) error{n.openTrace, n.openStore, n.openPeers, n.claim, n.openReplica, n.openLimits, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
@@ -132,13 +137,45 @@ func (n *Node) Closed() <-chan struct{} { return n.closed }
 // Close stops everything in the reverse order of opening and waits for it.
 func (n *Node) Close() error {
 	n.stop()
-	close(n.closed)
+	err := n.closeDownTo(0)
+	n.wg.Wait()
+	return err
+}
+
+// closeDownTo closes what was opened since there were so many.
+func (n *Node) closeDownTo(least int) error {
+	n.ending.Do(func() { close(n.closed) })
 	var all []error
-	for i := len(n.closers) - 1; i >= 0; i-- {
+	for i := len(n.closers) - 1; i >= least; i-- {
 		all = append(all, n.closers[i]())
 	}
-	n.wg.Wait()
+	n.closers = n.closers[:min(least, len(n.closers))]
 	return errors.Join(all...)
+}
+
+// Leaving has something in it when an operator wants the node to leave its cluster: then Leave is to be
+// called, and Close.
+func (n *Node) Leaving() <-chan struct{} { return n.leaving }
+
+// Leave stops taking anything in, gives the others what this node alone has, and the leadership if it has
+// that, and is let go. It blocks until then, or the context ends, when the node is still a member. Close
+// must follow.
+func (n *Node) Leave(ctx context.Context) error {
+	if err := n.closeDownTo(n.takes); err != nil {
+		n.around.Log.Warn("not everything ended as it should while the node leaves", "error", err)
+	}
+	if err := n.replica.Leave(ctx); err != nil {
+		return fmt.Errorf("the node stops, and is still a member of its cluster: %w", err)
+	}
+	return n.keepIdentity(func(id *store.Identity) { id.LeftAt = n.around.Now().UTC() })
+}
+
+// signal puts one into a channel that has room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // whoever listens has not looked yet
+	}
 }
 
 // openStore opens the data directory and what is read from it.
@@ -146,6 +183,11 @@ func (n *Node) openStore(context.Context) error {
 	id, known, err := store.ReadIdentity(n.config.DataDir)
 	if err != nil {
 		return err
+	}
+	n.identity = id
+	if known && !id.LeftAt.IsZero() {
+		return fmt.Errorf("node %s left its cluster on %s, and what is in %s is of no more use; to have it join again, move the directory away and start the node with an empty one",
+			id.NodeID, id.LeftAt.Format(time.DateOnly), n.config.DataDir)
 	}
 	if known && id.NodeID != n.config.NodeID {
 		return fmt.Errorf("the data directory %s belongs to node %s, and this is node %s; give --node-id %s, or another --data-dir",
@@ -165,10 +207,7 @@ func (n *Node) openStore(context.Context) error {
 	x := index.Open(index.Config{
 		OnIssuers: func(issuers []record.Issuer, signing []record.SigningKeys) {
 			keys.Swap(issuers, signing)
-			select {
-			case n.issuersChanged <- struct{}{}:
-			default: // the refresher has not looked yet, and will see this change, too
-			}
+			signal(n.issuersChanged)
 		},
 		Disk: n.store, ExactMax: n.config.IndexExactMax, Ring: n.ring, Log: n.around.Log,
 	})
@@ -190,13 +229,15 @@ func (n *Node) openStore(context.Context) error {
 
 // openPeers opens what connects this node with others.
 func (n *Node) openPeers(ctx context.Context) error {
-	material, gossipKey, err := n.readCerts()
+	if err := n.keepCerts(); err != nil {
+		return err
+	}
+	held := n.certs.Held()
+	gossipKeys, err := roster.ParseKeys(held.Gossip)
 	if err != nil {
 		return err
 	}
-	n.noteEnds(material)
-	identity := peer.Identity{ID: material.NodeID, Certificate: material.Certificate, Authorities: material.Authorities}
-	n.peers, err = peer.Listen(n.config.address(peerPort), identity, n.around.Log)
+	n.peers, err = peer.Listen(n.config.address(peerPort), identityOf(held), n.around.Log)
 	if err != nil {
 		return fmt.Errorf("%w; stop what uses it, or give another --port", err)
 	}
@@ -204,9 +245,9 @@ func (n *Node) openPeers(ctx context.Context) error {
 	n.roster, err = roster.Start(roster.Config{
 		Self: roster.Member{
 			ID: n.config.NodeID, PeerAddr: n.config.advertised(peerPort), RouteAddr: n.config.advertised(routePort),
-			Region: n.config.Region, Role: n.config.Role, Version: n.around.Version, Expect: n.config.BootstrapExpect,
+			Region: n.config.Region, Role: n.role(), Version: n.around.Version, Expect: n.config.BootstrapExpect,
 		},
-		Bind: n.config.address(gossipPort), Advertise: n.config.Advertise, Key: gossipKey, Log: n.around.Log,
+		Bind: n.config.address(gossipPort), Advertise: n.config.Advertise, Keys: gossipKeys, Log: n.around.Log,
 	})
 	if err != nil {
 		return err
@@ -214,7 +255,7 @@ func (n *Node) openPeers(ctx context.Context) error {
 	n.opened(n.roster.Close)
 	n.broadcast, err = broadcast.Start(broadcast.Config{
 		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), RouteAddr: n.config.address(routePort),
-		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: identity.Mutual(), ClientTLS: n.clientTLS.Clone(),
+		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: n.peers.Mutual(), ClientTLS: n.clientTLS.Clone(),
 		Authorize: n.grant, JetStream: n.jetStream(), Handlers: broadcast.Handlers{Notice: n.hear, Beacon: n.view.Beacon},
 		Random: rand.Reader, Log: n.around.Log,
 	})
@@ -223,35 +264,8 @@ func (n *Node) openPeers(ctx context.Context) error {
 	}
 	n.opened(func() error { n.broadcast.Close(); return nil })
 	n.wg.Go(func() { n.join(ctx) })
+	n.wg.Go(func() { n.renew(ctx) })
 	return nil
-}
-
-// readCerts reads the certificates, after making them for a node alone that has none.
-func (n *Node) readCerts() (certs.Material, []byte, error) {
-	dir, now := n.config.CertsDir, n.around.Now()
-	if _, err := os.Stat(filepath.Join(dir, certs.AuthorityFile)); errors.Is(err, os.ErrNotExist) && n.config.alone() {
-		authority, err := certs.NewAuthority(dir, now)
-		if err != nil {
-			return certs.Material{}, nil, err
-		}
-		if err := authority.Issue(dir, n.config.NodeID, []string{n.config.Bind}, now); err != nil {
-			return certs.Material{}, nil, err
-		}
-	}
-	certificate, key := certs.NodeFiles(n.config.NodeID)
-	m, err := certs.Read(filepath.Join(dir, certs.AuthorityFile), filepath.Join(dir, certificate), filepath.Join(dir, key), now)
-	if err != nil {
-		return m, nil, err
-	}
-	if m.NodeID != n.config.NodeID {
-		return m, nil, fmt.Errorf("the certificate in %s is of node %s, and this is node %s", dir, m.NodeID, n.config.NodeID)
-	}
-	content, err := certs.ReadSecret(filepath.Join(dir, certs.GossipKeyFile))
-	if err != nil {
-		return m, nil, fmt.Errorf("the gossip key: %w", err)
-	}
-	gossipKey, err := roster.ParseKey(content)
-	return m, gossipKey, err
 }
 
 const (
@@ -269,13 +283,16 @@ func (n *Node) join(ctx context.Context) {
 	}
 	for {
 		pause := joinAgain
-		if met, missing := n.met(); !met || missing {
+		if met, missing := n.met(); !met || missing || !n.view.Freshness().Ready {
 			if _, err := n.roster.Join(addresses); err != nil && !met {
 				n.around.Log.Info("no other node answers yet; trying again", "join", addresses, "error", err)
 			}
 			if pause = joinRetry; met {
 				pause = joinMissing
 			}
+		}
+		if !n.view.Freshness().Ready {
+			pause = min(pause, joinMissing) // the others may take it for dead, at another address
 		}
 		select {
 		case <-ctx.Done():
@@ -301,13 +318,34 @@ func (n *Node) met() (met, missing bool) {
 
 // claim makes the data directory this node's, once its certificate has shown that it is.
 func (n *Node) claim(context.Context) error {
-	if _, known, err := store.ReadIdentity(n.config.DataDir); known || err != nil {
-		return err
+	if n.identity.NodeID != "" {
+		return nil
 	}
-	if err := store.WriteIdentity(n.config.DataDir, store.Identity{NodeID: n.config.NodeID}); err != nil {
+	return n.keepIdentity(func(id *store.Identity) { id.NodeID = n.config.NodeID })
+}
+
+// keepIdentity changes what the data directory says of the node.
+func (n *Node) keepIdentity(change func(id *store.Identity)) error {
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
+	id := n.identity
+	change(&id)
+	if err := store.WriteIdentity(n.config.DataDir, id); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	n.identity = id
 	return nil
+}
+
+// role is what an operator made of the node since it was configured, or else as it is configured.
+func (n *Node) role() string {
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
+	if given := n.identity.Role; given != "" && given != n.config.Role {
+		n.around.Log.Info("this node has the role that an operator gave it, and not the configured one", "role", given, "configured", n.config.Role)
+		return given
+	}
+	return n.config.Role
 }
 
 // openReplica takes part in the cluster.
@@ -315,9 +353,14 @@ func (n *Node) openReplica(ctx context.Context) error {
 	admin := &firstAdmin{dir: n.config.DataDir, prefix: n.config.KeyPrefix, show: n.around.AdminToken, find: n.view.APIKey, log: n.around.Log}
 	var err error
 	n.replica, err = replication.Open(replication.Config{
-		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.config.Role),
+		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.role()),
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0, AuditRetention: n.config.AuditRetention,
+		Aim: consensus.Aim{MinVoters: max(n.config.BootstrapExpect, n.config.Voters), Voters: n.config.Voters},
+		KeepRole: func(role record.NodeRole) error {
+			return n.keepIdentity(func(id *store.Identity) { id.Role = string(role) })
+		},
+		Host: n.host, Leave: func() { signal(n.leaving) },
 		Found: admin.found, Founded: admin.founded,
 		WhileLeading: []func(context.Context){n.refreshKeys, n.takeEvents}, WantKeys: n.wanted.add,
 		Ring: n.ring, Trace: n.replicaTrace(), Random: rand.Reader,
@@ -329,6 +372,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		return err
 	}
 	n.opened(n.replica.Close)
+	n.takes = len(n.closers)
 	n.wg.Go(func() { n.tellLeader(ctx) })
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"veto/node/canary"
+	"veto/node/health"
 	"veto/node/httpapi/control"
 	"veto/node/trace"
 	"veto/record"
@@ -30,10 +31,11 @@ func (n *Node) openCanary(context.Context) error {
 	return nil
 }
 
-// watched is the cluster with what this node's canary has seen of it.
+// watched is the cluster with what this node's canary has seen of it, and what is wrong with it.
 type watched struct {
 	*replication.Replica
 	canary *canary.Canary // nil if it is off
+	now    func() time.Time
 }
 
 // Status is the cluster as this node sees it. It asks every node and takes up to a second.
@@ -44,7 +46,7 @@ func (w watched) Status(ctx context.Context) record.ClusterStatus {
 			s.Nodes[i].Propagation = w.canary.Propagation(s.Nodes[i].ID)
 		}
 	}
-	return s
+	return health.Of(s, w.now())
 }
 
 // propagation is what the canary sees, for Prometheus. There are as many series as nodes.

@@ -61,6 +61,64 @@ type NodeStatus struct {
 	Audit AuditAgreement `json:"audit,omitempty" cbor:"11,keyasint,omitempty"`
 	// Pepper is how the node stands to the peppers; empty if it could not be asked.
 	Pepper PepperState `json:"pepper,omitempty" cbor:"12,keyasint,omitempty"`
+	// Wants is the role that the node itself has: a replica that wants to be a voter is one in waiting.
+	Wants NodeRole `json:"wants,omitempty" cbor:"14,keyasint,omitempty"`
+	// Member is false of a node that gossip knows, and the configuration of the cluster does not have.
+	Member bool `json:"member" cbor:"15,keyasint,omitempty"`
+	// Pending is how many revocations the node has taken that the log does not have.
+	Pending int `json:"pending,omitempty" cbor:"16,keyasint,omitempty"`
+	// ClockMillis is how far its clock is ahead of that of the node that was asked, to about the time that
+	// the answer took.
+	ClockMillis int64 `json:"clock_ms,omitempty" cbor:"17,keyasint,omitempty"`
+	// Host is what it stands on; nil if it could not be asked.
+	Host *NodeHost `json:"host,omitempty" cbor:"18,keyasint,omitempty"`
+}
+
+// NodeHost is what a node stands on and does not mend by itself. Secrets are named by fingerprints: the
+// first 8 digits of their SHA-256.
+type NodeHost struct {
+	DiskFree uint64 `json:"disk_free_bytes" cbor:"1,keyasint"`
+	DiskSize uint64 `json:"disk_size_bytes" cbor:"2,keyasint"`
+	// NodeEndsAt is when the certificate ends that it shows other nodes, and HTTPEndsAt that of its HTTP
+	// listeners, if they have one.
+	NodeEndsAt time.Time `json:"node_certificate_ends_at,omitzero" cbor:"3,keyasint,omitzero"`
+	HTTPEndsAt time.Time `json:"http_certificate_ends_at,omitzero" cbor:"4,keyasint,omitzero"`
+	// Authorities are those that it believes, and Signer the one that signed its certificate.
+	Authorities []string `json:"authorities,omitempty" cbor:"5,keyasint,omitempty"`
+	Signer      string   `json:"signer,omitempty" cbor:"6,keyasint,omitempty"`
+	// GossipKeys are those that it reads, the one that it speaks by first.
+	GossipKeys []string `json:"gossip_keys,omitempty" cbor:"7,keyasint,omitempty"`
+	// Unread is why its certificates or gossip keys as they are on its disk are not those in use; empty if
+	// they are.
+	Unread string `json:"unread,omitempty" cbor:"8,keyasint,omitempty"`
+}
+
+// MemberAction is what may be done with a node's membership.
+type MemberAction string
+
+// The actions. Who leaves does so in order, with all that it holds told to the others; who is removed is
+// gone. A role is kept by the node that has it.
+const (
+	MemberLeave   MemberAction = "leave"
+	MemberRemove  MemberAction = "remove"
+	MemberPromote MemberAction = "promote"
+	MemberDemote  MemberAction = "demote"
+)
+
+// MemberChange is what an operator wants of a node.
+type MemberChange struct {
+	Action MemberAction `cbor:"1,keyasint"`
+	Node   string       `cbor:"2,keyasint"`
+	// Force removes a node that answers.
+	Force bool `cbor:"3,keyasint,omitempty"`
+}
+
+// MemberChanged is what became of it.
+type MemberChanged struct {
+	Node string `json:"node" cbor:"1,keyasint"`
+	// Done is false if it has begun, and Detail says where to see that it is done.
+	Done   bool   `json:"done" cbor:"2,keyasint"`
+	Detail string `json:"detail" cbor:"3,keyasint"`
 }
 
 // AuditAgreement is whether two nodes have the same audit trail; empty if it cannot be told now.
@@ -95,6 +153,37 @@ type ClusterStatus struct {
 	// LeakedKeys are the API keys that go on though a secret of theirs is known where anyone can read it.
 	LeakedKeys int          `json:"leaked_keys,omitempty"`
 	Nodes      []NodeStatus `json:"nodes"`
+	// Of the Voters, so many Answer, and so many more may be lost before nothing can be changed; below 0 if
+	// nothing can be now.
+	Voters  int `json:"voters"`
+	Answer  int `json:"voters_answer"`
+	CanLose int `json:"can_lose"`
+	// Problems are what is wrong, the graver first.
+	Problems []ClusterProblem `json:"problems"`
+}
+
+// Severity says how soon a problem is to be mended: a grave one now, a warning soon, a note if one likes.
+type Severity string
+
+// The severities, the graver first.
+const (
+	Grave   Severity = "grave"
+	Warning Severity = "warning"
+	Note    Severity = "note"
+)
+
+// Severities are all of them, the graver first.
+var Severities = []Severity{Grave, Warning, Note}
+
+// ClusterProblem is something that is wrong with a cluster.
+type ClusterProblem struct {
+	Severity Severity `json:"severity"`
+	// Code is a stable word for it.
+	Code  string   `json:"code"`
+	Nodes []string `json:"nodes,omitempty"`
+	// What is wrong, and what mends it, for people.
+	What string `json:"what"`
+	Mend string `json:"mend"`
 }
 
 // The states of a receipt.

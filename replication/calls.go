@@ -20,6 +20,10 @@ const (
 	pathConfirm = "/confirm"
 	pathKeys    = "/keys"
 	pathLease   = "/lease"
+	pathAdmit   = "/admit"
+	pathMember  = "/member"
+	pathRole    = "/role"
+	pathLeave   = "/leave"
 )
 
 // Tracer tells of steps on the way of a request through the cluster.
@@ -76,6 +80,16 @@ type nodeState struct {
 	Pepper     record.PepperState `cbor:"16,keyasint,omitempty"`
 	// Level is the highest that its program knows; see level.
 	Level record.Level `cbor:"17,keyasint,omitempty"`
+	// Admits tells that its program knows pathAdmit, and Servers are the ids of the configuration that it has.
+	Admits  bool     `cbor:"18,keyasint,omitempty"`
+	Servers []string `cbor:"19,keyasint,omitempty"`
+	// Now is its time, and Host what it stands on.
+	Now  time.Time       `cbor:"20,keyasint,omitzero"`
+	Host record.NodeHost `cbor:"21,keyasint,omitzero"`
+	// Pending is how many revocations it has taken that the log does not have.
+	Pending int `cbor:"22,keyasint,omitempty"`
+	// Leaving tells that it is about to go for good.
+	Leaving bool `cbor:"23,keyasint,omitempty"`
 }
 
 // level is what the node's program knows of commands.
@@ -106,7 +120,8 @@ type callError struct {
 	error
 }
 
-func (e callError) Code() string { return e.code }
+func (e callError) Code() string  { return e.code }
+func (e callError) Unwrap() error { return e.error }
 
 const (
 	codeNotLeader = "not_leader"
@@ -121,6 +136,13 @@ func (r *Replica) serve() {
 	r.peers.Handle(pathConfirm, answer(r.answerConfirm))
 	r.peers.Handle(pathKeys, answer(func(_ context.Context, ids []string) (struct{}, error) {
 		r.config.WantKeys(ids...)
+		return struct{}{}, nil
+	}))
+	r.peers.Handle(pathAdmit, answerFrom(r.answerAdmit))
+	r.peers.Handle(pathMember, answerFrom(r.answerMember))
+	r.peers.Handle(pathRole, answer(func(_ context.Context, role record.NodeRole) (struct{}, error) { return struct{}{}, r.takeRole(role) }))
+	r.peers.Handle(pathLeave, answer(func(context.Context, struct{}) (struct{}, error) {
+		r.beginToLeave()
 		return struct{}{}, nil
 	}))
 	r.peers.Handle(pathLease, answerFrom(func(_ context.Context, from string, in limit.Report) (limit.Answer, error) { return r.grant(from, in) }))
@@ -257,12 +279,14 @@ func (r *Replica) state() nodeState {
 	if err != nil {
 		r.config.Log.Warn("the head of the audit trail cannot be read", "error", err)
 	}
+	servers, _ := r.node().Servers()
 	return nodeState{
-		ID: r.config.ID, ClusterID: r.view.ClusterID(), Role: r.config.Role, Region: r.config.Region,
+		ID: r.config.ID, ClusterID: r.view.ClusterID(), Role: r.role(), Region: r.config.Region,
 		Version: r.config.Version, Founded: r.node().Founded(), Expect: r.config.Expect,
 		Revision: f.Revision, AsOf: f.AsOf,
 		Term: r.node().Term(), LastIndex: r.node().LastIndex(), ContactMillis: contact,
 		ChainsAudit: true, AuditHead: head, PepperKeys: r.keeper.Fingerprints(), Pepper: r.keeper.State(),
-		Level: record.LevelNewest,
+		Level: record.LevelNewest, Admits: true, Servers: ids(servers),
+		Now: r.config.Now(), Host: r.config.Host(), Pending: r.outbox.Pending(), Leaving: r.leaving.Load(),
 	}
 }

@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 			case <-time.After(pauseBetweenTries):
 			}
 		}
-		pilot := r.node().NewPilot(&survey{replica: r, dead: map[string]time.Time{}}, r.config.Expect, r.config.Log)
+		pilot := r.node().NewPilot(newSurvey(r), r.config.Aim, r.config.Log)
 		pilot.Start(ctx)
 		defer pilot.Stop()
 		var tasks sync.WaitGroup
@@ -299,4 +300,141 @@ func every(ctx context.Context, period time.Duration, also <-chan struct{}, f fu
 		case <-also:
 		}
 	}
+}
+
+// memberOf is a node of the configuration that an operator wants changed, and who answers of the others.
+type memberOf struct {
+	replica   *Replica
+	server    consensus.Server
+	servers   []consensus.Server
+	basedOn   uint64
+	answers   bool
+	answering []string
+}
+
+// spared refuses to go on without the node as a voter, if those that are left could decide nothing.
+func (m memberOf) spared() error {
+	if !m.server.Voter {
+		return nil
+	}
+	left, answer := 0, 0
+	for _, s := range m.servers {
+		if s.Voter && s.ID != m.server.ID {
+			left++
+			if slices.Contains(m.answering, s.ID) {
+				answer++
+			}
+		}
+	}
+	switch {
+	case left == 0:
+		return record.Conflict("%s is the only voter: without it there is no cluster; start another node first", m.server.ID)
+	case answer < left/2+1:
+		return record.Conflict("without %s there are %d voters, of which %d answer: they could decide nothing; start the missing ones first (`veto cluster` names them)", m.server.ID, left, answer)
+	}
+	return nil
+}
+
+func (m memberOf) isLeader() bool { return m.server.ID == m.replica.config.ID }
+
+// leave has the node begin to leave; when it is ready, it asks to be let go.
+func (m memberOf) leave(ctx context.Context) (detail string, err error) {
+	if err := m.spared(); err != nil {
+		return "", err
+	}
+	if !m.answers {
+		return "", record.Conflict("%s does not answer, and so cannot leave in order; if it is gone for good: `veto cluster remove %s`", m.server.ID, m.server.ID)
+	}
+	const begun = "it leaves now; another node shows when it has: `veto cluster`"
+	if m.isLeader() {
+		m.replica.beginToLeave()
+		return begun, nil
+	}
+	addr, _ := m.replica.addressOf(m.server.ID)
+	_, err = call[struct{}, struct{}](ctx, m.replica.peers, addr, m.server.ID, pathLeave, struct{}{})
+	return begun, err
+}
+
+// letGo removes a node that has nothing left to tell.
+func (m memberOf) letGo(from string) error {
+	if from != m.server.ID || m.isLeader() {
+		return record.Conflict("only %s itself can say that it is ready to go, and not while it leads", m.server.ID)
+	}
+	if err := m.spared(); err != nil {
+		return err
+	}
+	m.replica.config.Log.Info("removing a node that leaves", "node", from)
+	return m.replica.node().Remove(from, m.basedOn)
+}
+
+// remove has a node that answers stop, too, as otherwise a replica would come back at once.
+func (m memberOf) remove(ctx context.Context, force bool) (detail string, err error) {
+	if err := m.spared(); err != nil {
+		return "", err
+	}
+	if m.answers && (!force || m.isLeader()) {
+		return "", record.Conflict("%s answers: have it leave in order, with `veto cluster leave %s`, so that nothing is lost that only it has", m.server.ID, m.server.ID)
+	}
+	m.replica.config.Log.Warn("an operator removes a node", "node", m.server.ID)
+	if m.answers {
+		addr, _ := m.replica.addressOf(m.server.ID)
+		if _, err := call[struct{}, struct{}](ctx, m.replica.peers, addr, m.server.ID, pathLeave, struct{}{}); err != nil {
+			m.replica.config.Log.Warn("the node that is removed could not be told", "node", m.server.ID, "error", err)
+		}
+	}
+	return "it is removed", m.replica.node().Remove(m.server.ID, m.basedOn)
+}
+
+// assign has the node itself keep the role: so it is as told after any restart, whoever leads.
+func (m memberOf) assign(ctx context.Context, role record.NodeRole) error {
+	if m.isLeader() {
+		return m.replica.takeRole(role)
+	}
+	if !m.answers {
+		return record.Conflict("%s does not answer, and a node keeps its role itself; start it first, or, if it is gone for good: `veto cluster remove %s`", m.server.ID, m.server.ID)
+	}
+	addr, _ := m.replica.addressOf(m.server.ID)
+	_, err := call[record.NodeRole, struct{}](ctx, m.replica.peers, addr, m.server.ID, pathRole, role)
+	return err
+}
+
+// votersMayLag is how many entries a node may be behind that becomes a voter.
+const votersMayLag = 2000
+
+func (m memberOf) promote(ctx context.Context) (detail string, err error) {
+	if err := m.assign(ctx, record.NodeVoter); err != nil {
+		return "", err
+	}
+	voters := len(slices.DeleteFunc(slices.Clone(m.servers), func(s consensus.Server) bool { return !s.Voter }))
+	switch want := m.replica.config.Aim.Voters; {
+	case m.server.Voter:
+		return "it is a voter", nil
+	case want > 0 && voters >= want:
+		return fmt.Sprintf("it waits for the place of a voter: there are %d, and voters is %d; it takes it by itself when one is gone", voters, want), nil
+	}
+	state, err := m.replica.stateOf(ctx, m.server.ID, m.server.Address)
+	if err != nil || state.LastIndex+votersMayLag < m.replica.node().LastIndex() {
+		return "it becomes a voter by itself once it has caught up", err
+	}
+	return "it is a voter now", m.replica.node().Promote(m.server.ID, m.server.Address, m.basedOn)
+}
+
+// demote of the leader has another lead first, which then does the rest.
+func (m memberOf) demote(ctx context.Context) (detail string, err error) {
+	if err := m.spared(); err != nil {
+		return "", err
+	}
+	if err := m.assign(ctx, record.NodeReplica); err != nil {
+		return "", err
+	}
+	if !m.server.Voter {
+		return "it is a replica", nil
+	}
+	if m.isLeader() {
+		if err := m.replica.node().Handover(); err != nil {
+			return "", err
+		}
+		return "", callError{codeNotLeader, consensus.ErrNotLeader}
+	}
+	return "it is a replica now", m.replica.node().Demote(m.server.ID, m.basedOn)
 }

@@ -3,8 +3,11 @@ package replication
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
-	"sync"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"veto/record"
@@ -24,9 +27,9 @@ const (
 	deadReplicaLimit = time.Hour
 )
 
-// reconcile brings the configuration in the log in step with what gossip says. It adds whom
-// gossip found and who proves to be of this cluster, follows changed addresses, and removes
-// who left. Who merely failed is left to autopilot. Called by the leader, one at a time.
+// reconcile brings the configuration in the log in step with where nodes are. It adds whom
+// gossip found and who proves to be of this cluster, and follows changed addresses. Who left has said so to
+// the leader, and who merely failed is left to autopilot. Called by the leader, one at a time.
 func (r *Replica) reconcile(ctx context.Context) {
 	for _, m := range r.roster.Members() {
 		if m.ID == r.config.ID || ctx.Err() != nil {
@@ -40,15 +43,8 @@ func (r *Replica) reconcile(ctx context.Context) {
 }
 
 func (r *Replica) reconcileOne(ctx context.Context, m roster.Member, servers []consensus.Server, basedOn uint64) error {
-	at := slices.IndexFunc(servers, func(s consensus.Server) bool { return s.ID == m.ID })
-	switch {
-	case m.State == stateLeft && at >= 0:
-		r.config.Log.Info("removing a node that left", "node", m.ID)
-		return r.node().Remove(m.ID, basedOn)
-	case m.State != stateAlive, at >= 0 && servers[at].Address == m.PeerAddr:
-		return nil
-	}
-	if !r.belongs(ctx, m) {
+	at := indexOf(servers, m.ID)
+	if m.State != stateAlive || at >= 0 && servers[at].Address == m.PeerAddr || !r.belongs(ctx, m, at >= 0) {
 		return nil
 	}
 	for _, s := range servers {
@@ -61,9 +57,21 @@ func (r *Replica) reconcileOne(ctx context.Context, m roster.Member, servers []c
 	return r.node().AddReplica(m.ID, m.PeerAddr, basedOn)
 }
 
+func indexOf(servers []consensus.Server, id string) int {
+	return slices.IndexFunc(servers, func(s consensus.Server) bool { return s.ID == id })
+}
+
+func ids(servers []consensus.Server) []string {
+	all := make([]string, len(servers))
+	for i, s := range servers {
+		all[i] = s.ID
+	}
+	return all
+}
+
 // belongs asks the node itself, over a connection that proves its id with the cluster's
 // certificate: gossip alone is not believed (P9).
-func (r *Replica) belongs(ctx context.Context, m roster.Member) bool {
+func (r *Replica) belongs(ctx context.Context, m roster.Member, member bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	s, err := call[struct{}, nodeState](ctx, r.peers, m.PeerAddr, m.ID, pathState, struct{}{})
@@ -79,20 +87,48 @@ func (r *Replica) belongs(ctx context.Context, m roster.Member) bool {
 		r.config.Log.Warn("a node was found whose version is too old for this cluster, and is not added; start a newer one on it", "node", m.ID, "version", s.Version)
 		return false
 	}
+	if s.Leaving {
+		return false
+	}
+	if !member && wasRemoved(s.Founded, s.Role) {
+		r.config.Log.Debug("a voter that was removed is not added again with what it has on its disk; it is told so", "node", m.ID)
+		return false
+	}
 	return s.ID == m.ID
 }
 
-// meet keeps the roster and the broadcast in step with each other, and founds the cluster
-// when the expected voters have met. It runs on every node until ctx ends.
+// wasRemoved tells whether a node that is not in the configuration, and has a log,
+// is kept out until its data directory is empty. A replica that was away for long comes back by itself: it
+// promised nothing.
+func wasRemoved(hasLog bool, role record.NodeRole) bool { return hasLog && role == record.NodeVoter }
+
+// meet keeps the roster and the broadcast in step with each other, founds the cluster when the expected
+// voters have met, and asks to be let in. It runs on every node until ctx ends.
 func (r *Replica) meet(ctx context.Context) {
+	var alone time.Time // since when this node has heard of no leader
 	every(ctx, time.Second, nil, func(ctx context.Context) {
 		r.tellRoster()
 		r.routes()
 		if !r.node().Founded() {
 			r.bootstrap(ctx)
 		}
+		switch {
+		case r.node().Leader() != "":
+			alone = time.Time{}
+			r.waits.Store(nil)
+		case alone.IsZero():
+			alone = r.config.Now()
+		case !r.node().Admitted() || r.config.Now().Sub(alone) > leaderless:
+			r.knock(ctx)
+		}
+		if since := r.config.Now().Sub(alone); !alone.IsZero() && since > leaderless {
+			r.explain(since)
+		}
 	})
 }
+
+// leaderless is how long a node hears of no leader until it asks whether it is still a member.
+const leaderless = 5 * time.Second
 
 func (r *Replica) tellRoster() {
 	me := r.roster.Self()
@@ -100,8 +136,8 @@ func (r *Replica) tellRoster() {
 	if me.Founded == founded && me.ClusterID == cluster {
 		return
 	}
-	me.Founded, me.ClusterID = founded, cluster
-	if err := r.roster.Update(me); err != nil {
+	err := r.roster.Change(func(me *roster.Member) { me.Founded, me.ClusterID = founded, cluster })
+	if err != nil {
 		r.config.Log.Warn("gossip did not take this node's news; it tries again", "error", err)
 	}
 }
@@ -122,10 +158,11 @@ func (r *Replica) routes() {
 }
 
 // bootstrap makes the first configuration if this node may: alone, or once as many voters as
-// expected have met, all expect the same, and every one of them says itself that it is new.
+// expected have met, all expect the same, and every one of them says itself that nothing is agreed on yet,
+// and that it has made the same configuration or none.
 // If one is part of a cluster, this node waits to be added to that one.
 func (r *Replica) bootstrap(ctx context.Context) {
-	if r.config.Role != record.NodeVoter {
+	if r.role() != record.NodeVoter {
 		return
 	}
 	self := consensus.Server{ID: r.config.ID, Address: r.config.Address, Voter: true}
@@ -140,7 +177,7 @@ func (r *Replica) bootstrap(ctx context.Context) {
 		if m.ID == r.config.ID || m.State != stateAlive || m.Role != string(record.NodeVoter) {
 			continue
 		}
-		if m.Founded || m.Expect != r.config.Expect {
+		if m.ClusterID != "" || m.Expect != r.config.Expect {
 			return
 		}
 		voters = append(voters, consensus.Server{ID: m.ID, Address: m.PeerAddr, Voter: true})
@@ -148,95 +185,291 @@ func (r *Replica) bootstrap(ctx context.Context) {
 	if len(voters) != r.config.Expect {
 		return
 	}
+	slices.SortFunc(voters, func(a, b consensus.Server) int { return cmp.Compare(a.ID, b.ID) })
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	isNew := r.ask(voters, func(s consensus.Server, _ string) bool {
+	agree := r.ask(voters, func(s consensus.Server, _ string) bool {
 		if s.ID == r.config.ID {
 			return true
 		}
 		got, err := call[struct{}, nodeState](ctx, r.peers, s.Address, s.ID, pathState, struct{}{})
-		return err == nil && !got.Founded && got.Expect == r.config.Expect
+		return err == nil && got.ClusterID == "" && got.Expect == r.config.Expect &&
+			(!got.Founded || !got.Admits || slices.Equal(got.Servers, ids(voters)))
 	})
-	if slices.Contains(isNew, false) {
+	if slices.Contains(agree, false) {
 		return
 	}
 	r.bootstrapWith(voters)
 }
 
 func (r *Replica) bootstrapWith(voters []consensus.Server) {
-	slices.SortFunc(voters, func(a, b consensus.Server) int { return cmp.Compare(a.ID, b.ID) })
 	if err := r.node().Bootstrap(voters); err != nil {
 		r.config.Log.Warn("the cluster was not founded; this node tries again", "error", err)
 	}
 }
 
-// survey tells autopilot what gossip and the nodes themselves say. Used by the pilot of one
-// term, so it counts anew how long a node has been dead.
-type survey struct {
-	replica *Replica
-
-	mu   sync.Mutex
-	dead map[string]time.Time // since when
-}
-
-// Known includes nodes that gossip has forgotten but the log has not, as failed in time.
-func (s *survey) Known() []consensus.Known {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var known []consensus.Known
-	for _, n := range s.replica.nodes() {
-		k := consensus.Known{
-			ID: n.ID, Address: n.Address, Version: n.Version,
-			Replica: s.isReplica(n.ID), Alive: n.State == stateAlive, Left: n.State == stateLeft,
-		}
-		if k.Alive {
-			delete(s.dead, n.ID)
-		} else if _, ok := s.dead[n.ID]; !ok {
-			s.dead[n.ID] = s.replica.config.Now()
-		}
-		k.Failed = !k.Alive && s.deadTooLong(n)
-		known = append(known, k)
+// explain says what a node waits for that is part of no cluster, again from time to time.
+func (r *Replica) explain(since time.Duration) {
+	if r.node().Founded() {
+		return
 	}
-	return known
-}
-
-func (s *survey) deadTooLong(n record.NodeStatus) bool {
-	limit := deadVoterLimit
-	if n.Role == record.NodeReplica {
-		limit = deadReplicaLimit
-	}
-	return s.replica.config.Now().Sub(s.dead[n.ID]) > limit
-}
-
-func (s *survey) isReplica(id string) bool {
-	for _, m := range s.replica.roster.Members() {
-		if m.ID == id {
-			return m.Role == string(record.NodeReplica)
+	var met, founded []string
+	for _, m := range r.roster.Members() {
+		if m.ID == r.config.ID || m.State != stateAlive {
+			continue
+		}
+		if met = append(met, m.ID); m.ClusterID != "" {
+			founded = append(founded, m.ID)
 		}
 	}
-	return false
+	why := "this node is part of no cluster yet: it waits "
+	switch {
+	case len(founded) > 0:
+		why += fmt.Sprintf("for the leader of the cluster of %s to let it in; the log of that one says why if it does not", strings.Join(founded, " "))
+	case r.config.Expect > 1 && r.role() == record.NodeVoter:
+		why += fmt.Sprintf("until %d voters with the same --bootstrap-expect have met, and has met %s", r.config.Expect, said(met))
+	default:
+		why += fmt.Sprintf("to be added to one, and of the nodes in --join has met %s, which are part of none either; with --join and --bootstrap-expect 1 a node founds none: to found one of 3, give --bootstrap-expect 3 on each; of this node alone, leave out --join", said(met))
+	}
+	if was := r.waits.Swap(&why); was == nil || *was != why || since%explainEvery < time.Second {
+		r.config.Log.Warn(why)
+	}
 }
 
-// Health asks the servers how far they are.
-func (s *survey) Health(ctx context.Context, servers []consensus.Known) map[string]consensus.Health {
-	list := make([]consensus.Server, len(servers))
-	for i, k := range servers {
-		list[i] = consensus.Server{ID: k.ID, Address: k.Address}
+const explainEvery = 30 * time.Second
+
+func said(nodes []string) string {
+	if len(nodes) == 0 {
+		return "none"
 	}
-	var mu sync.Mutex
-	health := map[string]consensus.Health{}
-	s.replica.ask(list, func(srv consensus.Server, addr string) bool {
-		state, err := s.replica.stateOf(ctx, srv.ID, addr)
-		if err != nil {
-			return false
+	return strings.Join(nodes, " ")
+}
+
+// Waits says what this node waits for that is part of no cluster; empty if it is, or has only just begun.
+func (r *Replica) Waits() string {
+	if why := r.waits.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// role is what this node is to be: as it was configured, or as an operator has made it since.
+func (r *Replica) role() record.NodeRole { return record.NodeRole(r.roster.Self().Role) }
+
+func (r *Replica) takeRole(role record.NodeRole) error {
+	if role != record.NodeVoter && role != record.NodeReplica {
+		return record.Invalid("%q is no role of a node", role)
+	}
+	if err := r.config.KeepRole(role); err != nil {
+		return err
+	}
+	r.config.Log.Info("an operator gave this node its role", "role", role)
+	return r.roster.Change(func(me *roster.Member) { me.Role = string(role) })
+}
+
+// admitCall is a node's question whether it may take part. New says that it has no log.
+type admitCall struct {
+	New  bool            `cbor:"1,keyasint,omitempty"`
+	Role record.NodeRole `cbor:"2,keyasint,omitempty"`
+}
+
+type admission struct {
+	Removed bool `cbor:"1,keyasint,omitempty"`
+}
+
+// answerAdmit is for who leads. A new node under the id of a voter is demoted first: it knows nothing of what
+// that voter promised, and would vote as if it had promised nothing. It is promoted again as any other, once
+// it has everything.
+func (r *Replica) answerAdmit(ctx context.Context, from string, in admitCall) (admission, error) {
+	if _, ok := r.confirmed(ctx, r.node().Term()); !ok || r.view.ClusterID() == "" {
+		return admission{}, callError{codeNotLeader, consensus.ErrNotLeader}
+	}
+	servers, basedOn := r.node().Servers()
+	at := indexOf(servers, from)
+	switch {
+	case at < 0:
+		return admission{Removed: wasRemoved(!in.New, in.Role)}, nil
+	case in.New && servers[at].Voter:
+		r.config.Log.Warn("a voter came back with an empty data directory; it only follows until it has everything", "node", from)
+		return admission{}, r.node().Demote(from, basedOn)
+	}
+	return admission{}, nil
+}
+
+// errRemoved ends a node whose id was removed while it was away.
+func errRemoved(id string) error {
+	return fmt.Errorf("node %s was removed from its cluster while it was away, and is not let in with what it has on its disk; to have it join again, move its data directory away and start it with an empty one, or give it another --node-id", id)
+}
+
+// leader is the node that this one takes for the leader; of a node that was removed, who told it so.
+func (r *Replica) leader() string {
+	id := r.node().Leader()
+	if guide := r.guide.Load(); id == "" && guide != nil {
+		return *guide
+	}
+	return id
+}
+
+// knock asks who leads whether this node may take part. Nodes of the version before know no such question,
+// and expect nobody to ask.
+func (r *Replica) knock(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	isNew := !r.node().Admitted()
+	var others []consensus.Server
+	for _, m := range r.roster.Members() {
+		if m.ID != r.config.ID && m.State == stateAlive {
+			others = append(others, consensus.Server{ID: m.ID, Address: m.PeerAddr})
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		health[srv.ID] = consensus.Health{
-			LastContact: time.Duration(state.ContactMillis) * time.Millisecond,
-			Term:        state.Term, Index: state.LastIndex,
+	}
+	var removed atomic.Bool
+	let := r.ask(others, func(s consensus.Server, addr string) bool {
+		got, err := call[admitCall, admission](ctx, r.peers, addr, s.ID, pathAdmit, admitCall{New: isNew, Role: r.role()})
+		if err == nil {
+			if removed.Store(got.Removed); got.Removed {
+				r.guide.Store(&s.ID)
+			}
+			return !got.Removed
 		}
-		return true
+		state, asked := r.stateOf(ctx, s.ID, addr)
+		return asked == nil && !state.Admits && state.ClusterID != ""
 	})
-	return health
+	switch {
+	case removed.Load():
+		if r.outbox.Pending() == 0 { // else the guide has it brought into the log first
+			r.config.Failed(errRemoved(r.config.ID))
+		}
+	case slices.Contains(let, true):
+		r.node().Admit()
+	}
+}
+
+// memberGone is asked for by a node that leaves, when it is ready.
+const memberGone record.MemberAction = "gone"
+
+type memberAnswer struct {
+	record.MemberChanged
+	Rejection *record.Rejection `cbor:"4,keyasint,omitempty"`
+}
+
+// ChangeMember has the leader do what an operator wants of a node, and blocks until it is in the log, or the
+// context ends. A node that is told to leave does the rest by itself. Errors are as Propose's.
+func (r *Replica) ChangeMember(ctx context.Context, c record.MemberChange) (record.MemberChanged, error) {
+	ctx, cancel := context.WithTimeout(ctx, memberLimit)
+	defer cancel()
+	for {
+		got, err := r.changeOnce(ctx, c)
+		switch {
+		case err == nil && got.Rejection != nil:
+			return got.MemberChanged, got.Rejection
+		case err == nil && c.Action == record.MemberLeave && c.Node != r.config.ID:
+			return r.awaitGone(ctx, got.MemberChanged)
+		case err == nil:
+			return got.MemberChanged, nil
+		case !errors.Is(err, consensus.ErrNotLeader) && !errors.Is(err, record.ErrOutcomeUnknown):
+			return got.MemberChanged, err
+		}
+		select {
+		case <-ctx.Done():
+			return got.MemberChanged, &record.Unavailable{
+				Detail:     "the cluster has no leader just now, so nothing can be changed; `veto cluster` shows which nodes are missing",
+				RetryAfter: retryAfter,
+			}
+		case <-time.After(pauseBetweenTries):
+		}
+	}
+}
+
+const memberLimit = 20 * time.Second
+
+func (r *Replica) changeOnce(ctx context.Context, c record.MemberChange) (memberAnswer, error) {
+	if r.node().IsLeader() {
+		return r.answerMember(ctx, r.config.ID, c)
+	}
+	leader := r.node().Leader()
+	addr, ok := r.addressOf(leader)
+	if leader == "" || leader == r.config.ID || !ok {
+		return memberAnswer{}, consensus.ErrNotLeader
+	}
+	got, err := call[record.MemberChange, memberAnswer](ctx, r.peers, addr, leader, pathMember, c)
+	return got, forwardError(err)
+}
+
+// awaitGone waits until a node that was told to leave is no longer in the configuration.
+func (r *Replica) awaitGone(ctx context.Context, c record.MemberChanged) (record.MemberChanged, error) {
+	c.Done = r.until(ctx, func() bool {
+		servers, _ := r.node().Servers()
+		return indexOf(servers, c.Node) < 0
+	}) == nil
+	if c.Detail = "it has left"; !c.Done {
+		c.Detail = "it is still leaving: its log says what it waits for, and `veto cluster` when it has left"
+	}
+	return c, nil
+}
+
+// answerMember is for who leads: one change at a time, each based on the configuration that it was judged by.
+func (r *Replica) answerMember(ctx context.Context, from string, c record.MemberChange) (memberAnswer, error) {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	if _, ok := r.confirmed(ctx, r.node().Term()); !ok {
+		return memberAnswer{}, callError{codeNotLeader, consensus.ErrNotLeader}
+	}
+	servers, basedOn := r.node().Servers()
+	at := indexOf(servers, c.Node)
+	if at < 0 {
+		return memberAnswer{Rejection: record.NotFound("the cluster has no node %q; `veto cluster` names those that it has", c.Node)}, nil
+	}
+	answering := r.answering(ctx, servers)
+	change := memberOf{replica: r, server: servers[at], servers: servers, basedOn: basedOn, answers: slices.Contains(answering, c.Node), answering: answering}
+	out := memberAnswer{MemberChanged: record.MemberChanged{Node: c.Node, Done: true}}
+	var err error
+	switch c.Action {
+	case record.MemberLeave:
+		out.Done = false
+		out.Detail, err = change.leave(ctx)
+	case memberGone:
+		err = change.letGo(from)
+	case record.MemberRemove:
+		out.Detail, err = change.remove(ctx, c.Force)
+	case record.MemberPromote:
+		out.Detail, err = change.promote(ctx)
+	case record.MemberDemote:
+		out.Detail, err = change.demote(ctx)
+	default:
+		err = record.Invalid("there is no %q of a node", c.Action)
+	}
+	switch {
+	case errors.As(err, &out.Rejection):
+		return out, nil
+	case errors.Is(err, consensus.ErrNotLeader):
+		return out, callError{codeNotLeader, err}
+	}
+	return out, err
+}
+
+// answering are the ids of the servers that answer.
+func (r *Replica) answering(ctx context.Context, servers []consensus.Server) (list []string) {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	for i, ok := range r.ask(servers, func(s consensus.Server, addr string) bool {
+		_, err := r.stateOf(ctx, s.ID, addr)
+		return err == nil
+	}) {
+		if ok {
+			list = append(list, servers[i].ID)
+		}
+	}
+	return list
+}
+
+// until waits for what is looked at again and again.
+func (r *Replica) until(ctx context.Context, ok func() bool) error {
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pauseBetweenTries):
+		}
+	}
+	return nil
 }

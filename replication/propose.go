@@ -101,6 +101,9 @@ func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.
 		if errors.Is(err, record.ErrOutcomeUnknown) && repeatable(c) {
 			lost = true
 		} else if !errors.Is(err, consensus.ErrNotLeader) {
+			if lost && err == nil && isFinal(result.Rejection) {
+				return record.Result{}, record.ErrOutcomeUnknown
+			}
 			return result, err
 		}
 		select {
@@ -117,6 +120,12 @@ func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.
 	}
 }
 
+// isFinal tells whether nobody tries again who is refused so. What was refused at a second try may yet be done
+// by the first, if it comes late.
+func isFinal(r *record.Rejection) bool {
+	return r != nil && r.Reason != record.ReasonGap && r.Reason != record.ReasonPepperChanged
+}
+
 // repeatable tells whether a command that is in the log twice is done once: by its key, by its
 // numbers, or because revocations are a set.
 func repeatable(c record.Command) bool {
@@ -127,7 +136,7 @@ func (r *Replica) tryOnce(ctx context.Context, c record.Command) (record.Result,
 	if r.node().IsLeader() {
 		return r.proposeHere(ctx, c)
 	}
-	leader := r.node().Leader()
+	leader := r.leader()
 	addr, ok := r.addressOf(leader)
 	if leader == "" || leader == r.config.ID || !ok {
 		return record.Result{}, consensus.ErrNotLeader

@@ -2,6 +2,8 @@ package replication
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -45,7 +47,8 @@ type Peers interface {
 type Roster interface {
 	Members() []roster.Member
 	Self() roster.Member
-	Update(self roster.Member) error
+	Change(f func(self *roster.Member)) error
+	Leave(limit time.Duration) error
 	Changed() <-chan struct{}
 }
 
@@ -72,9 +75,17 @@ type Config struct {
 	Dir     string
 	Journal consensus.Journal
 	Timing  consensus.Timing
-	// Expect is how many voters found the cluster together; 1 for a node alone. It is
-	// also the number of voters below which the cluster removes none by itself.
+	// Expect is how many voters found the cluster together; 1 for a node alone.
 	Expect int
+	// Aim is how many voters the cluster keeps by itself, while this node leads.
+	Aim consensus.Aim
+	// KeepRole makes the role this node's for good, before it is told to anyone.
+	KeepRole func(record.NodeRole) error
+	// Host tells what the node stands on. It must not block.
+	Host func() record.NodeHost
+	// Leave is called when an operator wants this node to leave: then Replica.Leave is to be called. It
+	// must not block.
+	Leave func()
 	// Joins says that the node was told of others: it waits for them before it founds.
 	Joins bool
 	// Found makes the first command of a new cluster; called on the node that first leads.
@@ -120,7 +131,11 @@ type Replica struct {
 	// consensus is nil until it is open: it calls back before it has returned.
 	consensus    atomic.Pointer[consensus.Node]
 	clocksDiffer atomic.Bool
-	heard        atomic.Pointer[heard] // nil before this node has led
+	leaving      atomic.Bool
+	guide        atomic.Pointer[string] // the leader that removed this node while it was away; nil if none did
+	changing     sync.Mutex             // while an operator's change of the members is made here
+	waits        atomic.Pointer[string] // what it waits for that is part of no cluster; nil if for nothing
+	heard        atomic.Pointer[heard]  // nil before this node has led
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -159,7 +174,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 	}
 	n, err := consensus.Open(consensus.Config{
 		ID: c.ID, Dir: c.Dir, Address: c.Address, Store: p.Store, Machine: r.applier, Peers: p.Peers,
-		Resolve: r.addressOf, Failed: c.Failed, Log: c.Log, Journal: c.Journal, Timing: c.Timing,
+		Resolve: r.addressOf, Guarded: true, Failed: c.Failed, Log: c.Log, Journal: c.Journal, Timing: c.Timing,
 	})
 	if err != nil {
 		r.outbox.Close()
@@ -310,6 +325,41 @@ func lostKey(c record.Change) (id string, lost bool) {
 		return item.Value, item.Target == record.TargetKey && !c.Gone
 	}
 	return "", false
+}
+
+// beginToLeave has the node leave, and others know it.
+func (r *Replica) beginToLeave() {
+	r.leaving.Store(true)
+	r.config.Leave()
+}
+
+// Leave gives away all that this node has to give: the leadership, then what it has taken and the log lacks,
+// then its place. It blocks until the others have let it go, or the context ends, when it is a member still.
+// Nothing more may be taken in by now, and Close must follow.
+func (r *Replica) Leave(ctx context.Context) error {
+	r.leaving.Store(true)
+	if err := r.node().Handover(); err != nil { // who leads may take in more, from a stream of events
+		return err
+	}
+	if err := r.until(ctx, func() bool { return r.outbox.Pending() == 0 }); err != nil {
+		return fmt.Errorf("it has taken %d revocations that the log does not have, and keeps them until it is started again: %w", r.outbox.Pending(), err)
+	}
+	for {
+		got, err := r.changeOnce(ctx, record.MemberChange{Action: memberGone, Node: r.config.ID})
+		switch {
+		case err == nil && (got.Rejection == nil || got.Rejection.Reason == record.ReasonNotFound): // or it was removed before
+			return r.roster.Leave(statusLimit)
+		case err == nil:
+			return got.Rejection
+		case !errors.Is(err, consensus.ErrNotLeader) && !errors.Is(err, record.ErrOutcomeUnknown):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pauseBetweenTries):
+		}
+	}
 }
 
 // Close hands the leadership over, if this node has it, and stops. The node stays a member:

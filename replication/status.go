@@ -109,11 +109,13 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 	for i, n := range nodes {
 		servers[i] = consensus.Server{ID: n.ID, Address: n.Address}
 	}
-	states := make([]nodeState, len(nodes))
+	states, at := make([]nodeState, len(nodes)), make([]time.Time, len(nodes)) // and when they said so, about
 	answered := r.ask(servers, func(s consensus.Server, addr string) bool {
 		i := slices.IndexFunc(nodes, func(n record.NodeStatus) bool { return n.ID == s.ID })
 		var err error
+		asked := r.config.Now()
 		states[i], err = r.stateOf(ctx, s.ID, addr)
+		at[i] = asked.Add(r.config.Now().Sub(asked) / 2)
 		return err == nil
 	})
 	for i := range nodes {
@@ -123,6 +125,10 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 		}
 		nodes[i].Applied, nodes[i].Version, nodes[i].Region = states[i].Revision, states[i].Version, states[i].Region
 		nodes[i].Pepper, nodes[i].Level = states[i].Pepper, states[i].level()
+		nodes[i].Wants, nodes[i].Pending = states[i].Role, states[i].Pending
+		if states[i].Admits { // a node of the version before says nothing of these
+			nodes[i].Host, nodes[i].ClockMillis = &states[i].Host, states[i].Now.Sub(at[i]).Milliseconds()
+		}
 		r.compareTrails(&nodes[i], states[i].AuditHead)
 		if !states[i].AsOf.IsZero() {
 			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())
@@ -177,7 +183,7 @@ func (r *Replica) nodes() []record.NodeStatus {
 		if s.Voter {
 			role = record.NodeVoter
 		}
-		byID[s.ID] = record.NodeStatus{ID: s.ID, Role: role, Address: s.Address, State: "unknown"}
+		byID[s.ID] = record.NodeStatus{ID: s.ID, Role: role, Address: s.Address, State: "unknown", Member: true}
 	}
 	for _, m := range r.roster.Members() {
 		n, ok := byID[m.ID]
@@ -265,4 +271,84 @@ func (v *View) AuditAgrees(with trail.Head) (record.AuditAgreement, error) {
 		return record.AuditDiffers, err
 	}
 	return record.AuditAgrees, nil
+}
+
+// survey tells autopilot what gossip and the nodes themselves say. Used by the pilot of one
+// term, so it counts anew how long a node has been dead.
+type survey struct {
+	replica *Replica
+
+	mu    sync.Mutex
+	dead  map[string]time.Time       // since when
+	roles map[string]record.NodeRole // as the nodes themselves said last
+}
+
+func newSurvey(r *Replica) *survey {
+	return &survey{replica: r, dead: map[string]time.Time{}, roles: map[string]record.NodeRole{}}
+}
+
+// Known includes nodes that gossip has forgotten but the log has not, as failed in time.
+func (s *survey) Known() []consensus.Known {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var known []consensus.Known
+	for _, n := range s.replica.nodes() {
+		k := consensus.Known{
+			ID: n.ID, Address: n.Address, Version: n.Version,
+			Replica: s.isReplica(n.ID), Alive: n.State == stateAlive,
+		}
+		if s.roles[n.ID] == record.NodeReplica {
+			k.Replica, k.ToldSo = true, true
+		}
+		if k.Alive {
+			delete(s.dead, n.ID)
+		} else if _, ok := s.dead[n.ID]; !ok {
+			s.dead[n.ID] = s.replica.config.Now()
+		}
+		k.Failed = !k.Alive && s.deadTooLong(n)
+		known = append(known, k)
+	}
+	return known
+}
+
+func (s *survey) deadTooLong(n record.NodeStatus) bool {
+	limit := deadVoterLimit
+	if n.Role == record.NodeReplica {
+		limit = deadReplicaLimit
+	}
+	return s.replica.config.Now().Sub(s.dead[n.ID]) > limit
+}
+
+// isReplica is what gossip says, which hears of a new role first.
+func (s *survey) isReplica(id string) bool {
+	for _, m := range s.replica.roster.Members() {
+		if m.ID == id {
+			return m.Role == string(record.NodeReplica)
+		}
+	}
+	return false
+}
+
+// Health asks the servers how far they are.
+func (s *survey) Health(ctx context.Context, servers []consensus.Known) map[string]consensus.Health {
+	list := make([]consensus.Server, len(servers))
+	for i, k := range servers {
+		list[i] = consensus.Server{ID: k.ID, Address: k.Address}
+	}
+	health := map[string]consensus.Health{}
+	s.replica.ask(list, func(srv consensus.Server, addr string) bool {
+		state, err := s.replica.stateOf(ctx, srv.ID, addr)
+		if err != nil {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.roles[srv.ID] = state.Role
+		health[srv.ID] = consensus.Health{
+			LastContact: time.Duration(state.ContactMillis) * time.Millisecond,
+			Term:        state.Term, Index: state.LastIndex,
+		}
+		return true
+	})
+	return health
 }

@@ -30,7 +30,7 @@ func TestCommands(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter, "secret": secret, "says": says(c)},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter, "secret": secret, "says": says(c), "serves": serves},
 	})
 }
 

@@ -16,7 +16,11 @@ func newCerts() *cobra.Command {
 		Long: "For people who have no authority of their own:\n\n" +
 			"  veto certs authority --dir certs                    once, on a safe machine\n" +
 			"  veto certs node n1 --host 10.0.0.1 --dir certs      for each node\n\n" +
-			"Copy ca.pem, gossip.key, n1.pem and n1-key.pem to node n1, and nothing else.",
+			"Copy ca.pem, gossip.key, n1.pem and n1-key.pem to node n1, and nothing else.\n\n" +
+			"A node that runs takes new files within 10 seconds, or at once on SIGHUP (systemctl reload veto). ca.pem\n" +
+			"may hold several authorities, and gossip.key up to three keys, one a line, of which a node speaks by the\n" +
+			"first: so each is replaced in three steps, with every node at one before any is at the next. See\n" +
+			"docs/members.md.",
 	}
 	c.PersistentFlags().StringVar(&dir, "dir", "certs", "directory of the files")
 	c.AddCommand(&cobra.Command{
@@ -26,6 +30,15 @@ func newCerts() *cobra.Command {
 				return err
 			}
 			return (&printer{w: cmd.OutOrStdout()}).line("made %s, its private key, and %s", filepath.Join(dir, certs.AuthorityFile), filepath.Join(dir, certs.GossipKeyFile))
+		},
+	})
+	c.AddCommand(&cobra.Command{
+		Use: "gossip-key", Short: "Make a gossip key that takes the place of the one there is", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := certs.NewGossipKey(dir); err != nil {
+				return err
+			}
+			return (&printer{w: cmd.OutOrStdout()}).line("made %s", filepath.Join(dir, certs.GossipKeyFile))
 		},
 	})
 	var hosts []string

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,21 +21,14 @@ func newCluster(r *remote) *cobra.Command {
 		}
 		var rows [][]any
 		for _, n := range s.Nodes {
-			role := string(n.Role)
-			if n.ID == s.Leader {
-				role = "leader"
-			}
-			lag := "?"
-			if n.LagMillis >= 0 {
-				lag = fmt.Sprintf("%d ms", n.LagMillis)
-			}
 			p50, p99, failed := propagation(n.Propagation)
-			rows = append(rows, []any{n.ID, role, n.Region, n.Address, n.State, n.Applied, lag, p50, p99, failed, n.Pepper, n.Version})
+			clock, disk, ends := stands(n)
+			rows = append(rows, []any{n.ID, part(n, s.Leader), n.Region, n.Address, n.State, n.Applied, lag(n), p50, p99, failed, clock, disk, ends, n.Pepper, n.Version})
 		}
-		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "pepper", "version"}, rows); err != nil {
+		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "clock", "disk free", "certificate", "pepper", "version"}, rows); err != nil {
 			return err
 		}
-		return out.line("\n%s%s%s", remark(s), leaked(s), withoutPepper(s))
+		return out.line("\n%s", summary(s))
 	})
 	c.Long = "Shows the nodes, and what is wrong with them.\n\n" +
 		"pepper is whether a node has what API keys are stored by: held; locked if it lacks the key of one; none\n" +
@@ -40,7 +36,91 @@ func newCluster(r *remote) *cobra.Command {
 		"p50 and p99 are how long the last revocations took to each node: from when the node that is asked\n" +
 		"had taken one until it had the other's word that it denies it, the way back included. They are of\n" +
 		"its canary's, as many as failed is of. With ? a node has not confirmed so many, or not the last.\n\n" +
-		"When the audit trail of one is not the one that the node which is asked has, that is said below."
+		"clock is how far that of a node is ahead of the one that is asked, and certificate until when it has one.\n" +
+		"A waiting node becomes a voter when one is needed (voters); one that is joining is not let in yet.\n\n" +
+		"What is wrong is said below, the graver first, each with what mends it."
+	c.AddCommand(
+		r.member("leave", "Have a node leave in order, and stop",
+			"It takes nothing in any more, gives the others what it alone has, and the leadership if it has that, and\n"+
+				"stops with exit code 0. What is in its data directory is of no more use then.",
+			(*client.Client).LeaveCluster),
+		r.member("promote", "Make a node a voter, for good", "The node keeps that in its data directory, over what is configured.", (*client.Client).PromoteNode),
+		r.member("demote", "Make a node a replica, for good", "The node keeps that in its data directory, over what is configured.", (*client.Client).DemoteNode),
+		newRemove(r))
+	return c
+}
+
+// part is what a node is in its cluster.
+func part(n record.NodeStatus, leader string) string {
+	switch {
+	case n.ID == leader:
+		return "leader"
+	case !n.Member:
+		return "joining"
+	case n.Role == record.NodeReplica && n.Wants == record.NodeVoter:
+		return "waiting"
+	}
+	return string(n.Role)
+}
+
+func lag(n record.NodeStatus) string {
+	if n.LagMillis < 0 {
+		return "?"
+	}
+	return fmt.Sprintf("%d ms", n.LagMillis)
+}
+
+// stands shows what a node stands on; nothing of one that was not heard.
+func stands(n record.NodeStatus) (clock, disk, ends string) {
+	if n.Host == nil {
+		return "", "", ""
+	}
+	if n.Host.DiskSize > 0 {
+		disk = fmt.Sprintf("%d %%", n.Host.DiskFree*100/n.Host.DiskSize)
+	}
+	return fmt.Sprintf("%+d ms", n.ClockMillis), disk, n.Host.NodeEndsAt.UTC().Format(time.DateOnly)
+}
+
+// summary says how many voters may be lost, and what is wrong and what mends it.
+func summary(s record.ClusterStatus) string {
+	var b strings.Builder
+	switch {
+	case s.CanLose >= 0 && s.Leader != "":
+		fmt.Fprintf(&b, "%d of %d voters answer: the cluster can lose %d more, and go on.", s.Answer, s.Voters, s.CanLose)
+	default:
+		fmt.Fprintf(&b, "%d of %d voters answer: the cluster can change nothing.", s.Answer, s.Voters)
+	}
+	if !slices.ContainsFunc(s.Problems, func(p record.ClusterProblem) bool { return p.Severity != record.Note }) {
+		b.WriteString(" All is well.")
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(&b, "\n\n%-8s %s\n         %s", p.Severity, visible(p.What), visible(p.Mend))
+	}
+	return b.String()
+}
+
+// member makes a command that changes what a node is.
+func (r *remote) member(name, short, long string, f func(c *client.Client, ctx context.Context, node string) (record.MemberChanged, error)) *cobra.Command {
+	c := r.command(name+" NODE", short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		got, err := f(c, ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return out.fields(got, got.Node, got.Detail)
+	})
+	c.Long = short + ".\n\n" + long
+	return c
+}
+
+func newRemove(r *remote) *cobra.Command {
+	force := false
+	c := r.member("remove", "Remove a node that is gone for good",
+		"What it had taken and nobody else was told of is lost with its disk. One that answers is to leave in order;\n"+
+			"--force removes it all the same. With its old data directory it is not let in again as a voter.",
+		func(c *client.Client, ctx context.Context, node string) (record.MemberChanged, error) {
+			return c.RemoveNode(ctx, node, force)
+		})
+	c.Flags().BoolVar(&force, "force", false, "remove it though it answers")
 	return c
 }
 
@@ -56,92 +136,4 @@ func propagation(p *record.Propagation) (p50, p99, failed string) {
 		return fmt.Sprintf("%.1f ms", millis)
 	}
 	return show(p.P50Millis), show(p.P99Millis), fmt.Sprintf("%d of %d", p.Failed, p.Failed+p.Samples)
-}
-
-// leaked says that there are keys that whoever has found them can use.
-func leaked(s record.ClusterStatus) string {
-	if s.LeakedKeys == 0 {
-		return ""
-	}
-	return fmt.Sprintf("\nAPI keys that go on though anyone can read them somewhere: %d; `veto keys list --state leaked` shows which. Roll or revoke them; of the last admin's make another first.", s.LeakedKeys)
-}
-
-// withoutPepper says that API keys are stored by a hash that needs no secret, and which nodes lack what
-// would change that.
-func withoutPepper(s record.ClusterStatus) string {
-	var without []string
-	for _, n := range s.Nodes {
-		if n.Pepper == record.PepperNone {
-			without = append(without, n.ID)
-		}
-	}
-	if len(without) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("\nAPI keys are stored by the SHA-256 of their secrets alone, without a pepper: give %s a pepper_key_file, the same as on all nodes, to change that.", words(without))
-}
-
-// older are the nodes whose programs know less than others', and newest is the highest level that one knows.
-func older(s record.ClusterStatus) (nodes []string, newest record.Level) {
-	for _, n := range s.Nodes {
-		newest = max(newest, n.Level)
-	}
-	for _, n := range s.Nodes {
-		if n.Level != 0 && n.Level < newest {
-			nodes = append(nodes, n.ID)
-		}
-	}
-	return nodes, newest
-}
-
-// slowMillis is the lag from which a node is worth a look.
-const slowMillis = 5000
-
-// remark says what is wrong and what to do.
-func remark(s record.ClusterStatus) string {
-	voters, alive := 0, 0
-	var slow, silent, other, locked []string
-	behind, newest := older(s)
-	for _, n := range s.Nodes {
-		if n.Pepper == record.PepperLocked {
-			locked = append(locked, n.ID)
-		}
-		if n.Audit == record.AuditDiffers {
-			other = append(other, n.ID)
-		}
-		if n.Propagation != nil && n.Propagation.P50Millis < 0 {
-			silent = append(silent, n.ID)
-		}
-		if n.Role != record.NodeVoter {
-			continue
-		}
-		voters++
-		if n.State == "alive" && n.LagMillis >= 0 {
-			alive++
-		}
-		if n.LagMillis > slowMillis {
-			slow = append(slow, n.ID)
-		}
-	}
-	switch {
-	case len(other) > 0:
-		return fmt.Sprintf("The audit trail of %s is not the one that the node which was asked has: one of them was altered. `veto audit verify --head` with a head that was written down tells which; keep both disks.", words(other))
-	case s.Leader == "":
-		return fmt.Sprintf("No leader: %d of %d voters answer, %d are needed. Nothing can be changed until more are started; nodes answer from what they have until it is too stale.", alive, voters, voters/2+1)
-	case alive <= voters/2+1 && voters > 1 && alive < voters:
-		return fmt.Sprintf("%d of %d voters answer: losing one more stops all changes. Start the missing ones.", alive, voters)
-	case alive < voters:
-		return fmt.Sprintf("%d of %d voters answer. Start the missing ones.", alive, voters)
-	case len(slow) > 0:
-		return fmt.Sprintf("%s lag behind: look at their logs and their network.", words(slow))
-	case len(silent) > 0:
-		return fmt.Sprintf("%s did not confirm within 10 s what was revoked here: look at their logs and their network.", words(silent))
-	case len(locked) > 0:
-		return fmt.Sprintf("%s cannot read a pepper, and so check no API key: give them the pepper_key_file of the others and start them again; their logs name the key.", words(locked))
-	case len(behind) > 0:
-		return fmt.Sprintf("An older version runs on %s than on others: what needs level %d is refused until the newer one runs on all. Upgrade them.", words(behind), newest)
-	case voters == 1 && len(s.Nodes) == 1:
-		return "All is well, with one node: nothing survives the loss of its disk."
-	}
-	return "All is well."
 }

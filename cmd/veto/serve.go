@@ -7,6 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -90,15 +93,41 @@ func serve(ctx context.Context, c node.Config, log *slog.Logger, admin func(secr
 		return errors.Join(fmt.Errorf("systemd cannot be told how the node is: %w", err), n.Close())
 	}
 	log.Info("the node answers", "node", c.NodeID, "data_dir", c.DataDir)
-	select {
-	case <-ctx.Done():
-		log.Info("stopping")
-	case err = <-n.Failed():
-		log.Error("the node cannot go on", "error", err)
-	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	err = stay(ctx, n, reload, log)
 	system.stopping()
 	if closeErr := n.Close(); err == nil {
 		err = closeErr
 	}
 	return err
+}
+
+// leaveLimit is how long a node that leaves waits for the others.
+const leaveLimit = 30 * time.Second
+
+// stay waits until the node is to stop, and has it leave first if that is wanted.
+func stay(ctx context.Context, n *node.Node, reload <-chan os.Signal, log *slog.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			log.Info("stopping")
+			return nil
+		case err := <-n.Failed():
+			log.Error("the node cannot go on", "error", err)
+			return err
+		case <-n.Leaving():
+			log.Info("leaving the cluster")
+			ctx, cancel := context.WithTimeout(ctx, leaveLimit)
+			defer cancel()
+			err := n.Leave(ctx)
+			if err == nil {
+				log.Info("this node has left its cluster; what is in its data directory is of no more use")
+			}
+			return err
+		case <-reload:
+			n.Reload()
+		}
+	}
 }

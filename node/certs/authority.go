@@ -62,19 +62,36 @@ func NewAuthority(dir string, now time.Time) (*Authority, error) {
 	if a.certificate, err = x509.ParseCertificate(der); err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
-	secret := make([]byte, gossipKeyLength)
-	if _, err := rand.Read(secret); err != nil {
-		return nil, fmt.Errorf("certs: %w", err)
+	gossip, err := gossipKey()
+	if err != nil {
+		return nil, err
 	}
 	files, err := pair(AuthorityFile, authorityKeyFile, der, key)
 	if err != nil {
 		return nil, err
 	}
-	gossipKey := []byte(base64.StdEncoding.EncodeToString(secret) + "\n")
-	if err := writeNew(dir, append(files, file{GossipKeyFile, gossipKey, private})); err != nil {
+	if err := writeNew(dir, append(files, gossip)); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// NewGossipKey writes a gossip key into the directory, to take the place of another. If one is there already,
+// it writes none.
+func NewGossipKey(dir string) error {
+	f, err := gossipKey()
+	if err != nil {
+		return err
+	}
+	return writeNew(dir, []file{f})
+}
+
+func gossipKey() (file, error) {
+	secret := make([]byte, gossipKeyLength)
+	if _, err := rand.Read(secret); err != nil {
+		return file{}, fmt.Errorf("certs: %w", err)
+	}
+	return file{GossipKeyFile, []byte(base64.StdEncoding.EncodeToString(secret) + "\n"), private}, nil
 }
 
 // LoadAuthority reads the authority in the directory. The error is os.ErrNotExist if a file is

@@ -3,7 +3,7 @@
 // authority of their own; certificates from another one do as well, if their first DNS name
 // is the node's id.
 //
-// It does not renew certificates, and does not revoke them.
+// It does not renew certificates by itself, and does not revoke them: its Keeper sees when the files are others.
 //
 // Promises:
 //
@@ -21,4 +21,6 @@
 //	    TestNoNodeOutlivesItsAuthority
 //	T5  What cannot be a node's id or host is not put into a certificate or a path.
 //	    TestBadNamesAreRefused
+//	T7  Files that have changed are taken together when they fit each other, and otherwise none of them.
+//	    TestKeeperTakesAllOrNone
 package certs

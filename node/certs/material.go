@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math"
@@ -16,6 +17,10 @@ type Material struct {
 	NodeID      string
 	Certificate tls.Certificate
 	Authorities *x509.CertPool
+	// Believed are the fingerprints of the authorities, and Signer that of the one that the certificate
+	// comes from.
+	Believed []string
+	Signer   string
 	// NotAfter is when the certificate ends.
 	NotAfter time.Time
 }
@@ -33,8 +38,11 @@ func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Materi
 	if err != nil {
 		return Material{}, fmt.Errorf("the cluster's authority: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(roots) {
+	pool, believed := x509.NewCertPool(), certificatesIn(roots)
+	for _, c := range believed {
+		pool.AddCert(c)
+	}
+	if len(believed) == 0 {
 		return Material{}, fmt.Errorf("%s holds no certificate in PEM", authorityFile)
 	}
 	pair, err := ReadPair(certificateFile, keyFile)
@@ -51,7 +59,7 @@ func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Materi
 	if now.Before(leaf.NotBefore) {
 		return Material{}, fmt.Errorf("%s begins on %s; is this machine's clock right?", certificateFile, leaf.NotBefore.Format(time.RFC3339))
 	}
-	err = verify(pair, pool, now)
+	root, err := verify(pair, pool, now)
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return Material{}, fmt.Errorf("%s was not signed by %s", certificateFile, authorityFile)
@@ -59,7 +67,20 @@ func Read(authorityFile, certificateFile, keyFile string, now time.Time) (Materi
 	if err != nil {
 		return Material{}, fmt.Errorf("%s, checked against %s: %w", certificateFile, authorityFile, err)
 	}
-	return Material{NodeID: leaf.DNSNames[0], Certificate: pair, Authorities: pool, NotAfter: leaf.NotAfter}, nil
+	return Material{
+		NodeID: leaf.DNSNames[0], Certificate: pair, Authorities: pool, NotAfter: leaf.NotAfter,
+		Believed: fingerprints(believed), Signer: Fingerprint(root.Raw),
+	}, nil
+}
+
+// certificatesIn are the certificates of a file in PEM; what is none is passed over.
+func certificatesIn(content []byte) (all []*x509.Certificate) {
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // ReadPair reads a certificate, and its key out of a file that only its owner and group may open.
@@ -75,13 +96,13 @@ func ReadPair(certificateFile, keyFile string) (tls.Certificate, error) {
 	return tls.X509KeyPair(certificate, key)
 }
 
-// verify does what other nodes will do.
-func verify(pair tls.Certificate, authorities *x509.CertPool, now time.Time) error {
+// verify does what other nodes will do, and returns the authority that it ends at.
+func verify(pair tls.Certificate, authorities *x509.CertPool, now time.Time) (root *x509.Certificate, err error) {
 	chain := x509.VerifyOptions{Roots: authorities, Intermediates: x509.NewCertPool(), CurrentTime: now}
 	for _, der := range pair.Certificate[1:] {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		chain.Intermediates.AddCert(c)
 	}
@@ -90,16 +111,17 @@ func verify(pair tls.Certificate, authorities *x509.CertPool, now time.Time) err
 		"servers": x509.ExtKeyUsageServerAuth, "clients": x509.ExtKeyUsageClientAuth,
 	} {
 		chain.KeyUsages = []x509.ExtKeyUsage{usage}
-		_, err := pair.Leaf.Verify(chain)
+		chains, err := pair.Leaf.Verify(chain)
 		var invalid x509.CertificateInvalidError
 		switch {
 		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-			return fmt.Errorf("it is not for %s; nodes need both purposes, serverAuth and clientAuth", purpose)
+			return nil, fmt.Errorf("it is not for %s; nodes need both purposes, serverAuth and clientAuth", purpose)
 		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-			return errors.New("the authority, or one between, has ended; make a new one")
+			return nil, errors.New("the authority, or one between, has ended; make a new one")
 		case err != nil:
-			return err
+			return nil, err
 		}
+		root = chains[0][len(chains[0])-1]
 	}
-	return nil
+	return root, nil
 }

@@ -182,6 +182,22 @@ func (b *Broadcast) SetRoutes(routes []string) error {
 	if slices.Equal(routes, b.routes) || b.options.JetStream {
 		return nil
 	}
+	return b.setRoutes(routes)
+}
+
+// Reconnect has the routes to other nodes that this one opened begin anew, as when its certificate is
+// another. What is told meanwhile may miss those nodes, which hear of it by the log.
+func (b *Broadcast) Reconnect() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	routes := b.routes
+	if len(routes) == 0 {
+		return nil
+	}
+	return errors.Join(b.setRoutes(nil), b.setRoutes(routes))
+}
+
+func (b *Broadcast) setRoutes(routes []string) error {
 	options := b.options.Clone()
 	options.Port = b.server.Addr().(*net.TCPAddr).Port
 	options.Cluster.Port = b.server.ClusterAddr().Port

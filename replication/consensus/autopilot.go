@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,11 +14,12 @@ import (
 // Known is what gossip and the node itself say of a server.
 type Known struct {
 	ID, Address, Version string
-	// Replica nodes never become voters.
-	Replica bool
-	// Alive, Left as gossip says. Failed: it has been dead for so long that it may be
-	// removed. None of them: it is dead, and may yet come back.
-	Alive, Left, Failed bool
+	// Replica nodes never become voters. ToldSo says that the node itself said so, and not only gossip: then
+	// it is demoted if it is a voter.
+	Replica, ToldSo bool
+	// Alive as gossip says. Failed: it has been dead for so long that it may be removed. Neither: it is
+	// dead, and may yet come back.
+	Alive, Failed bool
 }
 
 // Health is what a server says of itself.
@@ -36,12 +38,28 @@ type Survey interface {
 // Pilot promotes healthy nodes to voters and removes dead ones while its node leads.
 type Pilot struct{ autopilot *autopilot.Autopilot }
 
-// NewPilot makes a pilot that does nothing yet. MinVoters is the number of voters below which
-// it removes none.
-func (n *Node) NewPilot(s Survey, minVoters int, log *slog.Logger) *Pilot {
-	d := &delegate{survey: s, node: n, minVoters: uint(max(minVoters, 1)), log: log}
+// Aim is what a pilot keeps to.
+type Aim struct {
+	// MinVoters is the number of voters below which it removes none.
+	MinVoters int
+	// Voters is how many there are to be; 0 is all that are no replicas.
+	Voters int
+	// DeadFor is how long a voter does not answer until another takes its place, if Voters is set; 1 minute
+	// if 0.
+	DeadFor time.Duration
+}
+
+const deadFor = time.Minute
+
+// NewPilot makes a pilot that does nothing yet.
+func (n *Node) NewPilot(s Survey, aim Aim, log *slog.Logger) *Pilot {
+	aim.MinVoters = max(aim.MinVoters, 1)
+	if aim.DeadFor == 0 {
+		aim.DeadFor = deadFor
+	}
+	d := &delegate{survey: s, node: n, minVoters: uint(aim.MinVoters), log: log}
 	return &Pilot{autopilot.New(n.raft, d,
-		autopilot.WithLogger(newLogger(log)), autopilot.WithPromoter(promoter{new(autopilot.StablePromoter)}),
+		autopilot.WithLogger(newLogger(log)), autopilot.WithPromoter(promoter{new(autopilot.StablePromoter), aim, n.Servers}),
 		autopilot.WithReconcileInterval(2*time.Second), autopilot.WithUpdateInterval(2*time.Second))}
 }
 
@@ -76,7 +94,7 @@ func (d *delegate) KnownServers() map[raft.ServerID]*autopilot.Server {
 		servers[raft.ServerID(k.ID)] = &autopilot.Server{
 			ID: raft.ServerID(k.ID), Name: k.ID, Address: raft.ServerAddress(k.Address),
 			NodeStatus: statusOf(k), NodeType: typeOf(k.Replica), Version: k.Version, RaftVersion: 3,
-			IsLeader: k.ID == leader, Ext: k.Replica,
+			IsLeader: k.ID == leader, Ext: wish{k.Replica, k.Replica && k.ToldSo},
 		}
 	}
 	return servers
@@ -86,8 +104,6 @@ func statusOf(k Known) autopilot.NodeStatus {
 	switch {
 	case k.Alive:
 		return autopilot.NodeAlive
-	case k.Left:
-		return autopilot.NodeLeft
 	case k.Failed:
 		return autopilot.NodeFailed
 	}
@@ -123,39 +139,109 @@ func typeOf(replica bool) autopilot.NodeType {
 	return autopilot.NodeVoter
 }
 
-// promoter promotes what autopilot's stable promoter does, except replicas, and lets nobody be
+// wish is what a node is to be.
+type wish struct{ replica, toldSo bool }
+
+func wishOf(s *autopilot.ServerState) wish {
+	w, _ := s.Server.Ext.(wish)
+	return w
+}
+
+// promoter keeps as many voters as are wanted, of nodes that are no replicas, and lets nobody be
 // removed who may yet come back.
-type promoter struct{ *autopilot.StablePromoter }
+type promoter struct {
+	*autopilot.StablePromoter
+	aim     Aim
+	servers func() ([]Server, uint64)
+}
 
 func (promoter) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.ServerID]autopilot.NodeType {
 	types := map[raft.ServerID]autopilot.NodeType{}
 	for id, server := range s.Servers {
-		replica, _ := server.Server.Ext.(bool)
-		types[id] = typeOf(replica)
+		types[id] = typeOf(wishOf(server).replica)
 	}
 	return types
 }
 
-// FilterFailedServerRemovals leaves those that failed or left. Autopilot takes everyone who is
+// FilterFailedServerRemovals leaves those that failed. Autopilot takes everyone who is
 // not alive for failed, and for stale whom the survey did not name this time.
 func (promoter) FilterFailedServerRemovals(_ *autopilot.Config, _ *autopilot.State, f *autopilot.FailedServers) *autopilot.FailedServers {
-	mayComeBack := func(s *autopilot.Server) bool {
-		return s.NodeStatus != autopilot.NodeFailed && s.NodeStatus != autopilot.NodeLeft
-	}
+	mayComeBack := func(s *autopilot.Server) bool { return s.NodeStatus != autopilot.NodeFailed }
 	return &autopilot.FailedServers{
 		FailedVoters:    slices.DeleteFunc(f.FailedVoters, mayComeBack),
 		FailedNonVoters: slices.DeleteFunc(f.FailedNonVoters, mayComeBack),
 	}
 }
 
-func (promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
-	var changes autopilot.RaftChanges
+// CalculatePromotionsAndDemotions names one node at most: what is next is decided by the configuration that
+// comes of it.
+func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
+	if !p.current(s) {
+		return autopilot.RaftChanges{}
+	}
 	now := time.Now()
-	for id, server := range s.Servers {
-		replica, _ := server.Server.Ext.(bool)
-		if !replica && server.State == autopilot.RaftNonVoter && server.Health.IsStable(now, s.ServerStabilizationTime(c)) {
-			changes.Promotions = append(changes.Promotions, id)
+	var voters, standby []*autopilot.ServerState
+	inService := 0
+	for _, id := range slices.Sorted(maps.Keys(s.Servers)) {
+		server := s.Servers[id]
+		switch {
+		case server.HasVotingRights():
+			voters = append(voters, server)
+			if server.Health.Healthy || now.Sub(server.Health.StableSince) < p.aim.DeadFor {
+				inService++
+			}
+		case !wishOf(server).replica && server.Health.IsStable(now, s.ServerStabilizationTime(c)):
+			standby = append(standby, server)
 		}
 	}
-	return changes
+	if len(standby) > 0 && (p.aim.Voters == 0 || inService < p.aim.Voters) {
+		return autopilot.RaftChanges{Promotions: []raft.ServerID{standby[0].Server.ID}}
+	}
+	if out := p.surplus(voters, now); out != "" {
+		return autopilot.RaftChanges{Demotions: []raft.ServerID{out}}
+	}
+	return autopilot.RaftChanges{}
+}
+
+// current tells whether the voters are still those of the state, which may have been taken before the last
+// change.
+func (p promoter) current(s *autopilot.State) bool {
+	now, _ := p.servers()
+	return !slices.ContainsFunc(now, func(is Server) bool {
+		was, ok := s.Servers[raft.ServerID(is.ID)]
+		return ok && was.HasVotingRights() != is.Voter
+	})
+}
+
+// surplus is a voter that is to be none, first who does not answer, if a majority of those that are left
+// answers; empty if there is none. The leader is never one.
+func (p promoter) surplus(voters []*autopilot.ServerState, now time.Time) raft.ServerID {
+	var out *autopilot.ServerState
+	healthy := 0
+	for _, v := range voters {
+		if v.Health.Healthy {
+			healthy++
+		}
+		dead := !v.Health.Healthy && now.Sub(v.Health.StableSince) >= p.aim.DeadFor
+		tooMany := p.aim.Voters > 0 && len(voters) > p.aim.Voters
+		if v.State == autopilot.RaftLeader || !tooMany && !wishOf(v).toldSo {
+			continue
+		}
+		if tooMany && !dead && !v.Health.Healthy {
+			continue // it may be back in a moment
+		}
+		if out == nil || dead || out.Health.Healthy && !wishOf(out).toldSo {
+			out = v
+		}
+	}
+	if out == nil {
+		return ""
+	}
+	if out.Health.Healthy {
+		healthy--
+	}
+	if left := len(voters) - 1; left < 1 || healthy < left/2+1 {
+		return ""
+	}
+	return out.Server.ID
 }

@@ -7,12 +7,16 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
 )
 
 // gossip is a Survey that says of every node what the test says.
 type gossip struct {
 	members []*member
 	dead    *member
+	told    *member     // that it is to be a replica
 	failed  atomic.Bool // whether the dead node has been dead for long enough
 	asked   atomic.Int64
 }
@@ -23,6 +27,7 @@ func (g *gossip) Known() []Known {
 	for _, m := range g.members {
 		known = append(known, Known{
 			ID: m.id, Address: m.address, Alive: m != g.dead, Failed: m == g.dead && g.failed.Load(),
+			Replica: m == g.told, ToldSo: m == g.told,
 		})
 	}
 	return known
@@ -70,7 +75,7 @@ func TestPilotRemovesTheDeadOnly(t *testing.T) {
 		return len(now)
 	}
 	pilot := func(minVoters int) (end func()) {
-		p := leader.NewPilot(g, minVoters, slog.New(slog.DiscardHandler))
+		p := leader.NewPilot(g, Aim{MinVoters: minVoters}, slog.New(slog.DiscardHandler))
 		p.Start(t.Context())
 		return p.Stop
 	}
@@ -98,5 +103,106 @@ func TestPilotRemovesTheDeadOnly(t *testing.T) {
 	now, _ := leader.Servers()
 	if slices.ContainsFunc(now, func(s Server) bool { return s.ID == g.dead.id }) {
 		t.Errorf("%v", now)
+	}
+}
+
+// C10
+func TestPilotKeepsTheVoters(t *testing.T) {
+	g := &gossip{}
+	for _, id := range []string{"a", "b", "c", "d"} {
+		g.members = append(g.members, start(t, id, t.TempDir(), "127.0.0.1:0", Timing{}))
+	}
+	defer func() {
+		for _, m := range g.members {
+			if m != g.dead {
+				m.stop(t)
+			}
+		}
+	}()
+	servers := make([]Server, 3)
+	for i := range servers {
+		servers[i] = Server{ID: g.members[i].id, Address: g.members[i].address, Voter: true}
+	}
+	if err := g.members[0].Bootstrap(servers); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "one leads", func() bool {
+		return slices.ContainsFunc(g.members, func(m *member) bool { return m.IsLeader() && m.Barrier(10*time.Second) == nil })
+	})
+	leads := slices.IndexFunc(g.members, func(m *member) bool { return m.IsLeader() })
+	leader, other, last := g.members[leads], g.members[(leads+1)%3], g.members[(leads+2)%3]
+	if err := leader.AddReplica("d", g.members[3].address, 0); err != nil {
+		t.Fatal(err)
+	}
+	fewest := 4
+	voters := func() (ids []string) {
+		now, _ := leader.Servers()
+		for _, s := range now {
+			if s.Voter {
+				ids = append(ids, s.ID)
+			}
+		}
+		fewest = min(fewest, len(ids))
+		return ids
+	}
+	fly := func(a Aim) (end func()) {
+		p := leader.NewPilot(g, a, slog.New(slog.DiscardHandler))
+		p.Start(t.Context())
+		return p.Stop
+	}
+	end := fly(Aim{Voters: 3, DeadFor: time.Second})
+	from := g.asked.Load()
+	until(t, "it looks at one that waits", func() bool { return g.asked.Load() >= from+4 })
+	if now := voters(); slices.Contains(now, "d") {
+		t.Fatalf("there are enough, and d votes: %v", now)
+	}
+	end()
+	g.dead = other
+	other.stop(t)
+	end = fly(Aim{Voters: 3, DeadFor: time.Second})
+	until(t, "the one that waits takes the dead one's place", func() bool {
+		now := voters()
+		return slices.Contains(now, "d") && !slices.Contains(now, other.id)
+	})
+	if fewest < 3 {
+		t.Errorf("there were %d voters meanwhile", fewest)
+	}
+	end()
+	g.told = last
+	end = fly(Aim{Voters: 0})
+	until(t, "who is to be a replica is one", func() bool { return !slices.Contains(voters(), last.id) })
+	end()
+}
+
+// C10
+func TestNobodyIsDemotedWhoIsNeeded(t *testing.T) {
+	now := time.Now()
+	voter := func(id string, healthy bool, w wish) *autopilot.ServerState {
+		s := &autopilot.ServerState{State: autopilot.RaftVoter, Health: autopilot.ServerHealth{Healthy: healthy, StableSince: now.Add(-time.Hour)}}
+		s.Server.ID, s.Server.Ext = raft.ServerID(id), w
+		return s
+	}
+	leader := voter("a", true, wish{true, true})
+	leader.State = autopilot.RaftLeader
+	replica := wish{true, true}
+	for name, c := range map[string]struct {
+		want   int
+		voters []*autopilot.ServerState
+		out    raft.ServerID
+	}{
+		"as many as wanted":         {3, []*autopilot.ServerState{leader, voter("b", true, wish{}), voter("c", true, wish{})}, ""},
+		"one too many":              {3, []*autopilot.ServerState{leader, voter("b", true, wish{}), voter("c", true, wish{}), voter("d", true, wish{})}, "d"},
+		"one too many, and dead":    {3, []*autopilot.ServerState{leader, voter("b", false, wish{}), voter("c", true, wish{}), voter("d", true, wish{})}, "b"},
+		"to be a replica":           {0, []*autopilot.ServerState{leader, voter("b", true, replica), voter("c", true, wish{})}, "b"},
+		"only gossip says so":       {0, []*autopilot.ServerState{leader, voter("b", true, wish{true, false}), voter("c", true, wish{})}, ""},
+		"needed, as another died":   {0, []*autopilot.ServerState{leader, voter("b", true, replica), voter("c", false, wish{})}, ""},
+		"one of two":                {0, []*autopilot.ServerState{leader, voter("b", true, replica)}, "b"},
+		"the leader alone":          {0, []*autopilot.ServerState{leader}, ""},
+		"too many, of which 2 died": {3, []*autopilot.ServerState{leader, voter("b", false, wish{}), voter("c", true, wish{}), voter("d", false, wish{})}, "d"},
+	} {
+		p := promoter{aim: Aim{Voters: c.want, DeadFor: time.Minute}}
+		if out := p.surplus(c.voters, now); out != c.out {
+			t.Errorf("%s: %q", name, out)
+		}
 	}
 }

@@ -37,4 +37,7 @@
 //	C11 A state that comes late takes nothing away that continues it: what this node has said that its log
 //	    holds stays there.
 //	    TestLogBehindALateStateStays
+//	C12 As many voters as are wanted are kept, of those that may be: who waits takes the place of one that is
+//	    dead, before that one loses it, and nobody is demoted without whom the rest could decide nothing.
+//	    TestPilotKeepsTheVoters, TestNobodyIsDemotedWhoIsNeeded
 package consensus

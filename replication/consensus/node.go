@@ -19,6 +19,7 @@ type Node struct {
 	id        string
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
+	stream    *stream
 	log       Journal
 	logger    *slog.Logger
 	fsm       *fsm
@@ -66,14 +67,19 @@ func open(c Config, w Journal) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	last, err := w.LastIndex()
+	if err != nil {
+		return nil, fmt.Errorf("raft log: %w", err)
+	}
 	s := &stream{accepted: map[*accepted]struct{}{}, Listener: c.Peers.Raft(), peers: c.Peers, resolve: c.Resolve}
+	s.admitted.Store(!c.Guarded || last > 0 || c.Store.Applied().Index > 0)
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s, MaxPool: poolPerPeer, Timeout: transportTimeout, ServerAddressProvider: s,
 		MaxRPCsInFlight:         1, // more can deadlock the follower's pipeline
 		MsgpackUseNewTimeFormat: true, Logger: newLogger(c.Log),
 	})
 	n := &Node{
-		id: c.ID, transport: transport, log: w, logger: c.Log, leading: make(chan bool, 16),
+		id: c.ID, transport: transport, stream: s, log: w, logger: c.Log, leading: make(chan bool, 16),
 		fsm: &fsm{machine: c.Machine, report: c.Failed},
 	}
 	n.raft, err = newRaft(c, n, cache, w, snaps)
@@ -161,6 +167,12 @@ func proposalError(err error) error {
 // Barrier blocks until everything that was committed when it was called is applied here. It
 // fails on a node that does not lead.
 func (n *Node) Barrier(limit time.Duration) error { return n.raft.Barrier(limit).Error() }
+
+// Admit lets other nodes' Raft reach this one. It may be called again.
+func (n *Node) Admit() { n.stream.admitted.Store(true) }
+
+// Admitted tells whether they do.
+func (n *Node) Admitted() bool { return n.stream.admitted.Load() }
 
 // Leading tells each time this node begins or ends to lead. The channel is never closed.
 func (n *Node) Leading() <-chan bool { return n.leading }

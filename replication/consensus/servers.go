@@ -1,6 +1,8 @@
 package consensus
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +33,16 @@ func serversOf(c raft.Configuration) (list []Server) {
 	return list
 }
 
+// Promote makes a node a voter. Only the leader can. It blocks until a majority has it, as do the others.
+func (n *Node) Promote(id, address string, basedOn uint64) error {
+	return changeError(n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), basedOn, membershipTimeout).Error())
+}
+
+// Demote makes a voter a node that only follows. Only the leader can.
+func (n *Node) Demote(id string, basedOn uint64) error {
+	return changeError(n.raft.DemoteVoter(raft.ServerID(id), basedOn, membershipTimeout).Error())
+}
+
 // Founded tells whether the node has ever been part of a cluster.
 func (n *Node) Founded() bool { return n.raft.LastIndex() > 0 }
 
@@ -47,6 +59,9 @@ func (n *Node) Bootstrap(servers []Server) error {
 		})
 	}
 	err := n.raft.BootstrapCluster(c).Error()
+	if err == nil {
+		n.Admit()
+	}
 	if err == raft.ErrCantBootstrap { //nolint:errorlint // Raft returns it bare
 		return nil
 	}
@@ -56,10 +71,23 @@ func (n *Node) Bootstrap(servers []Server) error {
 // AddReplica adds a node that does not vote, or changes the address of one that is there, in
 // which case a voter stays a voter. Only the leader can.
 func (n *Node) AddReplica(id, address string, basedOn uint64) error {
-	return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), basedOn, membershipTimeout).Error()
+	return changeError(n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), basedOn, membershipTimeout).Error())
 }
 
 // Remove takes a node out of the configuration. Only the leader can.
 func (n *Node) Remove(id string, basedOn uint64) error {
-	return n.raft.RemoveServer(raft.ServerID(id), basedOn, membershipTimeout).Error()
+	return changeError(n.raft.RemoveServer(raft.ServerID(id), basedOn, membershipTimeout).Error())
+}
+
+// changeError is ErrNotLeader where the change was not made and may be tried again: another leads, or the
+// configuration is another by now than the one that it was based on.
+func changeError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrLeadershipTransferInProgress),
+		strings.HasPrefix(err.Error(), "configuration changed since"): // raft has no error of its own for that
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,6 +19,8 @@ type stream struct {
 	net.Listener
 	peers   Dialer
 	resolve func(id string) (string, bool)
+	// admitted is false on a node that must not vote yet: who connects is turned away at once.
+	admitted atomic.Bool
 
 	mu       sync.Mutex
 	accepted map[*accepted]struct{} // nil once it is closed
@@ -32,6 +35,10 @@ type accepted struct {
 // Accept keeps what it gives: Raft stops reading a connection only when the other side ends it.
 func (s *stream) Accept() (net.Conn, error) {
 	c, err := s.Listener.Accept()
+	for err == nil && !s.admitted.Load() {
+		_ = c.Close() // the other side tries again
+		c, err = s.Listener.Accept()
+	}
 	if err != nil {
 		return nil, err //nolint:wrapcheck // Raft looks at what it is
 	}

@@ -3,7 +3,6 @@ package peer
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -67,7 +66,13 @@ func (m *Mux) Handle(path string, h Handler) {
 			http.Error(w, err.Error(), status)
 			return
 		}
-		from, _ := r.Context().Value(callerInContext{}).(string)
+		caller, _ := r.Context().Value(callerInContext{}).(*conn)
+		var from string
+		if caller != nil {
+			if from = caller.peer; caller.outlived() {
+				w.Header().Set("Connection", "close")
+			}
+		}
 		reply, err := h(WithTrace(r.Context(), r.Header.Get(traceHeader)), from, body)
 		// Only a mistake of this room makes the deadline fail, and then the write says so.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyLimit))
@@ -123,17 +128,8 @@ func TraceOf(ctx context.Context) string {
 	return carried
 }
 
-// opaque hides from net/http that a connection is TLS: with a protocol that it does not know,
-// it would close it.
-type opaque struct{ net.Conn }
-
 func callerOf(ctx context.Context, c net.Conn) context.Context {
-	if hidden, ok := c.(opaque); ok {
-		if t, ok := hidden.Conn.(*tls.Conn); ok {
-			return context.WithValue(ctx, callerInContext{}, nodeID(t.ConnectionState().PeerCertificates[0]))
-		}
-	}
-	return ctx
+	return context.WithValue(ctx, callerInContext{}, c)
 }
 
 func (m *Mux) newServer() *http.Server {
@@ -229,6 +225,17 @@ func (c *callers) of(id string) *http.Client {
 	}
 	c.clients[id] = client
 	return client
+}
+
+// renew has every call from now on connect anew. What is under way ends by itself, and its connection with it.
+func (c *callers) renew() {
+	c.mu.Lock()
+	old := c.clients
+	c.clients = map[string]*http.Client{}
+	c.mu.Unlock()
+	for _, client := range old {
+		client.CloseIdleConnections()
+	}
 }
 
 func (c *callers) close() {

@@ -22,4 +22,7 @@
 //	    TestHandshakesAreBounded
 //	E4  An error of the operating system does not end the listening.
 //	    TestAcceptingSurvivesErrors
+//	E5  Certificate and authorities are exchanged while nodes talk: no call fails, and who was connected by
+//	    the old ones is cut off after the grace.
+//	    TestIdentityIsRenewed
 package peer

@@ -50,14 +50,6 @@ func (i Identity) Dialing(wantID string) *tls.Config {
 	}
 }
 
-// Mutual is for one who both listens and connects with the same configuration, and takes any
-// node of the cluster.
-func (i Identity) Mutual() *tls.Config {
-	c := i.Dialing("")
-	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, i.Authorities
-	return c
-}
-
 func (i Identity) verify(s tls.ConnectionState, wantID string) error {
 	if err := named(s); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,7 @@ const (
 
 // Mux is the listener. Connections are handed out by kind once they have proven who they are.
 type Mux struct {
-	identity Identity
+	identity atomic.Pointer[Identity] // each connection keeps the one that it was made with
 	listener net.Listener
 	log      *slog.Logger
 	raft     *queue
@@ -33,6 +34,12 @@ type Mux struct {
 	ctx   context.Context // ends at Close, and with it handshakes, handlers, dials and calls
 	wg    sync.WaitGroup
 	close sync.Once
+
+	mu    sync.Mutex
+	conns map[*conn]struct{} // that are open, both ways
+	// guests are connections of another listener (Mutual), by who this node was when it let them in. Some
+	// may be closed.
+	guests map[*net.TCPConn]*Identity
 }
 
 // Listen takes the address, host:port. Nothing is answered before Serve, except that
@@ -48,10 +55,11 @@ func Listen(addr string, id Identity, log *slog.Logger) (*Mux, error) {
 
 func newMux(listener net.Listener, id Identity, log *slog.Logger) *Mux {
 	m := &Mux{
-		identity: id, listener: listener, log: log, routes: http.NewServeMux(),
+		listener: listener, conns: map[*conn]struct{}{}, guests: map[*net.TCPConn]*Identity{}, log: log, routes: http.NewServeMux(),
 		raft: newQueue(listener.Addr()), calls: newQueue(listener.Addr()),
 		slots: make(chan struct{}, maxHandshakes),
 	}
+	m.identity.Store(&id)
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.client = newCallers(m.dial)
 	m.server = m.newServer()
@@ -88,24 +96,115 @@ func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (net.Conn, er
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
-	config := m.identity.Dialing(id)
+	identity := m.identity.Load()
+	config := identity.Dialing(id)
 	config.NextProtos = []string{protocol}
-	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	dialed, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to node %q at %s: %w", id, addr, err)
 	}
-	if t, ok := conn.(*tls.Conn); !ok || t.ConnectionState().NegotiatedProtocol != protocol {
-		_ = conn.Close()
+	t, ok := dialed.(*tls.Conn)
+	if !ok || t.ConnectionState().NegotiatedProtocol != protocol {
+		_ = dialed.Close()
 		return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for other nodes", id, addr)
 	}
-	return conn, nil
+	return m.keep(t, identity), nil
+}
+
+// conn is a connection that has proven who is on the other side. It hides from net/http that it is TLS: with
+// a protocol that it does not know, that would close it.
+type conn struct {
+	net.Conn
+	mux      *Mux
+	identity *Identity // by which both sides judged each other
+	peer     string    // the other node's id
+}
+
+func (m *Mux) keep(t *tls.Conn, identity *Identity) *conn {
+	c := &conn{Conn: t, mux: m, identity: identity, peer: nodeID(t.ConnectionState().PeerCertificates[0])}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conns[c] = struct{}{}
+	return c
+}
+
+// Close ends the connection.
+func (c *conn) Close() error {
+	c.mux.mu.Lock()
+	delete(c.mux.conns, c)
+	c.mux.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// outlived tells whether the node has another identity by now.
+func (c *conn) outlived() bool { return c.identity != c.mux.identity.Load() }
+
+// Renew gives the node another certificate, or other authorities to believe. What connects from now on goes
+// by these. Calls that are under way end by themselves; what is left after the grace of what was connected
+// before is cut off, so that nobody stays who would not be let in. It does not block.
+func (m *Mux) Renew(id Identity, grace time.Duration) {
+	m.identity.Store(&id)
+	m.client.renew()
+	m.wg.Go(func() {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-time.After(grace):
+		}
+		var old []net.Conn
+		m.mu.Lock()
+		for c := range m.conns {
+			if c.outlived() {
+				old = append(old, c)
+			}
+		}
+		for c, identity := range m.guests {
+			if identity != m.identity.Load() {
+				old = append(old, c)
+			}
+		}
+		m.mu.Unlock()
+		for _, c := range old {
+			_ = c.Close() // whoever uses it connects again
+		}
+	})
+}
+
+// host remembers a connection of another listener, and forgets those that are closed.
+func (m *Mux) host(t *net.TCPConn, identity *Identity) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.guests {
+		if c.SetNoDelay(true) != nil { // which it is anyway
+			delete(m.guests, c)
+		}
+	}
+	m.guests[t] = identity
+}
+
+// Mutual is for another listener of the node that both listens and connects with the same configuration, and
+// takes any node of the cluster. It follows Renew, and so do the connections that it lets in.
+func (m *Mux) Mutual() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			identity := m.identity.Load()
+			if t, ok := hello.Conn.(*net.TCPConn); ok {
+				m.host(t, identity)
+			}
+			return identity.Accepting(), nil
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &m.identity.Load().Certificate, nil
+		},
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies instead
+		VerifyConnection:   func(s tls.ConnectionState) error { return m.identity.Load().verify(s, "") },
+	}
 }
 
 func (m *Mux) accept() {
-	config := m.identity.Accepting()
-	config.NextProtos = []string{protocolRaft, protocolCall}
 	for {
-		conn, err := m.listener.Accept()
+		accepted, err := m.listener.Accept()
 		if m.ctx.Err() != nil {
 			return
 		}
@@ -121,29 +220,33 @@ func (m *Mux) accept() {
 		m.slots <- struct{}{}
 		m.wg.Go(func() {
 			defer func() { <-m.slots }()
-			m.greet(tls.Server(conn, config))
+			m.greet(accepted)
 		})
 	}
 }
 
 // greet does the handshake and hands the connection to whom it is for.
-func (m *Mux) greet(conn *tls.Conn) {
+func (m *Mux) greet(accepted net.Conn) {
+	identity := m.identity.Load()
+	config := identity.Accepting()
+	config.NextProtos = []string{protocolRaft, protocolCall}
+	t := tls.Server(accepted, config)
 	ctx, cancel := context.WithTimeout(m.ctx, handshakeLimit)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
-		m.log.Warn("refused a connection to the port for other nodes", "from", conn.RemoteAddr().String(), "error", err)
-		_ = conn.Close()
+	if err := t.HandshakeContext(ctx); err != nil {
+		m.log.Warn("refused a connection to the port for other nodes", "from", t.RemoteAddr().String(), "error", err)
+		_ = t.Close()
 		return
 	}
-	taken := false
-	switch conn.ConnectionState().NegotiatedProtocol {
+	taken, c := false, m.keep(t, identity)
+	switch t.ConnectionState().NegotiatedProtocol {
 	case protocolRaft:
-		taken = m.raft.put(ctx, conn)
+		taken = m.raft.put(ctx, c)
 	case protocolCall:
-		taken = m.calls.put(ctx, opaque{conn})
+		taken = m.calls.put(ctx, c)
 	}
 	if !taken {
-		_ = conn.Close()
+		_ = c.Close()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -199,5 +200,90 @@ func TestCallTellsWhetherItWasSent(t *testing.T) {
 	_ = free.Close()
 	if _, err := one.Call(t.Context(), free.Addr().String(), "n2", "/echo", nil); !errors.As(err, &failed) || failed.Sent {
 		t.Errorf("nobody there: %v", err)
+	}
+}
+
+// guestOf is a connection to a listener that borrows a node's identity, by one that borrows another's.
+func guestOf(t *testing.T, host, by *peer.Mux) *tls.Conn {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", host.Mutual())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			err = c.(*tls.Conn).HandshakeContext(t.Context())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+	}()
+	guest, err := tls.Dial("tcp", l.Addr().String(), by.Mutual())
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := <-accepted
+	t.Cleanup(func() { _, _, _ = guest.Close(), taken.Close(), l.Close() })
+	return guest
+}
+
+// E5: a node's certificate and authorities are exchanged while it talks. Calls go on, and what was connected by
+// the old ones is cut off after the grace, on a listener that only borrows them as well.
+func TestIdentityIsRenewed(t *testing.T) {
+	old, fresh := newAuthority(t), newAuthority(t)
+	a, b := listen(t, old.identity(t, "a")), listen(t, old.identity(t, "b"))
+	says := func(from, to *peer.Mux, id string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := from.Call(ctx, to.Addr(), id, "/echo", nil)
+		return err
+	}
+	guest := guestOf(t, b, a)
+	raft, err := a.DialRaft(b.Addr(), "b", 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raft.Close()
+	taken, err := b.Raft().Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+
+	both := old.pool.Clone()
+	both.AddCert(fresh.certificate)
+	with := func(by *authority, id string, believes *x509.CertPool) peer.Identity {
+		i := by.identity(t, id)
+		i.Authorities = believes
+		return i
+	}
+	for n, step := range []func(m *peer.Mux, id string){
+		func(m *peer.Mux, id string) { m.Renew(with(old, id, both), time.Hour) },
+		func(m *peer.Mux, id string) { m.Renew(with(fresh, id, both), time.Hour) },
+		func(m *peer.Mux, id string) { m.Renew(with(fresh, id, fresh.pool), 0) },
+	} {
+		for _, x := range []struct {
+			m  *peer.Mux
+			id string
+		}{{a, "a"}, {b, "b"}} {
+			step(x.m, x.id)
+			if err := errors.Join(says(a, b, "b"), says(b, a, "a")); err != nil {
+				t.Errorf("step %d, %s: %v", n, x.id, err)
+			}
+		}
+	}
+	for name, c := range map[string]net.Conn{"of Raft": raft, "of a guest": guest} {
+		if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			continue // it was closed on this side
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection %s by the old authority goes on: %v", name, err)
+		}
+	}
+	if err := says(listen(t, old.identity(t, "late")), a, "a"); err == nil {
+		t.Error("the old authority is still believed")
 	}
 }

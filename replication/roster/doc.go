@@ -10,6 +10,8 @@
 //	    TestMembersMeet
 //	G2  Who has another gossip key, or is of another cluster, is not met.
 //	    TestStrangersDoNotMeet
-//	G3  What a member says of itself always fits, or Update says that it does not.
+//	G3  What a member says of itself always fits, or Change says that it does not.
 //	    TestMetaFits, FuzzDecodeMeta
+//	G4  The key is exchanged for another while members speak: none loses sight of the others.
+//	    TestKeyIsRotated
 package roster

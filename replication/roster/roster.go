@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
@@ -23,9 +24,9 @@ type Config struct {
 	// Bind is the address to listen on, TCP and UDP; Advertise the host that others are
 	// told, Bind's if empty.
 	Bind, Advertise string
-	// Key is 32 bytes that all members have.
-	Key []byte
-	Log *slog.Logger
+	// Keys are what members read each other by, 32 bytes each; they speak by the first.
+	Keys [][]byte
+	Log  *slog.Logger
 }
 
 // maxGone bounds the members that are remembered after they left or died.
@@ -34,6 +35,7 @@ const maxGone = 1024
 // Roster is this node's view of the members. Its methods may be called from anywhere.
 type Roster struct {
 	list    *memberlist.Memberlist
+	keyring *memberlist.Keyring
 	log     *slog.Logger
 	changed chan struct{}
 
@@ -52,13 +54,25 @@ const (
 // KeyBytes is the length of a gossip key.
 const KeyBytes = 32
 
-// ParseKey reads the content of a key file: 32 bytes in base64.
-func ParseKey(content []byte) ([]byte, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(content)))
-	if err != nil || len(key) != KeyBytes {
-		return nil, errors.New("the gossip key must be 32 bytes in base64; `veto certs` makes one")
+// maxKeys is how many gossip keys there may be at a time: one, that which replaces it, and one to spare.
+const maxKeys = 3
+
+// ParseKeys reads the content of a key file: 32 bytes in base64, and on lines below those that are read as
+// well while one replaces another.
+func ParseKeys(content []byte) ([][]byte, error) {
+	lines := strings.Fields(string(content))
+	if len(lines) == 0 || len(lines) > maxKeys {
+		return nil, fmt.Errorf("the gossip key's file must have 1 to %d lines, each 32 bytes in base64; `veto certs` makes one", maxKeys)
 	}
-	return key, nil
+	keys := make([][]byte, len(lines))
+	for i, line := range lines {
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || len(key) != KeyBytes {
+			return nil, fmt.Errorf("line %d of the gossip key's file must be 32 bytes in base64; `veto certs` makes one", i+1)
+		}
+		keys[i] = key
+	}
+	return keys, nil
 }
 
 // Start listens and is alone until Join. The caller closes it.
@@ -70,6 +84,9 @@ func Start(c Config) (*Roster, error) {
 	c.Self.State = stateAlive
 	r := &Roster{
 		log: c.Log, changed: make(chan struct{}, 1), self: c.Self, meta: meta, members: map[string]Member{},
+	}
+	if r.keyring, err = memberlist.NewKeyring(c.Keys, c.Keys[0]); err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	m, err := r.settings(c)
 	if err != nil {
@@ -91,8 +108,8 @@ func (r *Roster) settings(c Config) (*memberlist.Config, error) {
 	m := memberlist.DefaultLANConfig()
 	m.Name, m.BindAddr, m.BindPort, m.AdvertisePort = c.Self.ID, host, port, port
 	m.AdvertiseAddr = c.Advertise
-	m.SecretKey, m.GossipVerifyIncoming, m.GossipVerifyOutgoing = c.Key, true, true
-	m.DeadNodeReclaimTime = 30 * time.Second
+	m.Keyring, m.GossipVerifyIncoming, m.GossipVerifyOutgoing = r.keyring, true, true
+	m.DeadNodeReclaimTime = 5 * time.Second // who it is certificates prove, not addresses
 	m.Delegate, m.Events, m.Alive, m.Conflict = delegate{r}, delegate{r}, delegate{r}, delegate{r}
 	m.LogOutput = lines{r.log}
 	return m, nil
@@ -136,30 +153,52 @@ func (r *Roster) Self() Member {
 // Changed has something in it after a member came, went or changed.
 func (r *Roster) Changed() <-chan struct{} { return r.changed }
 
-// Update changes what this node says of itself; the others hear of it in a moment, for which
+// Change changes what this node says of itself; the others hear of it in a moment, for which
 // it does not wait.
-func (r *Roster) Update(self Member) error { return r.update(self, 0) }
+func (r *Roster) Change(f func(self *Member)) error { return r.change(f, 0) }
 
-// update waits for up to the limit until the others were told; zero does not wait.
-func (r *Roster) update(self Member, limit time.Duration) error {
+// change waits for up to the limit until the others were told; zero does not wait.
+func (r *Roster) change(f func(self *Member), limit time.Duration) error {
+	r.mu.Lock()
+	self := r.self
+	f(&self)
 	meta, err := self.encode()
+	if err == nil {
+		r.self, r.meta = self, meta
+	}
+	r.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	r.self, r.meta = self, meta
-	r.mu.Unlock()
 	r.tell()
 	return r.list.UpdateNode(limit)
+}
+
+// SetKeys has the keys take the place of those before, the first to speak by. Members that know none of
+// another's keys lose sight of each other: so a new key comes to all as one to read by, then to all as the
+// first, and then the old one goes.
+func (r *Roster) SetKeys(keys [][]byte) error {
+	var all []error
+	for _, k := range keys {
+		all = append(all, r.keyring.AddKey(k))
+	}
+	all = append(all, r.keyring.UseKey(keys[0]))
+	for _, was := range r.keyring.GetKeys() {
+		if !slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, was) }) {
+			all = append(all, r.keyring.RemoveKey(was))
+		}
+	}
+	if err := errors.Join(all...); err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	return nil
 }
 
 // Leave tells the others that this node goes for good, and waits for up to twice the limit
 // until they have heard. It says so in its own words first:
 // memberlist tells those who listen that a member is gone, but not whether it meant to go.
 func (r *Roster) Leave(limit time.Duration) error {
-	self := r.Self()
-	self.Leaving = true
-	if err := r.update(self, limit); err != nil {
+	if err := r.change(func(self *Member) { self.Leaving = true }, limit); err != nil {
 		return err
 	}
 	return r.list.Leave(limit)

@@ -11,7 +11,7 @@ import (
 
 func start(t *testing.T, self Member, key byte) *Roster {
 	t.Helper()
-	r, err := Start(Config{Self: self, Bind: "127.0.0.1:0", Key: bytes.Repeat([]byte{key}, KeyBytes), Log: slog.New(slog.DiscardHandler)})
+	r, err := Start(Config{Self: self, Bind: "127.0.0.1:0", Keys: [][]byte{bytes.Repeat([]byte{key}, KeyBytes)}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,9 +55,7 @@ func TestMembersMeet(t *testing.T) {
 	}
 	await(t, a, "a:alive:eu b:alive: c:alive:")
 	await(t, c, "a:alive:eu b:alive: c:alive:")
-	me := b.Self()
-	me.Region = "us"
-	if err := b.Update(me); err != nil {
+	if err := b.Change(func(m *Member) { m.Region = "us" }); err != nil {
 		t.Fatal(err)
 	}
 	await(t, c, "a:alive:eu b:alive:us c:alive:")
@@ -84,7 +82,7 @@ func TestStrangersDoNotMeet(t *testing.T) {
 // G3
 func TestMetaFits(t *testing.T) {
 	long := Member{ID: "a", Region: strings.Repeat("r", maxMeta)}
-	if _, err := Start(Config{Self: long, Bind: "127.0.0.1:0", Key: make([]byte, KeyBytes), Log: slog.New(slog.DiscardHandler)}); err == nil {
+	if _, err := Start(Config{Self: long, Bind: "127.0.0.1:0", Keys: [][]byte{make([]byte, KeyBytes)}, Log: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Error("started with meta that does not fit")
 	}
 	full := Member{
@@ -99,19 +97,55 @@ func TestMetaFits(t *testing.T) {
 		t.Errorf("%+v %v", back, err)
 	}
 	a := start(t, Member{ID: "a"}, 1)
-	if err := a.Update(long); err == nil || a.Self().Region != "" {
+	if err := a.Change(func(m *Member) { m.Region = long.Region }); err == nil || a.Self().Region != "" {
 		t.Error("updated with meta that does not fit")
 	}
 }
 
-func TestParseKey(t *testing.T) {
-	if k, err := ParseKey([]byte("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")); err != nil || len(k) != KeyBytes {
-		t.Error(err)
+func TestParseKeys(t *testing.T) {
+	const one, two = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	for content, want := range map[string]int{one + "\n": 1, one + "\n" + two + "\n": 2} {
+		keys, err := ParseKeys([]byte(content))
+		if err != nil || len(keys) != want || len(keys[want-1]) != KeyBytes || keys[want-1][0] != byte(want-1) {
+			t.Errorf("%q: %v %v", content, keys, err)
+		}
 	}
-	for _, bad := range []string{"", "x", "AAAA"} {
-		if _, err := ParseKey([]byte(bad)); err == nil {
+	for _, bad := range []string{"", "x", "AAAA", one + "\nAAAA", strings.Repeat(one+"\n", maxKeys+1)} {
+		if _, err := ParseKeys([]byte(bad)); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
+	}
+}
+
+// G4
+func TestKeyIsRotated(t *testing.T) {
+	old, fresh := bytes.Repeat([]byte{1}, KeyBytes), bytes.Repeat([]byte{2}, KeyBytes)
+	a, b := start(t, Member{ID: "a"}, 1), start(t, Member{ID: "b"}, 1)
+	if _, err := b.Join([]string{a.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	for n, keys := range [][][]byte{{old, fresh}, {fresh, old}, {fresh}} {
+		for i, r := range []*Roster{a, b} {
+			if err := r.SetKeys(keys); err != nil {
+				t.Fatal(err)
+			}
+			told := fmt.Sprintf("%d-%d", n, i)
+			if err := r.Change(func(m *Member) { m.Region = told }); err != nil {
+				t.Fatal(err)
+			}
+			if r == a {
+				await(t, b, "a:alive:"+told+" b:alive:"+b.Self().Region)
+			} else {
+				await(t, a, "a:alive:"+a.Self().Region+" b:alive:"+told)
+			}
+		}
+	}
+	if n := len(a.keyring.GetKeys()); n != 1 {
+		t.Errorf("%d keys are read", n)
+	}
+	late := start(t, Member{ID: "late"}, 1)
+	if n, err := late.Join([]string{a.Addr()}); n != 0 || err == nil {
+		t.Error("who has only the old key is met")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -16,6 +17,10 @@ const identityFile = "identity.json"
 // Identity says whose data a directory holds.
 type Identity struct {
 	NodeID string `json:"node_id"`
+	// Role is the one that an operator gave the node since it was configured; empty if none did.
+	Role string `json:"role,omitempty"`
+	// LeftAt is when the node left its cluster for good.
+	LeftAt time.Time `json:"left_at,omitzero"`
 }
 
 // ReadIdentity reads whose data the directory holds; false if it is new.

@@ -157,12 +157,14 @@ func (m *members) Self() roster.Member {
 	return m.self
 }
 
-func (m *members) Update(self roster.Member) error {
+func (m *members) Change(f func(self *roster.Member)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.self = self
+	f(&m.self)
 	return nil
 }
+
+func (m *members) Leave(time.Duration) error { return nil }
 
 func (m *members) Changed() <-chan struct{} { return m.changed }
 

@@ -36,6 +36,10 @@ type headAnswer struct {
 
 func (x *control) cluster() {
 	register(x, operation("get-cluster", http.MethodGet, "/v1/cluster", "Show the nodes", boundOperator), x.getCluster)
+	register(x, operation("leave-node", http.MethodPost, "/v1/cluster/nodes/{id}/leave", "Have a node leave in order, and stop", record.RoleAdmin), x.changeMember(record.MemberLeave))
+	register(x, operation("promote-node", http.MethodPost, "/v1/cluster/nodes/{id}/promote", "Make a node a voter", record.RoleAdmin), x.changeMember(record.MemberPromote))
+	register(x, operation("demote-node", http.MethodPost, "/v1/cluster/nodes/{id}/demote", "Make a node a replica", record.RoleAdmin), x.changeMember(record.MemberDemote))
+	register(x, operation("remove-node", http.MethodPost, "/v1/cluster/nodes/{id}/remove", "Remove a node that is gone for good", record.RoleAdmin), x.removeMember)
 	register(x, operation("get-pepper", http.MethodGet, "/v1/pepper", "Show the peppers that API keys are stored by", anyOperator), x.getPepper)
 	register(x, operation("rotate-pepper", http.MethodPost, "/v1/pepper/rotate", "Store all API keys by a new pepper", record.RoleAdmin), x.rotatePepper)
 	register(x, operation("list-audit", http.MethodGet, "/v1/audit", "List the audit trail", record.RoleAuditor), x.listAudit)
@@ -55,6 +59,36 @@ func (x *control) cluster() {
 
 func (x *control) getCluster(ctx context.Context, _ *struct{}) (*clusterAnswer, error) {
 	return &clusterAnswer{Body: x.Cluster.Status(ctx)}, nil
+}
+
+type memberAnswer struct{ Body record.MemberChanged }
+
+type ofNode struct {
+	ID string `path:"id" maxLength:"63" doc:"The node's id"`
+}
+
+func (x *control) changeMember(a record.MemberAction) func(context.Context, *ofNode) (*memberAnswer, error) {
+	return func(ctx context.Context, in *ofNode) (*memberAnswer, error) {
+		return x.change(ctx, record.MemberChange{Action: a, Node: in.ID})
+	}
+}
+
+func (x *control) removeMember(ctx context.Context, in *struct {
+	ID    string `path:"id" maxLength:"63" doc:"The node's id"`
+	Force bool   `query:"force" doc:"Remove it though it answers"`
+},
+) (*memberAnswer, error) {
+	return x.change(ctx, record.MemberChange{Action: record.MemberRemove, Node: in.ID, Force: in.Force})
+}
+
+// change is in the audit trail by what it does to the nodes; who wanted it is in the log of this node.
+func (x *control) change(ctx context.Context, c record.MemberChange) (*memberAnswer, error) {
+	if err := unconditional(ctx); err != nil {
+		return nil, err
+	}
+	x.Log.Info("an operator changes the members", "action", c.Action, "node", c.Node, "by", operatorID(ctx))
+	got, err := x.Cluster.ChangeMember(ctx, c)
+	return &memberAnswer{Body: got}, err
 }
 
 type pepperAnswer struct{ Body record.PepperStatus }

@@ -93,6 +93,8 @@ type Revocations interface {
 // Cluster sees the nodes and what they did.
 type Cluster interface {
 	Status(ctx context.Context) record.ClusterStatus
+	// ChangeMember does what is wanted of a node, and blocks for up to 20 seconds until it is done or begun.
+	ChangeMember(ctx context.Context, c record.MemberChange) (record.MemberChanged, error)
 	// EnforcedOn names the nodes that have said that they enforce it, and the others. With all it
 	// asks them, until the context ends.
 	EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string)

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -441,6 +442,14 @@ func (c *cluster) AwaitRevision(ctx context.Context, r record.Revision) error {
 
 func (c *cluster) Status(context.Context) record.ClusterStatus {
 	return record.ClusterStatus{ID: "cluster-1", Leader: "n1", Revision: c.revision, Nodes: []record.NodeStatus{}}
+}
+
+// ChangeMember knows one node.
+func (c *cluster) ChangeMember(_ context.Context, m record.MemberChange) (record.MemberChanged, error) {
+	if m.Node != "n2" {
+		return record.MemberChanged{}, record.NotFound("the cluster has no node %q", m.Node)
+	}
+	return record.MemberChanged{Node: m.Node, Done: true, Detail: fmt.Sprint(m.Action, " ", m.Force)}, nil
 }
 
 // Revoke proposes at once, or, without a leader, leaves it pending.

@@ -1,0 +1,94 @@
+package health
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"veto/record"
+)
+
+var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// well is a cluster of voters of which nothing is wrong, the first of which leads.
+func well(ids ...string) *record.ClusterStatus {
+	s := &record.ClusterStatus{ID: "cluster-1", Leader: ids[0], Revision: 40, Level: 3}
+	for _, id := range ids {
+		s.Nodes = append(s.Nodes, record.NodeStatus{
+			ID: id, Role: record.NodeVoter, Wants: record.NodeVoter, State: "alive", Member: true, Applied: 40, LagMillis: 100, Level: 3, Pepper: record.PepperHeld,
+			Host: &record.NodeHost{
+				DiskFree: 50, DiskSize: 100, NodeEndsAt: now.AddDate(1, 0, 0), Authorities: []string{"aa"}, Signer: "aa", GossipKeys: []string{"g1"},
+			},
+		})
+	}
+	return s
+}
+
+func dead(n *record.NodeStatus) {
+	n.State, n.LagMillis, n.Level, n.Host, n.Pepper = "dead", -1, 0, nil, ""
+}
+
+// H1
+func TestProblems(t *testing.T) {
+	for name, c := range map[string]struct {
+		of      *record.ClusterStatus
+		harm    func(s *record.ClusterStatus)
+		codes   []string
+		canLose int
+	}{
+		"nothing":         {well("n1", "n2", "n3"), func(*record.ClusterStatus) {}, nil, 1},
+		"nothing of five": {well("n1", "n2", "n3", "n4", "n5"), func(*record.ClusterStatus) {}, nil, 2},
+		"one node":        {well("n1"), func(*record.ClusterStatus) {}, []string{"note one_node"}, 0},
+		"a dead voter":    {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { dead(&s.Nodes[2]) }, []string{"grave voter_missing"}, 0},
+		"one of five":     {well("n1", "n2", "n3", "n4", "n5"), func(s *record.ClusterStatus) { dead(&s.Nodes[4]) }, []string{"warning voter_missing"}, 1},
+		"alive, and silent": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) {
+			dead(&s.Nodes[2])
+			s.Nodes[2].State = "alive"
+		}, []string{"grave voter_missing"}, 0},
+		"no quorum": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) {
+			s.Leader = ""
+			dead(&s.Nodes[1])
+			dead(&s.Nodes[2])
+		}, []string{"grave no_leader"}, -1},
+		"nobody elected": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Leader = "" }, []string{"grave no_leader"}, 1},
+		"four voters":    {well("n1", "n2", "n3", "n4"), func(*record.ClusterStatus) {}, []string{"warning even_voters"}, 1},
+		"a waiting one":  {well("n1", "n2", "n3", "n4"), func(s *record.ClusterStatus) { s.Nodes[3].Role = record.NodeReplica }, nil, 1},
+		"a dead replica": {well("n1", "n2", "n3", "r1"), func(s *record.ClusterStatus) {
+			s.Nodes[3].Role = record.NodeReplica
+			dead(&s.Nodes[3])
+		}, []string{"warning replica_missing"}, 1},
+		"one at the door": {well("n1", "n2", "n3", "n4"), func(s *record.ClusterStatus) { s.Nodes[3].Member = false }, []string{"warning not_let_in"}, 1},
+		"one lags":        {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].LagMillis = 5001 }, []string{"warning lags"}, 1},
+		"one is silent": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) {
+			s.Nodes[1].Propagation = &record.Propagation{P50Millis: -1}
+		}, []string{"warning silent"}, 1},
+		"a wrong clock":      {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].ClockMillis = -2001 }, []string{"warning clock"}, 1},
+		"another trail":      {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Audit = record.AuditDiffers }, []string{"grave audit_differs"}, 1},
+		"a locked pepper":    {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Pepper = record.PepperLocked }, []string{"grave pepper_locked"}, 1},
+		"no pepper":          {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Pepper = record.PepperNone }, []string{"note no_pepper"}, 1},
+		"keys that leaked":   {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.LeakedKeys = 2 }, []string{"warning leaked_keys"}, 1},
+		"an older one":       {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Level = 2 }, []string{"warning older_nodes"}, 1},
+		"ends in 29 days":    {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Host.NodeEndsAt = now.AddDate(0, 0, 29) }, []string{"warning certificate_ends"}, 1},
+		"ends in 5 days":     {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Host.HTTPEndsAt = now.AddDate(0, 0, 5) }, []string{"grave certificate_ends"}, 1},
+		"a full disk":        {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Host.DiskFree = 9 }, []string{"warning disk_full"}, 1},
+		"files in the midst": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Host.Unread = "why" }, []string{"warning files_unread"}, 1},
+		"a key too early":    {well("n1", "n2"), func(s *record.ClusterStatus) { s.Nodes[1].Host.GossipKeys = []string{"g2", "g1"} }, []string{"grave gossip_key_unknown", "warning even_voters"}, 0},
+		"a key in time":      {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[1].Host.GossipKeys = []string{"g1", "g2"} }, nil, 1},
+		"another authority": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) {
+			s.Nodes[1].Host.Authorities, s.Nodes[1].Host.Signer = []string{"aa", "bb"}, "bb"
+		}, []string{"grave authority_unknown"}, 1},
+	} {
+		c.harm(c.of)
+		got := Of(*c.of, now)
+		var codes []string
+		for _, p := range got.Problems {
+			codes = append(codes, string(p.Severity)+" "+p.Code)
+			if p.What == "" || p.Mend == "" {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+		if !slices.Equal(codes, c.codes) || got.CanLose != c.canLose {
+			t.Errorf("%s: %q, and can lose %d", name, codes, got.CanLose)
+		}
+	}
+}

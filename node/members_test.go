@@ -1,0 +1,101 @@
+package node_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"veto/client"
+	"veto/node"
+)
+
+// waits waits until the node with the control plane says in its readiness what is wanted.
+func (s *story) waits(control, what string) {
+	s.Helper()
+	for {
+		var got struct {
+			Checks []struct{ Detail string }
+		}
+		r, err := http.Get(control + "/readyz?verbose")
+		if err == nil {
+			err = json.NewDecoder(r.Body).Decode(&got)
+			_ = r.Body.Close()
+		}
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, c := range got.Checks {
+			if strings.Contains(c.Detail, what) {
+				return
+			}
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatalf("it does not say %q: %+v", what, got)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// N14: a voter whose disk was lost, with one that has everything but for the last change, make no majority:
+// together they would forget that change.
+func TestEmptyVoterDoesNotVote(t *testing.T) {
+	s := tellWith(t, 3, 2*time.Minute, nil)
+	s.trustDemoIssuer(0)
+	leader := s.leader()
+	behind, lost := (leader+1)%3, (leader+2)%3
+	if err := s.cluster.StopNode(behind); err != nil {
+		t.Fatal(err)
+	}
+	receipt := s.revoke(leader, client.RevokeRequest{Target: "jti", Issuer: s.cluster.Issuer().URL(), Value: "x"})
+	for _, i := range []int{lost, leader} {
+		if err := s.cluster.StopNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(s.cluster.NodeConfig(lost).DataDir); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{behind, lost} {
+		if err := s.cluster.StartNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.waits(s.cluster.Control(lost), "to let it in")
+	if s.cluster.Node(behind).Leads() || s.cluster.Node(lost).Leads() {
+		t.Fatal("an empty voter helped elect a leader that lacks what was committed")
+	}
+	if err := s.cluster.StartNode(leader); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if err := s.cluster.AwaitReady(s.ctx, i); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.at(i).Revocation(s.ctx, receipt.ID); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// N14
+func TestNodeThatFoundsNothingSaysSo(t *testing.T) {
+	s := tellOf(t, 1, nil)
+	c := s.cluster.NodeConfig(0)
+	port := freePorts(t, 1)
+	c.DataDir, c.NodeID, c.Port, c.Join = t.TempDir(), "n1", port, []string{"127.0.0.1:1"}
+	n, err := node.Start(c, node.Surroundings{Version: "test", Now: time.Now, Log: logger(t), AdminToken: func(string) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s.waits(fmt.Sprintf("http://127.0.0.1:%d", port+1), "with --join and --bootstrap-expect 1 a node founds none")
+}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"veto/node/certs"
+	"veto/record"
+	"veto/replication/peer"
+	"veto/replication/roster"
+)
+
+const (
+	// filesEvery is how often a node looks whether its certificates and gossip keys are others.
+	filesEvery = 10 * time.Second
+	// oldGrace is how long what was connected by the certificates before may go on.
+	oldGrace = 10 * time.Second
+)
+
+// keepCerts reads the certificates, after making them for a node alone that has none, and gives the
+// listeners for clients the one that is theirs at the time.
+func (n *Node) keepCerts() error {
+	dir, now := n.config.CertsDir, n.around.Now()
+	if _, err := os.Stat(filepath.Join(dir, certs.AuthorityFile)); errors.Is(err, os.ErrNotExist) && n.config.alone() {
+		authority, err := certs.NewAuthority(dir, now)
+		if err != nil {
+			return err
+		}
+		if err := authority.Issue(dir, n.config.NodeID, []string{n.config.Bind}, now); err != nil {
+			return err
+		}
+	}
+	var err error
+	n.certs, err = certs.Keep(certs.Paths{
+		Dir: dir, NodeID: n.config.NodeID, HTTPCertificate: n.config.HTTPCertFile, HTTPKey: n.config.HTTPKeyFile,
+	}, func(h *certs.Held) error {
+		_, err := roster.ParseKeys(h.Gossip)
+		return err
+	}, n.around.Now)
+	if err != nil {
+		return err
+	}
+	if n.config.HTTPCertFile != "" {
+		n.clientTLS = &tls.Config{
+			MinVersion:     tls.VersionTLS13,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return n.certs.Held().HTTP, nil },
+		}
+	}
+	return nil
+}
+
+func identityOf(h *certs.Held) peer.Identity {
+	return peer.Identity{ID: h.Node.NodeID, Certificate: h.Node.Certificate, Authorities: h.Node.Authorities}
+}
+
+// Reload has the node read its certificates and gossip keys again, as it does by itself every 10 seconds. It
+// does not block; the log says what came of it.
+func (n *Node) Reload() { signal(n.reload) }
+
+// renew follows the files until the context ends.
+func (n *Node) renew(ctx context.Context) {
+	tick := time.NewTicker(filesEvery)
+	defer tick.Stop()
+	told := "" // what was wrong, which is said once
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.reload:
+			asked = true
+		case <-tick.C:
+		}
+		before := n.certs.Held()
+		changed, err := n.certs.Look()
+		switch {
+		case err != nil && (asked || err.Error() != told):
+			told = err.Error()
+			n.around.Log.Error("the certificates and gossip keys as they are on the disk now cannot be used; the node goes on with those that it has", "error", err)
+		case err == nil && changed:
+			told = ""
+			n.take(ctx, before, n.certs.Held())
+		case err == nil && asked:
+			n.around.Log.Info("certificates and gossip keys are as they were")
+		}
+	}
+}
+
+// take has all parts go by what the files say now.
+func (n *Node) take(ctx context.Context, before, now *certs.Held) {
+	keys, err := roster.ParseKeys(now.Gossip)
+	if err == nil {
+		err = n.roster.SetKeys(keys)
+	}
+	if err != nil {
+		n.around.Log.Error("the gossip keys could not be changed", "error", err)
+	}
+	if !now.SameNode(before) {
+		n.peers.Renew(identityOf(now), oldGrace)
+		n.wg.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(oldGrace):
+				if err := n.broadcast.Reconnect(); err != nil {
+					n.around.Log.Warn("the routes for notices were not renewed", "error", err)
+				}
+			}
+		})
+	}
+	host := n.host()
+	n.around.Log.Info("certificates and gossip keys were read again", "certificate_ends", host.NodeEndsAt.Format(time.RFC3339),
+		"signer", host.Signer, "authorities", host.Authorities, "gossip_keys", host.GossipKeys)
+}
+
+// host is what the node stands on.
+func (n *Node) host() record.NodeHost {
+	held := n.certs.Held()
+	h := record.NodeHost{
+		NodeEndsAt: held.Node.NotAfter, Authorities: held.Node.Believed, Signer: held.Node.Signer, Unread: n.certs.Unread(),
+	}
+	if held.HTTP != nil {
+		h.HTTPEndsAt = held.HTTP.Leaf.NotAfter
+	}
+	keys, _ := roster.ParseKeys(held.Gossip) // it was parsed before it was taken
+	for _, k := range keys {
+		h.GossipKeys = append(h.GossipKeys, certs.Fingerprint(k))
+	}
+	weigh(n.config.DataDir, &h)
+	return h
+}
+
+// weigh notes the disk of the data directory; nothing if it does not answer.
+func weigh(dir string, h *record.NodeHost) {
+	var disk unix.Statfs_t
+	if unix.Statfs(dir, &disk) == nil {
+		h.DiskFree, h.DiskSize = disk.Bavail*uint64(disk.Bsize), disk.Blocks*uint64(disk.Bsize) //nolint:gosec // it is the size of a block
+	}
+}
