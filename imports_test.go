@@ -48,6 +48,7 @@ var rooms = map[string][]string{
 	"replication/consensus": {"record", "replication/store"},
 	"replication":           {"record", "record/event", "record/limit", "record/trail", "replication/..."},
 	"node/canary":           {"record"},
+	"node/trace":            {},
 	"node/certs":            {},
 	"node/discovery":        {"record"},
 	"node/demo":             {"validate/keyset"},
@@ -64,13 +65,18 @@ var rooms = map[string][]string{
 	"node":                  {"record", "record/event", "record/limit", "record/trail", "validate", "validate/...", "replication", "replication/...", "node/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
+	"bench":                 {},
 	"test/natsproc":         {},
+	"test/relay":            {},
 	"test/said":             {},
 	"test/token":            {},
 	"test/smuggled":         {},
 	"test/faults":           {},
+	"test/history":          {"record", "validate"},
+	"test/simulation":       {},
+	"test/load":             {},
 	"test/upgrade":          {},
-	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
+	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "bench", "node", "node/..."},
 }
 
 // owners says which rooms alone may import a library.
@@ -89,12 +95,15 @@ var owners = map[string][]string{
 	"github.com/danielgtaylor/huma":       {"node/httpapi/control"},
 	"github.com/go-json-experiment/json":  {"node/httpapi/control", "node/httpapi/leaks", "node/intake"},
 	"github.com/prometheus":               {"node"},
+	"go.opentelemetry.io":                 {"node/trace"},
 	"github.com/spf13":                    {"cmd/veto"},
 	"github.com/coreos/go-systemd":        {"cmd/veto"},
 	"github.com/knadh/koanf":              {"cmd/veto"},
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},
 	"github.com/schollz/progressbar":      {"cmd/veto"},
 	"github.com/zitadel":                  {},
+	"github.com/HdrHistogram":             {"bench"},
+	"github.com/anishathalye/porcupine":   {"test/history"},
 }
 
 type goPackage struct {

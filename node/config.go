@@ -91,6 +91,8 @@ type Config struct {
 	LogFormat string `koanf:"log_format"`
 	// KeysConfig is how it makes and stores API keys.
 	KeysConfig `koanf:",squash"`
+	// TraceConfig is whom it tells of the way of requests.
+	TraceConfig `koanf:",squash"`
 	// EventsConfig is how it takes revocations from a stream of events.
 	EventsConfig `koanf:",squash"`
 }
@@ -112,7 +114,7 @@ func DefaultConfig() Config {
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
 		Bind: "127.0.0.1", Port: 7770, MaxConnections: 8192, CallerRate: 10_000, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
 		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LeakedKeys: leakedRevoke, LogLevel: "info", LogFormat: "text",
-		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, EventsConfig: defaultEvents(),
+		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, TraceConfig: TraceConfig{TraceSample: 0.01}, EventsConfig: defaultEvents(),
 	}
 }
 
@@ -185,7 +187,7 @@ func (c *Config) Complete() error {
 	if c.CertsDir == "" && c.alone() {
 		c.CertsDir = filepath.Join(c.DataDir, "certs")
 	}
-	for _, check := range []func() error{c.checkCluster, c.checkAddresses, c.checkRest, c.checkEvents} {
+	for _, check := range []func() error{c.checkCluster, c.checkAddresses, c.checkRest, c.checkTrace, c.checkEvents} {
 		if err := check(); err != nil {
 			return err
 		}

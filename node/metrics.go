@@ -51,7 +51,7 @@ func newMetrics(n *Node) *metrics {
 	for _, g := range n.gauges() {
 		m.registry.MustRegister(g.collector())
 	}
-	m.registry.MustRegister(newHostMetrics(n, n.memberStates))
+	m.registry.MustRegister(newHostMetrics(n, n.memberStates), newBoundMetrics(n))
 	return m
 }
 
@@ -115,6 +115,7 @@ func (n *Node) gauges() []gauge {
 		{"veto_broadcast_received_total", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
+		{"veto_broadcast_queue", "Events that are to be sent to other systems.", func() float64 { return float64(n.broadcast.Stats().Queued) }},
 		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},
 	}
 }

@@ -177,6 +177,8 @@ func TestBadConfig(t *testing.T) {
 		"key_prefix":                func(c *node.Config) { c.KeyPrefix = "Acme" },
 		"leaked_keys":               func(c *node.Config) { c.LeakedKeys = "ignore" },
 		"leaked_keys_signers_file":  func(c *node.Config) { c.LeakedKeysSignersFile = "/nonexistent" },
+		"trace_sample":              func(c *node.Config) { c.TraceSample = 1.5 },
+		"trace_endpoint":            func(c *node.Config) { c.TraceEndpoint = "http://user:pass@host" },
 		"audit_retention":           func(c *node.Config) { c.AuditRetention = time.Hour },
 		"min_revision_wait":         func(c *node.Config) { c.MinRevisionWait = 6 * time.Second },
 	} {

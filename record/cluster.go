@@ -148,6 +148,8 @@ type Notice struct {
 	// taken, and their numbers be those of others then. It is told by the subject of the message, so
 	// that nodes which do not know of it hear none.
 	Unkept bool `cbor:"-"`
+	// Trace carries the trace of the first request that is told of; in a header of the message.
+	Trace string `cbor:"-"`
 }
 
 // Request is that for the revocation in the place.
@@ -291,7 +293,8 @@ const (
 	// LevelKeys came with roles, limits, rolls, peppers and managers of API keys, and with conditions.
 	LevelKeys Level = 2
 	// LevelTrail came with an audit trail that is cut, with portal sessions that are bounded and stored by a
-	// pepper, and with ids of issuers that do not pass to another iss while they name managers.
+	// pepper, with ids of issuers that do not pass to another iss while they name managers, with lines of
+	// streams that are tried again, and with requests that are known by a clock that is behind.
 	LevelTrail Level = 3
 
 	LevelNewest = LevelTrail

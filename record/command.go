@@ -99,7 +99,7 @@ type Found struct {
 }
 
 // ChainAudit begins the audit trail's chain of hashes, in a cluster that was founded without. Where
-// it has begun, nothing is done.
+// it has begun, nothing is done. It is in logs of old: RaiseLevel does that now.
 type ChainAudit struct{}
 
 // CutAudit removes the entries of the audit trail through one of the chain, which has the hash, as they are older
@@ -231,6 +231,18 @@ type Result struct {
 	Drawn []limit.Drawn `cbor:"30,keyasint,omitempty"`
 	// Sum is, of an Import, that of all lines through the last one that is done.
 	Sum []byte `cbor:"8,keyasint,omitempty"`
+	// Missing are, of an Import, the numbers through Before that were refused, in their order, and no more
+	// than MaxMissing and one: then not all are known.
+	Missing []uint64 `cbor:"9,keyasint,omitempty"`
+}
+
+// MaxMissing is how many refused items of a stream are remembered.
+const MaxMissing = 4096
+
+// Misses tells whether the item is done and was refused.
+func (r *Result) Misses(number uint64) bool {
+	_, found := slices.BinarySearch(r.Missing, number)
+	return found
 }
 
 // Reason tells why a command was not done. The strings cross the wire and never change.

@@ -22,24 +22,19 @@ const statusLimit = time.Second
 // it answers for this node alone and does not block.
 func (r *Replica) EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string) {
 	servers, _ := r.node().Servers()
+	if !all { // then nothing is waited for
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = ended
+	}
 	reached := r.ask(servers, func(s consensus.Server, addr string) bool {
 		if s.ID == r.config.ID {
-			if !all {
-				ended, cancel := context.WithCancel(ctx)
-				cancel()
-				return r.inForce(ended, a) == nil
-			}
 			return r.inForce(ctx, a) == nil
 		}
 		if !all {
 			return false
 		}
-		limit := longestAwait
-		if deadline, ok := ctx.Deadline(); ok {
-			limit = time.Until(deadline)
-		}
-		got, err := call[awaitCall, bool](ctx, r.peers, addr, s.ID, pathAwait,
-			awaitCall{Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds()})
+		got, err := r.awaitAt(ctx, s.ID, addr, a, record.Digest{})
 		return err == nil && got
 	})
 	on, pending = []string{}, []string{}
@@ -63,17 +58,23 @@ func (r *Replica) Denies(ctx context.Context, nodeID string, a record.Accepted, 
 	if !ok {
 		return fmt.Errorf("nobody knows where node %s is", nodeID)
 	}
-	limit := longestAwait
-	if deadline, ok := ctx.Deadline(); ok {
-		limit = time.Until(deadline)
-	}
-	got, err := call[awaitCall, bool](ctx, r.peers, addr, nodeID, pathAwait, awaitCall{
-		Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds(), Digest: r.view.Digest(n),
-	})
+	got, err := r.awaitAt(ctx, nodeID, addr, a, r.view.Digest(n))
 	if err == nil && !got {
 		return errNotDenied
 	}
 	return err
+}
+
+// awaitAt asks another node to wait until what was accepted is in force there, and the digest, if it is not
+// zero, denied; until the context ends, and longestAwait at most.
+func (r *Replica) awaitAt(ctx context.Context, id, addr string, a record.Accepted, d record.Digest) (bool, error) {
+	limit := longestAwait
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = time.Until(deadline)
+	}
+	return call[awaitCall, bool](ctx, r.peers, addr, id, pathAwait, awaitCall{
+		Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds(), Digest: d,
+	})
 }
 
 // Others are the other nodes that the log has, with what gossip says of them.

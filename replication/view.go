@@ -41,7 +41,7 @@ func (v *View) AwaitRevision(ctx context.Context, r record.Revision) error {
 	return v.index.Await(ctx, r)
 }
 
-// Notice takes an early word of another node, and Beacon the leader's.
+// Notice takes an early word of another node.
 func (v *View) Notice(n record.Notice) { v.index.Notice(n) }
 
 // Beacon takes the leader's word on how far the log reaches.
@@ -91,14 +91,15 @@ func (v *View) AnsweredBy(d record.Digest, issuedAt int64) string {
 // Revoked finds the revocation that denies a credential that bears the name: of several the one
 // that is kept longest. It may read the disk.
 func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) {
-	hit, ok := v.index.Revoked(v.Digest(n), issuedAt)
+	d := v.Digest(n)
+	hit, ok := v.index.Revoked(d, issuedAt)
 	if !ok {
 		return record.Revocation{}, false
 	}
 	if hit.Notice != nil {
 		return *hit.Notice, true
 	}
-	r, found, err := v.stored(hit.Bucket, v.Digest(n), issuedAt)
+	r, found, err := v.stored(hit.Bucket, d, issuedAt)
 	if err != nil || !found {
 		// The index denies; that the record cannot be read takes away only the reason.
 		return record.Revocation{Name: n}, true
@@ -295,8 +296,7 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 		return record.Standing{}, false, nil
 	}
 	if hit.Notice != nil && !hit.Unkept {
-		s := record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}
-		return s, true, nil
+		return record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}, true, nil
 	}
 	r, ok, err := v.latest(d)
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err

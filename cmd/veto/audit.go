@@ -90,9 +90,9 @@ func newAuditExport(r *remote) *cobra.Command {
 		if f.Until, err = timeOf("until", until); err != nil {
 			return err
 		}
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
 			return c.ExportAudit(ctx, cmd.OutOrStdout(), f)
-		}).RunE(cmd, args)
+		})
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.By, "by", "", "only what this API key did, by its id or name, or this person, by the subject; cluster for the cluster itself")

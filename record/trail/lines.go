@@ -85,14 +85,14 @@ type Source interface {
 
 // Write writes what there is, page by page, up to the head as it is now. If older entries are removed before the first page
 // was read, it writes nothing and fails.
-func Write(w io.Writer, cluster string, f Filter, from Source) (count int, err error) {
+func Write(w io.Writer, cluster string, f Filter, from Source) error {
 	anchor, err := from.AuditAnchor()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	head, err := from.AuditHead()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
 	x := Export{Format: exportFormat, Cluster: cluster, Filter: f.String()}
@@ -105,33 +105,32 @@ func Write(w io.Writer, cluster string, f Filter, from Source) (count int, err e
 	encode := json.NewEncoder(out)
 	encode.SetEscapeHTML(false)
 	if err := encode.Encode(x); err != nil {
-		return 0, err
+		return err
 	}
 	page, err := from.Audit(Entry{}, perPage)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if now, err := from.AuditAnchor(); err != nil || now != anchor {
-		return 0, errors.Join(err, errCut)
+		return errors.Join(err, errCut)
 	}
 	for {
 		for i := range page {
 			if head.Sequence > 0 && page[i].Sequence > head.Sequence {
-				return count, out.Flush()
+				return out.Flush()
 			}
 			if !f.Keep(&page[i]) {
 				continue
 			}
 			if err := encode.Encode(page[i]); err != nil {
-				return count, err
+				return err
 			}
-			count++
 		}
 		if len(page) < perPage {
-			return count, out.Flush()
+			return out.Flush()
 		}
 		if page, err = from.Audit(page[len(page)-1], perPage); err != nil {
-			return count, err
+			return err
 		}
 	}
 }

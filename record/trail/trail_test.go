@@ -74,7 +74,7 @@ func (s *source) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
 func exportedFrom(t testing.TB, s *source, f trail.Filter) string {
 	t.Helper()
 	var out bytes.Buffer
-	if _, err := trail.Write(&out, "c", f, s); err != nil {
+	if err := trail.Write(&out, "c", f, s); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -138,7 +138,7 @@ func TestCutWhileItIsExported(t *testing.T) {
 	s.anchor, s.all = trail.Head{}, append(slices.Clone(before), s.all...)
 	s.cut = func() { s.anchor, s.all = anchor, s.all[4:] }
 	var out bytes.Buffer
-	if _, err := trail.Write(&out, "c", trail.Filter{}, s); err == nil || out.Len() > 0 {
+	if err := trail.Write(&out, "c", trail.Filter{}, s); err == nil || out.Len() > 0 {
 		t.Errorf("%v: %s", err, out.String())
 	}
 }

@@ -112,7 +112,7 @@ func TestExpiryInPast(t *testing.T) {
 	}
 }
 
-// M20
+// M10
 func TestRoll(t *testing.T) {
 	s, rev := founded(t)
 	do := func(at time.Time, b record.Body) record.APIKey {
@@ -157,7 +157,7 @@ func TestRoll(t *testing.T) {
 	}
 }
 
-// M20: what an imported key gets is no longer of any form.
+// M10: what an imported key gets is no longer of any form.
 func TestImportedKeyIsRolled(t *testing.T) {
 	s, rev := founded(t)
 	apply(t, s, rev, stamp, record.CreateKey{Key: record.APIKey{ID: "key_i", Consumer: "shop", Hash: record.KeyHash{7}, Imported: true}})
@@ -169,7 +169,7 @@ func TestImportedKeyIsRolled(t *testing.T) {
 	}
 }
 
-// M20
+// M10
 func TestRollIsRefused(t *testing.T) {
 	yes, past := true, stamp
 	for name, c := range map[string]struct {
@@ -199,7 +199,7 @@ func TestRollIsRefused(t *testing.T) {
 	}
 }
 
-// M20: whatever was done, the hashes are those of the keys' secrets, and what a change says that is
+// M10: whatever was done, the hashes are those of the keys' secrets, and what a change says that is
 // gone is what the index must not find.
 func TestHashesAreThoseOfTheKeys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

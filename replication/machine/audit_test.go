@@ -62,7 +62,7 @@ func entries(t testing.TB, s state) (all []trail.Entry) {
 func verify(t testing.TB, s state, heads ...trail.Head) (trail.Report, error) {
 	t.Helper()
 	var out bytes.Buffer
-	if _, err := trail.Write(&out, "c", trail.Filter{}, trailOf{t, s}); err != nil {
+	if err := trail.Write(&out, "c", trail.Filter{}, trailOf{t, s}); err != nil {
 		t.Fatal(err)
 	}
 	return trail.Verify(&out, heads...)
@@ -86,7 +86,7 @@ func (x trailOf) AuditAnchor() (trail.Head, error) {
 	return h, err
 }
 
-// M19: what is removed is what the command names, the chain is followed from there on, and an entry says so.
+// M20: what is removed is what the command names, the chain is followed from there on, and an entry says so.
 func TestTrailIsCut(t *testing.T) {
 	s, rev := chained(t)
 	cutAt := func(e trail.Entry) record.CutAudit {

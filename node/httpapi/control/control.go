@@ -123,6 +123,13 @@ type Records interface {
 	httpapi.Sealer
 }
 
+// Tracer tells of the way of requests.
+type Tracer interface {
+	// Begin begins a step, which the function ends; Continue goes on with what the caller's traceparent says.
+	Begin(ctx context.Context, step string) (within context.Context, end func())
+	Continue(ctx context.Context, carried string) context.Context
+}
+
 // Config is what the control plane is made of.
 type Config struct {
 	Proposer  Proposer
@@ -157,6 +164,13 @@ type Config struct {
 	// Callers bounds how often each operator and each manager may come, Strangers how often those at an address
 	// of whom nobody knows who they are. Nil bounds nothing.
 	Callers, Strangers *gate.Rates
+	// Imports, Exports and Streams bound how many streams of revocations are taken in, how many of them and of
+	// the audit trail are given out, and how many there are of events. Nil bounds nothing.
+	Imports, Exports, Streams *gate.Places
+	// Pace is that of imports and exports. Nil holds up nothing.
+	Pace *gate.Pace
+	// Trace is told of requests; nil if nobody is.
+	Trace Tracer
 	// NodeID is this node's.
 	NodeID  string
 	Version string
@@ -202,7 +216,7 @@ func build(c Config, mux routes) http.Handler {
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{
-		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, State: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
 	})
 	x.desk = leaked.New(leaked.Config{
 		Changer: c.Proposer, Records: c.Records, FindKey: c.FindKey, Mark: c.MarkLeaks, Now: c.Now, Log: c.Log,

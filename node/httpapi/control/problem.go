@@ -53,9 +53,15 @@ func (x *control) around(mux routes) http.Handler {
 				writeProblem(w, r, httpapi.Internal())
 			}
 		}()
-		if refused, pattern := mux.Handler(r); pattern == "" {
+		refused, pattern := mux.Handler(r)
+		if pattern == "" {
 			x.unrouted(w, r, refused)
 			return
+		}
+		if x.Trace != nil { // by the pattern, as what is in its place may be somebody's name
+			ctx, end := x.Trace.Begin(x.Trace.Continue(r.Context(), r.Header.Get("Traceparent")), pattern)
+			defer end()
+			r = r.WithContext(ctx)
 		}
 		if problem := x.reach(r); problem != nil {
 			writeProblem(w, r, problem)

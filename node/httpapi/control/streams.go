@@ -14,6 +14,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
+	"veto/node/httpapi/gate"
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
 	"veto/record"
@@ -24,13 +25,31 @@ import (
 // streamIdle is how long either side of a stream may be silent.
 const streamIdle = time.Minute
 
+// streamYield is how long each part of a stream is held up at most while others wait for a processor: an
+// import still brings 4,000 lines a second or more.
+const streamYield = time.Second
+
 const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
 func (x *control) bulk(mux routes) {
-	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, http.HandlerFunc(x.importStream)))
-	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, http.HandlerFunc(x.exportStream)))
-	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, http.HandlerFunc(x.exportAudit)))
+	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.importStream)))
+	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.exportStream)))
+	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.exportAudit)))
+}
+
+// within serves in one of the places. What a stream has in memory until the log takes it is a megabyte or more,
+// and what it costs goes on for as long as it does: so of streams there are far fewer than of requests.
+func within(p *gate.Places, h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.Take() {
+			w.Header().Set("Connection", "close") // what it still sends is not waited for
+			writeProblem(w, r, httpapi.Busy())
+			return
+		}
+		defer p.Leave()
+		h(w, r)
+	})
 }
 
 func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +67,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, r, "a stream of revocations cannot be named", err)
 		return
 	}
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	to := x.patient(w, r)
 	if err := to.control.EnableFullDuplex(); err != nil {
 		x.Log.Warn("a stream of revocations cannot be answered before its end", "request_id", requestID(r.Context()), "error", err)
 	}
@@ -65,6 +84,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 			return x.intake.Named(operatorOf(r.Context()), b)
 		},
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
+			x.Pace.Yield(ctx, streamYield)
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
 		Stop: to.stop,
@@ -83,11 +103,20 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	page := func(cursor string, limit int) ([]record.Revocation, string, error) {
+		x.Pace.Yield(r.Context(), streamYield)
+		return x.Records.EveryRevocation(cursor, limit)
+	}
+	x.export(w, r, "revocations were not exported to the end", func(to io.Writer) error {
+		return bulk.Export(to, page)
+	})
+}
+
+// export answers with what is written, and cuts that off if it fails: so nobody takes what came for the whole.
+func (x *control) export(w http.ResponseWriter, r *http.Request, failed string, write func(io.Writer) error) {
 	w.Header().Set("Content-Type", ndjson)
-	if _, err := bulk.Export(to, x.Records.EveryRevocation); err != nil {
-		// Cut off, so that nobody takes what came for the whole.
-		x.Log.Warn("revocations were not exported to the end", "request_id", requestID(r.Context()), "error", err)
+	if err := write(x.patient(w, r)); err != nil {
+		x.Log.Warn(failed, "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -99,13 +128,20 @@ func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, r, "the audit trail cannot be read", err)
 		return
 	}
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
-	w.Header().Set("Content-Type", ndjson)
-	if _, err := trail.Write(to, x.Events.ClusterID(), f, x.Records); err != nil {
-		// Cut off, so that nobody takes what came for the whole.
-		x.Log.Warn("the audit trail was not exported to the end", "request_id", requestID(r.Context()), "error", err)
-		panic(http.ErrAbortHandler)
-	}
+	x.export(w, r, "the audit trail was not exported to the end", func(to io.Writer) error {
+		return trail.Write(to, x.Events.ClusterID(), f, paced{x.Records, func() { x.Pace.Yield(r.Context(), streamYield) }})
+	})
+}
+
+// paced are records of which each page of the audit trail waits its turn.
+type paced struct {
+	Records
+	yield func()
+}
+
+func (p paced) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
+	p.yield()
+	return p.Records.Audit(after, limit)
 }
 
 // filterOf reads which entries are wanted. A parameter that is not known, or empty, or there twice,
@@ -156,6 +192,10 @@ type patient struct {
 	control *http.ResponseController
 	body    io.Reader
 	now     func() time.Time
+}
+
+func (x *control) patient(w http.ResponseWriter, r *http.Request) *patient {
+	return &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 }
 
 // Write sends at once.
@@ -214,15 +254,14 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 
 // Bounds of the streams of events.
 const (
-	heartbeat  = 15 * time.Second
-	maxStreams = 256
-	placeWait  = 10 * time.Second
+	heartbeat = 15 * time.Second
+	placeWait = 10 * time.Second
 )
 
 // events adds the stream of events, which any operator may read.
 func (x *control) events(mux routes) {
 	streams := watch.New(watch.Config{
-		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Limit: maxStreams, Closing: x.Closing, Now: x.Now,
+		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Places: x.Streams, Closing: x.Closing, Now: x.Now,
 	})
 	mux.Handle("GET /v1/events", x.guard(anyOperator, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked, err := watch.Read(r)

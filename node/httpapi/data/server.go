@@ -43,9 +43,11 @@ type Config struct {
 	Ready func() []httpapi.Check
 	// Observe is told of each verdict and how long it took to decide. It must not block.
 	Observe func(v validate.Verdict, took time.Duration)
-	Now     func() time.Time
-	TLS     *tls.Config // may be nil
-	Log     *slog.Logger
+	// Trace is told of each question with its traceparent, and then of its end; nil if nobody is told.
+	Trace func(traceparent string) (end func())
+	Now   func() time.Time
+	TLS   *tls.Config // may be nil
+	Log   *slog.Logger
 }
 
 const (
@@ -180,6 +182,9 @@ func allowed(ctx *fasthttp.RequestCtx, methods ...string) bool {
 }
 
 func (s *Server) validate(ctx *fasthttp.RequestCtx) {
+	if s.config.Trace != nil {
+		defer s.config.Trace(string(ctx.Request.Header.Peek("Traceparent")))()
+	}
 	request, explain, problem := readRequest(&ctx.Request)
 	if problem == nil {
 		s.waiting.Reach(request.MinRevision) // whether it came the verdict says
