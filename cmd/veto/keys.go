@@ -43,21 +43,18 @@ func newKeys(r *remote) *cobra.Command {
 }
 
 func newKeysCreate(r *remote) *cobra.Command {
-	var fields client.KeyFields
+	var of keyFlags
 	var roles []string
-	var metadata string
-	var life time.Duration
 	var limits limitFlags
 	c := r.command("create", "Make an API key; its secret is shown once", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		fields.Roles = rolesOf(roles)
-		if err := completeKey(&fields, metadata, life); err != nil {
-			return err
-		}
-		given, err := limits.read()
+		fields, err := of.read()
 		if err != nil {
 			return err
 		}
-		fields.Limits = given
+		fields.Roles = rolesOf(roles)
+		if fields.Limits, err = limits.read(); err != nil {
+			return err
+		}
 		k, err := c.CreateKey(ctx, fields)
 		if err != nil {
 			return err
@@ -67,18 +64,53 @@ func newKeysCreate(r *remote) *cobra.Command {
 			"expires", moment(k.ExpiresAt), "revision", k.Revision, "secret", k.Secret, "", "The secret is shown here and never again.")
 	})
 	f := c.Flags()
-	f.StringVar(&fields.Consumer, "consumer", "", "whom the key belongs to")
-	f.StringVar(&fields.Environment, "environment", "", "a word in the secret that says what it is for, such as live or test")
-	f.StringVar(&fields.Name, "name", "", "a name for people")
-	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
+	of.on(f)
+	f.StringVar(&of.fields.Environment, "environment", "", "a word in the secret that says what it is for, such as live or test")
 	f.StringSliceVar(&roles, "role", nil, "of a consumer's key: roles that were defined; of an operator's: admin, revoker, validator, auditor")
-	f.StringSliceVar(&fields.Issuers, "issuer", nil, "for a revoker's key: the iss of those whose tokens it may revoke, and nothing else")
 	limits.on(f)
-	f.StringSliceVar(&fields.Consumers, "only-consumer", nil, "for a revoker's key: the consumers whose API keys it may revoke, and nothing else but what is of its issuers")
-	f.StringSliceVar(&fields.Targets, "only-target", nil, "for a revoker's key: the only targets that it may revoke by")
-	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
-	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
+	f.StringSliceVar(&of.fields.Issuers, "only-issuer", nil, "for a revoker's key: the iss of those whose tokens it may revoke, and nothing else but what is of its consumers")
+	f.StringSliceVar(&of.fields.Consumers, "only-consumer", nil, "for a revoker's key: the consumers whose API keys it may revoke, and nothing else but what is of its issuers")
+	f.StringSliceVar(&of.fields.Targets, "only-target", nil, "for a revoker's key: the only targets that it may revoke by")
 	return c
+}
+
+// keyFlags are what people say of any key that is to be.
+type keyFlags struct {
+	fields   client.KeyFields
+	metadata string
+	life     time.Duration
+}
+
+func (k *keyFlags) on(f *pflag.FlagSet) {
+	f.StringVar(&k.fields.Consumer, "consumer", "", "whom the key belongs to")
+	f.StringVar(&k.fields.Name, "name", "", "a name for people")
+	f.StringSliceVar(&k.fields.Scopes, "scope", nil, "scopes of the key")
+	f.StringVar(&k.metadata, "metadata", "", "a JSON object that comes with every verdict")
+	f.DurationVar(&k.life, "expires-in", 0, "how long the key lives from now on; for good if not given")
+}
+
+func (k *keyFlags) read() (client.KeyFields, error) {
+	out := k.fields
+	if k.metadata != "" {
+		out.Metadata = json.RawMessage(k.metadata)
+		if !json.Valid(out.Metadata) {
+			return out, &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
+		}
+	}
+	var err error
+	out.ExpiresAt, err = expiryOf(k.life)
+	return out, err
+}
+
+// expiryOf is when a key ends that lives so long; zero for good.
+func expiryOf(life time.Duration) (time.Time, error) {
+	switch {
+	case life < 0:
+		return time.Time{}, &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
+	case life == 0:
+		return time.Time{}, nil
+	}
+	return time.Now().Add(life).UTC().Truncate(time.Second), nil
 }
 
 // limitFlags are limits as people give them.
@@ -174,23 +206,6 @@ func rollCommand(r *remote, roll func(ctx context.Context, c *client.Client, id 
 	f.DurationVar(&overlap, "overlap", 0, "how long the old secret is good beside the new one: 0, so that it stops at once, to 720h")
 	f.BoolVar(&force, "force", false, "end what an earlier roll has left of its overlap")
 	return command
-}
-
-// completeKey fills in what flags say in another form.
-func completeKey(fields *client.KeyFields, metadata string, life time.Duration) error {
-	if metadata != "" {
-		fields.Metadata = json.RawMessage(metadata)
-		if !json.Valid(fields.Metadata) {
-			return &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
-		}
-	}
-	if life < 0 {
-		return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
-	}
-	if life > 0 {
-		fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
-	}
-	return nil
 }
 
 func newKeysList(r *remote) *cobra.Command {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,18 +16,17 @@ import (
 )
 
 func newKeysImport(r *remote) *cobra.Command {
-	var fields client.KeyFields
-	var metadata string
-	var life time.Duration
+	var of keyFlags
 	many := &importFile{}
 	c := r.command("import", "Take over API keys that another system made, by the SHA-256 of their secrets", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-		if (fields.SHA256 == "") == (many.path == "") {
+		if (of.fields.SHA256 == "") == (many.path == "") {
 			return &exit{exitUsage, errors.New("give --sha256 for one key, or --file for many")}
 		}
 		if many.path != "" {
 			return many.run(ctx, c, out)
 		}
-		if err := completeKey(&fields, metadata, life); err != nil {
+		fields, err := of.read()
+		if err != nil {
 			return err
 		}
 		k, err := c.CreateKey(ctx, fields)
@@ -42,13 +40,9 @@ func newKeysImport(r *remote) *cobra.Command {
 		"A secret has 1 to 512 bytes of any form but a dot, by which a JWT is known, and spaces at its ends, which headers\nlose; it must be one that nobody can guess.\n\n" +
 		"With --file each line is a JSON object as POST /v1/keys takes it. The first line that is refused ends it."
 	f := c.Flags()
-	f.StringVar(&fields.SHA256, "sha256", "", "SHA-256 of the secret, in hex")
-	f.StringVar(&fields.Hint, "hint", "", "by what people tell the key, such as the beginning and end of its secret")
-	f.StringVar(&fields.Consumer, "consumer", "", "whom the key belongs to")
-	f.StringVar(&fields.Name, "name", "", "a name for people")
-	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key")
-	f.StringVar(&metadata, "metadata", "", "a JSON object that comes with every verdict")
-	f.DurationVar(&life, "expires-in", 0, "how long the key lives from now on; for good if not given")
+	of.on(f)
+	f.StringVar(&of.fields.SHA256, "sha256", "", "SHA-256 of the secret, in hex")
+	f.StringVar(&of.fields.Hint, "hint", "", "by what people tell the key, such as the beginning and end of its secret")
 	f.StringVar(&many.path, "file", "", "file of keys, one a line")
 	f.IntVar(&many.after, "after-line", 0, "go on after this line of the file")
 	for _, ofOne := range []string{"hint", "consumer", "name", "scope", "metadata", "expires-in"} {

@@ -47,11 +47,9 @@ func createMyKey(r *remote, consumer *string) *cobra.Command {
 		for _, role := range roles {
 			fields.Roles = append(fields.Roles, record.Role(role))
 		}
-		if life < 0 {
-			return &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
-		}
-		if life > 0 {
-			fields.ExpiresAt = time.Now().Add(life).UTC().Truncate(time.Second)
+		var err error
+		if fields.ExpiresAt, err = expiryOf(life); err != nil {
+			return err
 		}
 		k, err := c.CreateMyKey(ctx, *consumer, fields)
 		if err != nil {

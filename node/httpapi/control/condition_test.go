@@ -168,3 +168,23 @@ func TestReplaysAreHonest(t *testing.T) {
 	p.problem(p.admin("PUT", "/v1/issuers/a", rules, "Idempotency-Key", "PUT/v1/issuers/a"), 404, "not_found")
 	p.problem(p.admin("PATCH", key, `{"name": "first"}`, "Idempotency-Key", "PATCH"+key), 404, "not_found")
 }
+
+// Whoever was overtaken is told of the record as it is, with its ETag: by that it can be changed on.
+func TestAnswerOfWhoWasOvertaken(t *testing.T) {
+	p := open(t)
+	p.cluster.meanwhile = func() {
+		p.cluster.revision++
+		p.cluster.consumers["acme"] = record.Consumer{ID: "acme", Name: "another's", Revision: p.cluster.revision}
+	}
+	w := p.admin("PUT", "/v1/consumers/acme", `{"name": "mine"}`)
+	got := ok[record.Consumer](p, w, 200)
+	if got.Name != "another's" || w.Header().Get("ETag") != `"12"` || w.Header().Get("Veto-Revision") != "11" || w.Header().Get("Idempotency-Replayed") != "" {
+		t.Errorf("%+v %v", got, w.Header())
+	}
+	// And on a node that lags, of what was done.
+	p.cluster.meanwhile = func() { delete(p.cluster.consumers, "late") }
+	w = p.admin("PUT", "/v1/consumers/late", `{"name": "mine"}`)
+	if got := ok[record.Consumer](p, w, 200); got.Name != "mine" || w.Header().Get("ETag") != `"13"` {
+		t.Errorf("%+v %v", got, w.Header())
+	}
+}

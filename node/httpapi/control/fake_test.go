@@ -41,6 +41,7 @@ type cluster struct {
 	pending     map[record.Digest]record.Revocation
 	sessions    map[string]record.PortalSession
 	trust       *keyset.Holder
+	meanwhile   func() // what others do before an answer is made
 }
 
 type remembered struct {
@@ -90,6 +91,9 @@ func (c *cluster) Propose(_ context.Context, command record.Command) (record.Res
 	c.stamp(result.Ref)
 	c.commands = append(c.commands, command)
 	c.requests[command.Request.Key] = remembered{command.Request.Sum, result}
+	if c.meanwhile != nil {
+		c.meanwhile()
+	}
 	return result, nil
 }
 
