@@ -131,7 +131,8 @@ func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err er
 	if err == nil {
 		n.replica, err = replication.Open(replication.Config{
 			ID: nodeID(i), Address: nodeID(i), Role: role, Dir: streams, Journal: d.journal, Timing: s.plan.timing,
-			Expect: voters, Joins: true, Found: s.found, Founded: func() {}, WantKeys: func(...string) {},
+			Expect: voters, Aim: consensus.Aim{MinVoters: voters}, Joins: true, Found: s.found, Founded: func() {}, WantKeys: func(...string) {},
+			KeepRole: func(record.NodeRole) error { return nil }, Leave: func() {}, Host: func() record.NodeHost { return record.NodeHost{} },
 			Ring: s.ring, Random: s.secrets, Now: now, Log: log,
 			Failed: func(err error) {
 				if !n.dead.Load() {
