@@ -46,6 +46,7 @@ var rooms = map[string][]string{
 	"replication/roster":    {},
 	"replication/peer":      {},
 	"replication/consensus": {"record", "replication/store"},
+	"replication/backup":    {"record"},
 	"replication":           {"record", "record/event", "record/limit", "record/trail", "replication/..."},
 	"node/canary":           {"record"},
 	"node/certs":            {},
