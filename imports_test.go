@@ -62,6 +62,7 @@ var rooms = map[string][]string{
 	"node/httpapi/watch":    {"record", "record/event", "node/httpapi"},
 	"node/httpapi/control":  {"record", "record/limit", "validate", "record/event", "record/trail", "validate/apikey", "node/httpapi", "node/httpapi/bulk", "node/httpapi/gate", "node/httpapi/leaks", "node/httpapi/watch", "node/intake"},
 	"node":                  {"record", "record/event", "record/limit", "record/trail", "validate", "validate/...", "replication", "replication/...", "node/..."},
+	"node/recovery":         {"record", "node", "node/intake", "replication", "replication/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"test/natsproc":         {},
@@ -70,7 +71,7 @@ var rooms = map[string][]string{
 	"test/smuggled":         {},
 	"test/faults":           {},
 	"test/upgrade":          {},
-	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/..."},
+	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "node", "node/...", "replication/backup"},
 }
 
 // owners says which rooms alone may import a library.
@@ -90,6 +91,7 @@ var owners = map[string][]string{
 	"github.com/go-json-experiment/json":  {"node/httpapi/control", "node/httpapi/leaks", "node/intake"},
 	"github.com/prometheus":               {"node"},
 	"github.com/spf13":                    {"cmd/veto"},
+	"filippo.io/age":                     {"cmd/veto"},
 	"github.com/coreos/go-systemd":        {"cmd/veto"},
 	"github.com/knadh/koanf":              {"cmd/veto"},
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},

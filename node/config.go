@@ -137,6 +137,9 @@ func (c *Config) advertised(port int) string {
 	return net.JoinHostPort(host, strconv.Itoa(c.Port+port))
 }
 
+// PeerAddress is where other nodes reach this one.
+func (c *Config) PeerAddress() string { return c.advertised(peerPort) }
+
 // joinAddresses are those of other nodes' gossip, each with a port.
 func (c *Config) joinAddresses() []string {
 	var all []string
@@ -250,7 +253,7 @@ func (c *Config) checkRest() error {
 	if _, err := c.clientTLS(); err != nil {
 		return err
 	}
-	if _, err := c.ring(); err != nil {
+	if _, err := c.Ring(); err != nil {
 		return err
 	}
 	if _, err := c.signers(); err != nil {
@@ -297,8 +300,8 @@ func (c *Config) clientTLS() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}, nil
 }
 
-// ring are the keys of the peppers; nil if there is no file of them.
-func (c *Config) ring() (*pepper.Ring, error) {
+// Ring are the keys of the peppers; nil if there is no file of them.
+func (c *Config) Ring() (*pepper.Ring, error) {
 	if c.PepperKeyFile == "" {
 		return nil, nil //nolint:nilnil // no pepper is a choice, and no error
 	}

@@ -23,6 +23,7 @@ import (
 	"veto/replication"
 	"veto/replication/broadcast"
 	"veto/replication/index"
+	"veto/replication/machine"
 	"veto/replication/peer"
 	"veto/replication/pepper"
 	"veto/replication/roster"
@@ -69,9 +70,11 @@ type Node struct {
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake // once opening is closed
 	opening   chan struct{}
+	began     string               // the cluster that the data directory was of when the node started; see cluster
 	clientTLS *tls.Config          // nil if the listeners and NATS speak without
 	tokens    *remembered.Tokens   // nil if none are remembered
 	ends      map[string]time.Time // when certificates end; written before there are listeners
+	backups   backups
 
 	missing        *wanted // keys that tokens here named in vain
 	wanted         *wanted // keys that this node is to fetch, if it leads
@@ -93,7 +96,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := c.ring()
+	ring, err := c.Ring()
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +156,10 @@ func (n *Node) openStore(context.Context) error {
 		return err
 	}
 	n.opened(n.store.Close)
+	n.opened(func() error { n.backups.writing.Lock(); return nil }) // which waits for one that is written
+	if err := n.belongs(known); err != nil {
+		return err
+	}
 	n.outbox, err = store.OpenOutbox(filepath.Join(n.config.DataDir, "outbox"), rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
 	if err != nil {
 		return err
@@ -185,6 +192,28 @@ func (n *Node) openStore(context.Context) error {
 	return nil
 }
 
+// belongs finds which cluster the state is of, and refuses one of which nobody said whose it is.
+func (n *Node) belongs(known bool) error {
+	founded, ok, err := machine.Cluster(n.store)
+	if err != nil {
+		return err
+	}
+	if ok && !known {
+		return fmt.Errorf("the data directory %s holds a state and does not say whose: a restore, or a recovery, was cut short there; do that again, a restore into an empty directory", n.config.DataDir)
+	}
+	n.began = founded.ClusterID
+	return nil
+}
+
+// cluster is the one that this node is of; empty while it is of none. The view knows once it is loaded, and
+// nobody of another is to be met before.
+func (n *Node) cluster() string {
+	if id := n.view.ClusterID(); id != "" {
+		return id
+	}
+	return n.began
+}
+
 // openPeers opens what connects this node with others.
 func (n *Node) openPeers(ctx context.Context) error {
 	material, gossipKey, err := n.readCerts()
@@ -192,7 +221,7 @@ func (n *Node) openPeers(ctx context.Context) error {
 		return err
 	}
 	n.noteEnds(material)
-	identity := peer.Identity{ID: material.NodeID, Certificate: material.Certificate, Authorities: material.Authorities}
+	identity := peer.Identity{ID: material.NodeID, Certificate: material.Certificate, Authorities: material.Authorities, Cluster: n.cluster}
 	n.peers, err = peer.Listen(n.config.address(peerPort), identity, n.around.Log)
 	if err != nil {
 		return fmt.Errorf("%w; stop what uses it, or give another --port", err)
@@ -200,8 +229,9 @@ func (n *Node) openPeers(ctx context.Context) error {
 	n.opened(n.peers.Close)
 	n.roster, err = roster.Start(roster.Config{
 		Self: roster.Member{
-			ID: n.config.NodeID, PeerAddr: n.config.advertised(peerPort), RouteAddr: n.config.advertised(routePort),
+			ID: n.config.NodeID, PeerAddr: n.config.PeerAddress(), RouteAddr: n.config.advertised(routePort),
 			Region: n.config.Region, Role: n.config.Role, Version: n.around.Version, Expect: n.config.BootstrapExpect,
+			ClusterID: n.cluster(), Founded: n.cluster() != "",
 		},
 		Bind: n.config.address(gossipPort), Advertise: n.config.Advertise, Key: gossipKey, Log: n.around.Log,
 	})
@@ -312,7 +342,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	admin := &firstAdmin{dir: n.config.DataDir, prefix: n.config.KeyPrefix, show: n.around.AdminToken, find: n.view.APIKey, log: n.around.Log}
 	var err error
 	n.replica, err = replication.Open(replication.Config{
-		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.config.Role),
+		ID: n.config.NodeID, Address: n.config.PeerAddress(), Role: record.NodeRole(n.config.Role),
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
 		Found: admin.found, Founded: admin.founded,

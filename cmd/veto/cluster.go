@@ -41,6 +41,7 @@ func newCluster(r *remote) *cobra.Command {
 		"had taken one until it had the other's word that it denies it, the way back included. They are of\n" +
 		"its canary's, as many as failed is of. With ? a node has not confirmed so many, or not the last.\n\n" +
 		"When the audit trail of one is not the one that the node which is asked has, that is said below."
+	c.AddCommand(newRecover())
 	return c
 }
 

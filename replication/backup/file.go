@@ -46,7 +46,9 @@ type Broken struct {
 	Why string
 }
 
-func (b *Broken) Error() string { return fmt.Sprintf("the backup is not whole: %s (byte %d)", b.Why, b.At) }
+func (b *Broken) Error() string {
+	return fmt.Sprintf("the backup is not whole: %s (byte %d)", b.Why, b.At)
+}
 
 // What may be wrong.
 const (

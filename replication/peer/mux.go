@@ -89,7 +89,7 @@ func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (net.Conn, er
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
 	config := m.identity.Dialing(id)
-	config.NextProtos = []string{protocol}
+	config.NextProtos = m.identity.offer(protocol)
 	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to node %q at %s: %w", id, addr, err)

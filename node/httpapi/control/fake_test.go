@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -40,6 +41,7 @@ type cluster struct {
 	pending     map[record.Digest]record.Revocation
 	sessions    map[string]record.PortalSession
 	trust       *keyset.Holder
+	backup      func(io.Writer) error
 }
 
 type remembered struct {
