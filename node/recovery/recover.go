@@ -8,7 +8,6 @@ import (
 	"veto/record"
 	"veto/replication"
 	"veto/replication/consensus"
-	"veto/replication/machine"
 	"veto/replication/store"
 )
 
@@ -21,9 +20,9 @@ type Last struct {
 	Revision record.Revision `json:"revision"`
 	Log      uint64          `json:"log"`
 	LogTerm  uint64          `json:"log_term"`
-	// Servers are the nodes of its cluster, as the state has them.
+	// Servers are the nodes of its cluster, as it knows them.
 	Servers []consensus.Server `json:"servers"`
-	// Pending are revocations that it took and the state does not have.
+	// Pending are revocations that it took and the state does not have; the log may have them.
 	Pending int `json:"pending"`
 }
 
@@ -61,11 +60,7 @@ func Recover(c Config) (out Recovered, err error) {
 		return out, err
 	}
 	// Before anything is changed it must be known to go well, and no old node is to start on half of it.
-	found, _, err := machine.Cluster(d.store)
-	if err != nil {
-		return out, err
-	}
-	if _, err := c.rebind(d.store, found.ClusterID, ""); err != nil {
+	if _, err := c.rebind(d.peppers, d.cluster, ""); err != nil {
 		return out, err
 	}
 	if _, err := store.SetIdentityAside(c.Node.DataDir); err != nil {
@@ -107,19 +102,11 @@ func (c *Config) openLast() (*directory, error) {
 
 func (c *Config) look(d *directory) (Last, error) {
 	a := d.store.Applied()
-	found, _, err := machine.Cluster(d.store)
-	if err != nil {
-		return Last{}, err
-	}
 	pending, _, err := d.outbox.Load(d.passed)
-	out := Last{
-		Node: c.Node.NodeID, Cluster: found.ClusterID, Revision: record.Revision(a.Index), Pending: len(pending),
-		Log: d.last(), LogTerm: max(d.log.Term, a.Term),
-	}
-	if len(a.Configuration) > 0 {
-		out.Servers = consensus.ServersOf(a.Configuration)
-	}
-	return out, err
+	return Last{
+		Node: c.Node.NodeID, Cluster: d.cluster, Revision: record.Revision(a.Index), Pending: len(pending),
+		Log: d.last(), LogTerm: max(d.log.Term, a.Term), Servers: d.servers,
+	}, err
 }
 
 // replay applies what the log has behind the state.

@@ -66,7 +66,10 @@ func (c *Config) refound(s *store.Store, action string, last, term uint64) (Refo
 		Cluster: "cluster-" + strings.ToLower(ulid.Make().String()), Was: was.ClusterID, Node: c.Node.NodeID,
 		From: record.Revision(last), Begins: record.Revision(last + Gap),
 	}
-	peppers, err := c.rebind(s, was.ClusterID, out.Cluster)
+	peppers, err := peppersOf(s)
+	if err == nil {
+		peppers, err = c.rebind(peppers, was.ClusterID, out.Cluster)
+	}
 	if err != nil {
 		return out, err
 	}
@@ -91,26 +94,31 @@ func (c *Config) refound(s *store.Store, action string, last, term uint64) (Refo
 
 func (c *Config) now() time.Time { return c.Now().UTC().Truncate(time.Millisecond) }
 
-// rebind wraps the peppers for the new cluster. Without them no API key could be checked there, and no operator
-// be let in: so it is refused where the key is not at hand.
-func (c *Config) rebind(s *store.Store, from, to string) ([]record.Pepper, error) {
+// rebind wraps peppers for the new cluster. Without them no API key could be checked there, and no operator be let
+// in: so it is refused where the key is not at hand.
+func (c *Config) rebind(peppers []record.Pepper, from, to string) ([]record.Pepper, error) {
 	ring, err := c.Node.Ring()
 	if err != nil {
 		return nil, err
 	}
-	var all []record.Pepper
-	err = s.Scan(record.TablePeppers.Key(), record.KeyAfter(record.TablePeppers.Key()), func(_, value []byte) (bool, error) {
-		var p record.Pepper
-		if err := record.Decode(value, &p); err != nil {
-			return false, err
-		}
+	all := make([]record.Pepper, len(peppers))
+	for i, p := range peppers {
 		bound, err := ring.Rebind(rand.Reader, from, to, p)
 		if err != nil {
-			return false, fmt.Errorf("API keys could not be checked: %w", err)
+			return nil, fmt.Errorf("API keys could not be checked: %w", err)
 		}
 		p.Wrapped, p.WrappedBy, p.WrappedAt = bound.Wrapped, bound.WrappedBy, c.now()
+		all[i] = p
+	}
+	return all, nil
+}
+
+func peppersOf(s machine.Reader) (all []record.Pepper, err error) {
+	err = s.Scan(record.TablePeppers.Key(), record.KeyAfter(record.TablePeppers.Key()), func(_, value []byte) (bool, error) {
+		var p record.Pepper
+		err := record.Decode(value, &p)
 		all = append(all, p)
-		return true, nil
+		return err == nil, err
 	})
 	return all, err
 }

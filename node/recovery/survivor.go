@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"veto/node/intake"
 	"veto/record"
@@ -85,6 +86,11 @@ type directory struct {
 	outbox *store.Outbox
 	log    *consensus.Log
 	passed uint64 // what the state has of the outbox
+
+	// What state and log say together: after a crash the state may have little of what the log has.
+	cluster string
+	servers []consensus.Server
+	peppers []record.Pepper
 }
 
 // openDirectory opens one of the cluster. It fails while the node runs.
@@ -101,21 +107,67 @@ func (c *Config) openDirectory(path, cluster string) (_ *directory, err error) {
 	if d.store, err = store.Open(filepath.Join(path, stateDir), store.Options{Log: c.Log}); err != nil {
 		return nil, err
 	}
-	found, ok, err := machine.Cluster(d.store)
-	if err != nil {
-		return nil, err
-	}
-	if !ok || cluster != "" && found.ClusterID != cluster {
-		return nil, fmt.Errorf("the node is of another cluster (%q) than the backup (%q)", found.ClusterID, cluster)
-	}
 	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, store.Options{Log: c.Log}); err != nil {
 		return nil, err
 	}
 	if d.passed, err = machine.DeliveredThrough(d.store, d.outbox.ID()); err != nil {
 		return nil, err
 	}
-	d.log, err = consensus.OpenLog(filepath.Join(path, raftDir))
-	return d, err
+	if d.log, err = consensus.OpenLog(filepath.Join(path, raftDir)); err != nil {
+		return nil, err
+	}
+	if err := d.readState(); err != nil {
+		return nil, err
+	}
+	if err := d.log.Behind(d.store.Applied().Index, d.readLog); err != nil {
+		return nil, err
+	}
+	switch {
+	case d.cluster == "":
+		return nil, errors.New("the node was never part of a cluster")
+	case cluster != "" && d.cluster != cluster:
+		return nil, fmt.Errorf("the node is of another cluster (%s) than the backup (%s)", d.cluster, cluster)
+	}
+	return d, nil
+}
+
+func (d *directory) readState() error {
+	found, _, err := machine.Cluster(d.store)
+	if err != nil {
+		return err
+	}
+	d.cluster = found.ClusterID
+	if a := d.store.Applied(); len(a.Configuration) > 0 {
+		d.servers = consensus.ServersOf(a.Configuration)
+	}
+	d.peppers, err = peppersOf(d.store)
+	return err
+}
+
+// readLog reads what entries behind the state say of the cluster.
+func (d *directory) readLog(entries []consensus.Entry) error {
+	for _, e := range entries {
+		if len(e.Members) > 0 {
+			d.servers = e.Members
+		}
+		if e.Command == nil {
+			continue
+		}
+		c, err := record.DecodeCommand(e.Command)
+		if err != nil {
+			continue // what this program does not know stops it when it is applied
+		}
+		switch b := c.Body.(type) {
+		case record.Found:
+			if d.cluster == "" {
+				d.cluster = b.ClusterID
+			}
+		case record.PutPepper:
+			d.peppers = slices.DeleteFunc(d.peppers, func(p record.Pepper) bool { return p.ID == b.Pepper.ID })
+			d.peppers = append(d.peppers, b.Pepper)
+		}
+	}
+	return nil
 }
 
 func (d *directory) Close() error {
