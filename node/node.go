@@ -70,7 +70,7 @@ type Node struct {
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake // once opening is closed
 	opening   chan struct{}
-	began     string               // the cluster that the data directory was of when the node started; see cluster
+	identity  store.Identity       // as it was when the node started
 	clientTLS *tls.Config          // nil if the listeners and NATS speak without
 	tokens    *remembered.Tokens   // nil if none are remembered
 	ends      map[string]time.Time // when certificates end; written before there are listeners
@@ -157,7 +157,7 @@ func (n *Node) openStore(context.Context) error {
 	}
 	n.opened(n.store.Close)
 	n.opened(func() error { n.backups.writing.Lock(); return nil }) // which waits for one that is written
-	if err := n.belongs(known); err != nil {
+	if err := n.identify(id, known); err != nil {
 		return err
 	}
 	n.outbox, err = store.OpenOutbox(filepath.Join(n.config.DataDir, "outbox"), rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
@@ -192,8 +192,8 @@ func (n *Node) openStore(context.Context) error {
 	return nil
 }
 
-// belongs finds which cluster the state is of, and refuses one of which nobody said whose it is.
-func (n *Node) belongs(known bool) error {
+// identify finds which cluster the node is of, and refuses a state of which nobody said whose it is.
+func (n *Node) identify(id store.Identity, known bool) error {
 	founded, ok, err := machine.Cluster(n.store)
 	if err != nil {
 		return err
@@ -201,7 +201,9 @@ func (n *Node) belongs(known bool) error {
 	if ok && !known {
 		return fmt.Errorf("the data directory %s holds a state and does not say whose: a restore, or a recovery, was cut short there; do that again, a restore into an empty directory", n.config.DataDir)
 	}
-	n.began = founded.ClusterID
+	if n.identity = id; id.Cluster == "" {
+		n.identity.Cluster = founded.ClusterID
+	}
 	return nil
 }
 
@@ -211,7 +213,18 @@ func (n *Node) cluster() string {
 	if id := n.view.ClusterID(); id != "" {
 		return id
 	}
-	return n.began
+	return n.identity.Cluster
+}
+
+// founded keeps of which cluster the node is, from the first time on that it is of one.
+func (n *Node) founded() {
+	id, _, err := store.ReadIdentity(n.config.DataDir)
+	if err == nil && id.Cluster != n.cluster() {
+		err = store.WriteIdentity(n.config.DataDir, store.Identity{NodeID: n.config.NodeID, Cluster: n.cluster()})
+	}
+	if err != nil {
+		n.around.Log.Error("the data directory does not say yet of which cluster it is; this is tried again when the node starts", "error", err)
+	}
 }
 
 // openPeers opens what connects this node with others.
@@ -345,7 +358,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		ID: n.config.NodeID, Address: n.config.PeerAddress(), Role: record.NodeRole(n.config.Role),
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
-		Found: admin.found, Founded: admin.founded,
+		Found: admin.found, Founded: func() { n.founded(); admin.founded() },
 		WhileLeading: []func(context.Context){n.refreshKeys, n.takeEvents}, WantKeys: n.wanted.add,
 		Ring: n.ring, Random: rand.Reader,
 		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,

@@ -94,8 +94,9 @@ func TestQuorumIsLostForGood(t *testing.T) {
 	if out := c.veto(0, "", "cluster"); strings.Contains(out, `"n2"`) || !strings.Contains(out, `"leader": "n1"`) {
 		t.Error(out)
 	}
+	c.kill(1, syscall.SIGKILL)
+	c.kill(2, syscall.SIGKILL)
 	for _, i := range []int{1, 2} {
-		c.kill(i, syscall.SIGKILL)
 		if err := os.RemoveAll(filepath.Join(c.dir, fmt.Sprintf("n%d", i+1))); err != nil {
 			t.Fatal(err)
 		}

@@ -20,8 +20,9 @@ func newRecover() *cobra.Command {
 			"changed without --yes. Without it, it shows what the node has: do so on each that is left, and go on with\n" +
 			"the one that has the highest log term, and of those the highest log end. What only lost nodes had is lost.\n" +
 			"What the log has and was never committed is in force afterwards.\n\n" +
-			"Then start that node, and all others with empty data directories. Until an old node's is empty, do not\n" +
-			"start it: the new cluster does not hear it, but it answers whoever asks it. See docs/backup.md.",
+			"Then start that node, and the others with empty data directories, once no node runs any more with what it had:\n" +
+			"the new cluster does not hear such a node, but it answers whoever asks it, and draws empty ones to itself.\n" +
+			"See docs/backup.md.",
 	}
 	configFlags(c.Flags())
 	c.Flags().BoolVar(&yes, "yes", false, "do it")

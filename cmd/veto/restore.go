@@ -73,16 +73,16 @@ func showRestored(out *printer, r recovery.Restored, c node.Config) error {
 	if err != nil {
 		return err
 	}
-	known := "what it revoked"
-	if through > r.From {
-		known = fmt.Sprintf("what it revoked (it came to revision %d at least)", through)
-	}
-	missing := "all"
+	known := ""
 	if len(r.Merged) > 0 {
-		missing = "all but " + known
+		known = ", but for what it revoked"
 	}
-	err = out.line("\nWhat the old cluster did after revision %d is missing: %s of it. Keys that were deleted, disabled or rolled\n"+
-		"since are as they were then; `veto audit export` of an old node tells of them. What was lifted since is revoked.", r.From, missing)
+	if through > r.From {
+		known += fmt.Sprintf("; it came to revision %d at least", through)
+	}
+	err = out.line("\nWhat the old cluster did after revision %d is missing%s.\n"+
+		"Keys that were deleted, disabled or rolled since are as they were then: `veto audit export` of an old node\n"+
+		"tells of them. What was lifted since is revoked.", r.From, known)
 	if err == nil {
 		err = out.line("\nStart this node, and then the others with empty data directories.")
 	}

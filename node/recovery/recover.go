@@ -75,7 +75,7 @@ func Recover(c Config) (out Recovered, err error) {
 	if out.Refounded, err = c.refound(d.store, "recover", last, term); err != nil {
 		return out, err
 	}
-	return out, store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID})
+	return out, store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster})
 }
 
 // openLast opens the node's directory, which must be that of a node, or of one of which a recovery was cut short.

@@ -42,7 +42,7 @@ func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) 
 		return out, errors.Join(err, os.RemoveAll(c.dir(stateDir)), os.RemoveAll(c.dir(outboxDir)))
 	}
 	// Last: until then the directory is nobody's.
-	if err := store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID}); err != nil {
+	if err := store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster}); err != nil {
 		return out, fmt.Errorf("data directory: %w", err)
 	}
 	return out, nil

@@ -16,6 +16,9 @@ const (
 // Identity says whose data a directory holds.
 type Identity struct {
 	NodeID string `json:"node_id"`
+	// Cluster that the node is of; empty while it is of none, and until a node of an older version has started
+	// again. The state says so too, but a crash may have taken that from it until the log brings it again.
+	Cluster string `json:"cluster,omitempty"`
 }
 
 // ReadIdentity reads whose data the directory holds; false if it is new.
