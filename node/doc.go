@@ -52,6 +52,8 @@
 //	    node that cannot read a pepper is not ready, answers unknown of every API key, and goes on with
 //	    JWTs and revocations.
 //	    TestRotationBreaksNoCheck, TestPepperIsWrappedAnew, TestNodeWithoutThePepperFailsClosed
+//	N13 A node knows its cluster from its start, though a crash took that from its state.
+//	    TestQuorumIsLostForGood in cmd/veto
 //	N12 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
 //	    TestHostMetrics
 package node

@@ -65,6 +65,6 @@ func showLast(out *printer, l recovery.Last) error {
 		}
 		nodes = append(nodes, fmt.Sprintf("%s (%s, %s)", s.ID, role, s.Address))
 	}
-	return out.fields(l, "node", l.Node, "cluster", l.Cluster, "revision", l.Revision, "log term", l.LogTerm, "log end", l.Log,
+	return out.fields(l, "node", l.Node, "cluster", l.Cluster, "state", fmt.Sprintf("revision %d", l.Revision), "log term", l.LogTerm, "log end", l.Log,
 		"pending", fmt.Sprintf("%d revocations", l.Pending), "nodes", strings.Join(nodes, ", "))
 }

@@ -26,7 +26,7 @@
 //	    disturb it.
 //	    TestOldNodesComeBack
 //	D6  What is interrupted can be done again, and leaves no directory in which a node starts.
-//	    TestInterruptedRecovery
+//	    TestInterruptedRecovery, TestInterruptedRestore
 //	D7  A backup that was taken while the state changed is of one revision.
 //	    TestBackupUnderLoad
 package recovery

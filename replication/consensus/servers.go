@@ -39,7 +39,9 @@ func SoleVoter(id, address string) []byte {
 }
 
 // ServersOf are the servers of a configuration, as a store keeps it, sorted by id. It must be one.
-func ServersOf(configuration []byte) []Server { return serversOf(raft.DecodeConfiguration(configuration)) }
+func ServersOf(configuration []byte) []Server {
+	return serversOf(raft.DecodeConfiguration(configuration))
+}
 
 // Founded tells whether the node has ever been part of a cluster.
 func (n *Node) Founded() bool { return n.raft.LastIndex() > 0 }
