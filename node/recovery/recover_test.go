@@ -32,7 +32,6 @@ func TestRecoverFromTheLastNode(t *testing.T) {
 	_, err = recovery.Recover(s.config(0))
 	require.ErrorContains(t, err, "in use by another veto process")
 	s.stop(1, 2)
-	s.leaderless(0)
 	s.pending(0, client.RevokeRequest{Token: pending, Reason: "alone"})
 	s.stop(0)
 

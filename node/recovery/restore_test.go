@@ -81,7 +81,6 @@ func TestRestoreMergesSurvivors(t *testing.T) {
 	keyRevoked := old.revoke(1, client.RevokeRequest{Target: "key", Value: key.ID})
 	old.reached(0, keyRevoked.Revision)
 	old.stop(1, 2)
-	old.leaderless(0)
 	old.pending(0, client.RevokeRequest{Token: alone, Reason: "alone"})
 	old.stop(0)
 
