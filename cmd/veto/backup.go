@@ -138,9 +138,6 @@ func seal(to io.Writer, from io.Reader, recipients []age.Recipient) (recovery.Co
 		}
 	}
 	contents, err := recovery.Verify(io.TeeReader(from, sealed))
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("the backup was cut off by the node: its log says why; try again")
-	}
 	return contents, errors.Join(err, sealed.Close())
 }
 
@@ -151,17 +148,31 @@ func (unsealed) Close() error { return nil }
 // ageBegins is how a file begins that age has encrypted.
 const ageBegins = "age-encryption.org/"
 
-// openBackup opens a backup, with the identities in the file if it is encrypted. The caller closes it.
-func openBackup(path, identityFile string) (io.Reader, io.Closer, error) {
+// openBackup opens a backup, with the identities in the file if it is encrypted. It is read until the context
+// ends. The caller closes it.
+func openBackup(ctx context.Context, path, identityFile string) (io.Reader, io.Closer, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	in, err := unseal(f, path, identityFile)
+	in, err := unseal(untilDone{ctx, f}, path, identityFile)
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return in, f, nil
+}
+
+// untilDone reads until the context ends: a backup may be large, and whoever reads it be asked to stop.
+type untilDone struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(p)
 }
 
 func unseal(f io.Reader, path, identityFile string) (io.Reader, error) {
@@ -209,7 +220,7 @@ func newBackupVerify() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		in, closer, err := openBackup(args[0], identityFile)
+		in, closer, err := openBackup(cmd.Context(), args[0], identityFile)
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +15,8 @@ import (
 
 	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"veto/replication/backup"
 )
 
 // identity makes an age identity in a file, and its recipient a variable.
@@ -37,6 +42,29 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 		b = append(b, 0)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o600))
+}
+
+// A backup that the node, or something between, cuts off is no backup, and leaves no file.
+func TestBackupIsCutOff(t *testing.T) {
+	var whole bytes.Buffer
+	if err := backup.Write(&whole, backup.Header{ClusterID: "c"}, bytes.NewReader(make([]byte, 100_000))); err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func(){"in order": func() {}, "in the middle": func() { panic(http.ErrAbortHandler) }} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/octet-stream")
+			_, _ = w.Write(whole.Bytes()[:80_000])
+			_ = http.NewResponseController(w).Flush()
+			end()
+		}))
+		dir := t.TempDir()
+		out, code := execute(t, []string{"VETO_TOKEN=x", "VETO_ADDRESS=" + server.URL}, "", "backup", "--out", filepath.Join(dir, "b"), "--plain")
+		server.Close()
+		left, err := os.ReadDir(dir)
+		if code != exitError || !strings.Contains(out, "not whole: it ends before its end, so it was cut off") || err != nil || len(left) != 0 {
+			t.Errorf("%s: %d %s, left %v", name, code, out, left)
+		}
+	}
 }
 
 // Two of three are killed for good, then the third as well: it goes on alone with all that had a receipt, and the

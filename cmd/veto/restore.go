@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +33,7 @@ func newRestore() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		in, closer, err := openBackup(args[0], identityFile)
+		in, closer, err := openBackup(cmd.Context(), args[0], identityFile)
 		if err != nil {
 			return err
 		}
@@ -52,7 +53,13 @@ func offline(cmd *cobra.Command) (recovery.Config, *printer, error) {
 		return recovery.Config{}, nil, &exit{exitUsage, err}
 	}
 	out, err := outputOf(cmd)
-	return recovery.Config{Node: config, Now: clock(), Log: newLog(cmd.ErrOrStderr(), config)}, out, err
+	return recovery.Config{
+		Node: config, Now: clock(), Log: newLog(cmd.ErrOrStderr(), config),
+		Fatal: func(why string) {
+			_, _ = fmt.Fprintf(os.Stderr, "veto: the disk failed: %s; make room or mend the disk, and do it again\n", why)
+			os.Exit(exitError)
+		},
+	}, out, err
 }
 
 func showRestored(out *printer, r recovery.Restored, c node.Config) error {

@@ -48,8 +48,8 @@ func Look(c Config) (Last, error) {
 // Recover makes the node the only one of a new cluster, with all that it has: its state, its log, and what it took
 // and could bring to nobody. The others must come with empty directories.
 func Recover(c Config) (out Recovered, err error) {
-	if c.Node.Role != string(record.NodeVoter) {
-		return out, errors.New("role: the only node of a cluster must vote; give --role voter")
+	if err := c.checkRole(); err != nil {
+		return out, err
 	}
 	d, err := c.openLast()
 	if err != nil {

@@ -28,6 +28,8 @@ type Config struct {
 	Node node.Config
 	Now  func() time.Time
 	Log  *slog.Logger
+	// Fatal ends the process, when the disk failed under a write. Nil panics.
+	Fatal func(why string)
 }
 
 // Refounded tells of the cluster that was made.
@@ -43,7 +45,17 @@ type Refounded struct {
 func (c *Config) dir(name string) string { return filepath.Join(c.Node.DataDir, name) }
 
 func (c *Config) open(name string) (*store.Store, error) {
-	return store.Open(c.dir(name), store.Options{Log: c.Log})
+	return store.Open(c.dir(name), c.options())
+}
+
+func (c *Config) options() store.Options { return store.Options{Log: c.Log, Fatal: c.Fatal} }
+
+// checkRole refuses to make a cluster that nobody votes in.
+func (c *Config) checkRole() error {
+	if c.Node.Role != string(record.NodeVoter) {
+		return errors.New("role: the only node of a cluster must vote; give --role voter")
+	}
+	return nil
 }
 
 const (

@@ -27,7 +27,7 @@ var leftAlone = []string{"certs", "lost+found"}
 // state, then adds what the survivors know to be revoked: files of `veto revocations export`, or data directories
 // of nodes of the old cluster that do not run. If it fails it leaves the directory as it found it.
 func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) (Restored, error) {
-	if err := c.checkEmpty(); err != nil {
+	if err := errors.Join(c.checkRole(), c.checkEmpty()); err != nil {
 		return Restored{}, err
 	}
 	b, err := backup.Open(file)
@@ -88,7 +88,7 @@ func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string,
 		}
 		out.Merged = append(out.Merged, m)
 	}
-	box, err := store.OpenOutbox(c.dir(outboxDir), rand.Reader, store.Options{Log: c.Log})
+	box, err := store.OpenOutbox(c.dir(outboxDir), rand.Reader, c.options())
 	if err != nil {
 		return err
 	}

@@ -180,6 +180,7 @@ func TestRestoreRefuses(t *testing.T) {
 		require.Error(t, restore(none, changed), "changed at %d", at)
 	}
 	require.ErrorContains(t, restore(func(c *recovery.Config) { c.Node.PepperKeyFile = "" }, file), "API keys could not be checked")
+	require.ErrorContains(t, restore(func(c *recovery.Config) { c.Node.Role = "replica" }, file), "must vote")
 	require.ErrorIs(t, restore(none, []byte("age-encryption.org/v1\n")), backup.ErrNotBackup)
 	require.Error(t, restore(none, file, filepath.Join(t.TempDir(), "nothing")))
 	require.ErrorContains(t, restore(none, file, filepath.Join(old.dir, "n1")), "in use by another veto process")

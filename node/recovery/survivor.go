@@ -104,10 +104,10 @@ func (c *Config) openDirectory(path, cluster string) (_ *directory, err error) {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.store, err = store.Open(filepath.Join(path, stateDir), store.Options{Log: c.Log}); err != nil {
+	if d.store, err = store.Open(filepath.Join(path, stateDir), c.options()); err != nil {
 		return nil, err
 	}
-	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, store.Options{Log: c.Log}); err != nil {
+	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, c.options()); err != nil {
 		return nil, err
 	}
 	if d.passed, err = machine.DeliveredThrough(d.store, d.outbox.ID()); err != nil {
