@@ -208,6 +208,11 @@ func (a *applier) load() error {
 	if err := a.index.Load(a.changes(), found.ClusterID, found.DigestKey, record.Revision(at.Index)); err != nil {
 		return err
 	}
+	missing, err := machine.Missing(a.store)
+	if err != nil {
+		return err
+	}
+	a.horizon.Misses(missing)
 	a.view.cluster.Store(&found)
 	a.horizon.Founded(found.ClusterID)
 	a.horizon.Reached(record.Revision(at.Index))

@@ -13,6 +13,8 @@
 //	D1  A restored cluster holds what the backup holds, and goes on: keys work, what was revoked is denied,
 //	    the audit trail is whole.
 //	    TestRestoreIntoANewCluster
+//	    A question for a revision of the old cluster's that it lacks is unknown.
+//	    TestRestoreIntoANewCluster
 //	D2  What survivors know to be revoked is denied in the restored cluster from its start, and what is
 //	    missing is said.
 //	    TestRestoreMergesSurvivors, TestMergedLinesAreTold

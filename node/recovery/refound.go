@@ -88,7 +88,7 @@ func (c *Config) refound(s *store.Store, action string, last, term uint64) (Refo
 	address := c.Node.PeerAddress()
 	batch := s.Begin()
 	err = machine.Refound(batch, machine.Refounding{
-		Action: action, Node: c.Node.NodeID, ClusterID: out.Cluster, At: c.now(), Revision: out.Begins, Peppers: peppers,
+		Action: action, Node: c.Node.NodeID, ClusterID: out.Cluster, At: c.now(), After: out.From, Revision: out.Begins, Peppers: peppers,
 		Servers: []record.NodeStatus{{ID: c.Node.NodeID, Role: record.NodeVoter, Address: address}},
 	})
 	if err != nil {

@@ -52,6 +52,16 @@ func TestRestoreIntoANewCluster(t *testing.T) {
 	require.Equal(t, restored.Cluster, status.ID)
 	require.NotEqual(t, was.ID, status.ID)
 	require.Greater(t, status.Revision, restored.Begins)
+	// P6: whoever asks for a revision that may be of what is missing is not answered as if it were here.
+	for i := range 3 {
+		for min, want := range map[record.Revision]validate.Code{
+			contents.Revision: validate.OK, contents.Revision + 1: validate.BehindMinRevision, restored.Begins - 1: validate.BehindMinRevision, restored.Begins: validate.OK,
+		} {
+			v, err := s.at(i).Validate(s.ctx, client.Question{Credential: good, MinRevision: min})
+			require.NoError(t, err)
+			require.Equal(t, want, v.Code, "min_revision %d", min)
+		}
+	}
 	// It goes on: what is changed is changed on all, and another key is stored by the pepper that came along.
 	second := s.key()
 	s.revoke(1, client.RevokeRequest{Target: "key", Value: key.ID})

@@ -233,13 +233,21 @@ type Refounding struct {
 	Action, Node string
 	ClusterID    string
 	// At is the time, and Revision that at which the new cluster begins: behind all that the old one may
-	// have given, so that none means two things.
-	At       time.Time
-	Revision record.Revision
+	// have given, so that none means two things. After is the last that the state has of the old one.
+	At              time.Time
+	After, Revision record.Revision
 	// Peppers are those of the state, wrapped for the new cluster.
 	Peppers []record.Pepper
 	// Servers are the new cluster's.
 	Servers []record.NodeStatus
+}
+
+var missingKey = record.TableMeta.Key([]byte("missing"))
+
+// Missing reads which revisions clusters gave before this one of which the state knows nothing.
+func Missing(s Reader) ([]record.Span, error) {
+	m, _, err := get[[]record.Span](s, missingKey)
+	return m, err
 }
 
 // Refound does so. Whatever has a digest by the cluster's key, and every API key, stays as it is. The audit
@@ -250,6 +258,13 @@ func Refound(s State, r Refounding) error {
 		return errors.Join(err, record.Conflict("the state is of no cluster"))
 	}
 	if err := put(s, clusterKey, record.Found{ClusterID: r.ClusterID, DigestKey: was.DigestKey}); err != nil {
+		return err
+	}
+	missing, err := Missing(s)
+	if err != nil {
+		return err
+	}
+	if err := put(s, missingKey, append(missing, record.Span{After: r.After, Before: r.Revision})); err != nil {
 		return err
 	}
 	for _, p := range r.Peppers {
