@@ -2,7 +2,7 @@
 FUZZTIME ?= 20000x
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench faults upgrade check deb deploy-check deploy-short
+.PHONY: menu build test vet lint fuzz bench bench-node bench-compare bench-short simulate soak flood faults upgrade check deb deploy-check deploy-short
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -25,16 +25,44 @@ fuzz: ## fuzz every decoder for FUZZTIME each (a count as 5000x, or a time, as 6
 	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel 2 $$p; \
 	  done; done
 
-bench: ## what a validation costs, against floors taken in the same run
+# QUICK=1 sees that all works, in about a minute; its numbers are none to publish. ONLY=validate,inside,revoke,denial,scale does
+# some of it; SCALE=100000000 takes long, and 30 GB of disk. A section that was measured keeps its place in the report.
+RESULTS ?= $(if $(QUICK),bin/bench-quick,bench/results)
+bench: build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, RESULTS=); installs redis-server and etcd-server
+	@for p in redis-server:redis-server etcd:etcd-server taskset:util-linux; do command -v $${p%:*} >/dev/null || { apt-get update -q && RUNLEVEL=1 apt-get install -y --no-install-recommends $${p#*:}; }; done
+	cd bench/side && go build -o ../../bin/bench-side .
+	bin/bench-side run -veto bin/veto -out $(RESULTS) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000)
+
+bench-node: ## what a validation costs inside a node, against floors taken in the same run
 	go test ./node -run '^$$' -bench . -benchtime 5s -timeout 20m
+
+OLD ?= HEAD^
+NEW ?= HEAD
+bench-compare: ## what got slower from OLD to NEW (commits; HEAD^ and HEAD if not given)
+	bench/compare $(OLD) $(NEW) $(COUNT)
+
+bench-short: ## the part of the benchmark's own tests that takes a minute and no packages
+	cd bench/side && go vet ./... && go test -count 1 -timeout 5m ./...
 
 SECONDS ?= 20
 SEED ?= 1
+SEEDS ?= 300
+simulate: ## run SEEDS clusters in one process, in made-up time, from SEED on
+	go test ./test/simulation -count 1 -v -timeout 10h -run TestSimulation -seed $(SEED) -seeds $(SEEDS)
+
 faults: ## break a cluster on purpose, in network namespaces (root on Linux; SECONDS, SEED)
 	@for p in ip:iproute2 nft:nftables strace:strace; do command -v $${p%:*} >/dev/null || apt-get install -y $${p#*:}; done
 	go vet -tags faults ./test/... ./cmd/veto
 	go test -tags faults ./cmd/veto -run '^TestClockIsSet$$' -count 1
 	go test -tags faults ./test/faults -count 1 -v -timeout 60m -seconds $(SECONDS) -seed $(SEED)
+
+SOAK ?= 10m
+soak: ## a cluster under load with fast clocks (10 min are 100 h): nothing may grow without an end (SOAK)
+	go test ./test/load -run '^TestSoak$$' -count 1 -v -timeout 2h -soak $(SOAK)
+
+ROUNDS ?= 7
+flood: ## p99 of validations, quiet and under a flood of the control plane and an import, in turns (ROUNDS)
+	go test ./test/load -run '^$$' -bench Flood -benchtime $(ROUNDS)x -timeout 30m -v
 
 upgrade: ## roll a cluster from the version in test/upgrade/PREVIOUS to this one, under load
 	go vet -tags upgrade ./test/...

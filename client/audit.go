@@ -21,6 +21,8 @@ func (c *Client) Audit(ctx context.Context, l List) (Page[trail.Entry], error) {
 type AuditHead struct {
 	trail.Head
 	Text string `json:"head"`
+	// After is the last entry that was removed, as it was older than entries are kept; empty if none was.
+	After string `json:"after"`
 }
 
 // AuditHead shows the head of the audit trail's chain.

@@ -27,7 +27,7 @@ type Progress struct {
 	Revision record.Revision `json:"revision"`
 	Resumed  uint64          `json:"resumed"`
 	// Done is set at the end of a stream that was taken in whole; Refused counts its lines that
-	// were refused, but for those that had been before.
+	// were refused, also if they had been before.
 	Done    bool   `json:"done"`
 	Refused uint64 `json:"refused"`
 	Error   *Error `json:"error"`
@@ -47,7 +47,7 @@ const (
 // answer. It blocks until the stream is done, and returns the last line.
 func (c *Client) RevokeAll(ctx context.Context, key string, lines func() (io.ReadCloser, error), told func(Progress)) (Progress, error) {
 	if len(c.options.Control) == 0 {
-		return Progress{}, errors.New("no address of the cluster was given")
+		return Progress{}, errNoAddress
 	}
 	var failed error
 	for try := range max(streamTries, len(c.options.Control)) {
@@ -77,28 +77,18 @@ func (c *Client) revokeOnce(ctx context.Context, base, key string, lines func() 
 		return Progress{}, err
 	}
 	defer func() { _ = in.Close() }()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(base, "/")+"/v1/revocations/bulk", in)
+	req, err := c.newRequest(ctx, base, request{method: http.MethodPost, path: "/v1/revocations/bulk", bearer: c.options.Token}, in)
 	if err != nil {
-		return Progress{}, notAnAddress(base)
+		return Progress{}, err
 	}
-	if req.URL.User != nil {
-		return Progress{}, errPassword
-	}
-	req.Header.Set("User-Agent", c.options.UserAgent)
 	req.Header.Set("Content-Type", ndjson)
-	req.Header.Set("Authorization", "Bearer "+c.options.Token)
 	req.Header.Set("Idempotency-Key", key)
-	response, err := c.stream().Do(req)
+	answer, err := c.stream(req, base, ndjson)
 	if err != nil {
-		return Progress{}, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
+		return Progress{}, err
 	}
-	if kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); kind != ndjson || response.StatusCode != http.StatusOK {
-		var nothing struct{}
-		err := read(response, &nothing)
-		return Progress{}, errors.Join(err, errors.New("the stream was not taken"))
-	}
-	defer func() { _ = response.Body.Close() }()
-	return follow(response.Body, told)
+	defer func() { _ = answer.Close() }()
+	return follow(answer, told)
 }
 
 // follow reads the answer to its last line.
@@ -124,11 +114,22 @@ func follow(r io.Reader, told func(Progress)) (Progress, error) {
 	return Progress{}, errors.New("the answer was cut off")
 }
 
-// stream is the client for what takes as long as it takes.
-func (c *Client) stream() *http.Client {
+// stream asks for an answer of the kind, which comes for as long as it takes. The caller closes it.
+func (c *Client) stream(req *http.Request, base, kind string) (io.ReadCloser, error) {
 	own := *c.options.HTTP
 	own.Timeout = 0
-	return &own
+	response, err := ask(&own, req, base)
+	if err != nil {
+		return nil, err
+	}
+	if got, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); got == kind && response.StatusCode == http.StatusOK {
+		return response.Body, nil
+	}
+	var nothing struct{}
+	if err := read(response, &nothing); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("the answer is not one of %s; is this the right address?", kind)
 }
 
 // Export writes all revocations, one a line, as RevokeAll takes them. What was written is the
@@ -159,29 +160,12 @@ func (c *Client) lines(ctx context.Context, path string, q url.Values) (io.ReadC
 // body asks for a stream of the type, which the caller closes.
 func (c *Client) body(ctx context.Context, path string, q url.Values, want string) (io.ReadCloser, error) {
 	if len(c.options.Control) == 0 {
-		return nil, errors.New("no address of the cluster was given")
+		return nil, errNoAddress
 	}
 	base := c.options.Control[0]
-	address := strings.TrimSuffix(base, "/") + path
-	if len(q) > 0 {
-		address += "?" + q.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	req, err := c.newRequest(ctx, base, request{method: http.MethodGet, path: path, query: q, bearer: c.options.Token}, nil)
 	if err != nil {
-		return nil, notAnAddress(base)
+		return nil, err
 	}
-	if req.URL.User != nil {
-		return nil, errPassword
-	}
-	req.Header.Set("User-Agent", c.options.UserAgent)
-	req.Header.Set("Authorization", "Bearer "+c.options.Token)
-	response, err := c.stream().Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
-	}
-	if kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); kind != want || response.StatusCode != http.StatusOK {
-		var nothing struct{}
-		return nil, errors.Join(read(response, &nothing), errors.New("nothing was exported"))
-	}
-	return response.Body, nil
+	return c.stream(req, base, want)
 }

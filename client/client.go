@@ -46,6 +46,7 @@ type Options struct {
 type Client struct {
 	options   Options
 	condition condition
+	least     record.Revision
 }
 
 // condition is a header that every change carries; none if it has no name.
@@ -59,6 +60,15 @@ func (c *Client) IfRevision(r record.Revision) *Client {
 	if r > 0 {
 		with.condition = condition{"If-Match", strconv.Quote(strconv.FormatUint(uint64(r), 10))}
 	}
+	return &with
+}
+
+// AtRevision is the client for requests to the control plane that a node answers only once it has the
+// revision, such as that at which the client's own key or portal session was made. A node that does not
+// come to it soon gives an *Error with the status 503, and the next is asked.
+func (c *Client) AtRevision(r record.Revision) *Client {
+	with := *c
+	with.least = r
 	return &with
 }
 
@@ -129,7 +139,7 @@ func (c *Client) do(ctx context.Context, addresses []string, r request, out any)
 		}
 	}
 	if len(addresses) == 0 {
-		return errors.New("no address of the cluster was given")
+		return errNoAddress
 	}
 	key := rand.Text()
 	var failed []error
@@ -155,34 +165,21 @@ func another(err error) bool {
 	return errors.As(err, &problem) && problem.Status == http.StatusServiceUnavailable
 }
 
-var errPassword = errors.New("the address of a node has a user in it, who is not used; give the operator's key as the token")
-
-// notAnAddress repeats the address only if there is no password in it.
-func notAnAddress(base string) error {
-	if strings.Contains(base, "@") {
-		return errPassword
-	}
-	return fmt.Errorf("%s is not the address of a cluster", base)
-}
+var (
+	errNoAddress = errors.New("no address of the cluster was given")
+	errPassword  = errors.New("the address of a node has a user in it, who is not used; give the operator's key as the token")
+)
 
 func (c *Client) send(ctx context.Context, base string, r request, body []byte, key string) (*http.Response, error) {
-	target := strings.TrimSuffix(base, "/") + r.path
-	if len(r.query) > 0 {
-		target += "?" + r.query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(body))
+	req, err := c.newRequest(ctx, base, r, bytes.NewReader(body))
 	if err != nil {
-		return nil, notAnAddress(base)
+		return nil, err
 	}
-	if req.URL.User != nil {
-		return nil, errPassword
-	}
-	req.Header.Set("User-Agent", c.options.UserAgent)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if r.bearer != "" {
-		req.Header.Set("Authorization", "Bearer "+r.bearer)
+	if c.least > 0 {
+		req.Header.Set("Veto-Min-Revision", strconv.FormatUint(uint64(c.least), 10))
 	}
 	if r.method != http.MethodGet {
 		req.Header.Set("Idempotency-Key", key)
@@ -190,7 +187,31 @@ func (c *Client) send(ctx context.Context, base string, r request, body []byte, 
 			req.Header.Set(c.condition.name, c.condition.value)
 		}
 	}
-	response, err := c.options.HTTP.Do(req)
+	return ask(c.options.HTTP, req, base)
+}
+
+// newRequest is the request to one address, which it repeats only if there is no password in it.
+func (c *Client) newRequest(ctx context.Context, base string, r request, body io.Reader) (*http.Request, error) {
+	target := strings.TrimSuffix(base, "/") + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, body)
+	if err != nil && !strings.Contains(base, "@") {
+		return nil, fmt.Errorf("%s is not the address of a cluster", base)
+	}
+	if err != nil || req.URL.User != nil {
+		return nil, errPassword
+	}
+	req.Header.Set("User-Agent", c.options.UserAgent)
+	if r.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+r.bearer)
+	}
+	return req, nil
+}
+
+func ask(h *http.Client, req *http.Request, base string) (*http.Response, error) {
+	response, err := h.Do(req)
 	if err != nil {
 		// The URL in it may hold a reason or a cursor, never a secret.
 		return nil, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -72,6 +73,19 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		_, errControl := c.Issuers(t.Context())
 		_, errData := c.Validate(t.Context(), client.Question{Credential: secret})
 		for _, err := range []error{errControl, errData} {
+			if err == nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: %v", at, err)
+			}
+		}
+	}
+	for _, at := range []string{"http://me:" + secret + "@" + l.Addr().String(), "http://me:" + secret + "@%"} {
+		c := client.New(client.Options{Control: []string{at}})
+		_, errControl := c.Issuers(t.Context())
+		_, errEvents := c.Events(t.Context(), "", func(client.Event) error { return nil })
+		ended, end := context.WithCancel(t.Context())
+		end() // or it tries again
+		_, errBulk := c.RevokeAll(ended, "k", func() (io.ReadCloser, error) { return http.NoBody, nil }, func(client.Progress) {})
+		for _, err := range []error{errControl, errEvents, errBulk, c.Export(t.Context(), io.Discard)} {
 			if err == nil || strings.Contains(err.Error(), secret) {
 				t.Errorf("%s: %v", at, err)
 			}

@@ -32,7 +32,7 @@ const (
 // is the place where it stopped.
 func (c *Client) Events(ctx context.Context, after string, fn func(Event) error) (place string, err error) {
 	if len(c.options.Control) == 0 {
-		return after, errors.New("no address of the cluster was given")
+		return after, errNoAddress
 	}
 	pause := shortestPause
 	for try := 0; ; try++ {
@@ -76,28 +76,19 @@ func (c *Client) eventsFrom(ctx context.Context, base, after string, fn func(Eve
 	// A node that is gone without a word is found by its silence.
 	silence := time.AfterFunc(eventSilence, cancel)
 	defer silence.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/v1/events", nil)
+	req, err := c.newRequest(ctx, base, request{method: http.MethodGet, path: "/v1/events", bearer: c.options.Token}, nil)
 	if err != nil {
-		return after, &stopped{fmt.Errorf("%s is not the address of a cluster", base)}
+		return after, &stopped{err}
 	}
-	req.Header.Set("User-Agent", c.options.UserAgent)
-	req.Header.Set("Authorization", "Bearer "+c.options.Token)
 	if after != "" {
 		req.Header.Set("Last-Event-ID", after)
 	}
-	response, err := c.stream().Do(req)
+	answer, err := c.stream(req, base, eventStream)
 	if err != nil {
-		return after, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
+		return after, err
 	}
-	if kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); kind != eventStream || response.StatusCode != http.StatusOK {
-		var nothing struct{}
-		if err := read(response, &nothing); err != nil {
-			return after, err
-		}
-		return after, errors.New("the answer is no stream of events")
-	}
-	defer func() { _ = response.Body.Close() }()
-	return readEvents(response.Body, after, func() { silence.Reset(eventSilence) }, fn)
+	defer func() { _ = answer.Close() }()
+	return readEvents(answer, after, func() { silence.Reset(eventSilence) }, fn)
 }
 
 // readEvents reads server-sent events. Alive is called for each line. A message that was cut off is

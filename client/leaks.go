@@ -20,12 +20,15 @@ type LeakLabel struct {
 	Hash  string `json:"token_hash"`
 	Type  string `json:"token_type"`
 	Label string `json:"label"`
+	// Done is what was done: revoked or marked of an API key, ended of a portal session. A key that is marked
+	// goes on: the node is set so, or it is the last admin's.
+	Done string `json:"done"`
 }
 
-// Real tells whether the secret is, or was, that of an API key.
+// Real tells whether the secret is, or was, that of an API key or of a portal session.
 func (l LeakLabel) Real() bool { return l.Label == "true_positive" }
 
-// ReportLeaked has the keys revoked, or marked, whose secrets were found. Up to 512 at a time, which are
+// ReportLeaked has the keys revoked, or marked, and the portal sessions ended, whose secrets were found. Up to 512 at a time, which are
 // answered in their order.
 func (c *Client) ReportLeaked(ctx context.Context, found []Leaked) ([]LeakLabel, error) {
 	var labels []LeakLabel

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"veto/client"
+	"veto/node"
 	"veto/node/dev"
 	"veto/record"
 	"veto/record/trail"
@@ -270,5 +271,58 @@ func TestOldClusterBeginsItsChain(t *testing.T) {
 	s.key(client.KeyFields{Roles: revoker})
 	if r, err := s.at(0).VerifyAudit(s.ctx); err != nil || r.Before != uint64(old) || r.Entries < 2 {
 		t.Errorf("%d from before: %+v %v", old, r, err)
+	}
+}
+
+// N7: what is older than it is kept is removed on all nodes alike, and the rest is verified from there on: also by who wrote
+// down a head, and not by one of what was removed.
+func TestAuditTrailIsCut(t *testing.T) {
+	s := tellWith(t, 3, 90*time.Second, func(c *node.Config) { c.AuditRetention = 24 * time.Hour })
+	for range 5 {
+		s.key(client.KeyFields{Roles: revoker})
+	}
+	for s.status(0).Level < record.LevelTrail {
+		select {
+		case <-s.ctx.Done():
+			t.Fatal("the level is not raised")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	old := s.head()
+	s.key(client.KeyFields{Roles: revoker})
+	last := s.head()
+	s.ahead.Store(int64(3 * 24 * time.Hour)) // for the leader that comes next
+	s.stopAll()
+	s.restartAll()
+	s.key(client.KeyFields{Roles: revoker})
+	for s.head().After == "" {
+		select {
+		case <-s.ctx.Done():
+			t.Fatal("nothing was removed")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	s.key(client.KeyFields{Roles: revoker})
+	now := s.head()
+	for i := range 3 {
+		r, err := s.at(i).VerifyAudit(s.ctx, now.Head)
+		if err != nil || r.After != now.After || r.Removed == 0 || r.Removed < old.Sequence || r.Entries != now.Sequence-r.Removed {
+			t.Errorf("node %d: %+v %v", i, r, err)
+		}
+		if _, err := s.at(i).VerifyAudit(s.ctx, last.Head); err != nil {
+			t.Errorf("node %d, by a head of before that is there: %v", i, err)
+		}
+		var broken *trail.Broken
+		if _, err := s.at(i).VerifyAudit(s.ctx, old.Head); r.After != old.Text && (!errors.As(err, &broken) || !strings.Contains(broken.Why, "cannot be told any more")) {
+			t.Errorf("node %d, by a head of what was removed: %v", i, err)
+		}
+	}
+	if said := s.trail(1, trail.Filter{Action: trail.ActionCut}); strings.Count(said, `"audit_trail"`) != 1 || !strings.Contains(said, now.After) {
+		t.Errorf("%s", said)
+	}
+	for _, n := range s.status(0).Nodes {
+		if n.Audit == record.AuditDiffers {
+			t.Errorf("%s has another trail", n.ID)
+		}
 	}
 }

@@ -328,7 +328,7 @@ func BenchmarkAPIKeys(b *testing.B) {
 	table.SetPeppers(x.view.Peppers())
 	requests := make([]validate.Request, *benchAPIKeys)
 	for i := range requests {
-		body, err := table.Peppered(newBenchKey(b, fmt.Sprintf("key_%026d", i), nil, &requests[i].Credential))
+		body, err := table.Peppered(newBenchKey(b, fmt.Sprintf("key_%026d", i), nil, &requests[i].Credential), record.LevelNewest)
 		if err != nil {
 			b.Fatal(err)
 		}

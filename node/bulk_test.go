@@ -11,7 +11,7 @@ import (
 	"veto/client"
 )
 
-// N10
+// N13
 func TestStreamIsKnownByItsLines(t *testing.T) {
 	s := tellOf(t, 2, nil)
 	s.trustDemoIssuer(0)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"veto/node/certs"
+	"veto/node/httpapi/gate"
 	"veto/replication/index"
 )
 
@@ -113,5 +114,47 @@ func (m *hostMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 	for state, count := range counts {
 		to <- prometheus.MustNewConstMetric(m.others, prometheus.GaugeValue, float64(count), state)
+	}
+}
+
+// boundMetrics tell of what was not let in, and of how near that is.
+type boundMetrics struct {
+	node                          *Node
+	refused, open, shed, underWay *prometheus.Desc
+}
+
+func newBoundMetrics(n *Node) *boundMetrics {
+	return &boundMetrics{
+		node:     n,
+		refused:  prometheus.NewDesc("veto_connections_refused_total", "Connections that were closed because there was no room for them.", []string{"plane"}, nil),
+		open:     prometheus.NewDesc("veto_connections_open", "Connections that are open.", []string{"plane"}, nil),
+		shed:     prometheus.NewDesc("veto_requests_shed_total", "Requests that were told to come again, by what there was too much of.", []string{"reason"}, nil),
+		underWay: prometheus.NewDesc("veto_control_under_way", "Requests on the control plane that are under way, and those of them that are streams.", []string{"kind"}, nil),
+	}
+}
+
+// Describe is of prometheus.Collector.
+func (m *boundMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.refused, m.open, m.shed, m.underWay} {
+		to <- d
+	}
+}
+
+// Collect is of prometheus.Collector.
+func (m *boundMetrics) Collect(to chan<- prometheus.Metric) {
+	b := m.node.bounds
+	for plane, l := range map[string]*gate.Listener{"data": b.data, "control": b.control} {
+		to <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(l.Refused()), plane)
+		to <- prometheus.MustNewConstMetric(m.open, prometheus.GaugeValue, float64(l.Open()), plane)
+	}
+	for kind, p := range map[string]*gate.Places{"requests": b.requests, "imports": b.imports, "exports": b.exports, "streams": b.streams} {
+		to <- prometheus.MustNewConstMetric(m.underWay, prometheus.GaugeValue, float64(p.Taken()), kind)
+		to <- prometheus.MustNewConstMetric(m.shed, prometheus.CounterValue, float64(p.Refused()), kind)
+	}
+	for reason, n := range map[string]uint64{
+		"caller_rate": b.callers.Refused(), "stranger_rate": b.strangers.Refused(),
+		"outbox": m.node.replica.Refused(), "nats": m.node.broadcast.Stats().Busy,
+	} {
+		to <- prometheus.MustNewConstMetric(m.shed, prometheus.CounterValue, float64(n), reason)
 	}
 }

@@ -81,6 +81,9 @@ type Config struct {
 	// without it only operators report.
 	LeakedKeys            string `koanf:"leaked_keys"`
 	LeakedKeysSignersFile string `koanf:"leaked_keys_signers_file"`
+	// AuditRetention is how long entries of the audit trail are kept, at least 24h, and up to a day more; 0 for
+	// good. What the node says that leads counts: say the same on all.
+	AuditRetention time.Duration `koanf:"audit_retention"`
 	// Pprof shows the process's profiles to admins on the control plane.
 	Pprof bool `koanf:"pprof"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
@@ -88,6 +91,8 @@ type Config struct {
 	LogFormat string `koanf:"log_format"`
 	// KeysConfig is how it makes and stores API keys.
 	KeysConfig `koanf:",squash"`
+	// TraceConfig is whom it tells of the way of requests.
+	TraceConfig `koanf:",squash"`
 	// EventsConfig is how it takes revocations from a stream of events.
 	EventsConfig `koanf:",squash"`
 }
@@ -109,7 +114,7 @@ func DefaultConfig() Config {
 		DataDir: "veto-data", Role: string(record.NodeVoter), BootstrapExpect: 1,
 		Bind: "127.0.0.1", Port: 7770, MaxConnections: 8192, CallerRate: 10_000, MaxStaleness: 30 * time.Second, MinRevisionWait: 200 * time.Millisecond, CanaryInterval: 5 * time.Second,
 		TokenCacheBytes: 64 << 20, IndexExactMax: 2_000_000, LeakedKeys: leakedRevoke, LogLevel: "info", LogFormat: "text",
-		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, EventsConfig: defaultEvents(),
+		KeysConfig: KeysConfig{KeyPrefix: apikey.Prefix}, TraceConfig: TraceConfig{TraceSample: 0.01}, EventsConfig: defaultEvents(),
 	}
 }
 
@@ -158,6 +163,9 @@ func (c *Config) alone() bool {
 
 const leastConnections = 16
 
+// shortestAudit keeps what was done from being forgotten before anybody looks.
+const shortestAudit = 24 * time.Hour
+
 // longestRevisionWait keeps a question from outliving the patience of whoever asked it.
 const longestRevisionWait = 5 * time.Second
 
@@ -182,7 +190,7 @@ func (c *Config) Complete() error {
 	if c.CertsDir == "" && c.alone() {
 		c.CertsDir = filepath.Join(c.DataDir, "certs")
 	}
-	for _, check := range []func() error{c.checkCluster, c.checkAddresses, c.checkRest, c.checkEvents} {
+	for _, check := range []func() error{c.checkCluster, c.checkAddresses, c.checkRest, c.checkTrace, c.checkEvents} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -268,6 +276,8 @@ func (c *Config) checkRest() error {
 		return fmt.Errorf("caller_rate: %d is below 0; 0 bounds nobody", c.CallerRate)
 	case c.MaxStaleness < time.Second:
 		return fmt.Errorf("max_staleness: %s is below 1s, which no cluster keeps", c.MaxStaleness)
+	case c.AuditRetention != 0 && c.AuditRetention < shortestAudit:
+		return fmt.Errorf("audit_retention: %s is less than %s; 0 keeps the audit trail for good", c.AuditRetention, shortestAudit)
 	case c.MinRevisionWait < 0 || c.MinRevisionWait > longestRevisionWait:
 		return fmt.Errorf("min_revision_wait: %s is not between 0 and %s", c.MinRevisionWait, longestRevisionWait)
 	case c.CanaryInterval != 0 && (c.CanaryInterval < shortestCanary || c.CanaryInterval > longestCanary):

@@ -42,18 +42,18 @@
 //	    TestWhatComesOftenAllocatesNothing
 //	N9  All nodes together keep a key's limits, within a tenth, and a quota outlives them.
 //	    TestThreeNodesKeepOneRate, TestQuotaOutlivesTheNodes, TestLimitsOfOneNode
-//	N10 A stream of revocations under the name of another is refused, and not taken for done.
-//	    TestStreamIsKnownByItsLines
 //	N10 When a key was used on one node is seen on all, and changes nothing of the key.
 //	    TestUseOfAKeyIsSeenOnEveryNode
-//	N12 No listener speaks a TLS below 1.3.
-//	    TestOldTLSIsRefused
 //	N11 A rotation of the pepper, and of the key that wraps it, breaks no check of a key on any node. A
 //	    node that cannot read a pepper is not ready, answers unknown of every API key, and goes on with
 //	    JWTs and revocations.
 //	    TestRotationBreaksNoCheck, TestPepperIsWrappedAnew, TestNodeWithoutThePepperFailsClosed
-//	N13 A node knows its cluster from its start, though a crash took that from its state.
+//	N12 No listener speaks a TLS below 1.3.
+//	    TestOldTLSIsRefused
+//	N13 A stream of revocations under the name of another is refused, and not taken for done.
+//	    TestStreamIsKnownByItsLines
+//	N15 A node knows its cluster from its start, though a crash took that from its state.
 //	    TestQuorumIsLostForGood in cmd/veto
-//	N12 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
+//	N14 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
 //	    TestHostMetrics
 package node

@@ -19,7 +19,7 @@ import (
 // before it cannot.
 func (n *Node) takeRequests(context.Context) error {
 	n.intake = intake.New(intake.Config{
-		Taker: n.replica, Tokens: n.validator, Revocations: n.view, Keys: n.view, Owners: n.view, Cluster: n.replica, NodeID: n.config.NodeID, Now: n.around.Now,
+		Taker: n.replica, Tokens: n.validator, Revocations: n.view, Keys: n.view, State: n.view, Owners: n.view, Cluster: n.replica, NodeID: n.config.NodeID, Now: n.around.Now,
 	})
 	stop, err := n.broadcast.Answer(func(ctx context.Context, r broadcast.Request) []byte {
 		answer, unknown := n.intake.Answer(ctx, r.By, r.Body, r.ID, record.Origin{Node: r.Node, Way: record.WayNATS, Address: r.Address}, requestWait)

@@ -38,10 +38,33 @@ const (
 	socketMode  = 0o660
 	mostWaiting = 1024 // questions, for their min_revision
 
-	maxRequests   = 1024 // under way on the control plane, streams among them
-	strangerRate  = 20   // a second, from one address
+	mostAhead   = 128  // requests of the control plane, for theirs
+	maxRequests = 1024 // under way on the control plane, streams among them
+	maxImports  = 16
+	maxExports  = 16
+	maxStreams  = 256 // of events
+
+	// A timer of a node at rest is late by up to a millisecond, as the kernel counts in these.
+	paceCalm      = 2 * time.Millisecond
+	paceStep      = time.Millisecond
+	strangerRate  = 20 // a second, from one address
 	strangerBurst = 100
 )
+
+// bounds are what is let onto the listeners.
+type bounds struct {
+	requests, imports, exports, streams *gate.Places
+	callers, strangers                  *gate.Rates
+	data, control                       *gate.Listener // once they are open
+}
+
+func newBounds(callerRate int) *bounds {
+	return &bounds{
+		requests: gate.NewPlaces(maxRequests), imports: gate.NewPlaces(maxImports), exports: gate.NewPlaces(maxExports), streams: gate.NewPlaces(maxStreams),
+		callers:   gate.NewRates(gate.Rate{PerSecond: float64(callerRate), Burst: 2 * float64(callerRate)}),
+		strangers: gate.NewRates(gate.Rate{PerSecond: strangerRate, Burst: strangerBurst}),
+	}
+}
 
 // openHTTP opens both listeners before it serves on either, so that a port in use is told
 // before anyone is answered.
@@ -58,6 +81,7 @@ func (n *Node) openHTTP(context.Context) error {
 	if err != nil {
 		return errors.Join(err, dataListener.Close())
 	}
+	n.bounds.data, n.bounds.control = dataListener, controlListener
 	listeners := []net.Listener{dataListener}
 	if n.config.Socket != "" {
 		local, err := listenLocal(n.config.Socket)
@@ -97,7 +121,7 @@ func listenLocal(path string) (net.Listener, error) {
 func (n *Node) serveData(listeners []net.Listener) {
 	server := data.New(data.Config{
 		Validator: n.validator, Revisions: n.view, Ready: n.checks,
-		Wait: data.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe,
+		Wait: httpapi.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe, Trace: n.questions(),
 		Now: n.around.Now, TLS: n.clientTLS, Log: n.around.Log,
 	})
 	n.opened(func() error {
@@ -118,9 +142,10 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 	if n.clientTLS != nil {
 		l = tls.NewListener(l, n.clientTLS)
 	}
+	waiting := httpapi.NewWaiting(n.view, httpapi.Wait{Limit: n.config.MinRevisionWait, Most: mostAhead})
 	server := gate.NewServer(gate.Limits{
 		Header: headerLimit, Body: bodyLimit, Idle: idleLimit, Write: writeLimit, HeaderBytes: maxHeaders,
-		Requests: maxRequests, Always: control.Always, Busy: control.Busy,
+		Requests: n.bounds.requests, Always: control.Always, Busy: control.Busy,
 	}, control.New(control.Config{
 		Proposer: n.replica, Validator: n.validator, Records: n.view, Cluster: watched{n.replica, n.canary}, Peppers: n.replica.Peppers(),
 		ParseJWKS: keyset.ParseGiven, Refresh: n.refreshOne, Events: happenings{n.store, n.view}, Closing: n.closed,
@@ -133,12 +158,14 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		Backup:  n.writeBackup,
 		Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
 		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
-		Now: n.around.Now, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
-		Callers:   gate.NewRates(gate.Rate{PerSecond: float64(n.config.CallerRate), Burst: 2 * float64(n.config.CallerRate)}),
-		Strangers: gate.NewRates(gate.Rate{PerSecond: strangerRate, Burst: strangerBurst}),
+		Now: n.around.Now, Trace: n.controlTrace(), NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
+		Waiting: waiting,
+		Callers: n.bounds.callers, Strangers: n.bounds.strangers, Imports: n.bounds.imports, Exports: n.bounds.exports, Streams: n.bounds.streams,
+		Pace: &gate.Pace{Calm: paceCalm, Step: paceStep, Now: time.Now, After: time.After},
 	}))
 	server.ErrorLog = slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug)
 	n.opened(func() error {
+		waiting.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {

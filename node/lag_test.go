@@ -86,6 +86,30 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 	return x
 }
 
+// newcomers are let in there at once if they hand on the revision at which they were.
+func (x *regions) newcomers(t *testing.T) {
+	t.Helper()
+	session, err := x.home.OpenPortalSession(x.ctx, "shop", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := []string{fmt.Sprintf("http://127.0.2.12:%d", 10000+os.Getpid()%200*10+controlPort)}
+	as := func(secret string) *client.Client { return client.New(client.Options{Control: base, Token: secret}) }
+	if _, err := as(session.Secret).Me(x.ctx, ""); err == nil || !strings.Contains(err.Error(), "(401") {
+		t.Errorf("the session is there before the log can have come: %v", err)
+	}
+	if me, err := as(session.Secret).AtRevision(session.Revision).Me(x.ctx, ""); err != nil || me.Consumer != "shop" {
+		t.Errorf("%+v %v", me, err)
+	}
+	auditor, err := x.home.CreateKey(x.ctx, client.KeyFields{Roles: []record.Role{record.RoleAuditor}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := as(auditor.Secret).AtRevision(auditor.Revision).Audit(x.ctx, client.List{}); err != nil {
+		t.Error(err)
+	}
+}
+
 // A replica in another region says the truth about its lag, in verdicts and in the status: its
 // state is never as of later than what can have come to it. It waits for what a client has just
 // changed at home, and a client that wants no such old answer gets none.
@@ -103,6 +127,7 @@ func TestReplicaInAnotherRegionSaysItsLag(t *testing.T) {
 	if err != nil || v.Code != validate.OK || v.Revision < key.Revision {
 		t.Errorf("a key that was just made: %+v, %v", v, err)
 	}
+	x.newcomers(t)
 	for range 40 {
 		v, err := x.far.Validate(x.ctx, client.Question{Credential: key.Secret})
 		if lag := time.Since(v.AsOf); err != nil || v.Code != validate.OK || lag < delay {

@@ -247,10 +247,51 @@ func TestWhoMayReportLeaks(t *testing.T) {
 		t.Errorf("%+v %v", all, err)
 	}
 	admin := s.cluster.AdminToken()
-	if labels, err := s.at(0).ReportLeaked(s.ctx, []client.Leaked{{Token: admin, Type: "t"}}); err != nil || !labels[0].Real() {
+	if labels, err := s.at(0).ReportLeaked(s.ctx, []client.Leaked{{Token: admin, Type: "t"}}); err != nil || !labels[0].Real() || labels[0].Done != "marked" {
 		t.Errorf("%+v %v", labels, err)
 	}
-	if _, err := s.at(0).Keys(s.ctx, record.KeyQuery{}, client.List{}); err != nil {
-		t.Errorf("the last admin's key was taken away: %v", err)
+	// It goes on, and everyone who looks is told.
+	if marked, err := s.at(0).Keys(s.ctx, record.KeyQuery{State: record.KeyLeaked}, client.List{}); err != nil || len(marked.Items) != 1 || marked.Items[0].LeakedAt.IsZero() {
+		t.Errorf("the last admin's key was taken away, or is not marked: %+v %v", marked, err)
+	}
+	if now := s.status(0); now.LeakedKeys != 1 || !strings.Contains(s.metrics(0), "\nveto_leaked_keys 1\n") {
+		t.Errorf("%+v", now)
+	}
+	if said := s.trail(0, trail.Filter{Action: "mark_leaked"}); !strings.Contains(said, "leaked_at") {
+		t.Errorf("the audit trail does not tell: %s", said)
+	}
+	if _, err := s.at(0).CreateKey(s.ctx, client.KeyFields{Roles: []record.Role{record.RoleAdmin}}); err != nil {
+		t.Fatal(err)
+	}
+	labels, err = s.at(0).ReportLeaked(s.ctx, []client.Leaked{{Token: admin, Type: "t"}})
+	if err != nil || labels[0].Done != "revoked" {
+		t.Errorf("with another admin: %+v %v", labels, err)
+	}
+}
+
+// The secret of a portal session that leaked opens nothing any more, on no node.
+func TestLeakedPortalSessionsEnd(t *testing.T) {
+	x := newScanner(t)
+	x.story = tellOf(t, 3, func(c *node.Config) { c.LeakedKeysSignersFile = x.file })
+	if _, err := x.at(0).PutConsumer(x.ctx, "shop", client.ConsumerFields{}); err != nil {
+		t.Fatal(err)
+	}
+	session, err := x.at(0).OpenPortalSession(x.ctx, "shop", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.reach(1, session.Revision)
+	if got := x.report(1, session.Secret); got[0] != "true_positive" {
+		t.Fatal(got)
+	}
+	ended := x.status(1).Revision
+	for i := range 3 {
+		x.reach(i, ended)
+		if _, err := x.as(i, session.Secret).Me(x.ctx, ""); err == nil || !strings.Contains(err.Error(), "(401") {
+			t.Errorf("node %d: %v", i, err)
+		}
+	}
+	if said := x.trail(0, trail.Filter{Action: "end_session"}); !strings.Contains(said, session.ID) || !strings.Contains(said, record.LeakGitHub) {
+		t.Errorf("%s", said)
 	}
 }

@@ -82,6 +82,19 @@ func TestManagersOnEveryNode(t *testing.T) {
 	s.managersEnd(ann, session, key.ID)
 }
 
+// A lifetime of nothing is not that which is meant when none is given.
+func TestSessionWithoutALifetime(t *testing.T) {
+	s := tell(t, 1)
+	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {
+		t.Fatal(err)
+	}
+	for body, status := range map[string]int{`{"lifetime": "0s"}`: 422, `{"lifetime": "59s"}`: 422, `{}`: 201} {
+		if a := s.http(0, "POST", "/v1/consumers/shop/portal-sessions", body); a.status != status {
+			t.Errorf("%s: %+v", body, a)
+		}
+	}
+}
+
 func (s *story) stopAll() {
 	s.Helper()
 	for i := range s.nodes {

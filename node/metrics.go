@@ -51,7 +51,7 @@ func newMetrics(n *Node) *metrics {
 	for _, g := range n.gauges() {
 		m.registry.MustRegister(g.collector())
 	}
-	m.registry.MustRegister(newHostMetrics(n, n.memberStates))
+	m.registry.MustRegister(newHostMetrics(n, n.memberStates), newBoundMetrics(n))
 	return m
 }
 
@@ -89,6 +89,13 @@ func (n *Node) gauges() []gauge {
 		{"veto_raft_is_leader", "1 while this node leads.", func() float64 { return yes(n.replica.Leads()) }},
 		{"veto_revocations", "Names that are revoked, with those of the canary.", func() float64 { return float64(n.view.Stats().Revocations) }},
 		{"veto_api_keys", "API keys known.", func() float64 { return float64(n.view.Stats().Keys) }},
+		{"veto_leaked_keys", "API keys that go on though a secret of theirs is known where anyone can read it.", func() float64 {
+			n, err := n.view.Leaked(n.around.Now())
+			if err != nil {
+				return -1
+			}
+			return float64(n)
+		}},
 		{"veto_pepper_locked", "1 while this node lacks the key that unwraps a pepper, and can check no API key.", func() float64 { return yes(n.view.Locked()) }},
 		{"veto_api_key_secrets_behind", "Secrets of API keys that are not stored by the newest pepper alone.", func() float64 { return float64(behind(n.replica.Peppers().Status())) }},
 		{"veto_limited_keys", "API keys with limits whose use is counted on this node now.", func() float64 { return float64(n.limiter.Stats().Keys) }},
@@ -109,6 +116,7 @@ func (n *Node) gauges() []gauge {
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
 		{"veto_backup_last_timestamp_seconds", "When this node last wrote a backup to its end; 0 if it has not since it started.", func() float64 { return float64(n.backups.last.Load()) }},
+		{"veto_broadcast_queue", "Events that are to be sent to other systems.", func() float64 { return float64(n.broadcast.Stats().Queued) }},
 		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},
 	}
 }

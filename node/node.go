@@ -19,6 +19,7 @@ import (
 	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/node/limits"
+	"veto/node/trace"
 	"veto/record"
 	"veto/replication"
 	"veto/replication/broadcast"
@@ -70,8 +71,10 @@ type Node struct {
 	fetcher   *discovery.Fetcher
 	intake    *intake.Intake // once opening is closed
 	opening   chan struct{}
-	identity  store.Identity       // as it was when the node started
-	clientTLS *tls.Config          // nil if the listeners and NATS speak without
+	identity  store.Identity // as it was when the node started
+	clientTLS *tls.Config    // nil if the listeners and NATS speak without
+	bounds    *bounds
+	trace     *trace.Tracer        // nil if nobody is told
 	tokens    *remembered.Tokens   // nil if none are remembered
 	ends      map[string]time.Time // when certificates end; written before there are listeners
 	backups   backups
@@ -102,10 +105,10 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
-		config: c, ring: ring, around: around, stop: stop, clientTLS: clientTLS, missing: newWanted(), wanted: newWanted(),
+		config: c, ring: ring, around: around, stop: stop, clientTLS: clientTLS, bounds: newBounds(c.CallerRate), missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate), ends: map[string]time.Time{},
 	}
-	for _, step := range []func(context.Context) error{n.openStore, n.openPeers, n.claim, n.openReplica, n.openLimits, n.takeRequests, n.openCanary, n.openHTTP} {
+	for _, step := range []func(context.Context) error{n.openTrace, n.openStore, n.openPeers, n.claim, n.openReplica, n.openLimits, n.takeRequests, n.openCanary, n.openHTTP} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -255,7 +258,7 @@ func (n *Node) openPeers(ctx context.Context) error {
 	n.broadcast, err = broadcast.Start(broadcast.Config{
 		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), RouteAddr: n.config.address(routePort),
 		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: identity.Mutual(), ClientTLS: n.clientTLS.Clone(),
-		Authorize: n.grant, JetStream: n.jetStream(), Handlers: broadcast.Handlers{Notice: n.view.Notice, Beacon: n.view.Beacon},
+		Authorize: n.grant, JetStream: n.jetStream(), Handlers: broadcast.Handlers{Notice: n.hear, Beacon: n.view.Beacon},
 		Random: rand.Reader, Log: n.around.Log,
 	})
 	if err != nil {
@@ -357,10 +360,10 @@ func (n *Node) openReplica(ctx context.Context) error {
 	n.replica, err = replication.Open(replication.Config{
 		ID: n.config.NodeID, Address: n.config.PeerAddress(), Role: record.NodeRole(n.config.Role),
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
-		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0,
+		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0, AuditRetention: n.config.AuditRetention,
 		Found: admin.found, Founded: func() { n.founded(); admin.founded() },
 		WhileLeading: []func(context.Context){n.refreshKeys, n.takeEvents}, WantKeys: n.wanted.add,
-		Ring: n.ring, Random: rand.Reader,
+		Ring: n.ring, Trace: n.replicaTrace(), Random: rand.Reader,
 		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,
 	}, replication.Parts{
 		Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,
@@ -383,7 +386,7 @@ func (n *Node) openLimits(context.Context) error {
 	return nil
 }
 
-func (n *Node) listen(port int) (net.Listener, error) {
+func (n *Node) listen(port int) (*gate.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(context.Background(), "tcp", n.config.address(port))
 	if err != nil {

@@ -101,6 +101,16 @@ func (s *story) askConstantly(secrets []string) (stop func() int) {
 	}
 }
 
+// isOpen sees that a portal session opens every node.
+func (s *story) isOpen(session client.NewSession) {
+	s.Helper()
+	for i := range s.nodes {
+		if me, err := s.as(i, session.Secret).Me(s.ctx, ""); err != nil || me.Session != session.ID {
+			s.Errorf("a portal session from before, on %s: %+v %v", dev.ID(i), me, err)
+		}
+	}
+}
+
 // N11
 func TestRotationBreaksNoCheck(t *testing.T) {
 	s := tellWith(t, 3, 2*time.Minute, nil)
@@ -110,6 +120,10 @@ func TestRotationBreaksNoCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.storedBy(0, "1")
+	session, err := s.at(0).OpenPortalSession(s.ctx, "shop", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
 	stop := s.askConstantly(secrets)
 	for _, ways := range [][]string{{"2", "1 2"}, {"3", "1 2 3", "2 3"}} {
 		if _, err := s.at(1).RotatePepper(s.ctx); err != nil {
@@ -119,6 +133,7 @@ func TestRotationBreaksNoCheck(t *testing.T) {
 			s.storedBy(i, ways...)
 		}
 	}
+	s.isOpen(session)
 	// The idle key needs all three.
 	var refused *client.Error
 	if _, err := s.at(2).RotatePepper(s.ctx); !errors.As(err, &refused) || refused.Code != string(record.ReasonPeppersInUse) || refused.Status != 409 {

@@ -177,6 +177,9 @@ func TestBadConfig(t *testing.T) {
 		"key_prefix":                func(c *node.Config) { c.KeyPrefix = "Acme" },
 		"leaked_keys":               func(c *node.Config) { c.LeakedKeys = "ignore" },
 		"leaked_keys_signers_file":  func(c *node.Config) { c.LeakedKeysSignersFile = "/nonexistent" },
+		"trace_sample":              func(c *node.Config) { c.TraceSample = 1.5 },
+		"trace_endpoint":            func(c *node.Config) { c.TraceEndpoint = "http://user:pass@host" },
+		"audit_retention":           func(c *node.Config) { c.AuditRetention = time.Hour },
 		"min_revision_wait":         func(c *node.Config) { c.MinRevisionWait = 6 * time.Second },
 	} {
 		c := node.DefaultConfig()
@@ -365,7 +368,7 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 	s.eventually(2, key.Secret, validate.KeyNotFound)
 }
 
-// N10
+// N13
 func TestUseOfAKeyIsSeenOnEveryNode(t *testing.T) {
 	s := tell(t, 3)
 	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {

@@ -2,11 +2,16 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"veto/node/canary"
+	"veto/node/httpapi/control"
+	"veto/node/trace"
 	"veto/record"
 	"veto/replication"
 )
@@ -73,4 +78,76 @@ func (p *propagation) Failed(nodeID, region string) { p.failed.WithLabelValues(n
 func (p *propagation) Gone(nodeID string) {
 	p.took.DeletePartialMatch(prometheus.Labels{"node": nodeID})
 	p.failed.DeletePartialMatch(prometheus.Labels{"node": nodeID})
+}
+
+// TraceConfig is whom a node tells of the way of requests, and of how many.
+type TraceConfig struct {
+	// TraceEndpoint is the URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; nobody is
+	// told if it is empty.
+	TraceEndpoint string `koanf:"trace_endpoint"`
+	// TraceSample is the part of the requests that is told of, 0 to 1. Of one that comes with a traceparent whoever sent
+	// that has decided.
+	TraceSample float64 `koanf:"trace_sample"`
+}
+
+func (c *Config) checkTrace() error {
+	if c.TraceSample < 0 || c.TraceSample > 1 || c.TraceSample != c.TraceSample {
+		return fmt.Errorf("trace_sample: %g is not between 0 and 1", c.TraceSample)
+	}
+	if c.TraceEndpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(c.TraceEndpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return errors.New("trace_endpoint: give a URL such as http://127.0.0.1:4318/v1/traces, without a user or password")
+	}
+	return nil
+}
+
+// openTrace begins to tell, if somebody is to be told. It is closed last, and so hears of all.
+func (n *Node) openTrace(ctx context.Context) error {
+	if n.config.TraceEndpoint == "" {
+		return nil
+	}
+	var err error
+	n.trace, err = trace.Open(ctx, trace.Config{
+		Endpoint: n.config.TraceEndpoint, Sample: n.config.TraceSample, NodeID: n.config.NodeID, Version: n.around.Version,
+	})
+	n.opened(n.trace.Close)
+	return err
+}
+
+// hear takes a notice of another node.
+func (n *Node) hear(x record.Notice) {
+	if x.Trace != "" {
+		_, end := n.trace.Begin(n.trace.Continue(context.Background(), x.Trace), "notice")
+		defer end()
+	}
+	n.view.Notice(x)
+}
+
+// questions tells of questions; nil if nobody is told.
+func (n *Node) questions() func(string) func() {
+	if n.trace == nil {
+		return nil
+	}
+	return func(carried string) func() {
+		_, end := n.trace.Begin(n.trace.Continue(context.Background(), carried), "validate")
+		return end
+	}
+}
+
+// controlTrace and replicaTrace are nil if nobody is told, and no Tracer that is nil: so nothing is done for it.
+func (n *Node) controlTrace() control.Tracer {
+	if n.trace == nil {
+		return nil
+	}
+	return n.trace
+}
+
+func (n *Node) replicaTrace() replication.Tracer {
+	if n.trace == nil {
+		return nil
+	}
+	return n.trace
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,7 +105,11 @@ func (n *Node) refreshKeys(ctx context.Context) {
 	for {
 		next := n.around.Now().Add(lookEvery)
 		now, wanted := n.around.Now(), n.wanted.take()
-		for _, i := range n.view.Issuers() {
+		issuers := n.view.Issuers()
+		maps.DeleteFunc(plan, func(id string, _ *schedule) bool {
+			return !slices.ContainsFunc(issuers, func(i record.Issuer) bool { return i.ID == id })
+		})
+		for _, i := range issuers {
 			if i.Inline() {
 				continue
 			}

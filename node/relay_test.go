@@ -1,124 +1,35 @@
 package node
 
 import (
-	"io"
-	"net"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"veto/test/relay"
 )
 
-// relay stands between nodes and carries what is sent to one of them, each way a fixed time later.
-type relay struct {
-	t     testing.TB
-	delay time.Duration
-	wg    sync.WaitGroup
-	stop  chan struct{}
+// delayed is a relay of a test.
+type delayed struct {
+	t testing.TB
+	*relay.Relay
 }
 
-func newRelay(t testing.TB, delay time.Duration) *relay {
+func newRelay(t testing.TB, delay time.Duration) delayed {
 	t.Helper()
-	r := &relay{t: t, delay: delay, stop: make(chan struct{})}
-	t.Cleanup(func() { close(r.stop); r.wg.Wait() })
-	return r
+	r := relay.New(delay)
+	t.Cleanup(r.Close)
+	return delayed{t, r}
 }
 
-// tcp carries connections from one address to another.
-func (r *relay) tcp(from, to string) {
+func (r delayed) tcp(from, to string) {
 	r.t.Helper()
-	l, err := net.Listen("tcp", from)
-	if err != nil {
+	if err := r.TCP(from, to); err != nil {
 		r.t.Fatal(err)
 	}
-	r.wg.Go(func() { <-r.stop; _ = l.Close() })
-	r.wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			r.wg.Go(func() { r.carry(c, to) })
-		}
-	})
 }
 
-func (r *relay) carry(c net.Conn, to string) {
-	defer c.Close()
-	d, err := net.Dial("tcp", to)
-	if err != nil {
-		return
-	}
-	defer d.Close()
-	done := make(chan struct{}, 2)
-	for _, way := range [][2]net.Conn{{c, d}, {d, c}} {
-		r.wg.Go(func() { r.pipe(way[0], way[1]); done <- struct{}{} })
-	}
-	select {
-	case <-done:
-	case <-r.stop:
-	}
-}
-
-type piece struct {
-	at   time.Time
-	data []byte
-}
-
-func (r *relay) pipe(from io.Reader, to io.Writer) {
-	pieces := make(chan piece, 4096)
-	r.wg.Go(func() {
-		defer close(pieces)
-		for {
-			b := make([]byte, 32<<10)
-			n, err := from.Read(b)
-			if err != nil {
-				return
-			}
-			pieces <- piece{time.Now().Add(r.delay), b[:n]}
-		}
-	})
-	broken := false
-	for p := range pieces {
-		if broken {
-			continue
-		}
-		sleepUntil(p.at)
-		_, err := to.Write(p.data)
-		broken = err != nil
-	}
-}
-
-// sleepUntil holds a thread of its own. The runtime's timers go by whole milliseconds when nothing else
-// happens, and would make each way longer by up to one.
-func sleepUntil(at time.Time) {
-	for d := time.Until(at); d > 0; d = time.Until(at) {
-		left := syscall.NsecToTimespec(d.Nanoseconds())
-		_ = syscall.Nanosleep(&left, nil) // a signal ends it early
-	}
-}
-
-// udp carries packets to an address; answers find their way by themselves.
-func (r *relay) udp(from, to string) {
+func (r delayed) udp(from, to string) {
 	r.t.Helper()
-	in, err := net.ListenPacket("udp", from)
-	if err != nil {
+	if err := r.UDP(from, to); err != nil {
 		r.t.Fatal(err)
 	}
-	out, err := net.Dial("udp", to)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.wg.Go(func() { <-r.stop; _ = in.Close(); _ = out.Close() })
-	r.wg.Go(func() {
-		b := make([]byte, 64<<10)
-		for {
-			n, _, err := in.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			data := append([]byte(nil), b[:n]...)
-			time.AfterFunc(r.delay, func() { _, _ = out.Write(data) })
-		}
-	})
 }

@@ -121,3 +121,31 @@ func TestKeysAreFetchedWhenTokensNameNewOnes(t *testing.T) {
 		}
 	}
 }
+
+// I7
+func TestTokenOfANewKeyIsRevoked(t *testing.T) {
+	s, issuer := tell(t, 3), newRotating(t)
+	issuer.rotate("k1")
+	if _, err := s.at(0).PutIssuer(s.ctx, "rotating", client.Rules{Issuer: issuer.iss()}); err != nil {
+		t.Fatal(err)
+	}
+	follower := (s.leader() + 1) % 3
+	for issuer.count() == 0 {
+		select {
+		case <-s.ctx.Done():
+			t.Fatal("nobody fetched the issuer's keys")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	issuer.rotate("k2") // for a day nobody would fetch it: no node has been asked about any token of the issuer
+	leaked := issuer.token("k2", "k2")
+	receipt, err := s.at(follower).Revoke(s.ctx, client.RevokeRequest{Token: leaked, Reason: "leaked"}, true, 30*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if v := s.ask(i, leaked, receipt.Revision); v.Code != validate.Revoked {
+			t.Errorf("it is %s on node %d", v.Code, i)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (n *Node) takeEvent(ctx context.Context, a broadcast.Arrived) error {
 	if err == nil {
 		return nil
 	}
-	code, detail, final := intake.Final(err)
+	code, detail, final := intake.Final(err, a.Tries)
 	switch {
 	case final:
 		return &broadcast.Refused{Code: code, Detail: detail}

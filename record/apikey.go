@@ -76,22 +76,6 @@ type APIKey struct {
 	Uses Uses `json:"-" cbor:"-"`
 }
 
-// Leak is what is known of a leak.
-type Leak struct {
-	// Revision at which it was marked.
-	Revision Revision `json:"revision" cbor:"1,keyasint"`
-	// By is who told: the id of an operator's key, or LeakGitHub.
-	By string `json:"by" cbor:"2,keyasint,omitempty"`
-	// Where it was found, an address; empty if that was not told. At most MaxLeakWhere bytes.
-	Where string `json:"where,omitempty" cbor:"3,keyasint,omitempty"`
-}
-
-// LeakGitHub stands for who asked when GitHub's secret scanning told of a leak.
-const LeakGitHub = "github"
-
-// MaxLeakWhere bounds the address of a leak, in bytes.
-const MaxLeakWhere = 300
-
 // Minute is a time in minutes since 1970.
 type Minute int64
 
@@ -312,7 +296,7 @@ func (k *APIKey) checkRoles() error {
 		return k.checkDefinedRoles()
 	}
 	for _, r := range k.Roles {
-		if !slices.Contains(Roles, r) {
+		if !r.IsOwn() {
 			// It is not repeated: it may be a secret in a wrong place.
 			return &Rejection{Reason: ReasonUnknownRole, Detail: "roles: one is not of admin, revoker, validator, auditor, which operators' keys have; for any other give the consumer that the key belongs to"}
 		}
@@ -321,18 +305,7 @@ func (k *APIKey) checkRoles() error {
 }
 
 func (k *APIKey) checkDefinedRoles() error {
-	if len(k.Roles) > maxKeyRoles {
-		return Invalid("roles: at most %d", maxKeyRoles)
-	}
-	for n, r := range k.Roles {
-		if err := checkDefined(r); err != nil {
-			return err
-		}
-		if slices.Contains(k.Roles[:n], r) {
-			return Invalid("roles: %s is there twice", r)
-		}
-	}
-	return nil
+	return checkEach("roles", k.Roles, maxKeyRoles, checkDefined)
 }
 
 func (k *APIKey) checkLimits() error {
@@ -381,6 +354,7 @@ const (
 	KeyExpired  KeyState = "expired"
 	KeyRotating KeyState = "rotating"
 	KeyRevoked  KeyState = "revoked"
+	KeyLeaked   KeyState = "leaked" // is known where anyone can read it, and goes on
 )
 
 // KeyQuery is what API keys are looked for by. The zero query finds all.
@@ -405,8 +379,8 @@ func (q *KeyQuery) Finds(k *APIKey, now time.Time, revoked func() (bool, error))
 		return false, nil
 	}
 	switch q.State {
-	case KeyActive:
-		if k.Disabled || k.IsExpired(now) {
+	case KeyActive, KeyLeaked:
+		if k.Disabled || k.IsExpired(now) || q.State == KeyLeaked && !k.HasLeaked(now) {
 			return false, nil
 		}
 		is, err := revoked()
@@ -469,17 +443,6 @@ type KeyUsed struct {
 	At Minute
 }
 
-// MarkLeaked marks API keys of which secrets were found. At most MaxRevocations.
-type MarkLeaked struct {
-	Keys []LeakedKey `cbor:"1,keyasint"`
-}
-
-// LeakedKey is one key of a MarkLeaked.
-type LeakedKey struct {
-	ID    string `cbor:"1,keyasint"`
-	Where string `cbor:"2,keyasint,omitempty"`
-}
-
 // DeleteKey deletes an API key.
 type DeleteKey struct {
 	ID string `cbor:"1,keyasint"`
@@ -491,10 +454,9 @@ type DrawQuota struct {
 	Draws []limit.Draw `cbor:"1,keyasint"`
 }
 
-func (DrawQuota) Kind() Kind  { return KindDrawQuota }
-func (CreateKey) Kind() Kind  { return KindCreateKey }
-func (MarkLeaked) Kind() Kind { return KindMarkLeaked }
-func (UpdateKey) Kind() Kind  { return KindUpdateKey }
-func (DeleteKey) Kind() Kind  { return KindDeleteKey }
-func (RollKey) Kind() Kind    { return KindRollKey }
-func (KeysUsed) Kind() Kind   { return KindKeysUsed }
+func (DrawQuota) Kind() Kind { return KindDrawQuota }
+func (CreateKey) Kind() Kind { return KindCreateKey }
+func (UpdateKey) Kind() Kind { return KindUpdateKey }
+func (DeleteKey) Kind() Kind { return KindDeleteKey }
+func (RollKey) Kind() Kind   { return KindRollKey }
+func (KeysUsed) Kind() Kind  { return KindKeysUsed }

@@ -114,6 +114,8 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[DrawQuota](b)
 	case KindChainAudit:
 		return decodeAs[ChainAudit](b)
+	case KindCutAudit:
+		return decodeAs[CutAudit](b)
 	case KindRaiseLevel:
 		return decodeAs[RaiseLevel](b)
 	case KindUpdateConsumer:
@@ -150,7 +152,7 @@ const (
 	TableOutboxes    Table = 'b' // outbox id -> Delivered
 	TableEvents      Table = 'e' // revision -> event.Entry
 	TableUsage       Table = 'l' // key id -> limit.Usage
-	TablePortal      Table = 'w' // s, session id -> PortalSession; m, person id, consumer id -> nothing
+	TablePortal      Table = 'w' // s, session id -> PortalSession; c, consumer id, 0, session id and m, person id, consumer id -> nothing
 	TablePeppers     Table = 'p' // pepper id -> Pepper
 )
 

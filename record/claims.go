@@ -30,7 +30,7 @@ type Operators struct {
 // Of gives the roles of the values, each once.
 func (o *Operators) Of(values []string) []Role {
 	var roles []Role
-	for _, r := range Roles {
+	for _, r := range Roles() {
 		if slices.ContainsFunc(values, func(v string) bool { return slices.Contains(o.Roles[v], r) }) {
 			roles = append(roles, r)
 		}
@@ -50,10 +50,10 @@ func (o *Operators) check() error {
 	}
 	for _, value := range slices.Sorted(maps.Keys(o.Roles)) {
 		roles := o.Roles[value]
-		if value == "" || len(value) > maxName || len(roles) == 0 || len(roles) > len(Roles) {
-			return Invalid("operators: a value has 1 to %d characters, and 1 to %d roles", maxName, len(Roles))
+		if value == "" || len(value) > maxName || len(roles) == 0 || len(roles) > len(Roles()) {
+			return Invalid("operators: a value has 1 to %d characters, and 1 to %d roles", maxName, len(Roles()))
 		}
-		if slices.ContainsFunc(roles, func(r Role) bool { return !slices.Contains(Roles, r) }) {
+		if slices.ContainsFunc(roles, func(r Role) bool { return !r.IsOwn() }) {
 			return Invalid("operators: a role is not of admin, revoker, validator, auditor")
 		}
 	}

@@ -113,8 +113,10 @@ type ClusterStatus struct {
 	Leader   string   `json:"leader"`
 	Revision Revision `json:"revision"`
 	// Level is the one in force: what needs a higher one is refused.
-	Level Level        `json:"level"`
-	Nodes []NodeStatus `json:"nodes"`
+	Level Level `json:"level"`
+	// LeakedKeys are the API keys that go on though a secret of theirs is known where anyone can read it.
+	LeakedKeys int          `json:"leaked_keys,omitempty"`
+	Nodes      []NodeStatus `json:"nodes"`
 }
 
 // The states of a receipt.
@@ -168,6 +170,8 @@ type Notice struct {
 	// taken, and their numbers be those of others then. It is told by the subject of the message, so
 	// that nodes which do not know of it hear none.
 	Unkept bool `cbor:"-"`
+	// Trace carries the trace of the first request that is told of; in a header of the message.
+	Trace string `cbor:"-"`
 }
 
 // Request is that for the revocation in the place.
@@ -310,15 +314,19 @@ const (
 	LevelFirst Level = 1
 	// LevelKeys came with roles, limits, rolls, peppers and managers of API keys, and with conditions.
 	LevelKeys Level = 2
+	// LevelTrail came with an audit trail that is cut, with portal sessions that are bounded and stored by a
+	// pepper, with ids of issuers that do not pass to another iss while they name managers, with lines of
+	// streams that are tried again, and with requests that are known by a clock that is behind.
+	LevelTrail Level = 3
 
-	LevelNewest = LevelKeys
+	LevelNewest = LevelTrail
 )
 
 // kindLevels are those of kinds that came after the first.
 var kindLevels = [...]Level{
 	KindPutPepper: LevelKeys, KindRehashKeys: LevelKeys, KindRollKey: LevelKeys, KindDrawQuota: LevelKeys,
 	KindPutRole: LevelKeys, KindDeleteRole: LevelKeys, KindOpenSession: LevelKeys, KindEndSession: LevelKeys,
-	KindMarkLeaked: LevelKeys, KindManageKey: LevelKeys,
+	KindMarkLeaked: LevelKeys, KindManageKey: LevelKeys, KindCutAudit: LevelTrail,
 }
 
 // RaiseLevel has commands be taken that need the level. The leader proposes it once every node has said

@@ -58,6 +58,7 @@ const (
 	KindManageKey      Kind = 28
 	KindUpdateConsumer Kind = 30
 	KindRaiseLevel     Kind = 31
+	KindCutAudit       Kind = 32
 )
 
 var kindNames = [...]string{
@@ -71,7 +72,7 @@ var kindNames = [...]string{
 	KindKeysUsed:    "keys_used",
 	KindOpenSession: "open_session", KindEndSession: "end_session", KindManageKey: "manage_key",
 	KindPutPepper: "put_pepper", KindRehashKeys: "rehash_keys",
-	KindMarkLeaked: "mark_leaked", KindRaiseLevel: "raise_level",
+	KindMarkLeaked: "mark_leaked", KindRaiseLevel: "raise_level", KindCutAudit: "cut_audit",
 	KindPutRole: "put_role", KindDeleteRole: "delete_role",
 }
 
@@ -98,11 +99,20 @@ type Found struct {
 }
 
 // ChainAudit begins the audit trail's chain of hashes, in a cluster that was founded without. Where
-// it has begun, nothing is done.
+// it has begun, nothing is done. It is in logs of old: RaiseLevel does that now.
 type ChainAudit struct{}
+
+// CutAudit removes the entries of the audit trail through one of the chain, which has the hash, as they are older
+// than they are kept. Where there is no such entry, or it is the last, nothing is done.
+type CutAudit struct {
+	Through Revision `cbor:"1,keyasint"`
+	Number  uint16   `cbor:"2,keyasint,omitempty"`
+	Hash    [32]byte `cbor:"3,keyasint"`
+}
 
 // Kind of each body.
 func (ChainAudit) Kind() Kind { return KindChainAudit }
+func (CutAudit) Kind() Kind   { return KindCutAudit }
 func (Found) Kind() Kind      { return KindFound }
 func (Deliver) Kind() Kind    { return KindDeliver }
 
@@ -221,6 +231,18 @@ type Result struct {
 	Drawn []limit.Drawn `cbor:"30,keyasint,omitempty"`
 	// Sum is, of an Import, that of all lines through the last one that is done.
 	Sum []byte `cbor:"8,keyasint,omitempty"`
+	// Missing are, of an Import, the numbers through Before that were refused, in their order, and no more
+	// than MaxMissing and one: then not all are known.
+	Missing []uint64 `cbor:"9,keyasint,omitempty"`
+}
+
+// MaxMissing is how many refused items of a stream are remembered.
+const MaxMissing = 4096
+
+// Misses tells whether the item is done and was refused.
+func (r *Result) Misses(number uint64) bool {
+	_, found := slices.BinarySearch(r.Missing, number)
+	return found
 }
 
 // Reason tells why a command was not done. The strings cross the wire and never change.

@@ -83,19 +83,14 @@ func (c *Consumer) KeysAtMost() int {
 func (c *Consumer) IsManager(p Person) bool { return slices.Contains(c.Managers, p) }
 
 func (c *Consumer) checkManagers() error {
-	if len(c.Managers) > maxManagers {
-		return Invalid("managers: at most %d", maxManagers)
-	}
-	for n, m := range c.Managers {
-		if err := checkID("managers: issuer", m.Issuer); err != nil {
-			return err
-		}
+	err := checkEach("managers", c.Managers, maxManagers, func(m Person) error {
 		if m.Subject == "" || len(m.Subject) > MaxSubject {
 			return Invalid("managers: give each the issuer's id and a subject of 1 to %d bytes", MaxSubject)
 		}
-		if slices.Contains(c.Managers[:n], m) {
-			return Invalid("managers: one is there twice")
-		}
+		return checkID("managers: issuer", m.Issuer)
+	})
+	if err != nil {
+		return err
 	}
 	if c.MaxKeys > mostMaxKeys {
 		return Invalid("max_keys: at most %d", mostMaxKeys)
@@ -146,18 +141,12 @@ func (c *Consumer) Check() error {
 }
 
 func checkTags(tags []string) error {
-	if len(tags) > maxTags {
-		return Invalid("tags: at most %d", maxTags)
-	}
-	for n, t := range tags {
+	return checkEach("tags", tags, maxTags, func(t string) error {
 		if t == "" || len(t) > maxTag || strings.Trim(t, "abcdefghijklmnopqrstuvwxyz0123456789-._:") != "" {
 			return Invalid("tags: %.100q: give 1 to %d of a-z, 0-9 and -._:", t, maxTag)
 		}
-		if slices.Contains(tags[:n], t) {
-			return Invalid("tags: %q is there twice", t)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func checkMetadata(m json.RawMessage) error {
@@ -203,13 +192,16 @@ const (
 	MinSession     = time.Minute
 	MaxSession     = 12 * time.Hour
 	DefaultSession = time.Hour
+	// MaxSessions is how many a consumer has: one more ends the oldest.
+	MaxSessions = 100
 )
 
 // PortalSession lets whoever has its secret manage a consumer's keys for a while.
 type PortalSession struct {
 	ID       string `json:"id" cbor:"1,keyasint"`
 	Consumer string `json:"consumer" cbor:"2,keyasint"`
-	// Hash is the SHA-256 of the secret. It never leaves the cluster.
+	// Hash is the SHA-256 of the secret, or what the newest pepper made of that when it was opened (at LevelTrail). It
+	// never leaves the cluster.
 	Hash KeyHash `json:"-" cbor:"3,keyasint"`
 	// ExpiresAt is when it ends by itself: with the consumer, or when that is disabled, it ends before.
 	ExpiresAt time.Time `json:"expires_at" cbor:"4,keyasint"`
@@ -229,9 +221,14 @@ func SessionID(h KeyHash) string {
 // IsSessionID tells whether the id is that of a portal session, and of no API key or person.
 func IsSessionID(id string) bool { return strings.HasPrefix(id, sessionPrefix) }
 
-// SessionKey and ManagerKey are store keys in TablePortal; the latter, with an empty consumer, is the
-// common prefix of those of all consumers that the person manages.
+// SessionKey, SessionOfKey and ManagerKey are store keys in TablePortal. The second lists sessions under their
+// consumers, and with an empty id is their common prefix; the last, with an empty consumer, is that of all
+// consumers that the person manages.
 func SessionKey(id string) []byte { return TablePortal.Key([]byte{'s'}, []byte(id)) }
+
+func SessionOfKey(consumer, id string) []byte {
+	return TablePortal.Key([]byte{'c'}, []byte(consumer), []byte{0}, []byte(id))
+}
 
 func ManagerKey(p Person, consumer string) []byte {
 	return TablePortal.Key([]byte{'m'}, []byte(p.ID()), []byte(consumer))

@@ -151,9 +151,8 @@ func (k DigestKey) Seal(purpose, text string) (seal [16]byte) {
 }
 
 const (
-	revocationPrefix = "rev_"
-	// RevocationIDLength is the length of every id of a revocation, in bytes.
-	RevocationIDLength = len(revocationPrefix) + 28
+	revocationPrefix   = "rev_"
+	revocationIDLength = len(revocationPrefix) + 28
 )
 
 var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -165,7 +164,7 @@ func (d Digest) RevocationID() string { return revocationPrefix + idText.EncodeT
 // ParseRevocationID is the reverse of RevocationID.
 func ParseRevocationID(id string) (Digest, error) {
 	var d Digest
-	if len(id) != RevocationIDLength || id[:len(revocationPrefix)] != revocationPrefix {
+	if len(id) != revocationIDLength || id[:len(revocationPrefix)] != revocationPrefix {
 		return d, Invalid("revocation id: %q and 28 characters", revocationPrefix)
 	}
 	b, err := idText.DecodeString(id[len(revocationPrefix):])

@@ -296,15 +296,25 @@ func checkID(what, id string) error {
 func checkList(name string, list []string) error { return checkListOf(name, list, maxListItems) }
 
 func checkListOf(name string, list []string, most int) error {
-	if len(list) > most {
-		return Invalid("%s: at most %d", name, most)
-	}
-	for n, s := range list {
+	return checkEach(name, list, most, func(s string) error {
 		if s == "" || len(s) > maxURL {
 			return Invalid("%s: each must have 1 to %d characters", name, maxURL)
 		}
-		if slices.Contains(list[:n], s) {
-			return Invalid("%s: %.100q is there twice", name, s)
+		return nil
+	})
+}
+
+// checkEach bounds a list, checks each in it, and refuses what is there twice. The name is of the list.
+func checkEach[T comparable](name string, list []T, most int, check func(T) error) error {
+	if len(list) > most {
+		return Invalid("%s: at most %d", name, most)
+	}
+	for n, one := range list {
+		if err := check(one); err != nil {
+			return err
+		}
+		if slices.Contains(list[:n], one) {
+			return Invalid("%s: %.100q is there twice", name, fmt.Sprint(one))
 		}
 	}
 	return nil

@@ -16,7 +16,21 @@ type Taken struct {
 	At time.Time `cbor:"4,keyasint,omitzero"`
 	// From is the way by which it came to that node.
 	From Origin `cbor:"5,keyasint,omitzero"`
+	// Trace is what carries the trace of the request, if it is told of; on this node alone.
+	Trace string `cbor:"-"`
 }
+
+// Weight is about how many bytes it takes in a command.
+func (t *Taken) Weight() int {
+	n := 256 + len(t.Revocation.Issuer) + len(t.Revocation.Value) + len(t.Revocation.Reason)
+	for _, p := range t.Revocation.And {
+		n += len(p.Value)
+	}
+	return n
+}
+
+// MaxDeliver bounds the weight of what is proposed of an outbox at a time, but for the last item.
+const MaxDeliver = 256 << 10
 
 // Deliver brings revocations from an outbox into the log. They are numbered from First on; what
 // was delivered before is passed over, so that it may be proposed as often as need be. One that

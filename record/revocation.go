@@ -29,6 +29,8 @@ var targetNames = [...]string{
 	TargetKey: "key", TargetConsumer: "consumer",
 }
 
+const unknownTarget = "unknown"
+
 // TargetNames are the text forms of all targets, in the order of their numbers.
 func TargetNames() []string { return append([]string(nil), targetNames[1:]...) }
 
@@ -37,7 +39,7 @@ func (t Target) String() string {
 	if int(t) < len(targetNames) && targetNames[t] != "" {
 		return targetNames[t]
 	}
-	return "unknown"
+	return unknownTarget
 }
 
 // MarshalText writes the text form.
@@ -104,7 +106,7 @@ func (n Name) Check() error {
 
 func (n Name) checkOne() error {
 	switch {
-	case n.Target == 0 || n.Target.String() == "unknown":
+	case n.Target.String() == unknownTarget:
 		return Invalid("target: give one of %s", strings.Join(TargetNames(), ", "))
 	case n.Target.OfIssuer() && n.Issuer == "":
 		return Invalid("issuer: a %s has a meaning only within an issuer; give its iss", n.Target)
@@ -309,7 +311,8 @@ type Revoke struct {
 
 // Import adds many revocations that are much alike: part of a stream, whose items are numbered
 // from First on. The command's Request names the stream: what was imported of it before is passed
-// over. One item that is refused keeps none of the others back. At most MaxImport.
+// over, and what was refused is tried again. One item that is refused keeps none of the others back. At
+// most MaxImport.
 type Import struct {
 	First uint64 `cbor:"1,keyasint"`
 	// Alike are what the items have in common: revocations without a value.
@@ -359,3 +362,37 @@ func (Revoke) Kind() Kind { return KindRevoke }
 func (Lift) Kind() Kind   { return KindLift }
 func (Expire) Kind() Kind { return KindExpire }
 func (Import) Kind() Kind { return KindImport }
+
+// Leak is what is known of a leak.
+type Leak struct {
+	// Revision at which it was marked.
+	Revision Revision `json:"revision" cbor:"1,keyasint"`
+	// By is who told: the id of an operator's key, or LeakGitHub.
+	By string `json:"by" cbor:"2,keyasint,omitempty"`
+	// Where it was found, an address; empty if that was not told. At most MaxLeakWhere bytes.
+	Where string `json:"where,omitempty" cbor:"3,keyasint,omitempty"`
+}
+
+// LeakGitHub stands for who asked when GitHub's secret scanning told of a leak.
+const LeakGitHub = "github"
+
+// MaxLeakWhere bounds the address of a leak, in bytes.
+const MaxLeakWhere = 300
+
+// HasLeaked tells whether a secret of the key that is good now was told to have leaked.
+func (k *APIKey) HasLeaked(now time.Time) bool {
+	return k.Leak != nil && (k.Rolled <= k.Leak.Revision || k.IsRotating(now))
+}
+
+// MarkLeaked marks API keys of which secrets were found. At most MaxRevocations.
+type MarkLeaked struct {
+	Keys []LeakedKey `cbor:"1,keyasint"`
+}
+
+// LeakedKey is one key of a MarkLeaked.
+type LeakedKey struct {
+	ID    string `cbor:"1,keyasint"`
+	Where string `cbor:"2,keyasint,omitempty"`
+}
+
+func (MarkLeaked) Kind() Kind { return KindMarkLeaked }

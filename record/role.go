@@ -20,7 +20,10 @@ const (
 )
 
 // Roles are all of Veto's own.
-var Roles = []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor}
+func Roles() []Role { return []Role{RoleAdmin, RoleRevoker, RoleValidator, RoleAuditor} }
+
+// IsOwn tells whether the role is one of Veto's own, and not one that operators define.
+func (r Role) IsOwn() bool { return slices.Contains(Roles(), r) }
 
 // Bounds of roles: what a look-up goes through, and a verdict tells.
 const (
@@ -53,7 +56,7 @@ func (r *DefinedRole) Check() error {
 }
 
 func checkDefined(r Role) error {
-	if slices.Contains(Roles, r) {
+	if r.IsOwn() {
 		return Invalid("role: %s is Veto's own, and of operators' keys alone; use another name", r)
 	}
 	return checkID("role", string(r))

@@ -161,14 +161,14 @@ func (a *applier) show(done []applied, last record.Revision) error {
 		a.announce(d.changes, d.told, d.revision)
 	}
 	a.index.Apply(nil, last)
-	a.horizon.Reached(last)
+	a.horizon.reached(last)
 	return nil
 }
 
 func (a *applier) found(f record.Found, r record.Revision) error {
 	a.view.level.Store(uint32(f.Level))
 	a.view.cluster.Store(&f)
-	a.horizon.Founded(f.ClusterID)
+	a.horizon.founded(f.ClusterID)
 	return a.index.Load(func(func(record.Change, error) bool) {}, f.ClusterID, f.DigestKey, r-1)
 }
 
@@ -214,8 +214,8 @@ func (a *applier) load() error {
 	}
 	a.horizon.Misses(missing)
 	a.view.cluster.Store(&found)
-	a.horizon.Founded(found.ClusterID)
-	a.horizon.Reached(record.Revision(at.Index))
+	a.horizon.founded(found.ClusterID)
+	a.horizon.reached(record.Revision(at.Index))
 	a.founded()
 	return nil
 }

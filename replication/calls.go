@@ -22,6 +22,36 @@ const (
 	pathLease   = "/lease"
 )
 
+// Tracer tells of steps on the way of a request through the cluster.
+type Tracer interface {
+	// Begin begins a step, which the function ends. It does not block.
+	Begin(ctx context.Context, step string) (within context.Context, end func())
+	// Carried is what brings the trace to another node; empty if nobody is told of it.
+	Carried(ctx context.Context) string
+	Continue(ctx context.Context, carried string) context.Context
+}
+
+// step begins a step of what was carried here, if it was, or of what the context is in. Calls with the context carry it on.
+func (r *Replica) step(ctx context.Context, name, carried string) (within context.Context, end func()) {
+	if r.config.Trace == nil {
+		return ctx, func() {}
+	}
+	ctx, end = r.config.Trace.Begin(r.config.Trace.Continue(ctx, carried), name)
+	return peer.WithTrace(ctx, r.config.Trace.Carried(ctx)), end
+}
+
+// followed is answer for what is a step if the call carries a trace.
+func followed[In, Out any](r *Replica, name string, f func(context.Context, In) (Out, error)) peer.Handler {
+	return answer(func(ctx context.Context, in In) (Out, error) {
+		if carried := peer.TraceOf(ctx); carried != "" {
+			var end func()
+			ctx, end = r.step(ctx, name, carried)
+			defer end()
+		}
+		return f(ctx, in)
+	})
+}
+
 const longestAwait = 30 * time.Second
 
 // nodeState is what a node says of itself.
@@ -85,9 +115,9 @@ const (
 
 // serve registers the calls that this node answers.
 func (r *Replica) serve() {
-	r.peers.Handle(pathPropose, answer(r.answerPropose))
+	r.peers.Handle(pathPropose, followed(r, "propose", r.answerPropose))
 	r.peers.Handle(pathState, answer(func(context.Context, struct{}) (nodeState, error) { return r.state(), nil }))
-	r.peers.Handle(pathAwait, answer(r.answerAwait))
+	r.peers.Handle(pathAwait, followed(r, "await", r.answerAwait))
 	r.peers.Handle(pathConfirm, answer(r.answerConfirm))
 	r.peers.Handle(pathKeys, answer(func(_ context.Context, ids []string) (struct{}, error) {
 		r.config.WantKeys(ids...)
@@ -117,7 +147,7 @@ func answerFrom[In, Out any](f func(ctx context.Context, from string, in In) (Ou
 }
 
 // call asks another node. The id makes sure that it is that node that answers.
-func call[In, Out any](ctx context.Context, p *peer.Mux, addr, id, path string, in In) (Out, error) {
+func call[In, Out any](ctx context.Context, p Peers, addr, id, path string, in In) (Out, error) {
 	var out Out
 	body, err := record.Encode(in)
 	if err != nil {

@@ -71,15 +71,15 @@ func (h *Horizon) Beacon(b record.Beacon) {
 	h.settle(h.index.Revision())
 }
 
-// Reached is called after the index was raised to the revision.
-func (h *Horizon) Reached(r record.Revision) {
+// reached is called after the index was raised to the revision.
+func (h *Horizon) reached(r record.Revision) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.settle(r)
 }
 
-// Founded tells the horizon which cluster's beacons to believe.
-func (h *Horizon) Founded(clusterID string) {
+// founded tells the horizon which cluster's beacons to believe.
+func (h *Horizon) founded(clusterID string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.cluster = clusterID

@@ -16,6 +16,7 @@ const (
 	beaconEvery    = 250 * time.Millisecond
 	confirmLimit   = 400 * time.Millisecond
 	barrierLimit   = 10 * time.Second
+	expireLook     = 10 * time.Second // how often it is looked whether there is something to drop
 	expireEvery    = 10 * time.Minute
 	expireMargin   = time.Hour // clocks differ; keeping longer is harmless
 	reconcileEvery = 5 * time.Second
@@ -59,13 +60,14 @@ func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 			case <-time.After(pauseBetweenTries):
 			}
 		}
-		pilot := r.node().NewPilot(&survey{replica: r}, r.config.Expect, r.config.Log)
+		pilot := r.node().NewPilot(&survey{replica: r, dead: map[string]time.Time{}}, r.config.Expect, r.config.Log)
 		pilot.Start(ctx)
 		defer pilot.Stop()
 		var tasks sync.WaitGroup
 		tasks.Go(func() { every(ctx, beaconEvery, nil, r.sendBeacon) })
 		tasks.Go(func() { every(ctx, reconcileEvery, r.roster.Changed(), r.reconcile) })
-		tasks.Go(func() { every(ctx, expireEvery, nil, r.expire) })
+		tasks.Go(func() { every(ctx, expireLook, nil, r.expiry()) })
+		tasks.Go(func() { every(ctx, expireEvery, nil, r.cutAudit) })
 		tasks.Go(func() { every(ctx, levelEvery, nil, r.raiseLevel) })
 		tasks.Go(func() { every(ctx, pepper.TendEvery, r.keeper.Wake(), r.keeper.Tend) })
 		for _, f := range r.config.WhileLeading {
@@ -188,18 +190,51 @@ func (r *Replica) compareClocks(apart time.Duration) {
 }
 
 // expire drops what no longer denies anything, by clocks that a majority of the voters agrees
-// on: one that is ahead must not take revocations away.
-func (r *Replica) expire(ctx context.Context) {
+// on: one that is ahead must not take revocations away. What is kept until an hour goes when that has passed,
+// by these clocks and not by this node's timers: they may have been set forward. Sessions go within expireEvery.
+func (r *Replica) expiry() func(context.Context) {
+	var done record.Bucket
+	var at time.Time
+	return func(ctx context.Context) {
+		now, ok := r.confirmed(ctx, r.node().Term())
+		if !ok {
+			return
+		}
+		before := record.Bucket(now.Add(-expireMargin).Unix() / 3600)
+		if before == done && r.config.Now().Sub(at) < expireEvery {
+			return
+		}
+		_, err := r.Propose(ctx, record.Command{Body: record.Expire{Before: before}})
+		switch {
+		case err == nil:
+			done, at = before, r.config.Now()
+		case ctx.Err() == nil:
+			r.config.Log.Warn("expired revocations were not dropped; the leader tries again", "error", err)
+		}
+	}
+}
+
+// cutAudit removes what is in the audit trail for longer than it is kept, once a day: each time is an entry of its own.
+func (r *Replica) cutAudit(ctx context.Context) {
+	kept := r.config.AuditRetention
+	if kept == 0 || r.view.Level() < record.LevelTrail {
+		return
+	}
 	now, ok := r.confirmed(ctx, r.node().Term())
 	if !ok {
 		return
 	}
-	before := record.Bucket(now.Add(-expireMargin).Unix() / 3600)
-	_, err := r.Propose(ctx, record.Command{Body: record.Expire{Before: before}})
+	cut, oldest, err := r.view.auditCut(now.Add(-kept))
+	if err == nil && cut.Hash != [32]byte{} && oldest.Before(now.Add(-kept-min(auditSlack, kept/4))) {
+		_, err = r.Propose(ctx, record.Command{Body: cut})
+	}
 	if err != nil && ctx.Err() == nil {
-		r.config.Log.Warn("expired revocations were not dropped; the leader tries again later", "error", err)
+		r.config.Log.Warn("the audit trail was not cut; the leader tries again later", "error", err)
 	}
 }
+
+// auditSlack is how much longer than it must an entry of the audit trail is kept at most, so that it is not cut all the time.
+const auditSlack = 24 * time.Hour
 
 // levelEvery is how often the leader looks whether the nodes know more than is in force.
 const levelEvery = 2 * time.Second

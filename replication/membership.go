@@ -186,9 +186,6 @@ type survey struct {
 func (s *survey) Known() []consensus.Known {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead == nil {
-		s.dead = map[string]time.Time{}
-	}
 	var known []consensus.Known
 	for _, n := range s.replica.nodes() {
 		k := consensus.Known{

@@ -43,7 +43,7 @@ type peppered struct {
 }
 
 func (p *peppered) do(b record.Body) record.Result {
-	b, err := p.parts.index.Keys().Peppered(b)
+	b, err := p.parts.index.Keys().Peppered(b, record.LevelNewest)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestStateHoldsNoPlainHash(t *testing.T) {
 	if _, _, ok := locked.view.APIKey(all, new(record.KeyRoom)); ok || !locked.view.Locked() {
 		t.Error("found with another key")
 	}
-	if _, err := locked.index.Keys().Peppered(record.CreateKey{}); !errors.As(err, new(*record.Unavailable)) {
+	if _, err := locked.index.Keys().Peppered(record.CreateKey{}, record.LevelNewest); !errors.As(err, new(*record.Unavailable)) {
 		t.Error(err)
 	}
 }

@@ -1,6 +1,10 @@
 package replication
 
-import "veto/record"
+import (
+	"crypto/subtle"
+
+	"veto/record"
+)
 
 // Session reads a portal session, which may have expired.
 func (v *View) Session(id string) (record.PortalSession, bool, error) {
@@ -10,6 +14,16 @@ func (v *View) Session(id string) (record.PortalSession, bool, error) {
 		return s, false, err
 	}
 	return s, true, record.Decode(b, &s)
+}
+
+// SessionBySecret finds the portal session of a secret, by the SHA-256 of that; it may have expired.
+func (v *View) SessionBySecret(sum record.KeyHash) (s record.PortalSession, ok bool, err error) {
+	for _, h := range v.index.Keys().SessionHashes(sum) {
+		if s, ok, err = v.Session(record.SessionID(h)); err != nil || ok && subtle.ConstantTimeCompare(s.Hash[:], h[:]) == 1 {
+			return s, ok, err
+		}
+	}
+	return record.PortalSession{}, false, nil
 }
 
 // Managed lists consumers that the person manages, at most the limit.

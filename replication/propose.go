@@ -68,7 +68,7 @@ func (r *Replica) tryUntilNewest(ctx context.Context, c record.Command) (record.
 	plain := c.Body
 	for {
 		var err error
-		if c.Body, err = r.index.Keys().Peppered(plain); err != nil {
+		if c.Body, err = r.index.Keys().Peppered(plain, r.view.Level()); err != nil {
 			return record.Result{}, err
 		}
 		result, err := r.tryUntilLeader(ctx, c)
@@ -166,6 +166,8 @@ func forwardError(err error) error {
 // proposeHere stamps the command with this leader's time and logs it. It does not lead before it has heard
 // what time it is elsewhere.
 func (r *Replica) proposeHere(ctx context.Context, c record.Command) (record.Result, error) {
+	ctx, end := r.step(ctx, "log", "")
+	defer end()
 	h := r.heard.Load()
 	if h == nil || h.term != r.node().Term() {
 		return record.Result{}, consensus.ErrNotLeader

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"veto/record"
-	"veto/replication/broadcast"
+	"veto/record/event"
 	"veto/replication/consensus"
 	"veto/replication/feed"
 	"veto/replication/index"
@@ -27,9 +27,37 @@ type Parts struct {
 	Store     *store.Store
 	Outbox    *store.Outbox
 	View      *View
-	Peers     *peer.Mux
-	Roster    *roster.Roster
-	Broadcast *broadcast.Broadcast
+	Peers     Peers
+	Roster    Roster
+	Broadcast Broadcast
+}
+
+// Peers carries Raft's connections and calls between nodes: see peer.Mux, which says what each method
+// does and what the errors of Call are.
+type Peers interface {
+	consensus.Dialer
+	Handle(path string, h peer.Handler)
+	Serve()
+	Call(ctx context.Context, addr, id, path string, body []byte) ([]byte, error)
+}
+
+// Roster knows who is there: see roster.Roster.
+type Roster interface {
+	Members() []roster.Member
+	Self() roster.Member
+	Update(self roster.Member) error
+	Changed() <-chan struct{}
+}
+
+// Broadcast brings words to other nodes and systems, if it can: see broadcast.Broadcast. Its methods do
+// not block.
+type Broadcast interface {
+	Notice(n record.Notice)
+	Beacon(b record.Beacon)
+	Tell(cluster string, facts []event.Fact)
+	SetRoutes(routes []string) error
+	// Disconnect cuts off the clients of an API key.
+	Disconnect(keyID string)
 }
 
 // Config is how a Replica behaves.
@@ -39,8 +67,11 @@ type Config struct {
 	Role        record.NodeRole
 	Region      string
 	Version     string
-	// Dir is where the log is kept.
-	Dir string
+	// Dir is where the log is kept, unless Journal, which the Replica closes, is given. Timing may
+	// be other than usual in tests.
+	Dir     string
+	Journal consensus.Journal
+	Timing  consensus.Timing
 	// Expect is how many voters found the cluster together; 1 for a node alone. It is
 	// also the number of voters below which the cluster removes none by itself.
 	Expect int
@@ -57,8 +88,12 @@ type Config struct {
 	// WantKeys is called on the leader with the ids of issuers whose keys a node misses. It
 	// must not block.
 	WantKeys func(issuerIDs ...string)
+	// AuditRetention is how long entries of the audit trail are kept while this node leads; 0 for good.
+	AuditRetention time.Duration
 	// Ring are the keys that wrap the peppers of API keys; nil if this node has none.
 	Ring *pepper.Ring
+	// Trace is told of the way of requests; nil if nobody is.
+	Trace Tracer
 	// Random is where new peppers come from.
 	Random io.Reader
 	// Failed is called once, with why, when the node cannot go on. It must not block.
@@ -73,9 +108,9 @@ type Replica struct {
 	index     *index.Index
 	horizon   *Horizon
 	view      *View
-	peers     *peer.Mux
-	roster    *roster.Roster
-	broadcast *broadcast.Broadcast
+	peers     Peers
+	roster    Roster
+	broadcast Broadcast
 	applier   *applier
 	outbox    *outbox.Outbox
 	outboxID  record.OutboxID
@@ -91,6 +126,15 @@ type Replica struct {
 	wg   sync.WaitGroup
 }
 
+// founded is called when this node comes to know its cluster: by the log, if it lost the state that it had
+// not yet made durable. What its outbox holds was told before to an index that could not take it.
+func (r *Replica) founded() {
+	r.config.Founded()
+	if r.outbox != nil { // it is opened after the state, and tells by itself
+		r.outbox.TellAgain()
+	}
+}
+
 func (r *Replica) node() *consensus.Node { return r.consensus.Load() }
 
 // Open loads the index from the store, answers other nodes' calls, and takes part in the
@@ -103,7 +147,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 	}
 	r.keeper = pepper.NewKeeper(c.Ring, p.View, r, c.Random, c.Log)
 	r.applier = &applier{
-		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: c.Founded,
+		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: r.founded,
 		delivered: func(d record.Delivered, rev record.Revision) { r.outbox.Delivered(d, rev) },
 		restored:  func(d record.Delivered, rev record.Revision) { r.outbox.Restored(d, rev) },
 	}
@@ -115,7 +159,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 	}
 	n, err := consensus.Open(consensus.Config{
 		ID: c.ID, Dir: c.Dir, Address: c.Address, Store: p.Store, Machine: r.applier, Peers: p.Peers,
-		Resolve: r.addressOf, Failed: c.Failed, Log: c.Log,
+		Resolve: r.addressOf, Failed: c.Failed, Log: c.Log, Journal: c.Journal, Timing: c.Timing,
 	})
 	if err != nil {
 		r.outbox.Close()

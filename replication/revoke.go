@@ -8,6 +8,7 @@ import (
 	"veto/record"
 	"veto/replication/machine"
 	"veto/replication/outbox"
+	"veto/replication/peer"
 	"veto/replication/store"
 )
 
@@ -20,6 +21,9 @@ const deliverLimit = 5 * time.Second
 // on the order of changes, is for the log alone to say: then it takes a leader, and without one
 // is *record.Unavailable. The errors are those of Propose.
 func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error) {
+	ctx, end := r.step(ctx, "revoke", "")
+	defer end()
+	t.Trace = peer.TraceOf(ctx)
 	t.At = r.config.Now().UTC().Truncate(time.Millisecond)
 	t.From = r.origin(t.By, t.From)
 	result, done, err := machine.Admit(r.applier.store, t, t.At)
@@ -32,7 +36,9 @@ func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration
 	case done:
 		return record.Accepted{Revision: result.Revision}, nil
 	}
+	_, taken := r.step(ctx, "outbox", "")
 	ticket, err := r.outbox.Take(ctx, t)
+	taken()
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return record.Accepted{}, record.ErrOutcomeUnknown
 	}
@@ -114,7 +120,7 @@ func (r *Replica) tell(n record.Notice) {
 func (r *Replica) noticeOf(first uint64, items []record.Taken) record.Notice {
 	n := record.Notice{
 		Cluster: r.view.ClusterID(), Outbox: r.outboxID, First: first, Node: r.config.ID,
-		Revocations: make([]record.Revocation, len(items)),
+		Revocations: make([]record.Revocation, len(items)), Trace: traceOf(items),
 	}
 	for i := range items {
 		n.Revocations[i] = items[i].Revocation
@@ -129,6 +135,16 @@ func (r *Replica) noticeOf(first uint64, items []record.Taken) record.Notice {
 	return n
 }
 
+// traceOf is the trace of the first item that has one: the others go with it.
+func traceOf(items []record.Taken) string {
+	for i := range items {
+		if items[i].Trace != "" {
+			return items[i].Trace
+		}
+	}
+	return ""
+}
+
 func (r *Replica) deliver(ctx context.Context, d record.Deliver) (record.Result, error) {
 	select {
 	case <-r.opened:
@@ -137,6 +153,11 @@ func (r *Replica) deliver(ctx context.Context, d record.Deliver) (record.Result,
 	}
 	ctx, cancel := context.WithTimeout(ctx, deliverLimit)
 	defer cancel()
+	if carried := traceOf(d.Items); carried != "" {
+		var end func()
+		ctx, end = r.step(ctx, "deliver", carried)
+		defer end()
+	}
 	result, err := r.tryUntilLeader(ctx, record.Command{Body: d})
 	if err == nil && result.Rejection != nil {
 		err = result.Rejection
@@ -146,6 +167,9 @@ func (r *Replica) deliver(ctx context.Context, d record.Deliver) (record.Result,
 
 // Pending is how many revocations this node has taken that the log does not have.
 func (r *Replica) Pending() int { return r.outbox.Pending() }
+
+// Refused is how many revocations this node had no room for.
+func (r *Replica) Refused() uint64 { return r.outbox.Refused() }
 
 // adoptEvery is how often a node looks for what others have taken and not brought into the log. What
 // it sees for the second time it brings itself.

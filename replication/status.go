@@ -12,6 +12,7 @@ import (
 	"veto/record"
 	"veto/record/trail"
 	"veto/replication/consensus"
+	"veto/replication/machine"
 )
 
 const statusLimit = time.Second
@@ -21,24 +22,19 @@ const statusLimit = time.Second
 // it answers for this node alone and does not block.
 func (r *Replica) EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string) {
 	servers, _ := r.node().Servers()
+	if !all { // then nothing is waited for
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = ended
+	}
 	reached := r.ask(servers, func(s consensus.Server, addr string) bool {
 		if s.ID == r.config.ID {
-			if !all {
-				ended, cancel := context.WithCancel(ctx)
-				cancel()
-				return r.inForce(ended, a) == nil
-			}
 			return r.inForce(ctx, a) == nil
 		}
 		if !all {
 			return false
 		}
-		limit := longestAwait
-		if deadline, ok := ctx.Deadline(); ok {
-			limit = time.Until(deadline)
-		}
-		got, err := call[awaitCall, bool](ctx, r.peers, addr, s.ID, pathAwait,
-			awaitCall{Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds()})
+		got, err := r.awaitAt(ctx, s.ID, addr, a, record.Digest{})
 		return err == nil && got
 	})
 	on, pending = []string{}, []string{}
@@ -62,17 +58,23 @@ func (r *Replica) Denies(ctx context.Context, nodeID string, a record.Accepted, 
 	if !ok {
 		return fmt.Errorf("nobody knows where node %s is", nodeID)
 	}
-	limit := longestAwait
-	if deadline, ok := ctx.Deadline(); ok {
-		limit = time.Until(deadline)
-	}
-	got, err := call[awaitCall, bool](ctx, r.peers, addr, nodeID, pathAwait, awaitCall{
-		Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds(), Digest: r.view.Digest(n),
-	})
+	got, err := r.awaitAt(ctx, nodeID, addr, a, r.view.Digest(n))
 	if err == nil && !got {
 		return errNotDenied
 	}
 	return err
+}
+
+// awaitAt asks another node to wait until what was accepted is in force there, and the digest, if it is not
+// zero, denied; until the context ends, and longestAwait at most.
+func (r *Replica) awaitAt(ctx context.Context, id, addr string, a record.Accepted, d record.Digest) (bool, error) {
+	limit := longestAwait
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = time.Until(deadline)
+	}
+	return call[awaitCall, bool](ctx, r.peers, addr, id, pathAwait, awaitCall{
+		Revision: a.Revision, Outbox: a.Outbox, Number: a.Number, Millis: limit.Milliseconds(), Digest: d,
+	})
 }
 
 // Others are the other nodes that the log has, with what gossip says of them.
@@ -126,9 +128,31 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 			nodes[i].LagMillis = max(0, r.config.Now().Sub(states[i].AsOf).Milliseconds())
 		}
 	}
-	return record.ClusterStatus{
-		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Level: r.view.Level(), Nodes: nodes,
+	leaked, err := r.view.Leaked(r.config.Now())
+	if err != nil {
+		r.config.Log.Warn("the API keys that have leaked could not be counted", "error", err)
 	}
+	return record.ClusterStatus{
+		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Level: r.view.Level(), LeakedKeys: leaked, Nodes: nodes,
+	}
+}
+
+// Leaked is how many API keys go on of which a secret is known where anyone can read it.
+func (v *View) Leaked(now time.Time) (count int, err error) {
+	q := record.KeyQuery{State: record.KeyLeaked}
+	for _, id := range v.index.Keys().Marked() {
+		k, there, err := v.Key(id)
+		if err == nil && there {
+			there, err = q.Finds(&k, now, func() (bool, error) { return v.isRevoked(&k) })
+		}
+		if err != nil {
+			return count, err
+		}
+		if there {
+			count++
+		}
+	}
+	return count, nil
 }
 
 // compareTrails says whether a node's audit trail is the one that is here.
@@ -172,4 +196,73 @@ func (r *Replica) nodes() []record.NodeStatus {
 	}
 	slices.SortFunc(list, func(a, b record.NodeStatus) int { return cmp.Compare(a.ID, b.ID) })
 	return list
+}
+
+// Audit lists the audit trail behind an entry, in its order.
+func (v *View) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
+	key := record.AuditKey(after.Revision, after.Number)
+	items, _, err := list[trail.Entry](v.store, record.TableAudit, string(key[1:]), limit, nil)
+	return items, err
+}
+
+// AuditHead is the last entry of the audit trail's chain; zero if the chain has not begun.
+func (v *View) AuditHead() (trail.Head, error) {
+	h, _, err := machine.AuditHead(v.store)
+	return h, err
+}
+
+// AuditAnchor is the last entry that was removed, as it was older than entries are kept; zero if none was.
+func (v *View) AuditAnchor() (trail.Head, error) {
+	h, _, err := machine.AuditAnchor(v.store)
+	return h, err
+}
+
+// mostCut is how many entries are looked at, and removed, at a time.
+const mostCut = 10_000
+
+// auditCut is the last of the oldest entries that all were made before a time, but not the head, and when the oldest
+// was made; with no hash if there is none of the chain.
+func (v *View) auditCut(before time.Time) (cut record.CutAudit, oldest time.Time, err error) {
+	head, err := v.AuditHead()
+	if err != nil {
+		return cut, oldest, err
+	}
+	first := true
+	_, _, err = list(v.store, record.TableAudit, "", mostCut, func(e *trail.Entry) (bool, error) {
+		if first {
+			oldest, first = e.At, false
+		}
+		if !e.At.Before(before) {
+			return false, errStop
+		}
+		if e.Sequence > 0 && e.Sequence < head.Sequence {
+			cut = record.CutAudit{Through: e.Revision, Number: e.Number, Hash: e.Hash}
+		}
+		return true, nil
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return cut, oldest, err
+}
+
+var errStop = errors.New("there are no older entries")
+
+// AuditAgrees tells whether the trail here holds another node's head; empty if it does not reach so
+// far, or not so far back.
+func (v *View) AuditAgrees(with trail.Head) (record.AuditAgreement, error) {
+	here, err := v.AuditHead()
+	if err != nil || with.Sequence == 0 || here.Sequence < with.Sequence {
+		return "", err
+	}
+	if anchor, err := v.AuditAnchor(); err != nil || with.Sequence < anchor.Sequence {
+		return "", err
+	} else if with.Sequence == anchor.Sequence && with.Hash == anchor.Hash {
+		return record.AuditAgrees, nil
+	}
+	e, _, err := one[trail.Entry](v.store, record.AuditKey(with.Revision, with.Number))
+	if err != nil || e.Hash != with.Hash {
+		return record.AuditDiffers, err
+	}
+	return record.AuditAgrees, nil
 }

@@ -5,13 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"veto/record"
 	"veto/record/limit"
-	"veto/record/trail"
 	"veto/replication/index"
 	"veto/replication/machine"
 	"veto/replication/pepper"
@@ -43,7 +41,7 @@ func (v *View) AwaitRevision(ctx context.Context, r record.Revision) error {
 	return v.index.Await(ctx, r)
 }
 
-// Notice takes an early word of another node, and Beacon the leader's.
+// Notice takes an early word of another node.
 func (v *View) Notice(n record.Notice) { v.index.Notice(n) }
 
 // Beacon takes the leader's word on how far the log reaches.
@@ -93,14 +91,15 @@ func (v *View) AnsweredBy(d record.Digest, issuedAt int64) string {
 // Revoked finds the revocation that denies a credential that bears the name: of several the one
 // that is kept longest. It may read the disk.
 func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) {
-	hit, ok := v.index.Revoked(v.Digest(n), issuedAt)
+	d := v.Digest(n)
+	hit, ok := v.index.Revoked(d, issuedAt)
 	if !ok {
 		return record.Revocation{}, false
 	}
 	if hit.Notice != nil {
 		return *hit.Notice, true
 	}
-	r, found, err := v.stored(hit.Bucket, v.Digest(n), issuedAt)
+	r, found, err := v.stored(hit.Bucket, d, issuedAt)
 	if err != nil || !found {
 		// The index denies; that the record cannot be read takes away only the reason.
 		return record.Revocation{Name: n}, true
@@ -228,7 +227,7 @@ func (v *View) Keys(q record.KeyQuery, now time.Time, afterID string, limit int)
 	switch {
 	case q.Consumer != "":
 		items, next, err = v.keysUnder(record.TableConsumerKey, q.Consumer, afterID, limit, keep)
-	case q.Role != "" && !slices.Contains(record.Roles, q.Role):
+	case q.Role != "" && !q.Role.IsOwn():
 		items, next, err = v.keysUnder(record.TableRoleKeys, string(q.Role), afterID, limit, keep)
 	default:
 		items, next, err = list(v.store, record.TableKeys, afterID, limit, keep)
@@ -288,33 +287,6 @@ func (v *View) Usage(keyID string) limit.Usage {
 	return u
 }
 
-// Audit lists the audit trail behind an entry, in its order.
-func (v *View) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
-	key := record.AuditKey(after.Revision, after.Number)
-	items, _, err := list[trail.Entry](v.store, record.TableAudit, string(key[1:]), limit, nil)
-	return items, err
-}
-
-// AuditHead is the last entry of the audit trail's chain; zero if the chain has not begun.
-func (v *View) AuditHead() (trail.Head, error) {
-	h, _, err := machine.AuditHead(v.store)
-	return h, err
-}
-
-// AuditAgrees tells whether the trail here holds another node's head; empty if it does not reach so
-// far.
-func (v *View) AuditAgrees(with trail.Head) (record.AuditAgreement, error) {
-	here, err := v.AuditHead()
-	if err != nil || with.Sequence == 0 || here.Sequence < with.Sequence {
-		return "", err
-	}
-	e, _, err := one[trail.Entry](v.store, record.AuditKey(with.Revision, with.Number))
-	if err != nil || e.Hash != with.Hash {
-		return record.AuditDiffers, err
-	}
-	return record.AuditAgrees, nil
-}
-
 var errDisk = errors.New("the disk cannot tell whether this is revoked")
 
 // Revocation finds what is in force of the name with the digest.
@@ -324,8 +296,7 @@ func (v *View) Revocation(d record.Digest) (record.Standing, bool, error) {
 		return record.Standing{}, false, nil
 	}
 	if hit.Notice != nil && !hit.Unkept {
-		s := record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}
-		return s, true, nil
+		return record.Standing{Revocation: *hit.Notice, Accepted: hit.Taken, Node: hit.Node}, true, nil
 	}
 	r, ok, err := v.latest(d)
 	return record.Standing{Revocation: r, Accepted: record.Accepted{Revision: r.Revision}}, ok, err

@@ -29,8 +29,9 @@
 //	V8  Of the bounds on staleness that the node, the issuer and the request set, the strictest
 //	    holds. Serving stale lifts the node's own, and no other's.
 //	    TestStrictestBoundHolds, TestKeysHaveNoIssuersBound
-//	V9  An operator's key is no credential: it opens the control plane, and nothing else.
-//	    TestOperatorsKeyIsNoCredential
+//	V9  An operator's key is no credential: it opens the control plane, and nothing else. Nor is a token that is
+//	    for operators alone, where nobody names that audience.
+//	    TestOperatorsKeyIsNoCredential, TestOperatorsTokenIsNoCredential
 //	V10 A wildcard at the end of an API key's scope stands for the segments that follow, and for
 //	    nothing else; a token's scopes are taken by their names. What is missing is told.
 //	    TestScopes, TestWildcardsCoverWholeSegments

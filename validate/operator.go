@@ -2,6 +2,7 @@ package validate
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"veto/record"
@@ -74,6 +75,26 @@ func (c *Claims) Operator() (*record.APIKey, Code) {
 		return nil, code
 	}
 	return &record.APIKey{ID: c.Person().ID(), Roles: o.Of(c.texts(o.Claim))}, OK
+}
+
+// isForVeto tells whether a token is for operators of Veto and for nobody else: it is no credential of an API's caller,
+// unless the issuer's audiences or the question name theirs.
+func isForVeto(c *Claims, r Request) bool {
+	if c == nil || c.Rules == nil || c.Rules.Operators == nil || len(c.Rules.Audiences) > 0 || len(c.Audience) == 0 {
+		return false
+	}
+	theirs := c.Rules.Operators.Audience
+	return r.Audience != theirs && !slices.ContainsFunc(c.Audience, func(a string) bool { return a != theirs })
+}
+
+// cost is what the request counts for.
+func (r *Request) cost() uint32 { return max(r.Cost, 1) }
+
+// deny denies what was allowed.
+func (d *Verdict) deny(c Code) {
+	if d.Outcome == Allow {
+		d.Code, d.Outcome = c, c.Outcome()
+	}
 }
 
 // texts are those of a claim that is a text or a list of texts; none of any other.

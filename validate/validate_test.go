@@ -365,6 +365,39 @@ func TestOperatorsKeyIsNoCredential(t *testing.T) {
 	}
 }
 
+// V9: nor is a token that is for operators alone.
+func TestOperatorsTokenIsNoCredential(t *testing.T) {
+	rules := &record.Issuer{ID: "corp", Operators: &record.Operators{Audience: "veto"}}
+	named := *rules
+	named.Audiences = []string{"veto"}
+	for name, c := range map[string]struct {
+		rules    *record.Issuer
+		audience []string
+		asked    string
+		want     validate.Code
+	}{
+		"for Veto alone":                  {rules, []string{"veto"}, "", validate.WrongAudience},
+		"for another as well":             {rules, []string{"veto", "api"}, "", validate.OK},
+		"for nobody":                      {rules, nil, "", validate.OK},
+		"asked for by name":               {rules, []string{"veto"}, "veto", validate.OK},
+		"asked for by another":            {rules, []string{"veto"}, "api", validate.WrongAudience},
+		"named by the issuer's audiences": {&named, []string{"veto"}, "", validate.OK},
+		"of an issuer without operators":  {&record.Issuer{ID: "corp"}, []string{"veto"}, "", validate.OK},
+	} {
+		claims := &validate.Claims{Kind: validate.JWT, Issuer: "iss", Subject: "ann", Audience: c.audience, Rules: c.rules, IssuedAt: now.Unix(), ExpiresAt: now.Add(time.Hour)}
+		x := validate.New(&view{fresh: fresh}, validate.Policy{MaxStaleness: time.Minute}, verifier{claims, validate.OK}, nil, nil)
+		r := validate.Request{Credential: "a.b.c", Audience: c.asked}
+		for _, v := range []validate.Verdict{x.Validate(r, now), x.Explain(r, now)} {
+			if v.Code != c.want || v.Outcome != c.want.Outcome() {
+				t.Errorf("%s: %+v", name, v)
+			}
+		}
+		if _, v := x.Person("a.b.c", now); v.Code != validate.OK {
+			t.Errorf("%s: on the control plane: %+v", name, v)
+		}
+	}
+}
+
 // V11
 func TestOnlyWhatIsAllowedIsUsed(t *testing.T) {
 	for name, c := range map[string]struct {

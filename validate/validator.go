@@ -93,8 +93,11 @@ func (v *Validator) Validate(r Request, now time.Time) Verdict {
 	if isOperator(claims) && verdict.Outcome == Allow {
 		return noCredential(verdict)
 	}
+	if isForVeto(claims, r) {
+		verdict.deny(WrongAudience)
+	}
 	if verdict.Code == OK && claims.Key != nil && claims.Key.Limits != nil {
-		use, code := v.limits.Take(claims.Key, max(r.Cost, 1), now)
+		use, code := v.limits.Take(claims.Key, r.cost(), now)
 		verdict.limited(use, code)
 	}
 	noteUse(verdict, claims, now)
@@ -179,13 +182,17 @@ func (v *Validator) Explain(r Request, now time.Time) Verdict {
 	verdict := v.judge(r, doubt, fresh, claims, code, trail)
 	v.explainRest(r, now, fresh, doubt, claims, trail)
 	if verdict.Code == OK && claims.Key != nil && claims.Key.Limits != nil {
-		use, code := v.limits.Look(claims.Key, max(r.Cost, 1), now)
+		use, code := v.limits.Look(claims.Key, r.cost(), now)
 		verdict.limited(use, code)
 		trail.Tell("limits", code, use.String())
 	}
 	if isOperator(claims) && verdict.Outcome == Allow {
 		verdict = noCredential(verdict)
 		trail.Tell("purpose", KeyNotFound, "an operator's key opens the control plane, and nothing else")
+	}
+	if isForVeto(claims, r) {
+		verdict.deny(WrongAudience)
+		trail.Tell("purpose", WrongAudience, "a token that is for operators of Veto alone is for no other API, unless the issuer's audiences or the question name theirs")
 	}
 	verdict.Checks = trail.Checks
 	return verdict

@@ -64,7 +64,7 @@ func newAuditHead(r *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.fields(h, "head", h.Text, "entries", h.Sequence, "began at", h.Began)
+		return out.fields(h, "head", h.Text, "entries", h.Sequence, "began at", h.Began, "removed to", h.After)
 	})
 	c.Long = "Shows the last entry of the audit trail, as HASH@REVISION: a hash over it and all before it.\n\n" +
 		"Write it down where nobody who holds the nodes can change it. `veto audit verify --head` then tells\n" +
@@ -90,9 +90,9 @@ func newAuditExport(r *remote) *cobra.Command {
 		if f.Until, err = timeOf("until", until); err != nil {
 			return err
 		}
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
 			return c.ExportAudit(ctx, cmd.OutOrStdout(), f)
-		}).RunE(cmd, args)
+		})
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.By, "by", "", "only what this API key did, by its id or name, or this person, by the subject; cluster for the cluster itself")
@@ -108,7 +108,7 @@ func timeOf(flag, text string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	if err != nil || t.IsZero() { // which would stand for no time
 		return t, &exit{exitUsage, fmt.Errorf("--%s: %q is no time such as 2026-01-31T00:00:00Z", flag, text)}
 	}
 	return t, nil
@@ -147,7 +147,11 @@ func newAuditVerify(r *remote) *cobra.Command {
 		if report.Before > 0 {
 			before = fmt.Sprintf("%d from before the chain began: of these nothing can be said", report.Before)
 		}
-		return out.fields(report, "whole", fmt.Sprintf("%d entries, from revision %d on", report.Entries, report.Began), "head", report.Head, "not chained", before)
+		removed := ""
+		if report.Removed > 0 {
+			removed = fmt.Sprintf("%d, through %s, as they were older than entries are kept", report.Removed, report.After)
+		}
+		return out.fields(report, "whole", fmt.Sprintf("%d entries, from revision %d on", report.Entries, report.Began), "head", report.Head, "not chained", before, "removed", removed)
 	}
 	c.Flags().StringArrayVar(&written, "head", nil, "a head that was written down; may be given more than once")
 	c.Flags().StringVar(&file, "file", "", "an export to verify in place of a node's trail; - for standard input")

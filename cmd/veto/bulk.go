@@ -37,9 +37,9 @@ func (f *revokeFile) command(r *remote, cmd *cobra.Command, args []string) error
 		return err
 	}
 	f.in, f.errors = cmd.InOrStdin(), cmd.ErrOrStderr()
-	return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+	return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
 		return f.run(ctx, c, out)
-	}).RunE(cmd, args)
+	})
 }
 
 // alone refuses flags of the command that would be for nothing beside those named.

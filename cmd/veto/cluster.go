@@ -32,7 +32,7 @@ func newCluster(r *remote) *cobra.Command {
 		if err := out.show(s, []string{"node", "role", "region", "address", "state", "applied", "lag", "p50", "p99", "failed", "pepper", "version"}, rows); err != nil {
 			return err
 		}
-		return out.line("\n%s%s", remark(s), withoutPepper(s))
+		return out.line("\n%s%s%s", remark(s), leaked(s), withoutPepper(s))
 	})
 	c.Long = "Shows the nodes, and what is wrong with them.\n\n" +
 		"pepper is whether a node has what API keys are stored by: held; locked if it lacks the key of one; none\n" +
@@ -57,6 +57,14 @@ func propagation(p *record.Propagation) (p50, p99, failed string) {
 		return fmt.Sprintf("%.1f ms", millis)
 	}
 	return show(p.P50Millis), show(p.P99Millis), fmt.Sprintf("%d of %d", p.Failed, p.Failed+p.Samples)
+}
+
+// leaked says that there are keys that whoever has found them can use.
+func leaked(s record.ClusterStatus) string {
+	if s.LeakedKeys == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\nAPI keys that go on though anyone can read them somewhere: %d; `veto keys list --state leaked` shows which. Roll or revoke them; of the last admin's make another first.", s.LeakedKeys)
 }
 
 // withoutPepper says that API keys are stored by a hash that needs no secret, and which nodes lack what

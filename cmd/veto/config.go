@@ -62,11 +62,13 @@ var help = map[string]string{
 	"key_prefix":      "what API keys begin with that this node makes; others go on working",
 	"pepper_key_file": "file with the key that wraps the peppers by which API keys are stored; without it they are stored by the SHA-256 alone",
 	"leaked_keys":     "what is done with API keys that are reported to have leaked: revoke or mark", "leaked_keys_signers_file": "public keys of GitHub's secret scanning, as GitHub publishes them, that may report leaks",
+	"audit_retention": "how long entries of the audit trail are kept, such as 9600h, and up to a day more; 0 for good; the same on all nodes",
 	"pprof":           "show profiles of the process to admins at /debug/pprof/",
 	"events_nats_url": "NATS server with a stream of events that revoke; none if empty", "events_nats_creds_file": "credentials of this node there", "events_nats_token_file": "token of this node there",
 	"events_nats_ca_file": "authority of the certificate of the NATS server with the events", "events_stream": "name of the stream of events", "events_durable": "name of the durable consumer on it",
 	"events_dead_letter_subject": "where events go that are refused", "events_operator_key_id": "id of the key in whose name events are; if empty, the last word of their subject",
 	"events_embedded": "have the stream of events in this node's own NATS server; for a node alone", "events_embedded_max_bytes": "how large that stream may be",
+	"trace_endpoint": "collector that is told of the way of requests (OTLP over HTTP), such as http://127.0.0.1:4318/v1/traces", "trace_sample": "part of the requests that it is told of, 0 to 1",
 	"log_level": "debug, info, warn or error", "log_format": "text or json",
 }
 
@@ -79,6 +81,8 @@ func configFlags(f *pflag.FlagSet) {
 			f.String(flag, d, help[name])
 		case int:
 			f.Int(flag, d, help[name])
+		case float64:
+			f.Float64(flag, d, help[name])
 		case bool:
 			f.Bool(flag, d, help[name])
 		case []string:
@@ -164,6 +168,8 @@ func ofKind(is reflect.Value, def any) (want string, ok bool) {
 	switch def.(type) {
 	case bool:
 		return "true or false", is.Kind() == reflect.Bool
+	case float64:
+		return "a number", is.CanFloat() || is.CanInt() || is.CanUint()
 	case int:
 		return "a whole number", is.CanInt() || is.CanUint()
 	case []string:

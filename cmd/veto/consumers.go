@@ -41,10 +41,10 @@ func findConsumers(r *remote) *cobra.Command {
 		if cmd.Flags().Changed("disabled") {
 			q.Disabled = &disabled
 		}
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
 			page, err := search(l, func(l client.List) (client.Page[record.Consumer], error) { return c.Consumers(ctx, q, l) })
 			return showConsumers(page, page.Items, err, out)
-		}).RunE(cmd, args)
+		})
 	}
 	c.Flags().StringVar(&q.Text, "find", "", "only those with this in the id or the name")
 	c.Flags().StringSliceVar(&q.Tags, "tag", nil, "only those that have all of these")
@@ -155,10 +155,10 @@ func setConsumer(r *remote) *cobra.Command {
 		if cmd.Flags().Changed("tag") {
 			change.Tags = &f.tags
 		}
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, args []string, out *printer) error {
 			v, err := c.UpdateConsumer(ctx, args[0], change)
 			return showConsumers(v, []record.Consumer{v}, err, out)
-		}).RunE(cmd, args)
+		})
 	}
 	return c
 }

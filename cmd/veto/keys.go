@@ -202,7 +202,7 @@ func newKeysList(r *remote) *cobra.Command {
 	})
 	c.Flags().StringVar(&q.Consumer, "consumer", "", "only keys of this consumer")
 	c.Flags().StringVar(&q.Environment, "environment", "", "only keys of this environment")
-	c.Flags().StringVar((*string)(&q.State), "state", "", "only keys that are active, disabled, expired, rotating or revoked")
+	c.Flags().StringVar((*string)(&q.State), "state", "", "only keys that are active, disabled, expired, rotating, revoked, or leaked and going on")
 	c.Flags().StringVar((*string)(&q.Role), "role", "", "only keys with this role")
 	c.Flags().StringVar(&q.Scope, "scope", "", "only keys that may be asked for this, by themselves, by a role or by a wildcard")
 	c.Flags().StringVar(&q.Text, "find", "", "only keys with this in the name or the hint")

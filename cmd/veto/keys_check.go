@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"strings"
 
@@ -32,7 +31,7 @@ func newKeysCheck() *cobra.Command {
 			var all []checkedKey
 			var rows [][]any
 			bad := 0
-			in := bufio.NewScanner(cmd.InOrStdin())
+			in := linesOf(cmd.InOrStdin())
 			for line := 1; in.Scan(); line++ {
 				text := strings.TrimSpace(in.Text())
 				if text == "" {
@@ -48,7 +47,7 @@ func newKeysCheck() *cobra.Command {
 				all, rows = append(all, k), append(rows, []any{line, k.Hint, k.Prefix, k.Environment, result})
 			}
 			if err := in.Err(); err != nil {
-				return fmt.Errorf("standard input: %w", err)
+				return fmt.Errorf("standard input: %w", lineError(err))
 			}
 			if len(all) == 0 {
 				return &exit{exitUsage, fmt.Errorf("standard input is empty")}

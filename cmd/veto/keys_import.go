@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -40,7 +39,7 @@ func newKeysImport(r *remote) *cobra.Command {
 			"expires", moment(k.ExpiresAt), "revision", k.Revision)
 	})
 	c.Long = "Takes over keys that another system made: its users keep them, and Veto sees a secret only when it is presented.\n" +
-		"A secret has 1 to 512 bytes of any form but a dot, by which a JWT is known, and must be one that nobody can guess.\n\n" +
+		"A secret has 1 to 512 bytes of any form but a dot, by which a JWT is known, and spaces at its ends, which headers\nlose; it must be one that nobody can guess.\n\n" +
 		"With --file each line is a JSON object as POST /v1/keys takes it. The first line that is refused ends it."
 	f := c.Flags()
 	f.StringVar(&fields.SHA256, "sha256", "", "SHA-256 of the secret, in hex")
@@ -77,11 +76,11 @@ func (f *importFile) run(ctx context.Context, c *client.Client, out *printer) er
 	}
 	var read atomic.Int64
 	lines, imported := 0, 0
-	for in := bufio.NewScanner(counted{file, &read}); ; {
+	for in := linesOf(counted{file, &read}); ; {
 		if !in.Scan() {
 			_ = bar.Clear() // a bar is for people who look on, and worth no error
 			if err := in.Err(); err != nil {
-				return f.stopped(lines, imported, err)
+				return f.stopped(lines, imported, lineError(err))
 			}
 			return out.fields(struct {
 				Lines    int `json:"lines"`

@@ -93,6 +93,9 @@ func revokeMyKey(r *remote, consumer *string) *cobra.Command {
 func openSession(r *remote) *cobra.Command {
 	var lifetime time.Duration
 	c := r.command("open-session ID", "Let whoever has a secret, which is shown once, manage a consumer's keys for a while", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
+		if lifetime <= 0 {
+			return &exit{exitUsage, fmt.Errorf("--lifetime: give 1m to 12h")}
+		}
 		s, err := c.OpenPortalSession(ctx, args[0], lifetime)
 		if err != nil {
 			return err

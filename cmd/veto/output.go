@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -13,6 +15,24 @@ import (
 
 	"veto/record"
 )
+
+// longestLine is of what commands read line by line, in bytes.
+const longestLine = 1 << 20
+
+// linesOf reads line by line; see lineError.
+func linesOf(r io.Reader) *bufio.Scanner {
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, longestLine)
+	return in
+}
+
+// lineError says why lines could not be read on.
+func lineError(err error) error {
+	if errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("a line is longer than %d MiB, and nothing that is wanted here is", longestLine>>20)
+	}
+	return err
+}
 
 // printer shows results: tables to people, the API's own JSON to programs.
 type printer struct {

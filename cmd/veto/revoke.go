@@ -16,6 +16,12 @@ import (
 // longestWait is how long a node waits for others at most.
 const longestWait = 30 * time.Second
 
+// What --wait may wait for.
+const (
+	waitCommitted = "committed"
+	waitEnforced  = "enforced"
+)
+
 func newRevoke(r *remote) *cobra.Command {
 	var request client.RevokeRequest
 	var until, wait string
@@ -45,7 +51,7 @@ func newRevoke(r *remote) *cobra.Command {
 		if file.given() {
 			return file.command(r, cmd, args)
 		}
-		if wait != "committed" && wait != "enforced" {
+		if wait != waitCommitted && wait != waitEnforced {
 			return &exit{exitUsage, fmt.Errorf("--wait: %q is neither committed nor enforced", wait)}
 		}
 		if err := readTarget(cmd, &request, args, until); err != nil {
@@ -54,13 +60,13 @@ func newRevoke(r *remote) *cobra.Command {
 		if err := readParts(&request, and); err != nil {
 			return err
 		}
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
-			receipt, err := c.Revoke(ctx, request, wait == "enforced", min(r.timeout/2, longestWait))
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
+			receipt, err := c.Revoke(ctx, request, wait == waitEnforced, min(r.timeout/2, longestWait))
 			if err != nil {
 				return err
 			}
 			return showReceipt(receipt, out)
-		}).RunE(cmd, args)
+		})
 	}
 	c.Flags().StringVar(&request.Issuer, "issuer", "", "the iss within which VALUE has its meaning")
 	c.Flags().StringVar(&file.path, "file", "", "revoke what the file says, one a line; - for standard input")
@@ -68,7 +74,7 @@ func newRevoke(r *remote) *cobra.Command {
 	c.Flags().StringArrayVar(&and, "and", nil, "what else a token must bear, as TARGET=VALUE; may be given several times")
 	c.Flags().StringVar(&request.Reason, "reason", "", "why; people will read it")
 	c.Flags().StringVar(&until, "issued-before", "", "deny only what was issued until then: now, or a time such as 2026-01-31T12:00:00Z")
-	c.Flags().StringVar(&wait, "wait", "committed", "answer when it is committed, or when every node has said that it is enforced")
+	c.Flags().StringVar(&wait, "wait", waitCommitted, "answer when it is committed, or when every node has said that it is enforced")
 	return c
 }
 
@@ -77,11 +83,7 @@ func showReceipt(receipt record.Receipt, out *printer) error {
 		return out.fields(receipt, "id", receipt.ID, "state", receipt.State, "durable on", words(receipt.DurableOn),
 			"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
 	}
-	kept := moment(receipt.KeptUntil)
-	if kept == "" {
-		kept = "until it is lifted"
-	}
-	return out.fields(receipt, "id", receipt.ID, "revision", receipt.Revision, "state", receipt.State, "kept", kept,
+	return out.fields(receipt, "id", receipt.ID, "revision", receipt.Revision, "state", receipt.State, "kept", kept(receipt.KeptUntil),
 		"enforced on", words(receipt.EnforcedOn), "pending on", words(receipt.PendingOn))
 }
 
@@ -164,13 +166,21 @@ func newRevocations(r *remote) *cobra.Command {
 	lift.Flags().StringVar(&reason, "reason", "", "why; it is kept in the audit trail")
 	export := &cobra.Command{Use: "export", Short: "Write all revocations, one a line, as `veto revoke --file` takes them", Args: cobra.NoArgs}
 	export.RunE = func(cmd *cobra.Command, args []string) error {
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
 			return c.Export(ctx, cmd.OutOrStdout())
-		}).RunE(cmd, args)
+		})
 	}
 	c := &cobra.Command{Use: "revocations", Short: "See revocations, and lift them"}
 	c.AddCommand(all, one, onlyIf(lift), export)
 	return c
+}
+
+// kept is until when the log keeps a revocation.
+func kept(until time.Time) string {
+	if until.IsZero() {
+		return "until it is lifted"
+	}
+	return moment(until)
 }
 
 const keptColumn = 5
@@ -180,15 +190,11 @@ var revocationHead = []string{"id", "target", "issuer", "value", "not before", "
 func revocationRows(items []client.Revocation) [][]any {
 	var rows [][]any
 	for _, v := range items {
-		kept := moment(v.KeptUntil)
-		if kept == "" {
-			kept = "until it is lifted"
-		}
 		value := v.Value
 		for _, p := range v.And {
 			value += fmt.Sprintf(" and %s %s", p.Target, p.Value)
 		}
-		rows = append(rows, []any{v.ID, v.Target, v.Issuer, value, moment(v.NotBefore), kept, v.Revision, v.Reason})
+		rows = append(rows, []any{v.ID, v.Target, v.Issuer, value, moment(v.NotBefore), kept(v.KeptUntil), v.Revision, v.Reason})
 	}
 	return rows
 }

@@ -45,7 +45,7 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
 	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(), newMan(),
-		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r), newBackup(r), newRestore())
+		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r), newBench(r), newBackup(r), newRestore())
 	usageErrors(root)
 	return root
 }
@@ -134,47 +134,71 @@ func (r *remote) client() (*client.Client, error) {
 	if err := r.checkOutput(); err != nil {
 		return nil, err
 	}
+	token, err := r.token()
+	if err != nil {
+		return nil, err
+	}
+	config, err := r.tls()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{
+		Control: r.control, Data: r.data, Token: token, UserAgent: "veto/" + version,
+		HTTP: &http.Client{Timeout: r.timeout, Transport: &http.Transport{TLSClientConfig: config}},
+	}), nil
+}
+
+// token is the operator's key; empty if there is none.
+func (r *remote) token() (string, error) {
 	token := os.Getenv("VETO_TOKEN")
 	if r.tokenFile != "" {
 		b, err := certs.ReadSecret(r.tokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
+			return "", fmt.Errorf("--token-file: %w", err)
 		}
 		token = string(b)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13}}
+	return strings.TrimSpace(token), nil
+}
+
+// tls is how the cluster's HTTPS is spoken.
+func (r *remote) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
 	if r.caFile != "" {
 		pem, err := os.ReadFile(r.caFile)
 		if err != nil {
 			return nil, fmt.Errorf("--ca-file: %w", err)
 		}
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM", r.caFile)
 		}
 	}
-	return client.New(client.Options{
-		Control: r.control, Data: r.data, Token: strings.TrimSpace(token), UserAgent: "veto/" + version,
-		HTTP: &http.Client{Timeout: r.timeout, Transport: transport},
-	}), nil
+	return config, nil
 }
 
+// talk is what a command does with the cluster.
+type talk func(ctx context.Context, c *client.Client, args []string, out *printer) error
+
 // command makes a subcommand that talks to the cluster.
-func (r *remote) command(use, short string, args cobra.PositionalArgs, f func(ctx context.Context, c *client.Client, args []string, out *printer) error) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, given []string) error {
-		c, err := r.client()
+func (r *remote) command(use, short string, args cobra.PositionalArgs, f talk) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, given []string) error { return r.run(cmd, given, f) }}
+}
+
+// run talks to the cluster for a command that has looked at its flags.
+func (r *remote) run(cmd *cobra.Command, args []string, f talk) error {
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	if only := cmd.Flags().Lookup(ifRevisionFlag); only != nil && only.Changed {
+		n, err := cmd.Flags().GetUint64(ifRevisionFlag)
 		if err != nil {
 			return err
 		}
-		if only := cmd.Flags().Lookup(ifRevisionFlag); only != nil && only.Changed {
-			n, err := cmd.Flags().GetUint64(ifRevisionFlag)
-			if err != nil {
-				return err
-			}
-			c = c.IfRevision(record.Revision(n))
-		}
-		return f(cmd.Context(), c, given, &printer{w: cmd.OutOrStdout(), json: r.output == "json"})
-	}}
+		c = c.IfRevision(record.Revision(n))
+	}
+	return f(cmd.Context(), c, args, &printer{w: cmd.OutOrStdout(), json: r.output == "json"})
 }
 
 const ifRevisionFlag = "if-revision"

@@ -22,7 +22,7 @@ func newWatch(r *remote) *cobra.Command {
 			"  veto watch --after 0.0           all that there was, in a cluster that is younger than that",
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		return r.command("", "", nil, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
+		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
 			lines := json.NewEncoder(cmd.OutOrStdout())
 			place, err := c.Events(ctx, after, func(e client.Event) error { return lines.Encode(e) })
 			if errors.Is(err, context.Canceled) {
@@ -32,7 +32,7 @@ func newWatch(r *remote) *cobra.Command {
 				err = fmt.Errorf("%w\nto go on where it was: veto watch --after %s", err, place)
 			}
 			return err
-		}).RunE(cmd, args)
+		})
 	}
 	c.Flags().StringVar(&after, "after", "", "the id of the last event that is known")
 	return c

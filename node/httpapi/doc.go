@@ -1,5 +1,6 @@
 // Package httpapi is what both HTTP listeners share: how an error becomes a status and a
-// problem document (RFC 9457), how a panic is told, what a condition says, how a cursor is made, and what readiness looks like. It serves
+// problem document (RFC 9457), how a panic is told, what a condition says, how a cursor is made, how a
+// request waits for its min_revision, and what readiness looks like. It serves
 // nothing itself. The listeners are rooms data (questions) and control (changes).
 //
 // Promises:
@@ -14,4 +15,7 @@
 //	    TestCondition, FuzzCondition
 //	H5  A cursor is taken by the list that gave it alone, and as it was given.
 //	    TestCursor, FuzzPlace
+//	H6  A request waits for its min_revision a bounded while, with a bounded number of others, and not on a
+//	    node that is not ready or stops.
+//	    TestWaiting
 package httpapi

@@ -20,6 +20,13 @@ func NotReady() *Problem {
 	return p
 }
 
+// Behind is the problem of a node that is short of the revision that a request asks for.
+func Behind() *Problem {
+	p := New(http.StatusServiceUnavailable, "behind_min_revision", "this node has not come to the revision that "+MinRevisionHeader+" names, and has done nothing; ask another, or come again")
+	p.retryAfter = time.Second
+	return p
+}
+
 // PepperLocked is the problem of a node that lacks the key of a pepper, and so finds no API key.
 func PepperLocked() *Problem {
 	p := New(http.StatusServiceUnavailable, "pepper_locked",

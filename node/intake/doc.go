@@ -21,4 +21,7 @@
 //	I6  A receipt says what stands in the log and until when, or that it is pending: never more than is
 //	    known.
 //	    TestReceipts
+//	I7  A token that is signed with a key which its issuer has just published is revoked: the key is
+//	    fetched and waited for, and an event comes again.
+//	    TestNewSigningKeyIsWaitedFor, TestEventWaitsForItsSigningKey
 package intake

@@ -62,9 +62,8 @@ func ParseEvent(body []byte) (r RevokeRequest, name string, err error) {
 	return r, "cloudevent\n" + e.Source + "\n" + e.ID, err
 }
 
-// TakeEvent does what the event asks for, once whatever happens: nil when that is in the log. A
-// *record.Rejection or a *httpapi.Problem of status 4xx will be the same however often it is tried;
-// any other error may pass.
+// TakeEvent does what the event asks for, once whatever happens: nil when that is in the log. Final tells
+// which of its errors will be the same however often it is tried.
 func (x *Intake) TakeEvent(ctx context.Context, e Event, wait time.Duration) error {
 	by, err := x.Authority(e.Key)
 	if err != nil {
@@ -90,10 +89,15 @@ func (x *Intake) TakeEvent(ctx context.Context, e Event, wait time.Duration) err
 	return err
 }
 
-// Final tells whether an error of TakeEvent will be the same however often it is tried, and how it is
-// told.
-func Final(err error) (code, detail string, final bool) {
+// keyTries is how often an event is tried whose token names a signing key that is not here: for the minute
+// or so that it takes to fetch the issuer's keys once more.
+const keyTries = 8
+
+// Final tells whether an error of TakeEvent, which came at the try of that number, will be the same however
+// often it is tried, and how it is told.
+func Final(err error, tries uint64) (code, detail string, final bool) {
 	p, known := httpapi.ProblemOf(err)
 	final = known && p.Status >= http.StatusBadRequest && p.Status < http.StatusInternalServerError
+	final = final && (tries >= keyTries || !isUnknownKey(err))
 	return p.Code, strings.TrimSpace(p.Detail), final
 }

@@ -11,6 +11,7 @@ import (
 	"veto/node/httpapi"
 	"veto/node/intake"
 	"veto/record"
+	"veto/validate"
 )
 
 func cloudEvent(source, id, data string) string {
@@ -63,7 +64,7 @@ func TestEventsThatAreRefused(t *testing.T) {
 		`{"specversion":"1.0","id":"1","id":"2","source":"/a","data":` + good + `}`, `{"target":"jti","extra":1}`, strings.Repeat(" ", intake.MaxEvent) + good,
 	} {
 		err := x.TakeEvent(t.Context(), intake.Event{Key: "key_good", Place: "S/1", Body: []byte(bad)}, time.Second)
-		if code, detail, final := intake.Final(err); !final || code != "invalid" || detail == "" {
+		if code, detail, final := intake.Final(err, 1); !final || code != "invalid" || detail == "" {
 			t.Errorf("%.60q: %v", bad, err)
 		}
 	}
@@ -86,13 +87,26 @@ func TestEventsThatAreRefused(t *testing.T) {
 	} {
 		c.fail = row.err
 		err := x.TakeEvent(t.Context(), intake.Event{Key: "key_good", Body: []byte(good)}, time.Second)
-		if _, _, final := intake.Final(err); final != row.final || !errors.Is(err, row.err) {
+		if _, _, final := intake.Final(err, 1); final != row.final || !errors.Is(err, row.err) {
 			t.Errorf("%v: final %v", err, final)
 		}
 	}
 	c.fail, c.pending = nil, true
 	if err := x.TakeEvent(t.Context(), intake.Event{Key: "key_good", Body: []byte(good)}, time.Second); err == nil {
 		t.Error("what the log does not have is told as done")
+	}
+}
+
+// I5
+func TestEventWaitsForItsSigningKey(t *testing.T) {
+	x, _ := open(t)
+	body := `{"token":"unknown key of ` + ours + `"}`
+	err := x.TakeEvent(t.Context(), intake.Event{Key: "key_good", Body: []byte(body)}, time.Millisecond)
+	if _, _, final := intake.Final(err, 1); err == nil || final {
+		t.Errorf("%v will be so for ever", err)
+	}
+	if code, _, final := intake.Final(err, 8); code != string(validate.UnknownSigningKey) || !final {
+		t.Errorf("%v comes for ever", err)
 	}
 }
 
@@ -104,7 +118,7 @@ func FuzzParseEvent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r, _, err := intake.ParseEvent(text)
 		if err != nil {
-			if _, _, final := intake.Final(err); !final {
+			if _, _, final := intake.Final(err, 1); !final {
 				t.Errorf("%v would come again for ever", err)
 			}
 			return

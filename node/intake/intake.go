@@ -35,6 +35,10 @@ type Revocations interface {
 type Keys interface {
 	Key(id string) (record.APIKey, bool, error)
 	Revoked(n record.Name, issuedAt int64) (record.Revocation, bool)
+}
+
+// State tells how far the state reaches that this node reads, and waits until it reaches further.
+type State interface {
 	Freshness() record.Freshness
 	AwaitRevision(ctx context.Context, r record.Revision) error
 }
@@ -55,6 +59,7 @@ type Config struct {
 	Tokens      Tokens
 	Revocations Revocations
 	Keys        Keys // for Authority alone
+	State       State
 	Owners      Owners
 	Cluster     Cluster
 	NodeID      string
@@ -69,8 +74,11 @@ func New(c Config) *Intake { return &Intake{c} }
 
 // Take revokes what the key asks for, and tells which revocation that is. The request key is the caller's
 // Idempotency-Key, or empty; from is the way by which it came. What is not committed within the wait is on its way.
+// It blocks for as long, of which half at most for the signing key of a token that is presented.
 func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, requestKey string, from record.Origin, wait time.Duration) (r record.Revocation, a record.Accepted, err error) {
-	r, err = x.Named(by, b)
+	until := x.Now().Add(wait)
+	r, err = x.awaitNamed(ctx, by, b, wait/2)
+	wait = until.Sub(x.Now())
 	if err != nil {
 		return r, a, err
 	}
@@ -80,6 +88,25 @@ func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, r
 	}
 	a, err = x.Taker.Revoke(ctx, record.Taken{Revocation: r, By: by.ID, From: from, Request: request}, wait)
 	return r, a, err
+}
+
+// awaitNamed is Named for a token that may be signed with a key that its issuer has just published: that
+// it names it has the key fetched.
+func (x *Intake) awaitNamed(ctx context.Context, by *record.APIKey, b RevokeRequest, wait time.Duration) (record.Revocation, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		seen := x.State.Freshness().Revision
+		r, err := x.Named(by, b)
+		if !isUnknownKey(err) || x.State.AwaitRevision(ctx, seen+1) != nil {
+			return r, err
+		}
+	}
+}
+
+func isUnknownKey(err error) bool {
+	var problem *httpapi.Problem
+	return errors.As(err, &problem) && problem.Code == string(validate.UnknownSigningKey)
 }
 
 // CheckRequestKey refuses what cannot be an Idempotency-Key.
@@ -155,17 +182,17 @@ func (x *Intake) awaitAuthority(ctx context.Context, id string) (*record.APIKey,
 	ctx, cancel := context.WithTimeout(ctx, lagLimit)
 	defer cancel()
 	for {
-		seen := x.Keys.Freshness().Revision
+		seen := x.State.Freshness().Revision
 		by, err := x.Authority(id)
 		var problem *httpapi.Problem
-		if !errors.As(err, &problem) || problem.Code != string(validate.KeyNotFound) || x.Keys.AwaitRevision(ctx, seen+1) != nil {
+		if !errors.As(err, &problem) || problem.Code != string(validate.KeyNotFound) || x.State.AwaitRevision(ctx, seen+1) != nil {
 			return by, err
 		}
 	}
 }
 
 // Answer does what a message of the key with the id asks for, and is the receipt or the problem, in
-// JSON. Known is the error, if it is not one that is meant for whoever asks.
+// JSON. Unknown is the error, if it is none that is meant for whoever asks.
 func (x *Intake) Answer(ctx context.Context, keyID string, body []byte, requestKey string, from record.Origin, wait time.Duration) (answer []byte, unknown error) {
 	receipt, err := x.answer(ctx, keyID, body, requestKey, from, wait)
 	if err == nil {

@@ -52,6 +52,10 @@ func (c *cluster) Revoke(_ context.Context, t record.Taken, _ time.Duration) (re
 }
 
 func (c *cluster) Inspect(token string, _ time.Time) (*validate.Claims, validate.Code) {
+	if strings.HasPrefix(token, "unknown key ") || strings.HasPrefix(token, "new key ") && c.revision == 0 {
+		return nil, validate.UnknownSigningKey
+	}
+	token = strings.TrimPrefix(token, "new key ")
 	iss, ok := strings.CutPrefix(token, "of ")
 	if !ok {
 		return nil, validate.UnknownIssuer
@@ -120,7 +124,7 @@ func open(t *testing.T) (*intake.Intake, *cluster) {
 		"key_shop": {Roles: revoker, Consumers: []string{"shop"}}, "key_both": {Roles: revoker, Consumers: []string{"shop"}, Issuers: []string{ours}},
 		"key_tokens": {Roles: revoker, Targets: []string{"jti", "token", "subject"}}, "key_narrow": {Roles: revoker, Consumers: []string{"shop"}, Targets: []string{"key"}},
 	}}
-	return intake.New(intake.Config{Taker: c, Tokens: c, Revocations: c, Keys: c, Owners: c, Cluster: c, NodeID: "n1", Now: func() time.Time { return now }}), c
+	return intake.New(intake.Config{Taker: c, Tokens: c, Revocations: c, Keys: c, State: c, Owners: c, Cluster: c, NodeID: "n1", Now: func() time.Time { return now }}), c
 }
 
 // answered sends a message and reads the answer.
@@ -352,5 +356,16 @@ func TestReceipts(t *testing.T) {
 	end()
 	if r, err := x.Receipt(ended, record.Revocation{}, record.Accepted{Revision: 9}, false); err != nil || r.State != record.StatePending || r.Revision != 0 {
 		t.Errorf("not here yet: %+v, %v", r, err)
+	}
+}
+
+// I7
+func TestNewSigningKeyIsWaitedFor(t *testing.T) {
+	x, c := open(t)
+	if _, problem := answered(t, x, "key_good", `{"token":"new key of `+ours+`"}`, ""); problem.Code != "" || len(c.taken) != 1 {
+		t.Errorf("%+v, %d taken", problem, len(c.taken))
+	}
+	if _, problem := answered(t, x, "key_good", `{"token":"unknown key of `+ours+`"}`, ""); problem.Code != string(validate.UnknownSigningKey) || len(c.taken) != 1 {
+		t.Errorf("%+v, %d taken", problem, len(c.taken))
 	}
 }

@@ -85,7 +85,7 @@ func (x *Intake) named(b RevokeRequest) (record.Revocation, error) {
 	}
 	if b.NotBefore != nil {
 		// The zero time would read as none, and deny everything.
-		if r.NotBefore = b.NotBefore.Truncate(time.Second); r.NotBefore.IsZero() {
+		if r.NotBefore = b.NotBefore.Truncate(time.Second).UTC(); r.NotBefore.IsZero() {
 			return r, record.Invalid("not_before: out of range")
 		}
 	}
@@ -132,8 +132,11 @@ const tokenBegins = "eyJ"
 var credentialForm = regexp.MustCompile(tokenBegins + `[\w-]+\.[\w-]+\.|` + apikey.Prefix + `_([a-z0-9]+_)?[0-9A-Za-z]{36}`)
 
 func tokenRefused(code validate.Code) string {
-	if code == validate.Expired {
-		return "this token has expired: it is denied everywhere without a revocation"
+	switch code {
+	case validate.Expired:
+		return "this token has expired, by this node's clock: it is denied everywhere without a revocation"
+	case validate.UnknownSigningKey:
+		return "its issuer is trusted, but the key that this token names is not among its keys as they were fetched last (unknown_signing_key); if the key is new, send this again in some seconds; to revoke by name, give target and value"
 	}
 	return "no trusted issuer signed this token (" + string(code) + "), so there is nothing to revoke; to revoke by name, give target and value"
 }

@@ -25,16 +25,13 @@ func (id ID) String() string {
 // ParseID is the reverse of String. What is none gives a *record.Rejection.
 func ParseID(text string) (ID, error) {
 	revision, number, _ := strings.Cut(text, ".")
-	r, err := strconv.ParseUint(revision, 10, 64)
-	if err == nil {
-		var n uint64
-		if n, err = strconv.ParseUint(number, 10, 32); err == nil {
-			if id := (ID{record.Revision(r), uint32(n)}); id.String() == text {
-				return id, nil
-			}
-		}
+	r, errRevision := strconv.ParseUint(revision, 10, 64)
+	n, errNumber := strconv.ParseUint(number, 10, 32)
+	id := ID{record.Revision(r), uint32(n)}
+	if errRevision != nil || errNumber != nil || id.String() != text {
+		return ID{}, record.Invalid("after: is not the id of an event, such as 42.1")
 	}
-	return ID{}, record.Invalid("after: is not the id of an event, such as 42.1")
+	return id, nil
 }
 
 // Type says what happened, as an attribute of a CloudEvent.

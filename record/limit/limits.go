@@ -111,7 +111,7 @@ func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func (r *Rate) UnmarshalText(b []byte) error {
 	n, per, ok := parse(b)
 	read := Rate{Requests: uint32(min(n, MaxRate+1)), Seconds: map[string]uint32{"s": 1, "min": 60}[per]}
-	if !ok || read.Requests == 0 || read.check() != nil {
+	if !ok || read.check() != nil {
 		return errRate
 	}
 	*r = read
@@ -180,7 +180,7 @@ func (q Quota) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
 func (q *Quota) UnmarshalText(b []byte) error {
 	n, per, ok := parse(b)
 	read := Quota{Requests: n, Period: map[string]Period{"day": Day, "month": Month}[per]}
-	if !ok || n == 0 || read.check() != nil {
+	if !ok || read.check() != nil {
 		return errQuota
 	}
 	*q = read

@@ -1,6 +1,10 @@
 package trail
 
-import "fmt"
+import (
+	"fmt"
+
+	"veto/record"
+)
 
 // Broken says which entry is the first that is not as it was made, and why.
 type Broken struct {
@@ -21,15 +25,28 @@ func (b *Broken) Error() string {
 	return where + b.Why
 }
 
-// Chain follows a chain from its first entry on.
+// ActionCut is that of the entry which says that older ones were removed. Its first ref is the Head of the last of them.
+const ActionCut = "cut_audit"
+
+// Chain follows a chain from its first entry on, or from where it was cut.
 type Chain struct {
 	// Head is the last entry that was added.
 	Head Head
 	// Before are the entries from before the chain began.
 	Before uint64
 
+	began record.Revision // of the first entry that was added
 	last  Entry
 	wants []wanted
+	// Of a chain that was cut: the last entry that was removed, and whether an entry says so.
+	anchor Head
+	said   bool
+}
+
+// After makes the chain begin behind an entry, as all through that were removed. Called before all else.
+func (c *Chain) After(anchor Head) {
+	c.Head, c.anchor = anchor, anchor
+	c.last = Entry{Revision: anchor.Revision, Number: anchor.Number}
 }
 
 // wanted is a head that the chain must come by.
@@ -39,7 +56,9 @@ type wanted struct {
 }
 
 // Expect makes Close look whether the chain came by a head that was written down.
-func (c *Chain) Expect(h Head) { c.wants = append(c.wants, wanted{Head: h}) }
+func (c *Chain) Expect(h Head) {
+	c.wants = append(c.wants, wanted{Head: h, found: c.anchor.Sequence > 0 && h.Hash == c.anchor.Hash && h.Revision == c.anchor.Revision})
+}
 
 // Add takes the next entry. The error is a *Broken.
 func (c *Chain) Add(e Entry) error {
@@ -69,7 +88,11 @@ func (c *Chain) Add(e Entry) error {
 	if e.Hash != stored {
 		return broken("its hash is not that of what it says and of what is before it: it was altered, or made anew after something before it was")
 	}
+	if c.Head.Sequence == c.anchor.Sequence {
+		c.began = e.Revision
+	}
 	c.Head, c.last = head, e
+	c.said = c.said || e.Action == ActionCut && e.By == "" && len(e.Refs) > 0 && e.Refs[0] == c.anchor.String()
 	for i, w := range c.wants {
 		c.wants[i].found = w.found || w.Hash == head.Hash && w.Revision == head.Revision
 	}
@@ -78,9 +101,14 @@ func (c *Chain) Add(e Entry) error {
 
 // Close is called after the last entry. The error is a *Broken.
 func (c *Chain) Close() error {
+	if c.anchor.Sequence > 0 && !c.said {
+		return &Broken{Why: fmt.Sprintf("the trail begins behind %s, and no entry of it says that it was cut there: its beginning was taken away", c.anchor)}
+	}
 	for _, w := range c.wants {
 		switch {
 		case w.found:
+		case w.Revision < c.anchor.Revision:
+			return &Broken{Why: fmt.Sprintf("the head %s is of what was removed since, as it was older than it is kept: whether that was whole cannot be told any more; give one behind revision %d", w.Head, c.anchor.Revision)}
 		case c.Head.Revision < w.Revision:
 			return &Broken{Why: fmt.Sprintf("the trail ends at revision %d, before the head %s: entries were cut off", c.Head.Revision, w.Head)}
 		default:

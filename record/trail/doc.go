@@ -19,4 +19,7 @@
 //	    TestLinesAreStrict, TestChosenPartIsNoChain, FuzzVerify
 //	T3  Entries from before the chain are told, and do not pass for part of it.
 //	    TestEntriesFromBefore
+//	T4  A trail whose oldest entries were removed is followed from there on, if an entry of it says that it was
+//	    cut at that very place; what cannot be told any more is said, and not taken for told.
+//	    TestTrailThatWasCut, TestCutWhileItIsExported
 package trail

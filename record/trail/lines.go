@@ -21,6 +21,8 @@ type Export struct {
 	// Head is that of the node which exports, when it began: all up to it follow. Empty if the
 	// chain has not begun.
 	Head string `json:"head,omitempty"`
+	// After is the last entry that was removed, as it was older than entries are kept; nil if none was.
+	After *Head `json:"after,omitempty"`
 	// Filter is how the entries were chosen; empty if all are there. A chosen part is no chain.
 	Filter string `json:"filter,omitempty"`
 }
@@ -68,40 +70,68 @@ func (f Filter) String() string {
 	return strings.Join(parts, " ")
 }
 
-// Write writes what list gives, page by page, up to the head, or all if there is none. List gives
-// the entries behind one.
-func Write(w io.Writer, cluster string, head Head, f Filter, list func(after Entry, limit int) ([]Entry, error)) (count int, err error) {
+// errCut is why there is no export now.
+var errCut = errors.New("older entries of the audit trail were removed meanwhile")
+
+// Source is where entries come from.
+type Source interface {
+	// Audit lists the entries behind one.
+	Audit(after Entry, limit int) ([]Entry, error)
+	// AuditAnchor is the last entry that was removed, as it was older than entries are kept; zero if none was.
+	AuditAnchor() (Head, error)
+	// AuditHead is the last entry of the chain; zero if that has not begun.
+	AuditHead() (Head, error)
+}
+
+// Write writes what there is, page by page, up to the head as it is now. If older entries are removed before the first page
+// was read, it writes nothing and fails.
+func Write(w io.Writer, cluster string, f Filter, from Source) error {
+	anchor, err := from.AuditAnchor()
+	if err != nil {
+		return err
+	}
+	head, err := from.AuditHead()
+	if err != nil {
+		return err
+	}
 	out := bufio.NewWriterSize(w, 64<<10)
 	x := Export{Format: exportFormat, Cluster: cluster, Filter: f.String()}
 	if head.Sequence > 0 {
 		x.Head = head.String()
 	}
+	if anchor.Sequence > 0 {
+		x.After = &anchor
+	}
 	encode := json.NewEncoder(out)
 	encode.SetEscapeHTML(false)
 	if err := encode.Encode(x); err != nil {
-		return 0, err
+		return err
 	}
-	for after := (Entry{}); ; {
-		page, err := list(after, perPage)
-		if err != nil {
-			return count, err
-		}
+	page, err := from.Audit(Entry{}, perPage)
+	if err != nil {
+		return err
+	}
+	if now, err := from.AuditAnchor(); err != nil || now != anchor {
+		return errors.Join(err, errCut)
+	}
+	for {
 		for i := range page {
 			if head.Sequence > 0 && page[i].Sequence > head.Sequence {
-				return count, out.Flush()
+				return out.Flush()
 			}
 			if !f.Keep(&page[i]) {
 				continue
 			}
 			if err := encode.Encode(page[i]); err != nil {
-				return count, err
+				return err
 			}
-			count++
 		}
 		if len(page) < perPage {
-			return count, out.Flush()
+			return out.Flush()
 		}
-		after = page[len(page)-1]
+		if page, err = from.Audit(page[len(page)-1], perPage); err != nil {
+			return err
+		}
 	}
 }
 
@@ -115,6 +145,10 @@ type Report struct {
 	Entries uint64          `json:"entries"`
 	Began   record.Revision `json:"began"`
 	Before  uint64          `json:"before"`
+	// After is the last entry that was removed, and Removed how many were, as they were older than they are kept:
+	// the chain is followed from there on. Empty if none was.
+	After   string `json:"after,omitempty"`
+	Removed uint64 `json:"removed,omitempty"`
 }
 
 // Verify reads an export to its end, and is a *Broken if it is not a whole chain, or does not come by
@@ -132,6 +166,12 @@ func Verify(r io.Reader, heads ...Head) (Report, error) {
 		return Report{}, &Broken{Line: 1, Why: fmt.Sprintf("these are chosen entries (%s), which cannot be verified as a chain: export all, without a filter", x.Filter)}
 	}
 	c := Chain{}
+	if x.After != nil {
+		if x.After.Sequence == 0 {
+			return Report{}, &Broken{Line: 1, Why: "what was removed has no last entry"}
+		}
+		c.After(*x.After)
+	}
 	for _, h := range heads {
 		c.Expect(h)
 	}
@@ -162,7 +202,10 @@ func Verify(r io.Reader, heads ...Head) (Report, error) {
 	if c.Head.Sequence == 0 {
 		return Report{}, &Broken{Why: fmt.Sprintf("none of the %d entries is chained, so nothing can be verified", c.Before)}
 	}
-	out := Report{Cluster: x.Cluster, Entries: c.Head.Sequence, Began: c.Head.Began, Before: c.Before, Head: c.Head.String()}
+	out := Report{Cluster: x.Cluster, Entries: c.Head.Sequence - c.anchor.Sequence, Began: c.began, Before: c.Before, Head: c.Head.String()}
+	if x.After != nil {
+		out.After, out.Removed = x.After.String(), x.After.Sequence
+	}
 	return out, nil
 }
 

@@ -47,18 +47,100 @@ func chained(t testing.TB, before, n int) ([]trail.Entry, trail.Head) {
 
 func exported(t testing.TB, all []trail.Entry, head trail.Head, f trail.Filter) string {
 	t.Helper()
+	return exportedFrom(t, &source{all: all, head: head}, f)
+}
+
+// source has entries, and those from before its anchor no more.
+type source struct {
+	all          []trail.Entry
+	anchor, head trail.Head
+	cut          func() // called when entries are read
+}
+
+func (s *source) AuditAnchor() (trail.Head, error) { return s.anchor, nil }
+func (s *source) AuditHead() (trail.Head, error)   { return s.head, nil }
+
+func (s *source) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
+	if s.cut != nil {
+		s.cut()
+	}
+	from := 0
+	if after.Action != "" {
+		from = 1 + slices.IndexFunc(s.all, func(e trail.Entry) bool { return e.Revision == after.Revision && e.Number == after.Number })
+	}
+	return s.all[from:min(len(s.all), from+limit)], nil
+}
+
+func exportedFrom(t testing.TB, s *source, f trail.Filter) string {
+	t.Helper()
 	var out bytes.Buffer
-	_, err := trail.Write(&out, "c", head, f, func(after trail.Entry, limit int) ([]trail.Entry, error) {
-		from := 0
-		if after.Action != "" {
-			from = 1 + slices.IndexFunc(all, func(e trail.Entry) bool { return e.Revision == after.Revision && e.Number == after.Number })
-		}
-		return all[from:min(len(all), from+limit)], nil
-	})
-	if err != nil {
+	if err := trail.Write(&out, "c", f, s); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// cutAt is the trail without its first entries, as its last one says.
+func cutAt(t testing.TB, n, first int) (s *source, before []trail.Entry) {
+	t.Helper()
+	all, head := chained(t, 0, n)
+	a := all[first-1]
+	anchor := trail.Head{Revision: a.Revision, Number: a.Number, Sequence: a.Sequence, Hash: a.Hash, Began: 1}
+	e := trail.Entry{Revision: head.Revision + 1, At: at, Action: trail.ActionCut, Refs: []string{anchor.String()}, From: record.Origin{Way: record.WayCluster}}
+	if _, err := head.Next(&e); err != nil {
+		t.Fatal(err)
+	}
+	return &source{all: append(all[first:], e), anchor: anchor, head: head}, all[:first]
+}
+
+// T4
+func TestTrailThatWasCut(t *testing.T) {
+	s, before := cutAt(t, 9, 4)
+	export := exportedFrom(t, s, trail.Filter{})
+	r, err := trail.Verify(strings.NewReader(export), s.head, s.anchor)
+	if err != nil || r.Entries != 6 || r.Removed != 4 || r.After != s.anchor.String() || r.Began != s.all[0].Revision || r.Head != s.head.String() {
+		t.Errorf("%+v %v", r, err)
+	}
+	old := trail.Head{Revision: before[1].Revision, Number: before[1].Number, Hash: before[1].Hash}
+	if b := broken(t, export, old); !strings.Contains(b.Why, "cannot be told any more") {
+		t.Error(b)
+	}
+	other := s.anchor
+	other.Hash[0]++
+	broken(t, export, other)
+	// Nobody can take more away, or give another beginning.
+	more := *s
+	a := more.all[0]
+	more.anchor = trail.Head{Revision: a.Revision, Number: a.Number, Sequence: a.Sequence, Hash: a.Hash, Began: 1}
+	more.all = more.all[1:]
+	if b := broken(t, exportedFrom(t, &more, trail.Filter{})); !strings.Contains(b.Why, "no entry of it says that it was cut there") {
+		t.Error(b)
+	}
+	forged := *s
+	forged.anchor.Hash[0]++
+	broken(t, exportedFrom(t, &forged, trail.Filter{}))
+	none := *s
+	none.anchor = trail.Head{}
+	if b := broken(t, exportedFrom(t, &none, trail.Filter{})); !strings.Contains(b.Why, "the first 4 are missing") {
+		t.Error(b)
+	}
+	whole := *s
+	whole.all, whole.anchor = append(slices.Clone(before), s.all...), trail.Head{}
+	if r, err := trail.Verify(strings.NewReader(exportedFrom(t, &whole, trail.Filter{})), old, s.head); err != nil || r.Entries != 10 || r.After != "" {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// T4: who exports while older entries are removed gets nothing, and not a trail that looks broken.
+func TestCutWhileItIsExported(t *testing.T) {
+	s, before := cutAt(t, 9, 4)
+	anchor := s.anchor
+	s.anchor, s.all = trail.Head{}, append(slices.Clone(before), s.all...)
+	s.cut = func() { s.anchor, s.all = anchor, s.all[4:] }
+	var out bytes.Buffer
+	if err := trail.Write(&out, "c", trail.Filter{}, s); err == nil || out.Len() > 0 {
+		t.Errorf("%v: %s", err, out.String())
+	}
 }
 
 func broken(t testing.TB, export string, heads ...trail.Head) *trail.Broken {

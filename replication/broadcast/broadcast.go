@@ -48,6 +48,8 @@ const (
 	// inboxPrefix is that of the node's own connections: clients may listen to the usual one.
 	inboxPrefix = "veto.internal.inbox"
 
+	traceHeader = "traceparent"
+
 	queueLength  = 65536
 	pendingBytes = 64 << 20
 )
@@ -70,14 +72,16 @@ type Broadcast struct {
 	routes []string
 }
 
-type counts struct{ received, dropped, refused, slow, taken, buried atomic.Uint64 }
+type counts struct{ received, dropped, refused, slow, busy, taken, buried atomic.Uint64 }
 
 // Stats are numbers for people who watch.
 type Stats struct {
 	Received, Dropped, Refused, Slow uint64
 	// Taken are events of a stream that were taken, Buried those that were refused.
 	Taken, Buried uint64
-	Routes        int
+	// Busy are requests of clients that were told to come again, Queued events that are to be sent.
+	Busy           uint64
+	Queued, Routes int
 }
 
 // Start runs the server. The caller closes it.
@@ -119,12 +123,15 @@ func (b *Broadcast) connect(secret string, h Handlers) error {
 		return err
 	}
 	err = errors.Join(
-		subscribe(b, subjectNotice, h.Notice),
-		subscribe(b, subjectUnkept, func(n record.Notice) {
-			n.Unkept = true
+		subscribe(b, subjectNotice, func(n record.Notice, trace string) {
+			n.Trace = trace
 			h.Notice(n)
 		}),
-		subscribe(b, subjectBeacon, h.Beacon))
+		subscribe(b, subjectUnkept, func(n record.Notice, trace string) {
+			n.Unkept, n.Trace = true, trace
+			h.Notice(n)
+		}),
+		subscribe(b, subjectBeacon, func(v record.Beacon, _ string) { h.Beacon(v) }))
 	if err != nil {
 		return fmt.Errorf("nats: %w", err)
 	}
@@ -151,7 +158,7 @@ func (b *Broadcast) dial(user, secret string) (*nats.Conn, error) {
 }
 
 // subscribe hands what arrives to the handler. What cannot be read is counted and dropped.
-func subscribe[T any](b *Broadcast, subject string, handle func(T)) error {
+func subscribe[T any](b *Broadcast, subject string, handle func(v T, trace string)) error {
 	s, err := b.nodes.Subscribe(subject, func(m *nats.Msg) {
 		var v T
 		if len(m.Data) > maxPayload || record.Decode(m.Data, &v) != nil {
@@ -159,7 +166,7 @@ func subscribe[T any](b *Broadcast, subject string, handle func(T)) error {
 			return
 		}
 		b.counts.received.Add(1)
-		handle(v)
+		handle(v, m.Header.Get(traceHeader))
 	})
 	if err != nil {
 		return err
@@ -189,23 +196,27 @@ func (b *Broadcast) SetRoutes(routes []string) error {
 // Disconnect cuts off the clients of the grant with the name: who may still come, comes again.
 func (b *Broadcast) Disconnect(grant string) { b.gate.disconnect(grant) }
 
-// Notice tells the other nodes. It does not block; see the package's words on queues.
+// Notice tells the other nodes, as Beacon does. It does not wait for them.
 func (b *Broadcast) Notice(n record.Notice) {
 	if n.Unkept {
-		b.toNodes(subjectUnkept, n)
+		b.toNodes(subjectUnkept, n, n.Trace)
 	} else {
-		b.toNodes(subjectNotice, n)
+		b.toNodes(subjectNotice, n, n.Trace)
 	}
 }
 
 // Beacon tells the other nodes.
-func (b *Broadcast) Beacon(n record.Beacon) { b.toNodes(subjectBeacon, n) }
+func (b *Broadcast) Beacon(n record.Beacon) { b.toNodes(subjectBeacon, n, "") }
 
-// toNodes does not wait in the queue: it is one write into this process's server.
-func (b *Broadcast) toNodes(subject string, v any) {
-	data, err := record.Encode(v)
-	if err == nil {
-		err = b.nodes.Publish(subject, data)
+// toNodes is one write into this process's server. What cannot be sent is counted and dropped.
+func (b *Broadcast) toNodes(subject string, v any, trace string) {
+	m := &nats.Msg{Subject: subject}
+	if trace != "" {
+		m.Header = nats.Header{traceHeader: {trace}}
+	}
+	var err error
+	if m.Data, err = record.Encode(v); err == nil {
+		err = b.nodes.PublishMsg(m)
 	}
 	if err != nil {
 		b.counts.dropped.Add(1)
@@ -228,7 +239,7 @@ func (b *Broadcast) Stats() Stats {
 	return Stats{
 		Received: b.counts.received.Load(), Dropped: b.counts.dropped.Load(),
 		Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(),
-		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Routes: b.server.NumRoutes(),
+		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Busy: b.counts.busy.Load(), Queued: len(b.queue), Routes: b.server.NumRoutes(),
 	}
 }
 

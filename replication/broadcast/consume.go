@@ -34,6 +34,8 @@ type Arrived struct {
 	// there.
 	MessageID, Place string
 	Body             []byte
+	// Tries counts how often it has come, from 1 on.
+	Tries uint64
 }
 
 // Refused says that a message will never be taken, and why.
@@ -186,10 +188,8 @@ func (c *consumption) one(ctx context.Context, m jetstream.Msg) {
 		_ = m.Term() // a dead letter in the stream itself would come for ever
 		return
 	}
-	err = c.take(ctx, Arrived{
-		Subject: m.Subject(), MessageID: m.Headers().Get(nats.MsgIdHdr), Body: m.Data(),
-		Place: meta.Stream + "/" + strconv.FormatUint(meta.Sequence.Stream, 10),
-	})
+	place := meta.Stream + "/" + strconv.FormatUint(meta.Sequence.Stream, 10)
+	err = c.take(ctx, Arrived{Subject: m.Subject(), MessageID: m.Headers().Get(nats.MsgIdHdr), Place: place, Body: m.Data(), Tries: meta.NumDelivered})
 	var refused *Refused
 	switch {
 	case err == nil:
@@ -206,7 +206,7 @@ func (c *consumption) one(ctx context.Context, m jetstream.Msg) {
 		c.later(m, meta.NumDelivered, err)
 		return
 	}
-	if err := c.bury(ctx, m, meta, refused); err != nil {
+	if err := c.bury(ctx, m, place, refused); err != nil {
 		c.later(m, meta.NumDelivered, fmt.Errorf("dead letter: %w", err))
 		return
 	}
@@ -242,8 +242,7 @@ func (c *consumption) later(m jetstream.Msg, tries uint64, err error) {
 }
 
 // bury sends a message to the dead letters, with the reason, and waits until they are kept.
-func (c *consumption) bury(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, why *Refused) error {
-	place := meta.Stream + "/" + strconv.FormatUint(meta.Sequence.Stream, 10)
+func (c *consumption) bury(ctx context.Context, m jetstream.Msg, place string, why *Refused) error {
 	c.b.log.Error("an event was refused", "event", place, "code", why.Code, "reason", why.Detail, "dead_letter", c.stream.DeadLetter)
 	if c.stream.DeadLetter == "" {
 		return nil

@@ -7,10 +7,11 @@
 // clients from outside cannot reach; they are given the account of the feed, and within it
 // what their grant names.
 //
-// Queues. Publishing goes to a queue of 65,536 messages with one goroutine; when it is full a
-// message is dropped and counted. Subscribers of the feed see a gap by the sequence, and ask a node
-// for what they missed. Of the requests of clients 256 are done at once; what is above is told to come
-// again. Of the events of a stream 64 are; the others wait in the stream.
+// Queues. Notices and beacons wait in none: each is one write into the server in this process. What is
+// told to other systems goes to a queue of 65,536 events with one goroutine; when it is full an event is
+// dropped and counted. Subscribers of the feed see a gap by the sequence, and ask a node for what they
+// missed. Of the requests of clients 256 are done at once; what is above is told to come again. Of the
+// events of a stream 64 are; the others wait in the stream.
 //
 // Promises:
 //
@@ -31,6 +32,8 @@
 //	    TestDeadLetters, TestDeadLetterIsKeptFirst
 //	P17 What a client chose, such as its name or a subject, is in no log.
 //	    TestWhatClientsSayIsNotLogged
+//	P18 Whoever tells, or publishes to the stream, waits for nothing that is full.
+//	    TestFullFeedDrops, TestStreamWaitsForRoom
 //	P16 In the node's own stream a client publishes in its own name only, and hears of no event.
 //	    TestPublishersStayApart
 package broadcast

@@ -69,7 +69,7 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 		select {
 		case room <- struct{}{}:
 		default:
-			b.counts.dropped.Add(1)
+			b.counts.busy.Add(1)
 			b.respond(m, busy)
 			return
 		}

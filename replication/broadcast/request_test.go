@@ -221,6 +221,9 @@ func TestTooManyRequests(t *testing.T) {
 	for range most {
 		<-begun
 	}
+	if s := n.Stats(); s.Busy != 5 || s.Dropped != 0 {
+		t.Errorf("%+v", s)
+	}
 	close(held)
 	for range most {
 		if m, err := answers.NextMsg(10 * time.Second); err != nil || string(m.Data) != "done" {

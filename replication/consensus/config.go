@@ -31,9 +31,17 @@ type StateMachine interface {
 	// that its store has applied already, and return one result for each entry. An error
 	// stops the node: it is called no more after one.
 	Apply(entries []Entry) ([]record.Result, error)
-	// Restore replaces the whole state by the stream. Any error but store.ErrBrokenStream
-	// stops the node.
+	// Restore replaces the whole state by the stream. Any error but store.ErrBrokenStream and
+	// store.ErrOlder stops the node.
 	Restore(r io.Reader) error
+}
+
+// Journal is a log and what Raft has to remember besides: the term and whom it voted for. What is
+// written is durable when the method returns. Entries are contiguous.
+type Journal interface {
+	raft.LogStore
+	raft.StableStore
+	io.Closer
 }
 
 // Dialer connects nodes: it is the node-to-node listener's half that carries Raft.
@@ -47,8 +55,10 @@ type Dialer interface {
 type Config struct {
 	// ID of this node; it never changes.
 	ID string
-	// Dir holds the log; the node makes it.
+	// Dir holds the log, and streams on their way; the node makes it.
 	Dir string
+	// Journal, if not nil, is the log instead of files in Dir. The node closes it.
+	Journal Journal
 	// Address at which other nodes reach this one.
 	Address string
 	// Store holds the state, its applied index and the configuration.
@@ -68,6 +78,8 @@ type Config struct {
 
 // Timing are the knobs that tests turn to reach rare cases quickly.
 type Timing struct {
+	// CommitTimeout is about how long an idle follower waits to hear of a commit.
+	CommitTimeout     time.Duration
 	SnapshotInterval  time.Duration
 	SnapshotThreshold uint64
 	TrailingLogs      uint64
@@ -113,6 +125,9 @@ func raftConfig(c Config, notify chan bool) *raft.Config {
 	r.CommitTimeout = 10 * time.Millisecond
 	r.MaxAppendEntries, r.BatchApplyCh = maxAppendEntries, true
 	r.SnapshotInterval, r.SnapshotThreshold, r.TrailingLogs = 60*time.Second, 16384, 262144
+	if c.Timing.CommitTimeout > 0 {
+		r.CommitTimeout = c.Timing.CommitTimeout
+	}
 	if c.Timing.SnapshotInterval > 0 {
 		r.SnapshotInterval = c.Timing.SnapshotInterval
 		r.SnapshotThreshold, r.TrailingLogs = c.Timing.SnapshotThreshold, c.Timing.TrailingLogs

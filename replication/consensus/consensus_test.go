@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"veto/record"
 	"veto/replication/store"
@@ -297,5 +300,49 @@ func TestLogBehindTheStoreIsDropped(t *testing.T) {
 	m.propose(t, 1)
 	if at := m.journal.applied; len(at) != 1 || at[0] <= a.Index+100 {
 		t.Errorf("applied %v after %d", at, a.Index+100)
+	}
+}
+
+// C10: what Raft does with a state whose sending the leader has given up is the same on any node.
+func TestLateStateIsRefused(t *testing.T) {
+	m := alone(t, Timing{})
+	defer m.stop(t)
+	m.propose(t, 3)
+	snap, err := m.journal.store.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := snap.Applied()
+	var stream bytes.Buffer
+	if _, err := snap.WriteTo(&stream); err != nil {
+		t.Fatal(err)
+	}
+	if err := snap.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.propose(t, 3)
+	before := m.journal.contents(t)
+	out, err := raft.NewTCPTransport("127.0.0.1:0", nil, 1, 10*time.Second, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }()
+	var answer raft.InstallSnapshotResponse
+	err = out.InstallSnapshot("a", raft.ServerAddress(m.address), &raft.InstallSnapshotRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("a"), Addr: []byte(m.address)}, SnapshotVersion: raft.SnapshotVersionMax,
+		Term: m.Term(), LastLogIndex: old.Index, LastLogTerm: old.Term, Configuration: old.Configuration,
+		ConfigurationIndex: old.ConfigurationIndex, Size: int64(stream.Len()),
+	}, &answer, &stream)
+	if err == nil || answer.Success {
+		t.Errorf("taken: %+v", answer)
+	}
+	m.propose(t, 1)
+	if after := m.journal.contents(t); !strings.HasPrefix(after, before) || after == before {
+		t.Errorf("%q, and before %q", after, before)
+	}
+	select {
+	case err := <-m.failed:
+		t.Errorf("the node ended: %v", err)
+	default:
 	}
 }

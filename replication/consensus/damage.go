@@ -25,7 +25,7 @@ const (
 // torn; but if a whole batch follows, it was no crash, and what this node promised to keep,
 // votes were counted on.
 func checkSegments(dir string) error {
-	segments, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	segments, err := filepath.Glob(filepath.Join(dir, logFiles))
 	if err != nil {
 		return err
 	}

@@ -32,4 +32,9 @@
 //	C9  What the log has answered is there, though a write was torn or a sync failed before or after, and
 //	    the machine fell; and such a log opens.
 //	    TestLogOnAFailingDisk
+//	C10 A state that comes late, when the node is ahead of it, is refused, and the node goes on.
+//	    TestLateStateIsRefused
+//	C11 A state that comes late takes nothing away that continues it: what this node has said that its log
+//	    holds stays there.
+//	    TestLogBehindALateStateStays
 package consensus

@@ -84,14 +84,14 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	return durable{}, nil
 }
 
-// Restore takes a whole state that another node sent. A stream that was refused has changed
-// nothing; after any other error nobody knows what readers see, and the node must stop.
+// Restore takes a whole state that another node sent. Raft may hand over one late, which the leader has
+// given up, when the node has caught up by then. A stream that was refused has changed nothing; after any other error nobody knows what readers see, and the node must stop.
 func (f *fsm) Restore(r io.ReadCloser) error {
 	if f.failed.Load() {
 		return errors.Join(errFailed, r.Close())
 	}
 	err := f.machine.Restore(r)
-	if err != nil && !errors.Is(err, store.ErrBrokenStream) {
+	if err != nil && !errors.Is(err, store.ErrBrokenStream) && !errors.Is(err, store.ErrOlder) {
 		f.fail(err)
 	}
 	return errors.Join(err, r.Close())

@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+
+	"veto/replication/store"
 )
 
 // openLog opens Raft's log on disk. The caller closes it.
@@ -98,6 +100,36 @@ func (l *Log) Behind(index uint64, fn func([]Entry) error) error {
 
 // Close closes it.
 func (l *Log) Close() error { return l.wal.Close() }
+
+// retained is a log that keeps what continues the state. Raft deletes all of the log when it has taken in a
+// state that another node sent, also entries behind it which this node has answered that it has: when
+// that state came late, the leader may have counted on them (the Raft paper's figure 13, rule 6).
+type retained struct {
+	Journal
+	store interface{ Applied() store.Applied }
+}
+
+// IsMonotonic tells Raft that entries have no gaps (raft.MonotonicLogStore).
+func (retained) IsMonotonic() bool { return true }
+
+// DeleteRange deletes entries from one to the other, inclusive.
+func (r retained) DeleteRange(from, to uint64) error {
+	last, err := r.LastIndex()
+	if err != nil {
+		return err
+	}
+	state := r.store.Applied()
+	if to == last && from <= state.Index && state.Index < last {
+		var entry raft.Log
+		if err := r.GetLog(state.Index, &entry); err != nil {
+			return err
+		}
+		if entry.Term == state.Term {
+			to = state.Index
+		}
+	}
+	return r.Journal.DeleteRange(from, to)
+}
 
 func unreadable(dir string, err error) error {
 	return fmt.Errorf("the log in %s cannot be read: %w; if the disk is damaged, empty the data directory and let the node join again under another --node-id", dir, err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 
 	"veto/record"
 )
@@ -20,7 +19,7 @@ type Node struct {
 	id        string
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
-	log       *wal.WAL
+	log       Journal
 	logger    *slog.Logger
 	fsm       *fsm
 	leading   chan bool
@@ -35,25 +34,31 @@ var ErrNotLeader = errors.New("this node does not lead")
 // Open starts the node on its log. The caller closes it.
 func Open(c Config) (*Node, error) {
 	c.Timing = c.Timing.withDefaults()
-	w, err := openLog(filepath.Join(c.Dir, "log"), c.Timing.SegmentBytes)
-	if err != nil {
-		return nil, err
+	onDisk := c.Journal == nil
+	if onDisk {
+		w, err := openLog(filepath.Join(c.Dir, "log"), c.Timing.SegmentBytes)
+		if err != nil {
+			return nil, err
+		}
+		c.Journal = w
 	}
-	n, err := open(c, w)
+	n, err := open(c, c.Journal)
 	if err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, errors.Join(err, c.Journal.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.wg.Go(func() { n.weigh(ctx, filepath.Join(c.Dir, "log"), c.Timing) })
+	if onDisk {
+		n.wg.Go(func() { n.weigh(ctx, filepath.Join(c.Dir, "log"), c.Timing) })
+	}
 	return n, nil
 }
 
-func open(c Config, w *wal.WAL) (*Node, error) {
+func open(c Config, w Journal) (*Node, error) {
 	if err := agree(c, w); err != nil {
 		return nil, err
 	}
-	cache, err := raft.NewLogCache(logCacheEntries, w)
+	cache, err := raft.NewLogCache(logCacheEntries, retained{w, c.Store})
 	if err != nil {
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
@@ -93,7 +98,7 @@ func newRaft(c Config, n *Node, cache raft.LogStore, w raft.StableStore, snaps r
 }
 
 // agree mends or refuses a log that does not continue the store.
-func agree(c Config, w *wal.WAL) error {
+func agree(c Config, w Journal) error {
 	a := c.Store.Applied()
 	first, err := w.FirstIndex()
 	if err != nil {

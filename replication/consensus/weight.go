@@ -14,10 +14,10 @@ import (
 // Raft cuts its log by the count of entries, and entries may be a hundred bytes or half a million.
 // So what is on disk is weighed: over logBytes, fewer are kept, and the log is cut at once.
 const (
-	logBytes    = 2 << 30
-	weighEvery  = 10 * time.Second
-	fewestKept  = 1024
-	logFileEnds = "*.wal"
+	logBytes   = 2 << 30
+	weighEvery = 10 * time.Second
+	fewestKept = 1024
+	logFiles   = "*.wal"
 )
 
 // weigh keeps the log's weight within its bound until ctx ends.
@@ -63,7 +63,7 @@ func (n *Node) lighten(dir string, t Timing) error {
 
 // weightOf is how many bytes the log's files have.
 func weightOf(dir string) (bytes int64, err error) {
-	files, err := filepath.Glob(filepath.Join(dir, logFileEnds))
+	files, err := filepath.Glob(filepath.Join(dir, logFiles))
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -68,12 +69,7 @@ func (c *class) use(b record.Bucket) {
 }
 
 func (c *class) publish() {
-	all := slices.SortedFunc(maps.Keys(c.buckets), func(a, b record.Bucket) int {
-		if a > b {
-			return -1
-		}
-		return 1
-	})
+	all := slices.SortedFunc(maps.Keys(c.buckets), func(a, b record.Bucket) int { return cmp.Compare(b, a) })
 	c.inUse.Store(&all)
 }
 

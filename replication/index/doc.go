@@ -43,14 +43,14 @@
 //	    TestDiskErrorDenies
 //	X6  A look-up says by what means it was answered.
 //	    TestMeansAreTold
+//	X7  What comes again costs the disk once, until something of its name changes.
+//	    TestDiskIsAskedOnce
 //	X8  What an outbox told of and the log lacks is given in its order, without gaps.
-//	    TestUndelivered
+//	    TestUndelivered, TestUndeliveredFitsInACommand
 //	X9  A key is found by the secrets that it has, and by none that it had.
 //	    TestKeyIsFoundByItsSecrets
 //	X10 A use of a key is told until it was, whatever becomes of the key's record meanwhile.
 //	    TestUsesAreToldOnce
-//	X7  What comes again costs the disk once, until something of its name changes.
-//	    TestDiskIsAskedOnce
-//	X9  Whether there are imported keys is told, and as soon as the first of them is found.
+//	X11 Whether there are imported keys is told, and as soon as the first of them is found.
 //	    TestImportedKeysAreCounted
 package index

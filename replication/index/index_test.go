@@ -217,7 +217,7 @@ func TestIssuersAreToldBeforeTheRevision(t *testing.T) {
 	}
 }
 
-// X9
+// X11
 func TestImportedKeysAreCounted(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		x, there := newNode(t, manyExact), map[byte]*record.APIKey{}
@@ -255,7 +255,7 @@ func TestImportedKeysAreCounted(t *testing.T) {
 	})
 }
 
-// X9
+// X11
 func TestImportedSecretIsKnownWhileItIsRolled(t *testing.T) {
 	x, old, next := newNode(t, manyExact), record.KeyHash{1}, record.KeyHash{2}
 	imported := record.APIKey{ID: "k", Hash: old, Imported: true}

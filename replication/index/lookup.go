@@ -54,9 +54,7 @@ type tally struct{ yes, no, failed atomic.Uint64 }
 // says maybe; if that fails, it denies.
 func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
 	if e, ok := x.overlay.find(d); ok && issuedAt <= e.cutoff {
-		h := e.hit()
-		h.By = ByNotice
-		return h, true
+		return e.hit(), true
 	}
 	return x.Committed(d, issuedAt)
 }

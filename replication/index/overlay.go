@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -59,9 +60,9 @@ type hint struct {
 
 func (h *hint) hit() Hit {
 	if h.source == (source{}) || h.unkept {
-		return Hit{Notice: h.revocation, Unkept: h.unkept}
+		return Hit{By: ByNotice, Notice: h.revocation, Unkept: h.unkept}
 	}
-	return Hit{Notice: h.revocation, Node: h.node, Taken: record.Accepted{Outbox: h.source, Number: h.number}}
+	return Hit{By: ByNotice, Notice: h.revocation, Node: h.node, Taken: record.Accepted{Outbox: h.source, Number: h.number}}
 }
 
 // has tells whether there is a hint that was taken.
@@ -117,7 +118,7 @@ func (o *overlay) add(d record.Digest, h hint, own bool) {
 	t.hints[h.position] = d
 	old, _ := o.early.Load(d)
 	all := append(without(old, h.position), h)
-	slices.SortStableFunc(all, func(a, b hint) int { return int(min(max(b.cutoff-a.cutoff, -1), 1)) })
+	slices.SortStableFunc(all, func(a, b hint) int { return cmp.Compare(b.cutoff, a.cutoff) })
 	o.early.Store(d, all)
 	if !here || was != d {
 		o.count.Add(1)
@@ -258,7 +259,7 @@ func (x *Index) AwaitTaken(ctx context.Context, outbox record.OutboxID, number u
 	return x.overlay.await(ctx, position{source: outbox, number: number})
 }
 
-// maxUndelivered bounds what is given of one outbox at a time.
+// maxUndelivered bounds the items that are given of one outbox at a time, and record.MaxDeliver their weight.
 const maxUndelivered = 256
 
 // Undelivered is what outboxes have told of and the log does not have: of each from the item on that
@@ -274,7 +275,8 @@ func (o *overlay) undelivered() []record.Deliver {
 			continue
 		}
 		d := record.Deliver{Outbox: s, First: t.passed + 1}
-		for p := (position{source: s, number: d.First}); len(d.Items) < maxUndelivered; p.number++ {
+		size := 0
+		for p := (position{source: s, number: d.First}); len(d.Items) < maxUndelivered && size < record.MaxDeliver; p.number++ {
 			if !t.has(p) {
 				break
 			}
@@ -283,7 +285,7 @@ func (o *overlay) undelivered() []record.Deliver {
 			h := hints[slices.IndexFunc(hints, func(h hint) bool { return h.position == p })]
 			item := record.Taken{Revocation: *h.revocation, By: h.revocation.By, At: h.revocation.At, Request: h.request, From: record.Origin{Node: h.node}}
 			item.Revocation.By, item.Revocation.At = "", time.Time{}
-			d.Items = append(d.Items, item)
+			d.Items, size = append(d.Items, item), size+item.Weight()
 		}
 		if len(d.Items) > 0 {
 			all = append(all, d)

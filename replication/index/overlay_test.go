@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +259,26 @@ func TestUndelivered(t *testing.T) {
 	}
 	if d := x.Undelivered(); len(d) != 1 || len(d[0].Items) > 256 {
 		t.Errorf("%d outboxes, and of the first %d items", len(d), len(d[0].Items))
+	}
+}
+
+// X8: what is given fits in one command, however long the names are.
+func TestUndeliveredFitsInACommand(t *testing.T) {
+	x, long := empty(t), strings.Repeat("x", record.MaxNameValue-4)
+	for n := range uint64(400) {
+		notice := early(n+1, fmt.Sprint(long, n), 0)
+		notice.Revocations[0].Issuer, notice.Revocations[0].Reason = long, long[:record.MaxReason]
+		notice.Revocations[0].And = []record.Part{{Target: record.TargetClient, Value: long}, {Target: record.TargetSession, Value: long}}
+		notice.Requests = []record.Request{{Key: long[:record.MaxRequestKey], Sum: [32]byte{1}}}
+		x.Notice(notice)
+	}
+	d := x.Undelivered()
+	if len(d) != 1 || len(d[0].Items) == 0 {
+		t.Fatalf("%d outboxes", len(d))
+	}
+	c := record.Command{Body: d[0]}
+	if _, err := c.Encode(); err != nil {
+		t.Errorf("%d items: %v", len(d[0].Items), err)
 	}
 }
 

@@ -48,4 +48,7 @@
 //	    TestPlacesAreOfOneKey
 //	Y9  Once no key has a plain hash any more, none of a new secret leaves the node that made it.
 //	    TestPlainHashIsNotLogged
+//	Y10 The secret of a portal session is stored by the newest pepper, once all nodes look for it so, and
+//	    found by whichever it was.
+//	    TestSessionsArePeppered
 package keytable

@@ -2,6 +2,9 @@ package keytable
 
 import (
 	"slices"
+	"strings"
+
+	"github.com/puzpuzpuz/xsync/v4"
 
 	"veto/record"
 )
@@ -18,6 +21,23 @@ func (t *Table) Stored(h record.KeyHash, room *record.KeyRoom) (*record.APIKey, 
 
 // Imports tells whether any key was imported, so that secrets have any form.
 func (t *Table) Imports() bool { return t.imported.Load() > 0 }
+
+// Marked are the ids of keys of which a secret was told to have leaked, whatever became of them.
+func (t *Table) Marked() (ids []string) {
+	for id := range t.leaked.All() {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func (t *Table) countLeaked(id string, by int64) {
+	t.leaked.Compute(strings.Clone(id), func(n int64, _ bool) (int64, xsync.ComputeOp) {
+		if n+by == 0 {
+			return 0, xsync.DeleteOp
+		}
+		return n + by, xsync.UpdateOp
+	})
+}
 
 // Used is a key that was used here.
 type Used struct {
@@ -108,8 +128,9 @@ func (t *Table) Counts() map[record.Chain]int {
 }
 
 // Peppered is a command with the hashes of its secret by the peppers in the place of the SHA-256; most
-// commands have none, and are as they were. It fails where a pepper is locked.
-func (t *Table) Peppered(b record.Body) (record.Body, error) {
+// commands have none, and are as they were. It fails where a pepper is locked. What needs more than the level
+// in force is left as it is.
+func (t *Table) Peppered(b record.Body, level record.Level) (record.Body, error) {
 	p := t.Peppers()
 	chain := record.ChainOf(p.Newest())
 	if chain.IsZero() {
@@ -133,7 +154,7 @@ func (t *Table) Peppered(b record.Body) (record.Body, error) {
 		return c
 	}
 	switch b.(type) {
-	case record.CreateKey, record.RollKey, record.ManageKey:
+	case record.CreateKey, record.RollKey, record.ManageKey, record.OpenSession:
 		if p.Locked() {
 			return b, locked()
 		}
@@ -143,6 +164,11 @@ func (t *Table) Peppered(b record.Body) (record.Body, error) {
 		return create(c), nil
 	case record.RollKey:
 		return roll(c), nil
+	case record.OpenSession:
+		if level >= record.LevelTrail {
+			c.Hash = p.Sum(c.Hash, chain)
+		}
+		return c, nil
 	case record.ManageKey: // the caller's own is left as it is, to be hashed anew
 		if c.Create != nil {
 			c.Create = new(create(*c.Create))
@@ -153,6 +179,19 @@ func (t *Table) Peppered(b record.Body) (record.Body, error) {
 		return c, nil
 	}
 	return b, nil
+}
+
+// SessionHashes are those by which a portal session may be stored whose secret has the SHA-256: by one of the peppers
+// that there are, as none is ever rehashed, or by none.
+func (t *Table) SessionHashes(sum record.KeyHash) []record.KeyHash {
+	p := t.Peppers()
+	all := []record.KeyHash{sum}
+	for _, one := range p.Records() {
+		if !p.Locked() {
+			all = append(all, p.Sum(sum, record.ChainOf(one.ID)))
+		}
+	}
+	return all
 }
 
 func locked() error {

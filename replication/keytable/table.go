@@ -19,7 +19,8 @@ type Table struct {
 	slots    *slots
 	places   *places
 	grants   *grants.Grants
-	imported atomic.Int64 // of the keys
+	imported atomic.Int64              // of the keys
+	leaked   *xsync.Map[string, int64] // ids of keys that are marked; more than once while one is written
 	ways     atomic.Pointer[ways]
 	moves    atomic.Uint64 // times that keys went from one hash to another
 	known    *known
@@ -44,7 +45,7 @@ func New() *Table {
 	a := newArena()
 	t := &Table{
 		arena: a, slots: newSlots(a), places: newPlaces(), grants: grants.New(),
-		known: new(known), anew: xsync.NewMap[record.KeyHash, *record.Rehash](), counts: map[record.Chain]*atomic.Int64{},
+		known: new(known), leaked: xsync.NewMap[string, int64](), anew: xsync.NewMap[record.KeyHash, *record.Rehash](), counts: map[record.Chain]*atomic.Int64{},
 	}
 	t.ways.Store(&ways{peppers: &pepper.Peppers{}})
 	return t
@@ -262,6 +263,9 @@ func hashesOf(k *record.APIKey) []record.KeyHash {
 func (t *Table) count(k *record.APIKey, by int) {
 	if k.HasImported() {
 		t.imported.Add(int64(by))
+	}
+	if k.Leak != nil {
+		t.countLeaked(k.ID, int64(by))
 	}
 	before := len(t.counts)
 	t.countChain(k.Chain, by)

@@ -58,7 +58,7 @@ func another(t testing.TB, x *keytable.Table, r *pepper.Ring) {
 // create takes in a key as a node would.
 func create(t testing.TB, x *keytable.Table, id, secret string) *record.APIKey {
 	t.Helper()
-	b, err := x.Peppered(record.CreateKey{Key: record.APIKey{ID: id, Hash: sumOf(secret)}})
+	b, err := x.Peppered(record.CreateKey{Key: record.APIKey{ID: id, Hash: sumOf(secret)}}, record.LevelNewest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestKeyIsFoundByAnyChain(t *testing.T) {
 			case 2:
 				if was := keys[id]; was != nil && was.Rotating == nil {
 					k := *was
-					b, _ := x.Peppered(record.RollKey{ID: id, Hash: sumOf(fmt.Sprint(i))})
+					b, _ := x.Peppered(record.RollKey{ID: id, Hash: sumOf(fmt.Sprint(i))}, record.LevelNewest)
 					roll := b.(record.RollKey)
 					k.Hash, k.Chain, k.Rotating = roll.Hash, roll.Chain, &record.Rotating{Hash: was.Hash, Chain: was.Chain}
 					x.Set(&k, was, false)
@@ -233,14 +233,45 @@ func TestLockedFindsNothing(t *testing.T) {
 	if _, _, ok := x.Find(sumOf("one"), new(record.KeyRoom)); ok || len(x.Outdated(10)) != 0 {
 		t.Error("found")
 	}
-	for _, b := range []record.Body{record.CreateKey{}, record.RollKey{}, record.ManageKey{}} {
-		if _, err := x.Peppered(b); err == nil {
+	for _, b := range []record.Body{record.CreateKey{}, record.RollKey{}, record.ManageKey{}, record.OpenSession{}} {
+		if _, err := x.Peppered(b, record.LevelNewest); err == nil {
 			t.Errorf("%T: made", b)
 		}
 	}
 	x.SetPeppers(open)
 	if _, _, ok := x.Find(sumOf("one"), new(record.KeyRoom)); !ok {
 		t.Error("not found with its pepper")
+	}
+}
+
+// The secret of a portal session is stored by the newest pepper, once all nodes look for it so, and found by whatever
+// was the newest then.
+func TestSessionsArePeppered(t *testing.T) {
+	x, ring := keytable.New(), newRing(t)
+	sum := sumOf("portal")
+	stored := func(level record.Level) record.KeyHash {
+		t.Helper()
+		b, err := x.Peppered(record.OpenSession{Consumer: "shop", Hash: sum}, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := b.(record.OpenSession).Hash
+		if !slices.Contains(x.SessionHashes(sum), h) {
+			t.Error("it is not looked for as it is stored")
+		}
+		return h
+	}
+	if stored(record.LevelNewest) != sum {
+		t.Error("hashed by no pepper")
+	}
+	another(t, x, ring)
+	first := stored(record.LevelTrail)
+	if first == sum || stored(record.LevelKeys) != sum {
+		t.Error("not stored as the level says")
+	}
+	another(t, x, ring)
+	if second := stored(record.LevelTrail); second == first || !slices.Contains(x.SessionHashes(sum), first) || !slices.Contains(x.SessionHashes(sum), sum) {
+		t.Error("one of before is not looked for")
 	}
 }
 
@@ -253,11 +284,11 @@ func TestManagersKeysArePeppered(t *testing.T) {
 	for _, c := range []struct{ own, managed record.Body }{
 		{create, record.ManageKey{Create: &create}}, {roll, record.ManageKey{Roll: &roll}},
 	} {
-		own, err := x.Peppered(c.own)
+		own, err := x.Peppered(c.own, record.LevelNewest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		managed, err := x.Peppered(c.managed)
+		managed, err := x.Peppered(c.managed, record.LevelNewest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +311,7 @@ func TestManagersKeysArePeppered(t *testing.T) {
 // Y9
 func TestPlainHashIsNotLogged(t *testing.T) {
 	logged := func(x *keytable.Table) bool {
-		b, err := x.Peppered(record.CreateKey{Key: record.APIKey{ID: "key_n", Hash: sumOf("new")}})
+		b, err := x.Peppered(record.CreateKey{Key: record.APIKey{ID: "key_n", Hash: sumOf("new")}}, record.LevelNewest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -356,7 +387,7 @@ func TestRememberedIsLookedUp(t *testing.T) {
 	}
 	look(same[0], one, false)
 	look(same[1], two, false)
-	b, _ := x.Peppered(record.RollKey{Hash: sumOf("next")})
+	b, _ := x.Peppered(record.RollKey{Hash: sumOf("next")}, record.LevelNewest)
 	rolled := *one
 	rolled.Hash, rolled.Rotating = b.(record.RollKey).Hash, &record.Rotating{Hash: one.Hash, Chain: one.Chain}
 	x.Set(&rolled, one, false)

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,6 +23,13 @@ var headKey = record.TableMeta.Key([]byte("audit/head"))
 
 // AuditHead reads the last entry of the audit trail's chain; false if the chain has not begun.
 func AuditHead(s Reader) (trail.Head, bool, error) { return get[trail.Head](s, headKey) }
+
+// anchorKey is where the last entry is told that was removed; nothing is there before one was.
+var anchorKey = record.TableMeta.Key([]byte("audit/anchor"))
+
+// AuditAnchor reads the entry behind which the audit trail begins, since what was older was removed; false if
+// nothing was.
+func AuditAnchor(s Reader) (trail.Head, bool, error) { return get[trail.Head](s, anchorKey) }
 
 const (
 	maxAuditRefs    = 10
@@ -231,6 +239,35 @@ func (x *change) chainAudit() error {
 	x.audit.begin()
 	x.audit.record("cluster", c.ClusterID)
 	return nil
+}
+
+// cutAudit removes the oldest entries. The entry that says so names the last of them, with its hash: so nobody else
+// can take the beginning of a trail away and say that this was it.
+func (x *change) cutAudit(b record.CutAudit) error {
+	if x.by != "" {
+		return record.Invalid("the audit trail is cut by the cluster itself alone")
+	}
+	last := record.AuditKey(b.Through, b.Number)
+	e, there, err := get[trail.Entry](x.state, last)
+	if err != nil {
+		return err
+	}
+	head, _, err := AuditHead(x.state)
+	if err != nil || !there || e.Sequence == 0 || e.Hash != trail.Hash(b.Hash) || e.Sequence >= head.Sequence {
+		return err
+	}
+	was, _, err := AuditAnchor(x.state)
+	if err != nil {
+		return err
+	}
+	if err := x.state.DeleteRange(record.TableAudit.Key(), append(last, 0)); err != nil {
+		return err
+	}
+	anchor := trail.Head{Revision: e.Revision, Number: e.Number, Sequence: e.Sequence, Hash: e.Hash, Began: head.Began}
+	x.ref = anchor.String()
+	x.audit.record("audit_trail", x.ref)
+	x.audit.change(trail.Change{Of: x.ref, Field: "entries", From: strconv.FormatUint(was.Sequence+1, 10), To: strconv.FormatUint(e.Sequence, 10)})
+	return put(x.state, anchorKey, anchor)
 }
 
 // actionNodes is of what Raft itself agrees on, and no command: which nodes there are.

@@ -61,16 +61,71 @@ func entries(t testing.TB, s state) (all []trail.Entry) {
 // verify follows the chain of the state, as what is exported of it.
 func verify(t testing.TB, s state, heads ...trail.Head) (trail.Report, error) {
 	t.Helper()
-	head, _, err := machine.AuditHead(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := entries(t, s)
 	var out bytes.Buffer
-	if _, err := trail.Write(&out, "c", head, trail.Filter{}, func(trail.Entry, int) ([]trail.Entry, error) { return all, nil }); err != nil {
+	if err := trail.Write(&out, "c", trail.Filter{}, trailOf{t, s}); err != nil {
 		t.Fatal(err)
 	}
 	return trail.Verify(&out, heads...)
+}
+
+// trailOf is the trail of a state.
+type trailOf struct {
+	testing.TB
+	state state
+}
+
+func (x trailOf) Audit(trail.Entry, int) ([]trail.Entry, error) { return entries(x, x.state), nil }
+
+func (x trailOf) AuditHead() (trail.Head, error) {
+	h, _, err := machine.AuditHead(x.state)
+	return h, err
+}
+
+func (x trailOf) AuditAnchor() (trail.Head, error) {
+	h, _, err := machine.AuditAnchor(x.state)
+	return h, err
+}
+
+// M20: what is removed is what the command names, the chain is followed from there on, and an entry says so.
+func TestTrailIsCut(t *testing.T) {
+	s, rev := chained(t)
+	cutAt := func(e trail.Entry) record.CutAudit {
+		return record.CutAudit{Through: e.Revision, Number: e.Number, Hash: e.Hash}
+	}
+	cut := func(by string, b record.CutAudit) record.Result {
+		return applyCommand(t, s, rev, record.Command{Stamp: stamp, By: by, Body: b})
+	}
+	all := entries(t, s)
+	before := maps.Clone(s)
+	other := cutAt(all[1])
+	other.Hash[0]++
+	for name, b := range map[string]record.CutAudit{"of another hash": other, "the last": cutAt(all[len(all)-1]), "none": {Through: 99, Hash: all[1].Hash}, "nothing": {}} {
+		if r := cut("", b); r.Rejection != nil || !maps.Equal(s, before) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if r := cut("key_a", cutAt(all[1])); r.Rejection == nil || !maps.Equal(s, before) {
+		t.Errorf("by an admin: %+v", r)
+	}
+	for n, through := range []int{1, 2} {
+		if r := cut("", cutAt(all[through])); r.Rejection != nil {
+			t.Fatal(r.Rejection)
+		}
+		left := entries(t, s)
+		if left[0].Sequence != uint64(through+2) || len(left) != len(all)-through-1+n+1 {
+			t.Errorf("%d entries are left, from number %d on", len(left), left[0].Sequence)
+		}
+		last := left[len(left)-1]
+		if last.Action != trail.ActionCut || last.By != "" || !strings.HasSuffix(last.Refs[0], "@"+all[through].Place()) {
+			t.Errorf("%+v", last)
+		}
+		if r, err := verify(t, s); err != nil || r.Removed != uint64(through+1) || r.Entries != uint64(len(left)) {
+			t.Errorf("%+v %v", r, err)
+		}
+		if r := cut("", cutAt(all[through])); r.Ref != "" || len(entries(t, s)) != len(left) {
+			t.Errorf("again: %+v", r)
+		}
+	}
 }
 
 // commands are of all kinds, with those of outboxes and streams, by anyone.

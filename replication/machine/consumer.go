@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"errors"
+
 	"veto/record"
 )
 
@@ -148,10 +150,52 @@ func (x *change) openSession(b record.OpenSession) error {
 		ID: record.SessionID(b.Hash), Consumer: c.ID, Hash: b.Hash, ExpiresAt: x.stamp.Add(b.Lifetime),
 		CreatedAt: x.stamp, CreatedBy: x.by, Revision: x.revision,
 	}
+	if err := x.makeRoom(&s); err != nil {
+		return err
+	}
 	x.ref = s.ID
 	x.changed(&s, false, s.ID)
 	x.audit.altered(s.ID, record.PortalSession{}, s)
 	return put(x.state, record.SessionKey(s.ID), s)
+}
+
+// makeRoom ends the oldest session of a consumer that has as many as it may. Those from before LevelTrail are not
+// counted: they end by themselves within hours.
+func (x *change) makeRoom(another *record.PortalSession) error {
+	level, err := Level(x.state)
+	if err != nil || level < record.LevelTrail {
+		return err
+	}
+	var open []string
+	prefix := record.SessionOfKey(another.Consumer, "")
+	err = x.state.Scan(prefix, record.KeyAfter(prefix), func(key, _ []byte) (bool, error) {
+		open = append(open, string(key[len(prefix):]))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	var oldest record.PortalSession
+	for _, id := range open {
+		s, _, err := get[record.PortalSession](x.state, record.SessionKey(id))
+		if err != nil {
+			return err
+		}
+		if oldest.ID == "" || s.Revision < oldest.Revision {
+			oldest = s
+		}
+	}
+	if len(open) >= record.MaxSessions {
+		x.changed(&oldest, true, oldest.ID)
+		if err := x.removeSession(&oldest); err != nil {
+			return err
+		}
+	}
+	return x.state.Put(record.SessionOfKey(another.Consumer, another.ID), nil)
+}
+
+func (x *change) removeSession(s *record.PortalSession) error {
+	return errors.Join(x.state.Delete(record.SessionKey(s.ID)), x.state.Delete(record.SessionOfKey(s.Consumer, s.ID)))
 }
 
 func (x *change) endSession(b record.EndSession) error {
@@ -164,26 +208,26 @@ func (x *change) endSession(b record.EndSession) error {
 	}
 	x.ref = s.ID
 	x.changed(&s, true, s.ID)
-	return x.state.Delete(record.SessionKey(s.ID))
+	return x.removeSession(&s)
 }
 
 // endSessions ends those that are chosen. What ends them is in the audit trail; or it is the time.
 func (x *change) endSessions(chosen func(*record.PortalSession) bool) error {
-	var ended []string
+	var ended []record.PortalSession
 	prefix := record.SessionKey("")
 	err := x.state.Scan(prefix, record.KeyAfter(prefix), func(_, value []byte) (bool, error) {
 		var s record.PortalSession
 		err := record.Decode(value, &s)
 		if err == nil && chosen(&s) {
-			ended = append(ended, s.ID)
+			ended = append(ended, s)
 		}
 		return true, err
 	})
 	if err != nil {
 		return err
 	}
-	for _, id := range ended {
-		if err := x.state.Delete(record.SessionKey(id)); err != nil {
+	for i := range ended {
+		if err := x.removeSession(&ended[i]); err != nil {
 			return err
 		}
 	}

@@ -159,6 +159,45 @@ func TestManagersAreNoMore(t *testing.T) {
 	}
 }
 
+// M16: a consumer has a bounded number of sessions, and what is put in order by them goes with them.
+func TestSessionsAreBounded(t *testing.T) {
+	s, rev := managed(t)
+	open := func(consumer string, n int) string {
+		h := record.KeyHash{1, byte(n), byte(len(consumer))}
+		if r := apply(t, s, rev, stamp, record.OpenSession{Consumer: consumer, Hash: h, Lifetime: time.Hour}); r.Rejection != nil || r.Ref != record.SessionID(h) {
+			t.Fatalf("%+v", r)
+		}
+		return record.SessionID(h)
+	}
+	there := func(id string) bool { _, ok := s[string(record.SessionKey(id))]; return ok }
+	before := open("shop", 0)
+	apply(t, s, rev, stamp, record.RaiseLevel{To: record.LevelTrail})
+	var all []string
+	for n := range record.MaxSessions {
+		all = append(all, open("shop", n+1))
+	}
+	others := open("other", 1)
+	if !there(all[0]) {
+		t.Error("one was ended too early")
+	}
+	apply(t, s, rev, stamp, record.EndSession{Consumer: "shop", ID: all[5]})
+	open("shop", 201)
+	if !there(all[0]) {
+		t.Error("one that was ended is counted")
+	}
+	open("shop", 202)
+	open("shop", 203)
+	if there(all[0]) || there(all[1]) || !there(all[2]) || !there(others) || !there(before) {
+		t.Error("not the oldest of the consumer was ended")
+	}
+	apply(t, s, rev, stamp.Add(time.Hour), record.Expire{})
+	for key := range s {
+		if strings.HasPrefix(key, string(record.SessionKey(""))) || strings.HasPrefix(key, string(record.TablePortal.Key([]byte{'c'}))) {
+			t.Errorf("%q is left", key)
+		}
+	}
+}
+
 func TestBadSessions(t *testing.T) {
 	s, rev := managed(t)
 	yes := true

@@ -16,13 +16,15 @@
 //	M1   A refused command changes nothing.
 //	     TestRefusedCommandChangesNothing
 //	M2   A request that was done is not done again.
-//	     TestRepeatedRequest
+//	     TestRepeatedRequest, TestRepeatedRequestBeforeItWasMade
+//	M3   The last admin's key cannot be taken away.
+//	     TestLastAdminStays
 //	M4  What an outbox brings is done once, however often it is proposed, and one item that is
 //	    refused keeps none of the others back.
 //	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
-//	M5  Of a stream that is imported each item is done once, however often it is sent, and
-//	    no other stream is taken for it.
-//	    TestImportGoesOnWhereItWas, TestImportHasNoGaps, TestPartsOfAnotherStreamAreRefused, TestRefusedImport
+//	M5  Of a stream that is imported each item is done once, however often it is sent, and tried again
+//	    if it was refused; no other stream is taken for it.
+//	    TestImportGoesOnWhereItWas, TestImportTriesAgainWhatWasRefused, TestImportHasNoGaps, TestPartsOfAnotherStreamAreRefused, TestRefusedImport
 //	M6  An issuer's keys are those of the place that its rules name.
 //	    TestKeysOfAnotherSource
 //	M7  What is revoked in the canary's name is kept for an hour or two, and is not in the audit
@@ -35,9 +37,6 @@
 //	M9   An entry says who, by id and by name as it was, what, when and from where, and of what
 //	     was changed only such fields as hold no secret.
 //	     TestEntriesSayWhoWhatAndWhereFrom
-//	M10  What is drawn of a quota never comes to more than there is of it; that is counted by windows,
-//	     and is no change that anyone is told of.
-//	     TestQuotaIsDrawn
 //	M10  A key has at most two secrets, and no secret that it had before is found as anyone's. One that
 //	     does not work gets no new one.
 //	     TestRoll, TestRollIsRefused, TestHashesAreThoseOfTheKeys
@@ -56,12 +55,16 @@
 //	     TestLeakedKeysAreMarkedOnce
 //	M16  Managers of a consumer, and its portal sessions, make and roll its keys and no others, with no
 //	     more than the consumer says, and only while they are.
-//	     TestManagersGiveWhatTheyMay, TestManagersMakeNoMoreThanMaxKeys, TestManagersAreNoMore
+//	     TestManagersGiveWhatTheyMay, TestManagersMakeNoMoreThanMaxKeys, TestManagersAreNoMore,
+//	     TestManagersStayWhoTheyAre, TestSessionsAreBounded
 //	M17  A pepper is there as long as a hash of a key needs it, and new secrets are hashed by the newest
 //	     alone. A hash is replaced only where it is as the node saw it; that is no change of the key.
 //	     TestPeppersComeAndGo, TestRehashIsOfWhatItSaw, TestPeppersStayWhileTheyAreNeeded, TestPeppersAreInTheTrail
 //	M18  The level in force only rises, and a node does not go on above what it knows.
 //	     TestLevelOnlyRises
-//	M3   The last admin's key cannot be taken away.
-//	     TestLastAdminStays
+//	M19  What is drawn of a quota never comes to more than there is of it; that is counted by windows,
+//	     and is no change that anyone is told of.
+//	     TestQuotaIsDrawn
+//	M20  The audit trail is cut at the entry that is named, and says so itself; its last entry stays.
+//	     TestTrailIsCut
 package machine

@@ -64,13 +64,14 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	for i, r := range b.Alike {
 		s.alike[i].revocation = r
 	}
-	through := last.Before
+	if b.First <= last.Before {
+		x.missing = last.Missing
+	}
 	for n, item := range b.Items {
 		number := b.First + uint64(n)
-		if number <= last.Before {
+		if number <= last.Before && !last.Misses(number) {
 			continue
 		}
-		through = number
 		err := s.one(item)
 		var rejection *record.Rejection
 		if errors.As(err, &rejection) {
@@ -79,14 +80,44 @@ func (x *change) imported(b record.Import, c record.Command) error {
 			return err
 		}
 	}
-	if through == last.Before {
-		return nil
-	}
 	if err := s.write(); err != nil {
 		return err
 	}
-	sum, _ := b.Sum(through)
-	return remember(x.state, c, record.Result{Revision: x.revision, Before: through, Sum: sum})
+	return s.remember(c, &b, last)
+}
+
+// remember notes how far the stream has come, and what is missing of it by then.
+func (s *stream) remember(c record.Command, b *record.Import, last record.Result) error {
+	now := record.Result{Revision: s.revision, Before: last.Before, Sum: last.Sum}
+	end := b.First + uint64(len(b.Items)) - 1
+	if end > last.Before {
+		now.Before = end
+		now.Sum, _ = b.Sum(end)
+	}
+	at, err := Level(s.state)
+	if err != nil {
+		return err
+	}
+	if at >= record.LevelTrail {
+		now.Missing = missing(last.Missing, b.First, end, s.refused)
+	}
+	if now.Before == last.Before && slices.Equal(now.Missing, last.Missing) {
+		return nil
+	}
+	return remember(s.state, c, now)
+}
+
+// missing are those that were before, but for the ones of this part, and those that it was refused now.
+func missing(before []uint64, first, end uint64, refused []record.Refusal) []uint64 {
+	if len(before) > record.MaxMissing {
+		return before // that not all are known is so for good
+	}
+	now := slices.DeleteFunc(slices.Clone(before), func(number uint64) bool { return first <= number && number <= end })
+	for _, r := range refused {
+		now = append(now, r.Number)
+	}
+	slices.Sort(now)
+	return now[:min(len(now), record.MaxMissing+1)]
 }
 
 // sameStream refuses a part of another stream than the one whose lines are done under its name: they

@@ -49,6 +49,44 @@ func TestImportGoesOnWhereItWas(t *testing.T) {
 }
 
 // M5
+func TestImportTriesAgainWhatWasRefused(t *testing.T) {
+	s, rev := founded(t)
+	if r := apply(t, s, rev, stamp, record.RaiseLevel{To: record.LevelTrail}); r.Rejection != nil {
+		t.Fatal(r.Rejection)
+	}
+	if r := applyCommand(t, s, rev, imported("k", 1, "a", "", "c", "")); len(r.Refused) != 2 || r.Missing != nil {
+		t.Fatalf("%+v", r)
+	}
+	if r := applyCommand(t, s, rev, imported("k", 5, "e", "")); len(r.Refused) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	d := record.DigestKey{1}.Digest(revocation(record.TargetJTI, "a").Name)
+	if r := apply(t, s, rev, stamp, record.Lift{Digest: d, Reason: "a mistake"}); r.Rejection != nil {
+		t.Fatal(r.Rejection)
+	}
+	r := applyCommand(t, s, rev, imported("k", 1, "a", "b now", "c", "", "e"))
+	if r.Before != 6 || !slices.Equal(r.Missing, []uint64{2, 4, 6}) || len(r.Refused) != 1 || r.Refused[0].Number != 4 {
+		t.Errorf("%+v", r)
+	}
+	r = applyCommand(t, s, rev, imported("k", 1, "a", "x", "c", "", "e", "", "g"))
+	if r.Before != 6 || !slices.Equal(r.Missing, []uint64{4, 6}) || len(r.Refused) != 2 {
+		t.Errorf("%+v", r)
+	}
+	want := []string{"subject b now", "jti c", "jti e", "jti g"}
+	if got := revoked(t, s); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	wrong := make([]string, record.MaxImport)
+	for first := uint64(1); first <= record.MaxMissing+10; first += record.MaxImport {
+		applyCommand(t, s, rev, imported("wrong", first, wrong...))
+	}
+	applyCommand(t, s, rev, imported("wrong", 1, slices.Repeat([]string{"right"}, record.MaxImport)...))
+	if r := applyCommand(t, s, rev, imported("wrong", 1, "a")); len(r.Missing) <= record.MaxMissing {
+		t.Errorf("%d are missing, though not all are known", len(r.Missing))
+	}
+}
+
+// M5
 func TestImportHasNoGaps(t *testing.T) {
 	s, rev := founded(t)
 	apart := imported("k", 2, "b")

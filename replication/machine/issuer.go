@@ -80,10 +80,50 @@ func (x *change) before(i record.Issuer) (record.Issuer, error) {
 	if taken && string(owner) != i.ID {
 		return old, record.Conflict("%s is trusted already, as issuer %s", i.Issuer, owner)
 	}
-	if !exists {
-		old, _, err = get[record.Issuer](x.state, formerKey(i.Issuer))
+	if exists {
+		return old, nil
 	}
+	if err := x.namesNoOthers(i); err != nil {
+		return old, err
+	}
+	old, _, err = get[record.Issuer](x.state, formerKey(i.Issuer))
 	return old, err
+}
+
+// namesNoOthers refuses to give an id to an iss while consumers have managers by it that were of another iss,
+// which had it last: they would be other people then.
+func (x *change) namesNoOthers(i record.Issuer) error {
+	level, err := Level(x.state)
+	if err != nil || level < record.LevelTrail {
+		return err
+	}
+	var last record.Issuer
+	prefix := formerKey("")
+	err = x.state.Scan(prefix, record.KeyAfter(prefix), func(_, value []byte) (bool, error) {
+		var former record.Issuer
+		err := record.Decode(value, &former)
+		if former.ID == i.ID && former.Revision > last.Revision {
+			last = former
+		}
+		return true, err
+	})
+	if err != nil || last.ID == "" || last.Issuer == i.Issuer {
+		return err
+	}
+	owner := ""
+	prefix = consumerKey("")
+	err = x.state.Scan(prefix, record.KeyAfter(prefix), func(_, value []byte) (bool, error) {
+		var c record.Consumer
+		err := record.Decode(value, &c)
+		if slices.ContainsFunc(c.Managers, func(m record.Person) bool { return m.Issuer == i.ID }) {
+			owner = c.ID
+		}
+		return owner == "", err
+	})
+	if err == nil && owner != "" {
+		err = record.Conflict("issuer %s stood for %s, and by that consumer %s, and maybe others, has managers, who would now be of %s: take them off first, or give another id", i.ID, last.Issuer, owner, i.Issuer)
+	}
+	return err
 }
 
 // holdToBefore keeps tokens from before a change from outliving their revocations, which were

@@ -43,6 +43,38 @@ func TestTrustedAgainRemembersItsLimits(t *testing.T) {
 	}
 }
 
+// M16: a manager is named by the id of an issuer, and stays the one who was meant.
+func TestManagersStayWhoTheyAre(t *testing.T) {
+	s, rev := founded(t)
+	other := one(time.Hour)
+	other.Issuer = iss + "/other"
+	shop := record.Consumer{ID: "shop", Managers: []record.Person{{Issuer: "one", Subject: "ann"}}}
+	refused := func(r record.Result) bool { return r.Rejection != nil && r.Rejection.Reason == record.ReasonConflict }
+	swap := func(want bool) {
+		t.Helper()
+		apply(t, s, rev, stamp, record.DeleteIssuer{ID: "one"})
+		if r := apply(t, s, rev, stamp, record.PutIssuer{Issuer: other}); refused(r) != want {
+			t.Errorf("given to another iss: %+v", r)
+		}
+		apply(t, s, rev, stamp, record.DeleteIssuer{ID: "one"})
+		if r := apply(t, s, rev, stamp, record.PutIssuer{Issuer: one(time.Hour)}); refused(r) && want {
+			t.Errorf("given back to its own: %+v", r)
+		}
+	}
+	apply(t, s, rev, stamp, record.PutConsumer{Consumer: shop})
+	swap(false) // by what older nodes know
+	apply(t, s, rev, stamp, record.DeleteConsumer{ID: "shop"})
+	apply(t, s, rev, stamp, record.RaiseLevel{To: record.LevelTrail})
+	swap(false)
+	apply(t, s, rev, stamp, record.PutConsumer{Consumer: shop})
+	swap(true)
+	third := one(time.Hour)
+	third.ID, third.Issuer = "three", iss+"/three"
+	if r := apply(t, s, rev, stamp, record.PutIssuer{Issuer: third}); r.Rejection != nil {
+		t.Errorf("an id that was nobody's: %+v", r)
+	}
+}
+
 // P12: tokens whose age nobody can tell are not admitted behind the back of revocations that
 // were kept for a lifetime only.
 func TestAllowancesHoldForWhatComes(t *testing.T) {

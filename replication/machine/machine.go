@@ -54,8 +54,10 @@ type change struct {
 	ref      string   // id of the record that the command is about
 	taken    []string // ids of API keys that the command itself revokes
 	audit    audit    // what goes into the audit trail
-	// through is how far the outbox of a Deliver had come before, refused what is not done of it.
+	// through is how far the outbox of a Deliver, or the stream of an Import, had come before, missing
+	// what was refused of that stream by then, and refused what is not done of this.
 	through uint64
+	missing []uint64
 	refused []record.Refusal
 	kept    []record.Kept // of the revocations of a Revoke or a Deliver
 	drawn   []limit.Drawn // of a DrawQuota
@@ -91,6 +93,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 		return refused(result, err)
 	}
 	result.Ref, result.Before, result.Refused, result.Drawn = x.ref, x.through, x.refused, x.drawn
+	result.Missing = x.missing
 	if len(x.changes) == 0 && !x.audit.any() {
 		return result, nil, nil
 	}
@@ -171,6 +174,8 @@ func (x *change) do(c record.Command) error {
 		return x.drawQuota(b)
 	case record.ChainAudit:
 		return x.chainAudit()
+	case record.CutAudit:
+		return x.cutAudit(b)
 	case record.RaiseLevel:
 		return x.raiseLevel(b)
 	}

@@ -318,6 +318,19 @@ func TestRepeatedRequest(t *testing.T) {
 	}
 }
 
+// M2: a leader whose clock is behind comes after midnight.
+func TestRepeatedRequestBeforeItWasMade(t *testing.T) {
+	s, rev := founded(t)
+	apply(t, s, rev, stamp, record.RaiseLevel{To: record.LevelTrail})
+	midnight := stamp.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	c := record.Command{Stamp: midnight, By: "key_a", Request: record.Request{Key: "k"}, Body: record.PutConsumer{Consumer: record.Consumer{ID: "new"}}}
+	first := applyCommand(t, s, rev, c)
+	c.Stamp = midnight.Add(-time.Millisecond)
+	if r := applyCommand(t, s, rev, c); !r.Repeated || r.Revision != first.Revision {
+		t.Errorf("%+v, then %+v", first, r)
+	}
+}
+
 func TestRevokeIsAllOrNothing(t *testing.T) {
 	s, rev := founded(t)
 	unknown := revocation(record.TargetJTI, "x")

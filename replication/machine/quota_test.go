@@ -10,7 +10,7 @@ import (
 	"veto/replication/machine"
 )
 
-// M10
+// M19
 func TestQuotaIsDrawn(t *testing.T) {
 	s, rev := founded(t)
 	day, end := limit.Day.Window(stamp)

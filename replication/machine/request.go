@@ -23,7 +23,11 @@ func recall(s Reader, c record.Command) (record.Result, bool, error) {
 	if c.Request.Key == "" {
 		return record.Result{}, false, nil
 	}
-	for _, at := range []time.Time{c.Stamp, c.Stamp.Add(-day)} {
+	days, err := daysOf(s, c.Stamp)
+	if err != nil {
+		return record.Result{}, false, err
+	}
+	for _, at := range days {
 		r, ok, err := get[record.Remembered](s, requestKey(c, at))
 		if err != nil {
 			return record.Result{}, false, err
@@ -39,6 +43,23 @@ func recall(s Reader, c record.Command) (record.Result, bool, error) {
 	}
 	return record.Result{}, false, nil
 }
+
+// daysOf are those in which a request can have been done that is known at the time: the day, the one before,
+// and just before midnight the one after, as the clock of the leader before may have been ahead.
+func daysOf(s Reader, now time.Time) ([]time.Time, error) {
+	days := []time.Time{now, now.Add(-day)}
+	if now.Add(skew).Truncate(day).Equal(now.Truncate(day)) {
+		return days, nil
+	}
+	level, err := Level(s)
+	if level >= record.LevelTrail {
+		days = append(days, now.Add(day))
+	}
+	return days, err
+}
+
+// skew is how far the clocks of two leaders may be apart: a node warns of half as much.
+const skew = time.Hour
 
 func remember(s State, c record.Command, result record.Result) error {
 	if c.Request.Key == "" {

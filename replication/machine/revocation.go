@@ -78,15 +78,13 @@ func (x *change) keptUntil(r *record.Revocation) (time.Time, error) {
 		return r.Expiry.Add(leeway), nil
 	case i.AllowNoExpiry || i.AllowNoIssuedAt:
 		return time.Time{}, nil
-	case r.Target.OneToken() && r.NotBefore.Before(x.foremost):
+	case r.Target.OneToken() || !r.NotBefore.IsZero():
+		from := x.foremost
+		if r.NotBefore.After(from) {
+			from = r.NotBefore
+		}
 		// A clock of the issuer may be ahead by the leeway, and the token be used that
 		// much later than its exp.
-		return x.foremost.Add(longestLifetime(i) + 2*leeway), nil
-	case !r.NotBefore.IsZero():
-		from := r.NotBefore
-		if from.Before(x.foremost) {
-			from = x.foremost
-		}
 		return from.Add(longestLifetime(i) + 2*leeway), nil
 	}
 	return time.Time{}, nil
@@ -156,14 +154,15 @@ func (x *change) lift(b record.Lift) error {
 	return nil
 }
 
-type liftedRevocation struct {
+// stored is a revocation as it is in the state.
+type stored struct {
 	key        []byte
 	revocation record.Revocation
 }
 
 // allOf reads all revocations of one name. Their keys begin with the bucket, so it goes from bucket
 // to bucket, each found by a short scan.
-func (x *change) allOf(d record.Digest) (all []liftedRevocation, err error) {
+func (x *change) allOf(d record.Digest) (all []stored, err error) {
 	for bucket := record.Bucket(0); ; bucket++ {
 		var ok bool
 		if bucket, ok, err = x.nextBucket(bucket); err != nil || !ok {
@@ -184,10 +183,10 @@ func (x *change) nextBucket(from record.Bucket) (next record.Bucket, ok bool, er
 	return next, ok, err
 }
 
-func (x *change) collect(into []liftedRevocation, b record.Bucket, d record.Digest) ([]liftedRevocation, error) {
+func (x *change) collect(into []stored, b record.Bucket, d record.Digest) ([]stored, error) {
 	prefix := record.TableRevocations.Key(b.Bytes(), d[:])
 	err := x.state.Scan(prefix, record.KeyAfter(prefix), func(key, value []byte) (bool, error) {
-		l := liftedRevocation{key: append([]byte(nil), key...)}
+		l := stored{key: append([]byte(nil), key...)}
 		if err := record.Decode(value, &l.revocation); err != nil {
 			return false, err
 		}

@@ -24,7 +24,7 @@ func refusedWith(t *testing.T, r record.Result, want record.Reason, says string)
 	}
 }
 
-// M10
+// M12
 func TestRolesOfKeys(t *testing.T) {
 	s, rev := founded(t)
 	key := func(id string, roles ...record.Role) record.CreateKey {
@@ -48,7 +48,7 @@ func TestRolesOfKeys(t *testing.T) {
 	}
 }
 
-// M10
+// M12
 func TestRoleStaysWhileKeysHaveIt(t *testing.T) {
 	s, rev := founded(t)
 	do := func(bodies ...record.Body) {
@@ -71,7 +71,7 @@ func TestRoleStaysWhileKeysHaveIt(t *testing.T) {
 	refusedWith(t, apply(t, s, rev, stamp, remove), record.ReasonNotFound, "reader")
 }
 
-// M10: whatever is done, each key is listed under its roles and under no other, and these are there.
+// M12: whatever is done, each key is listed under its roles and under no other, and these are there.
 func TestRolesAndKeysAgree(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, rev := founded(t)

@@ -29,7 +29,7 @@ func (o *Outbox) deliver(ctx context.Context) {
 		}
 		if ctx.Err() == nil {
 			o.config.Log.Warn("revocations that this node took are not in the log yet; it tries again", "pending", o.Pending(), "error", err)
-			o.tellAgain()
+			o.TellAgain()
 		}
 		select {
 		case <-ctx.Done():
@@ -44,12 +44,16 @@ func (o *Outbox) deliver(ctx context.Context) {
 func (o *Outbox) oldest() (record.Deliver, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	d := record.Deliver{Outbox: o.config.ID, First: o.first()}
-	for n, size := 0, 0; n < len(o.pending) && n < record.MaxRevocations && size < maxBytes; n++ {
-		d.Items = append(d.Items, o.pending[n])
-		size += weight(&o.pending[n])
+	some := slices.Clone(o.pending[:fits(o.pending)])
+	return record.Deliver{Outbox: o.config.ID, First: o.first(), Items: some}, len(some) > 0
+}
+
+// fits is how many of the items fit in one proposal.
+func fits(items []record.Taken) (n int) {
+	for size := 0; n < len(items) && n < record.MaxRevocations && size < record.MaxDeliver; n++ {
+		size += items[n].Weight()
 	}
-	return d, len(d.Items) > 0
+	return n
 }
 
 // first is the number of the oldest pending item; called with the lock held.
@@ -126,19 +130,16 @@ func (o *Outbox) drop(through uint64) {
 	}
 }
 
-// tellAgain tells of all that is pending.
-func (o *Outbox) tellAgain() {
+// TellAgain tells of all that is pending, as much at a time as fits in one notice. It may wait for one
+// write to the disk.
+func (o *Outbox) TellAgain() {
 	o.told.Lock()
 	defer o.told.Unlock()
 	o.mu.Lock()
 	first, pending := o.first(), slices.Clone(o.pending)
 	o.mu.Unlock()
 	for len(pending) > 0 {
-		n, size := 0, 0
-		for n < len(pending) && n < record.MaxRevocations && size < maxBytes {
-			size += weight(&pending[n])
-			n++
-		}
+		n := fits(pending)
 		o.config.Kept(first, pending[:n])
 		first, pending = first+uint64(n), pending[n:]
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"veto/record"
@@ -14,7 +15,6 @@ const MaxPending = 65536
 
 const (
 	queueLength  = 1024
-	maxBytes     = 256 << 10 // of one proposal, about
 	firstPause   = 50 * time.Millisecond
 	longestPause = 2 * time.Second
 	fullRetry    = 5 * time.Second
@@ -51,6 +51,8 @@ type Outbox struct {
 	queue  chan *submission
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
+
+	refused atomic.Uint64
 
 	mu      sync.Mutex
 	next    uint64         // the number of the next item
@@ -102,7 +104,7 @@ func Open(c Config, pending []record.Taken, next uint64) *Outbox {
 		config: c, queue: make(chan *submission, queueLength), stop: stop,
 		next: next, pending: pending, tickets: map[uint64]*Ticket{}, wake: make(chan struct{}, 1),
 	}
-	o.tellAgain()
+	o.TellAgain()
 	o.signal()
 	o.wg.Go(func() { o.keep(ctx) })
 	o.wg.Go(func() { o.deliver(ctx) })
@@ -122,11 +124,15 @@ func (o *Outbox) Pending() int {
 	return len(o.pending)
 }
 
+// Refused is how many items there was no room for.
+func (o *Outbox) Refused() uint64 { return o.refused.Load() }
+
 // Take makes the item durable and has it told of. It blocks for one write to the disk. It fails
 // with *record.Unavailable when the outbox is full; if the context ends first, the item may have
 // been taken all the same.
 func (o *Outbox) Take(ctx context.Context, item record.Taken) (*Ticket, error) {
 	if o.Pending() >= MaxPending {
+		o.refused.Add(1)
 		return nil, full()
 	}
 	s := &submission{item: item, answer: make(chan taken, 1)}
@@ -164,25 +170,17 @@ func (o *Outbox) keep(ctx context.Context) {
 
 // gather takes what else is in the queue, as much as fits in one proposal.
 func (o *Outbox) gather(first *submission) []*submission {
-	all, size := []*submission{first}, weight(&first.item)
-	for len(all) < record.MaxRevocations && size < maxBytes {
+	all, size := []*submission{first}, first.item.Weight()
+	for len(all) < record.MaxRevocations && size < record.MaxDeliver {
 		select {
 		case s := <-o.queue:
 			all = append(all, s)
-			size += weight(&s.item)
+			size += s.item.Weight()
 		default:
 			return all
 		}
 	}
 	return all
-}
-
-func weight(t *record.Taken) int {
-	n := 256 + len(t.Revocation.Issuer) + len(t.Revocation.Value) + len(t.Revocation.Reason)
-	for _, p := range t.Revocation.And {
-		n += len(p.Value)
-	}
-	return n
 }
 
 func (o *Outbox) keepAll(all []*submission) {

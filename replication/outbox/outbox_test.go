@@ -238,6 +238,40 @@ func TestDecidedByWhatIsApplied(t *testing.T) {
 	}
 }
 
+// Of what is in a state that this node was given, it is known that the log has it, and no more.
+func TestRestoredIsUnsure(t *testing.T) {
+	box := outbox.Open(outbox.Config{
+		ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler),
+		Coming: nothing, Kept: nothing,
+		Deliver: func(ctx context.Context, _ record.Deliver) (record.Result, error) {
+			<-ctx.Done()
+			return record.Result{}, ctx.Err()
+		},
+	}, nil, 1)
+	defer box.Close()
+	var tickets [2]*outbox.Ticket
+	for i := range tickets {
+		var err error
+		if tickets[i], err = box.Take(t.Context(), item("a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	box.Restored(record.Delivered{Outbox: record.OutboxID{2}, Through: 9}, 10) // another's
+	box.Restored(record.Delivered{Outbox: record.OutboxID{1}, Through: 1}, 11)
+	<-tickets[0].Decided
+	if out := tickets[0].Outcome(); out != (outbox.Outcome{Revision: 11, Unsure: true}) {
+		t.Errorf("%+v", out)
+	}
+	select {
+	case <-tickets[1].Decided:
+		t.Error("what the state has not is decided")
+	default:
+	}
+	if box.Pending() != 1 {
+		t.Errorf("%d pending", box.Pending())
+	}
+}
+
 func nothing(uint64, []record.Taken) {}
 
 func closed() chan struct{} {
@@ -259,7 +293,7 @@ func TestFullOutbox(t *testing.T) {
 	if _, err := box.Take(t.Context(), item("a")); !errors.As(err, &unavailable) || unavailable.RetryAfter == 0 {
 		t.Errorf("%v", err)
 	}
-	if box.Pending() != outbox.MaxPending {
-		t.Errorf("%d pending", box.Pending())
+	if box.Pending() != outbox.MaxPending || box.Refused() != 1 {
+		t.Errorf("%d pending, %d refused", box.Pending(), box.Refused())
 	}
 }

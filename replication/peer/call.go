@@ -31,6 +31,7 @@ const (
 	bodyLimit       = 30 * time.Second // for a body to arrive, and for an answer to be taken
 	idlePerNode     = 4
 	codeHeader      = "Veto-Error"
+	traceHeader     = "Traceparent"
 	maxHeaderBytes  = 16 << 10
 	maxErrorBytes   = 4 << 10
 )
@@ -67,7 +68,7 @@ func (m *Mux) Handle(path string, h Handler) {
 			return
 		}
 		from, _ := r.Context().Value(callerInContext{}).(string)
-		reply, err := h(r.Context(), from, body)
+		reply, err := h(WithTrace(r.Context(), r.Header.Get(traceHeader)), from, body)
 		// Only a mistake of this room makes the deadline fail, and then the write says so.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyLimit))
 		if err != nil {
@@ -105,6 +106,22 @@ func receive(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
 }
 
 type callerInContext struct{}
+
+type traceInContext struct{}
+
+// WithTrace has the calls that are made with the context carry the text; none if it is empty.
+func WithTrace(ctx context.Context, carried string) context.Context {
+	if carried == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, traceInContext{}, carried)
+}
+
+// TraceOf is what a call carried.
+func TraceOf(ctx context.Context) string {
+	carried, _ := ctx.Value(traceInContext{}).(string)
+	return carried
+}
 
 // opaque hides from net/http that a connection is TLS: with a protocol that it does not know,
 // it would close it.
@@ -158,6 +175,9 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 		return nil, &CallError{Err: err}
 	}
 	request.ContentLength = int64(len(body))
+	if carried := TraceOf(ctx); carried != "" {
+		request.Header.Set(traceHeader, carried)
+	}
 	response, err := m.client.of(id).Do(request)
 	if err != nil {
 		return nil, &CallError{Sent: sent.Load(), Err: err}

@@ -20,6 +20,8 @@
 //	    TestTooLargeIsRefused, TestLongAnswerIsRefused, TestMuteNodeIsGivenUp
 //	E3  After Close nothing of the room runs: no handler, no handshake, no dial.
 //	    TestCloseWaitsForHandlers, TestCloseEndsOwnCalls, TestCloseEndsSilentHandshakes, TestMain
+//	E5  Handshakes under way are bounded: a further connection waits until one has ended.
+//	    TestHandshakesAreBounded
 //	E4  An error of the operating system does not end the listening.
 //	    TestAcceptingSurvivesErrors
 package peer

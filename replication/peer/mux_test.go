@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -352,6 +353,34 @@ func TestCloseEndsSilentHandshakes(t *testing.T) {
 	case <-time.After(5 * time.Second): // a handshake's own limit is twice that
 		t.Error("closing waits for strangers")
 		<-closed
+	}
+}
+
+// E5
+func TestHandshakesAreBounded(t *testing.T) {
+	a := newAuthority(t)
+	m, other := listen(t, a.identity(t, "n1")), listen(t, a.identity(t, "n2"))
+	var silent []net.Conn
+	for range peer.MaxHandshakes + 20 {
+		c, err := net.Dial("tcp", m.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		silent = append(silent, c)
+	}
+	for m.Handshakes() < peer.MaxHandshakes {
+		runtime.Gosched()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := other.Call(ctx, m.Addr(), "n1", "/echo", nil); err == nil {
+		t.Error("there was a place for one more")
+	}
+	for _, c := range silent {
+		_ = c.Close()
+	}
+	if _, err := other.Call(t.Context(), m.Addr(), "n1", "/echo", nil); err != nil {
+		t.Errorf("there is room again: %v", err)
 	}
 }
 

@@ -5,8 +5,9 @@
 // keys of revocations say. It keeps no log: an entry that was applied and is lost by a crash comes
 // again from Raft's log, as long as the log is cut only behind what Sync made durable.
 //
-// In its directory: LOCK (held while open), identity.json (whose data this is), CURRENT (the
-// name of the live database), db-N (the databases; more than one only during a Restore).
+// In its directory: LOCK (held while open), CURRENT (the name of the live database), db-N (the
+// databases; more than one only during a Restore). The outbox is a database in a directory of its own;
+// identity.json, in the one that holds both, says whose data this is.
 //
 // Promises:
 //

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -166,9 +164,6 @@ func TestStoreOnAFailingDisk(t *testing.T) {
 		}
 		f.do(s.Close)
 	}, func(f *failing, o store.Options) {
-		if err := os.Remove(filepath.Join(dir, "LOCK")); err != nil { // who held it has died
-			t.Error(err)
-		}
 		s, err := store.Open(dir, o)
 		if err != nil {
 			if synced > 0 {

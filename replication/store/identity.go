@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 const (
@@ -72,7 +75,7 @@ func SetIdentityAside(dir string) (Identity, error) {
 		err = os.Remove(filepath.Join(dir, identityFile))
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = syncDir(vfs.Default, dir)
 	}
 	return id, err
 }
@@ -89,11 +92,22 @@ func removed(err error) error {
 	return err
 }
 
-// ReplaceFile makes the file hold the bytes durably: whenever the machine stops, it holds
-// all of the old or all of the new.
+// ReplaceFile makes the file, which nobody else may read, hold the bytes durably: whenever the machine
+// stops, it holds all of the old or all of the new.
 func ReplaceFile(path string, b []byte) error {
+	return replaceFile(vfs.Default, func(path string) (synced, error) {
+		return os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator's own directory
+	}, path, b)
+}
+
+type synced interface {
+	io.WriteCloser
+	Sync() error
+}
+
+func replaceFile(fs vfs.FS, create func(path string) (synced, error), path string, b []byte) error {
 	temporary := path + ".new"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator's own directory
+	f, err := create(temporary)
 	if err != nil {
 		return err
 	}
@@ -104,14 +118,14 @@ func ReplaceFile(path string, b []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(temporary, path); err != nil {
+	if err := fs.Rename(temporary, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(fs, fs.PathDir(path))
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the operator's own directory
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"hash"
 	"hash/crc64"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,6 +19,10 @@ import (
 
 // ErrBrokenStream says that a stream is not the whole of a state as it was written.
 var ErrBrokenStream = errors.New("the stream of a state is damaged or not whole")
+
+// ErrOlder says that a stream is of a state older than the one that is there, which never goes back. It
+// came late: the node has caught up otherwise.
+var ErrOlder = errors.New("the stream is of an older state than the one that is here")
 
 const restoreBatch = 4 << 20
 
@@ -32,7 +35,7 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 		return Applied{}, s.corrupt(err)
 	}
 	name := fmt.Sprintf("db-%d", n+1)
-	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+	if err := s.options.FS.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 		return Applied{}, fmt.Errorf("store: %w", err)
 	}
 	d, err := s.openDatabase(name, false)
@@ -40,13 +43,13 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 		return Applied{}, err
 	}
 	applied, err := fill(d.db, r)
-	if err == nil && applied.Index < s.applied.Index {
-		err = fmt.Errorf("store: the stream ends at entry %d and this state at %d: a state never goes back", applied.Index, s.applied.Index)
+	if here := s.Applied().Index; err == nil && applied.Index < here {
+		err = fmt.Errorf("store: it ends at entry %d and this state at %d: %w", applied.Index, here, ErrOlder)
 	}
 	if err != nil {
 		return Applied{}, errors.Join(err, s.discard(d))
 	}
-	if err := ReplaceFile(filepath.Join(s.dir, currentFile), []byte(name)); err != nil {
+	if err := s.setCurrent(name); err != nil {
 		// Which of the two the directory names is not known, so neither is removed.
 		return Applied{}, errors.Join(err, d.db.Close())
 	}

@@ -3,9 +3,11 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,7 +26,8 @@ const DefaultCacheBytes = 64 << 20
 type Options struct {
 	// CacheBytes of the block cache.
 	CacheBytes int64
-	// FS is where the database lives; the machine's disk if nil.
+	// FS is where all of it lives; the machine's disk if nil. Only there it is locked against other
+	// processes.
 	FS  vfs.FS
 	Log *slog.Logger
 	// Fatal is called when the disk has failed under a write, and ends the process: a node
@@ -37,7 +40,7 @@ type Options struct {
 type Store struct {
 	dir     string
 	options Options
-	lock    *os.File
+	lock    io.Closer
 
 	// write is held while the applied index is written, so that it only grows: Sync comes
 	// from another goroutine than the commits. It is taken before mu.
@@ -60,6 +63,7 @@ type database struct {
 const (
 	currentFile = "CURRENT"
 	lockFile    = "LOCK"
+	maxCurrent  = 1 << 10
 )
 
 // Open opens the state in the directory, which it makes if need be. The caller closes it.
@@ -67,19 +71,19 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
-	if o.FS == nil {
+	locked := o.FS == nil
+	if locked {
 		o.FS = vfs.Default
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	// Or the machine's crash could take away the directory itself.
-	if err := syncDir(filepath.Dir(dir)); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
-	}
-	lock, err := lockDir(dir)
-	if err != nil {
-		return nil, err
+	var lock io.Closer = io.NopCloser(nil)
+	if locked {
+		var err error
+		if lock, err = lockDir(dir); err != nil {
+			return nil, err
+		}
 	}
 	s := &Store{dir: dir, options: o, lock: lock}
 	if err := s.open(); err != nil {
@@ -88,7 +92,27 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-func lockDir(dir string) (*os.File, error) {
+// makeDir makes the directory and those above it durably: or the machine's crash could take them away.
+func makeDir(fs vfs.FS, dir string) error {
+	var above []string
+	for at := fs.PathDir(dir); ; at = fs.PathDir(at) {
+		above = append(above, at)
+		if _, err := fs.Stat(at); err == nil || fs.PathDir(at) == at {
+			break
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, at := range above {
+		if err := syncDir(fs, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lockDir(dir string) (io.Closer, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own directory
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -117,13 +141,19 @@ func (s *Store) open() error {
 		return errors.Join(err, d.db.Close())
 	}
 	s.live, s.applied = d, applied
-	return ReplaceFile(filepath.Join(s.dir, currentFile), []byte(name))
+	return s.setCurrent(name)
+}
+
+// setCurrent makes the database with the name the live one, durably.
+func (s *Store) setCurrent(name string) error {
+	create := func(path string) (synced, error) { return s.options.FS.Create(path, vfs.WriteCategoryUnspecified) }
+	return replaceFile(s.options.FS, create, filepath.Join(s.dir, currentFile), []byte(name))
 }
 
 func (s *Store) currentName() (name string, isNew bool, err error) {
-	b, err := os.ReadFile(filepath.Join(s.dir, currentFile))
+	b, err := s.readCurrent()
 	if errors.Is(err, os.ErrNotExist) {
-		if left, err := filepath.Glob(filepath.Join(s.dir, "db-*")); err != nil || len(left) > 1 {
+		if left, err := s.databases(); err != nil || len(left) > 1 {
 			return "", false, s.corrupt(fmt.Errorf("%s is missing", currentFile))
 		}
 		return "db-1", true, nil
@@ -138,15 +168,30 @@ func (s *Store) currentName() (name string, isNew bool, err error) {
 	return name, false, nil
 }
 
+func (s *Store) readCurrent() (_ []byte, err error) {
+	f, err := s.options.FS.Open(filepath.Join(s.dir, currentFile))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, maxCurrent))
+}
+
+// databases are the names of all that are there.
+func (s *Store) databases() ([]string, error) {
+	names, err := s.options.FS.List(s.dir)
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, "db-") }), err
+}
+
 // removeOthers removes what a Restore that was cut short left behind.
 func (s *Store) removeOthers(live string) error {
-	entries, err := os.ReadDir(s.dir)
+	names, err := s.databases()
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "db-") && e.Name() != live {
-			if err := os.RemoveAll(filepath.Join(s.dir, e.Name())); err != nil {
+	for _, name := range names {
+		if name != live {
+			if err := s.options.FS.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 				return fmt.Errorf("data directory: %w", err)
 			}
 		}
@@ -155,7 +200,7 @@ func (s *Store) removeOthers(live string) error {
 }
 
 func (s *Store) corrupt(err error) error {
-	return fmt.Errorf("the state in %s is damaged (%w); restore it from a backup, or empty the data directory and let the node join again under another --node-id", s.dir, err)
+	return fmt.Errorf("the state in %s is damaged (%w); empty the data directory and let the node join again under another --node-id; a copy of the directory from before must not be put back, as others count on what this node has said since", s.dir, err)
 }
 
 // formatVersion is pinned: a newer one cannot be opened by an older veto.
@@ -211,7 +256,7 @@ func (s *Store) release(d *database) error {
 
 func (s *Store) discard(d *database) error {
 	err := d.db.Close()
-	return errors.Join(err, os.RemoveAll(filepath.Join(s.dir, d.name)))
+	return errors.Join(err, s.options.FS.RemoveAll(filepath.Join(s.dir, d.name)))
 }
 
 // Sync makes all that was committed durable, and the applied index as well. What is given may

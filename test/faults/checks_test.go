@@ -19,6 +19,7 @@ import (
 	"veto/client"
 	"veto/record"
 	"veto/replication/store"
+	"veto/test/history"
 	"veto/validate"
 )
 
@@ -227,23 +228,23 @@ func stateOf(dir string) (sum [32]byte, index uint64, err error) {
 
 // linear holds the history against the model.
 func (w *workload) linear(f *findings) porcupine.CheckResult {
-	result := porcupine.CheckOperationsTimeout(model, w.history.ops, 2*time.Minute)
+	result := porcupine.CheckOperationsTimeout(history.Model, w.history.Operations(), 2*time.Minute)
 	if result == porcupine.Ok {
 		return result
 	}
 	w.t.Errorf("the history breaks a promise: %s", result)
-	for _, ops := range model.Partition(w.history.ops) {
-		result, info := porcupine.CheckOperationsVerbose(model, ops, time.Minute)
+	for _, ops := range history.Model.Partition(w.history.Operations()) {
+		result, info := porcupine.CheckOperationsVerbose(history.Model, ops, time.Minute)
 		if result == porcupine.Ok {
 			continue
 		}
 		if f.wrong++; f.wrong > shown {
 			continue
 		}
-		number := ops[0].Input.(question).credential
+		number := ops[0].Input.(history.Question).Credential
 		w.tell(number)
 		path := filepath.Join(os.TempDir(), fmt.Sprintf("veto-faults-%d-%d.html", *seed, number))
-		if porcupine.VisualizePath(model, info, path) == nil {
+		if porcupine.VisualizePath(history.Model, info, path) == nil {
 			w.t.Logf("  see %s", path)
 		}
 	}
@@ -253,8 +254,8 @@ func (w *workload) linear(f *findings) porcupine.CheckResult {
 // tell shows the history of one credential.
 func (w *workload) tell(number int) {
 	var ops []porcupine.Operation
-	for _, op := range w.history.ops {
-		if op.Input.(question).credential == number {
+	for _, op := range w.history.Operations() {
+		if op.Input.(history.Question).Credential == number {
 			ops = append(ops, op)
 		}
 	}
@@ -262,6 +263,6 @@ func (w *workload) tell(number int) {
 	one := w.credentials.all[number]
 	w.t.Logf("  credential %d, API key %q, named by %+v", number, one.key, one.denied[len(one.denied)-1])
 	for _, op := range ops {
-		w.t.Logf("  %12s to %12s, client %d: %s", time.Duration(op.Call), time.Duration(op.Return), op.ClientId, model.DescribeOperation(op.Input, op.Output))
+		w.t.Logf("  %12s to %12s, client %d: %s", time.Duration(op.Call), time.Duration(op.Return), op.ClientId, history.Model.DescribeOperation(op.Input, op.Output))
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"veto/client"
 	"veto/record"
+	"veto/test/history"
 )
 
 // credential is a token or an API key that the workload asks about.
@@ -154,5 +155,5 @@ func (w *workload) addKey(k client.NewKey, worker, node int, call int64) {
 	}
 	added := w.credentials.add(one)
 	w.credentials.told(added, k.Revision, nil)
-	w.note(worker, question{credential: added.number, do: toMake, node: node}, answer{revision: k.Revision}, call)
+	w.note(worker, history.Question{Credential: added.number, Do: history.Make, Node: node}, history.Answer{Revision: k.Revision}, call)
 }

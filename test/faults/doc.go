@@ -7,7 +7,7 @@
 // a plan, which the seed alone makes and which is printed at the start: what there is in it is the
 // list in harm_test.go. Whoever leads is known only then, so the plan says no more than that.
 //
-// What every client saw is then held against a model (model_test.go) with porcupine. After all has
+// What every client saw is then held against a model (test/history) with porcupine. After all has
 // healed (checks_test.go) every revocation that was answered is looked for on every node, as is
 // whatever nobody revoked or somebody lifted; tokens that are signed now are allowed; `veto audit
 // verify` says that each trail is whole and is the same one; the states are the same, byte for byte,

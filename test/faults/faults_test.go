@@ -88,7 +88,7 @@ func (w *workload) judge(n *nemesis) {
 		w.t.Errorf("%s ended by itself at %s, with no disk to blame:\n%s", id(d.node), d.at.Sub(n.began), w.lastWords(d.node))
 	}
 	w.t.Logf("seed %d, %d voters, %d replicas, %d s of faults, %d credentials, a history of %d calls: %s",
-		*seed, *voters, *replicas, *seconds, len(w.credentials.all), len(w.history.ops), result)
+		*seed, *voters, *replicas, *seconds, len(w.credentials.all), len(w.history.Operations()), result)
 	for _, h := range harms {
 		if n.done[h.name] > 0 {
 			w.t.Logf("  %-44s %d", h.name, n.done[h.name])

@@ -18,6 +18,7 @@ import (
 
 	"veto/client"
 	"veto/record"
+	"veto/test/history"
 	"veto/validate"
 )
 
@@ -26,7 +27,7 @@ type workload struct {
 	*cluster
 	began       time.Time
 	credentials credentials
-	history     history
+	history     history.Log
 	tally       *tally
 	forged      atomic.Int64 // tokens that nobody signed and somebody allowed
 }
@@ -92,27 +93,27 @@ func (w *workload) one(ctx context.Context, worker int, random *rand.Rand) {
 }
 
 // note adds what was seen to the history, as done by now.
-func (w *workload) note(worker int, q question, a answer, call int64) {
-	w.history.add(porcupine.Operation{ClientId: worker, Input: q, Output: a, Call: call, Return: w.now()})
+func (w *workload) note(worker int, q history.Question, a history.Answer, call int64) {
+	w.history.Add(porcupine.Operation{ClientId: worker, Input: q, Output: a, Call: call, Return: w.now()})
 }
 
 // promise adds what an answer promises of a credential that is to be denied, from now on. Some node may
 // deny it long before, and others not yet.
-func (w *workload) promise(worker int, q question, a answer) {
-	q.do = toPromise
+func (w *workload) promise(worker int, q history.Question, a history.Answer) {
+	q.Do = history.Promise
 	now := w.now()
-	w.history.add(porcupine.Operation{ClientId: worker, Input: q, Output: a, Call: now, Return: now})
+	w.history.Add(porcupine.Operation{ClientId: worker, Input: q, Output: a, Call: now, Return: now})
 }
 
 // open adds what may happen at any time from the call on.
-func (w *workload) open(worker int, q question, call int64) {
-	w.history.add(porcupine.Operation{ClientId: worker, Input: q, Output: answer{}, Call: call, Return: forever})
+func (w *workload) open(worker int, q history.Question, call int64) {
+	w.history.Add(porcupine.Operation{ClientId: worker, Input: q, Output: history.Answer{}, Call: call, Return: history.Forever})
 }
 
 func (w *workload) validate(ctx context.Context, random *rand.Rand, worker, node int, one *credential) {
-	q := question{credential: one.number, node: node, min: w.credentials.least(one, random)}
+	q := history.Question{Credential: one.number, Node: node, Min: w.credentials.least(one, random)}
 	call := w.now()
-	v, err := w.at(node).Validate(ctx, client.Question{Credential: one.text, MinRevision: q.min})
+	v, err := w.at(node).Validate(ctx, client.Question{Credential: one.text, MinRevision: q.Min})
 	what := "validate"
 	if one.key != "" {
 		what = "validate an API key"
@@ -133,8 +134,8 @@ func (w *workload) validate(ctx context.Context, random *rand.Rand, worker, node
 
 // verdictOf is what the model knows of a verdict. A node whose clock is wrong, or that has not heard of
 // an issuer or of its newest key, denies for other reasons.
-func verdictOf(v validate.Verdict) (answer, bool) {
-	a := answer{outcome: v.Outcome, code: v.Code, at: v.Revision}
+func verdictOf(v validate.Verdict) (history.Answer, bool) {
+	a := history.Answer{Outcome: v.Outcome, Code: v.Code, At: v.Revision}
 	revoked := v.Code == validate.Revoked || v.Code == validate.KeyNotFound
 	return a, v.Outcome == validate.Allow || v.Outcome == validate.Deny && revoked
 }
@@ -148,7 +149,7 @@ func (w *workload) revoke(ctx context.Context, random *rand.Rand, worker, node i
 	}
 	request := one.denied[random.IntN(len(one.denied))]
 	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
-	q, call := question{credential: one.number, do: toRevoke, node: node}, w.now()
+	q, call := history.Question{Credential: one.number, Do: history.Revoke, Node: node}, w.now()
 	receipt, err := w.at(node).Revoke(ctx, request, enforced, wait)
 	w.tally.count(what, node, err)
 	if err != nil {
@@ -161,12 +162,12 @@ func (w *workload) revoke(ctx context.Context, random *rand.Rand, worker, node i
 		w.open(worker, q, call) // the log has it some time later
 		names = receipt.DurableOn
 	} else {
-		w.note(worker, q, answer{}, call)
+		w.note(worker, q, history.Answer{}, call)
 	}
-	a := answer{revision: receipt.Revision}
+	a := history.Answer{Revision: receipt.Revision}
 	for i := range w.nodes {
 		if slices.Contains(names, id(i)) {
-			a.holds |= 1 << i
+			a.Holds |= 1 << i
 		}
 	}
 	w.promise(worker, q, a)
@@ -192,7 +193,7 @@ func (w *workload) toggle(ctx context.Context, random *rand.Rand, worker, node i
 }
 
 func (w *workload) lift(ctx context.Context, worker, node int, one *credential) {
-	q, call := question{credential: one.number, do: toLift, node: node}, w.now()
+	q, call := history.Question{Credential: one.number, Do: history.Lift, Node: node}, w.now()
 	changed, err := w.at(node).Lift(ctx, w.credentials.read(one).standing, "as it was a test")
 	w.tally.count("lift", node, err)
 	if err != nil {
@@ -200,22 +201,22 @@ func (w *workload) lift(ctx context.Context, worker, node int, one *credential) 
 		w.credentials.told(one, 0, func(c *credential) { c.stuck = true })
 		return
 	}
-	w.note(worker, q, answer{revision: changed.Revision}, call)
+	w.note(worker, q, history.Answer{Revision: changed.Revision}, call)
 	w.credentials.told(one, changed.Revision, func(c *credential) { c.revoked, c.lifted = false, true })
 }
 
 // roll gives a key another secret; the one before is over.
 func (w *workload) roll(ctx context.Context, worker, node int, one *credential) {
 	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
-	q, call := question{credential: one.number, do: toRevoke, node: node}, w.now()
+	q, call := history.Question{Credential: one.number, Do: history.Revoke, Node: node}, w.now()
 	k, err := w.at(node).RollKey(ctx, one.key, 0, true)
 	w.tally.count("roll an API key", node, err)
 	if err != nil {
 		w.open(worker, q, call)
 		return
 	}
-	w.note(worker, q, answer{}, call)
-	w.promise(worker, q, answer{revision: k.Revision})
+	w.note(worker, q, history.Answer{}, call)
+	w.promise(worker, q, history.Answer{Revision: k.Revision})
 	w.credentials.told(one, k.Revision, func(c *credential) { c.promised = true })
 	// Whoever revokes the key by another of its secrets revokes this one as well, and the model knows
 	// nothing of that: so it is only looked for that it denies what is promised.
@@ -228,20 +229,20 @@ func (w *workload) addRolled(k client.NewKey, before *credential) {
 	}
 	added := w.credentials.add(credential{text: k.Secret, key: k.ID, owner: -1, denied: before.denied, touched: true})
 	w.credentials.told(added, k.Revision, nil)
-	w.open(-1, question{credential: added.number, do: toRevoke}, 0)
+	w.open(-1, history.Question{Credential: added.number, Do: history.Revoke}, 0)
 }
 
 func (w *workload) remove(ctx context.Context, worker, node int, one *credential) {
 	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
-	q, call := question{credential: one.number, do: toRevoke, node: node}, w.now()
+	q, call := history.Question{Credential: one.number, Do: history.Revoke, Node: node}, w.now()
 	changed, err := w.at(node).DeleteKey(ctx, one.key)
 	w.tally.count("delete an API key", node, err)
 	if err != nil {
 		w.open(worker, q, call)
 		return
 	}
-	w.note(worker, q, answer{}, call)
-	w.promise(worker, q, answer{revision: changed.Revision})
+	w.note(worker, q, history.Answer{}, call)
+	w.promise(worker, q, history.Answer{Revision: changed.Revision})
 	w.credentials.told(one, changed.Revision, func(c *credential) { c.promised = true })
 }
 
@@ -283,13 +284,13 @@ func (w *workload) bulk(ctx context.Context, random *rand.Rand, worker, node int
 	}
 	w.tally.count("a stream of 200 revocations", -1, err)
 	for _, one := range some {
-		q := question{credential: one.number, do: toRevoke, node: node}
+		q := history.Question{Credential: one.number, Do: history.Revoke, Node: node}
 		if err != nil {
 			w.open(worker, q, call)
 			continue
 		}
-		w.note(worker, q, answer{}, call)
-		w.promise(worker, q, answer{revision: last.Revision})
+		w.note(worker, q, history.Answer{}, call)
+		w.promise(worker, q, history.Answer{Revision: last.Revision})
 		w.credentials.told(one, last.Revision, func(c *credential) { c.promised = true })
 	}
 }
@@ -306,7 +307,7 @@ func (w *workload) event(ctx context.Context, random *rand.Rand, worker int) {
 		return
 	}
 	w.credentials.told(one, 0, func(c *credential) { c.touched = true })
-	w.open(worker, question{credential: one.number, do: toRevoke}, w.now())
+	w.open(worker, history.Question{Credential: one.number, Do: history.Revoke}, w.now())
 	err = w.stream.publish(ctx, body)
 	w.tally.count("revoke, by the user's NATS server", -1, err)
 	if err == nil {

@@ -73,6 +73,7 @@ func (v *Verifier) Inspect(credential string, now time.Time) (*validate.Claims, 
 		switch {
 		case code == validate.OK:
 		case steps[i].needed:
+			v.report(t, code)
 			return nil, code
 		case refused == validate.OK:
 			refused = code

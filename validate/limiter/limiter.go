@@ -12,8 +12,8 @@ import (
 	"veto/validate"
 )
 
-// MaxKeys is how many keys are counted at once, unless a Config says otherwise.
-const MaxKeys = 1 << 20
+// mostKeys is how many keys are counted at once, unless a Config says otherwise.
+const mostKeys = 1 << 20
 
 // Config is what a Limiter is made of.
 type Config struct {
@@ -22,7 +22,7 @@ type Config struct {
 	Usage func(keyID string) limit.Usage
 	// Now is the time that it begins at.
 	Now time.Time
-	// MaxKeys bounds the keys that are counted at once; MaxKeys of the package if zero.
+	// MaxKeys bounds the keys that are counted at once; some million if zero.
 	MaxKeys int
 }
 
@@ -56,7 +56,7 @@ type urgent struct {
 // New makes a Limiter of a node that does not know of others yet: so it has a floor, and no more.
 func New(c Config) *Limiter {
 	if c.MaxKeys == 0 {
-		c.MaxKeys = MaxKeys
+		c.MaxKeys = mostKeys
 	}
 	l := &Limiter{config: c, seed: maphash.MakeSeed()}
 	l.urgent.wake = make(chan struct{}, 1)

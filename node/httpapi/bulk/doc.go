@@ -4,7 +4,8 @@
 //
 // A stream has a name, the Idempotency-Key. What was done of it is known to the whole cluster by
 // the number of its last line, and the sum of all until there: whoever sends the same stream again, to
-// any node, goes on where it was.
+// any node, goes on where it was. The sum finds mistakes; whoever makes lines of the same sum on purpose
+// cheats himself, as a key is its caller's own.
 //
 // Queues. One batch is read while the two before are proposed; then the reader waits. A batch that
 // reaches the log before the one that it follows is refused there, and proposed again.
@@ -12,8 +13,9 @@
 // Promises:
 //
 //	B1  The outcome of each line is told: by its number if it was refused, by the number of a
-//	    later line that it was done.
-//	    TestEachLineIsTold
+//	    later line that it was done. One that was refused is tried again when the stream is sent again,
+//	    and told again if it is still refused.
+//	    TestEachLineIsTold, TestRefusedLinesAreTriedAgain
 //	B2  A stream that is sent again is not done again, and one that was cut off goes on.
 //	    TestStreamGoesOn, TestPartsInTheirOrder
 //	B3  No line, however long or wrong, ends a stream or is kept in memory whole.

@@ -22,16 +22,14 @@ type line struct {
 const perPage = 1000
 
 // Export writes all revocations, by the time until which they are kept. List gives a page and the
-// cursor of the next. What is made or lifted meanwhile may be there or not. It returns how many
-// it wrote.
-func Export(w io.Writer, list func(cursor string, limit int) ([]record.Revocation, string, error)) (int, error) {
+// cursor of the next. What is made or lifted meanwhile may be there or not.
+func Export(w io.Writer, list func(cursor string, limit int) ([]record.Revocation, string, error)) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	encode := json.NewEncoder(out)
-	count := 0
 	for cursor := ""; ; {
 		page, next, err := list(cursor, perPage)
 		if err != nil {
-			return count, err
+			return err
 		}
 		for _, r := range page {
 			l := line{Target: r.Target, Issuer: r.Issuer, Value: r.Value, And: r.And, Reason: r.Reason}
@@ -39,12 +37,11 @@ func Export(w io.Writer, list func(cursor string, limit int) ([]record.Revocatio
 				l.NotBefore = &r.NotBefore
 			}
 			if err := encode.Encode(l); err != nil {
-				return count, err
+				return err
 			}
-			count++
 		}
 		if cursor = next; cursor == "" {
-			return count, out.Flush()
+			return out.Flush()
 		}
 	}
 }

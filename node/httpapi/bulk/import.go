@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,11 +77,10 @@ func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) err
 	for f := range flights {
 		<-f.landed
 		in.landed()
-		before, err := x.one(ctx, out, f, &last)
-		if err != nil {
+		if err := x.one(ctx, out, f, &last); err != nil {
 			return out.failed(last, err)
 		}
-		in.skip(before)
+		in.skip(f.result.Before, f.result.Missing)
 	}
 	err := in.failed()
 	if err == nil && !sent {
@@ -114,16 +114,18 @@ func (x *Importer) send(ctx context.Context, in *reader, flights chan<- *flight,
 	}
 }
 
-// one tells what came of a batch that landed after all before it, if that is known. It returns up to
-// which line the stream had been done before.
-func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progress) (before uint64, err error) {
-	b, result, err := f.batch, f.result, f.err
+// one tells what came of a batch that landed after all before it, if that is known.
+func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progress) error {
 	var rejected *record.Rejection
-	if errors.As(err, &rejected) && rejected.Reason == record.ReasonGap {
-		result, err = x.Propose(ctx, b.body) // it had overtaken the one before
+	if errors.As(f.err, &rejected) && rejected.Reason == record.ReasonGap {
+		f.result, f.err = x.Propose(ctx, f.batch.body) // it had overtaken the one before
 	}
-	if err != nil {
-		return 0, err
+	if f.err != nil {
+		return f.err
+	}
+	b, result := f.batch, f.result
+	if b.body.First == 1 && len(result.Missing) > record.MaxMissing {
+		return record.Conflict("more than %d lines of this stream were refused, and which they were is not known any more; send it under a new Idempotency-Key: what is revoked stays so", record.MaxMissing)
 	}
 	refused := b.refused
 	for _, r := range result.Refused {
@@ -131,9 +133,10 @@ func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progre
 			refused = append(refused, Progress{Line: r.Number, Code: string(r.Rejection.Reason), Detail: r.Rejection.Detail})
 		}
 	}
+	slices.SortFunc(refused, func(a, b Progress) int { return cmp.Compare(a.Line, b.Line) })
 	for _, r := range refused {
 		if err := out.Encode(r); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	last.Refused += uint64(len(refused))
@@ -141,14 +144,16 @@ func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progre
 	if result.Before > end {
 		// Only the sum of the last line that was done is known: whether these lines are the ones that
 		// were done is known once that line has come.
-		return result.Before, nil
+		out.held = end
+		return nil
 	}
 	last.Through = end
 	last.Revision = max(last.Revision, result.Revision)
+	last.Resumed = max(last.Resumed, out.held)
 	if result.Before >= b.body.First {
 		last.Resumed = result.Before
 	}
-	return result.Before, out.Encode(last)
+	return out.Encode(last)
 }
 
 // NotBegun is why nothing of a stream was done.
@@ -161,6 +166,7 @@ func (e *NotBegun) Unwrap() error { return e.Reason }
 type teller struct {
 	to   *json.Encoder
 	told bool
+	held uint64 // the last line of which it is not told that it had been done
 }
 
 func (t *teller) Encode(p any) error {

@@ -27,6 +27,8 @@ type cluster struct {
 	overtake chan struct{} // if not nil, the first proposal waits for it
 	through  uint64
 	sum      []byte // of all lines through that one
+	missing  []uint64
+	known    map[string]bool // what is not refused any more
 	values   []string
 	sizes    []int
 	revision record.Revision
@@ -57,15 +59,18 @@ func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, er
 		return record.Result{}, errLost
 	}
 	c.revision++
-	r := record.Result{Revision: c.revision, Before: c.through}
+	r := record.Result{Revision: c.revision, Before: c.through, Missing: c.missing}
 	c.sizes = append(c.sizes, len(b.Items))
+	c.missing = slices.DeleteFunc(slices.Clone(c.missing), func(m uint64) bool { return b.First <= m && m < b.First+uint64(len(b.Items)) })
 	for n, item := range b.Items {
 		number := b.First + uint64(n)
-		if number <= r.Before {
+		if number <= r.Before && !r.Misses(number) {
 			continue
 		}
-		c.through = number
-		if item.Alike < 0 || item.Value == "unknown" {
+		c.through = max(c.through, number)
+		if item.Alike < 0 || strings.HasPrefix(item.Value, "unknown") && !c.known[item.Value] {
+			c.missing = append(c.missing, number)
+			slices.Sort(c.missing)
 			r.Refused = append(r.Refused, record.Refusal{Number: number, Rejection: *record.NotFound("nobody knows it")})
 			continue
 		}
@@ -144,6 +149,41 @@ func TestEachLineIsTold(t *testing.T) {
 		if n > record.MaxImport {
 			t.Errorf("a batch of %d", n)
 		}
+	}
+}
+
+// B1: also when the stream is sent again, by whoever lost the answer.
+func TestRefusedLinesAreTriedAgain(t *testing.T) {
+	lines := strings.Split(strings.TrimSuffix(stream(5*record.MaxImport), "\n"), "\n")
+	near, far, wrong := 3, 4*record.MaxImport, 4*record.MaxImport+2
+	lines[near], lines[far], lines[wrong] = "r unknown1", "r unknown2", "wrong"
+	c := &cluster{known: map[string]bool{}}
+	again := func(want ...int) {
+		t.Helper()
+		all := run(t, c, strings.NewReader(strings.Join(lines, "\n")))
+		var got []int
+		for _, p := range all {
+			if p.Line > 0 {
+				got = append(got, int(p.Line)-1)
+			}
+		}
+		if last := all[len(all)-1]; !last.Done || !slices.Equal(got, want) || last.Refused != uint64(len(want)) {
+			t.Errorf("%v refused, and %+v", got, last)
+		}
+	}
+	again(near, far, wrong)
+	again(near, far, wrong)
+	c.known["unknown2"] = true
+	again(near, wrong)
+	again(near, wrong)
+	if n := len(c.values); n != len(lines)-2 || c.values[n-1] != "runknown2" {
+		t.Errorf("%d values, the last %s", n, c.values[n-1])
+	}
+	c.missing = make([]uint64, record.MaxMissing+1)
+	x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+	var nothing *bulk.NotBegun
+	if err := x.Import(t.Context(), strings.NewReader(strings.Join(lines, "\n")), io.Discard); !errors.As(err, &nothing) {
+		t.Errorf("nobody knows which are missing: %v", err)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"veto/node/httpapi"
@@ -47,10 +46,11 @@ type reader struct {
 	batch   batch
 	away    int // batches that were taken and have not landed
 	line    uint64
-	done    uint64 // how far the stream had come before: those lines need not be understood again
-	sum     uint32 // of all lines so far
-	ended   bool   // nothing more is read
-	err     error  // why, if that is not the end of the stream
+	done    uint64   // how far the stream had come before: those lines need not be understood again,
+	missing []uint64 // but for these, which were refused
+	sum     uint32   // of all lines so far
+	ended   bool     // nothing more is read
+	err     error    // why, if that is not the end of the stream
 }
 
 func newReader(in io.Reader, named func([]byte) (record.Revocation, error)) *reader {
@@ -77,7 +77,8 @@ func (r *reader) read() {
 // put adds a line to the batch, when there is room.
 func (r *reader) put(line []byte) {
 	r.mu.Lock()
-	known := r.line < r.done
+	_, missing := slices.BinarySearch(r.missing, r.line+1)
+	known := r.line < r.done && !missing
 	r.mu.Unlock()
 	var one record.Revocation
 	var err error
@@ -146,11 +147,13 @@ func (r *reader) failed() error {
 	return r.err
 }
 
-// skip says that all lines through the number are done.
-func (r *reader) skip(through uint64) {
+// skip says that all lines through the number are done, but for those that are missing.
+func (r *reader) skip(through uint64, missing []uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.done = max(r.done, through)
+	if through > r.done {
+		r.done, r.missing = through, missing
+	}
 }
 
 // next reads a line without its end. Of one that is too long comes the beginning, which is no
@@ -174,7 +177,7 @@ func cutOff() error {
 }
 
 // tooLong stands for a line that is over MaxLine.
-var tooLong = []byte(strings.Repeat("x", 8))
+var tooLong = []byte("xxxxxxxx")
 
 func (b *batch) full() bool {
 	return b.lines >= record.MaxImport || b.size >= maxBatch || len(b.body.Alike) >= maxAlike

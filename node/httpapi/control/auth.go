@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"net"
 	"net/http"
 	"slices"
@@ -214,12 +213,14 @@ func (x *control) bySession(token, consumer string) (by caller, id string, err e
 	if x.Validator.Sure(x.Now()) != validate.OK {
 		return by, "", httpapi.NotReady()
 	}
-	hash := record.KeyHash(sha256.Sum256([]byte(token)))
-	s, ok, err := x.Records.Session(record.SessionID(hash))
+	s, ok, err := x.Records.SessionBySecret(sha256.Sum256([]byte(token)))
 	if err != nil {
 		return by, "", err
 	}
-	if !ok || subtle.ConstantTimeCompare(s.Hash[:], hash[:]) != 1 || !x.Now().Before(s.ExpiresAt) {
+	if !ok && x.Records.Locked() {
+		return by, "", httpapi.PepperLocked()
+	}
+	if !ok || !x.Now().Before(s.ExpiresAt) {
 		return by, "", httpapi.New(http.StatusUnauthorized, "unauthorized", "this is no portal session that is open now, and no JWT")
 	}
 	if consumer != "" && consumer != s.Consumer {
@@ -306,6 +307,23 @@ func withConditions(ctx context.Context, h http.Header) context.Context {
 func conditionOf(ctx context.Context) (record.Condition, error) {
 	given, _ := ctx.Value(conditionInContext{}).(conditions)
 	return httpapi.Condition(given.match, given.noneMatch)
+}
+
+// conditioned refuses a condition that is malformed, or that an operation does not keep, before anything is done.
+func (x *control) conditioned(ctx huma.Context, next func(huma.Context)) {
+	keeps := slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" })
+	var err error
+	if ctx.Method() != http.MethodGet {
+		if err = unconditional(ctx.Context()); keeps {
+			_, err = conditionOf(ctx.Context())
+		}
+	}
+	if err != nil {
+		r, w := humago.Unwrap(ctx)
+		x.refuse(w, r, "a condition cannot be read", err)
+		return
+	}
+	next(ctx)
 }
 
 // unconditional refuses a condition where none can be kept: it must not be taken for met.

@@ -14,6 +14,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/record"
 	"veto/record/trail"
@@ -22,14 +23,32 @@ import (
 // streamIdle is how long either side of a stream may be silent.
 const streamIdle = time.Minute
 
+// streamYield is how long each part of a stream is held up at most while others wait for a processor: an
+// import still brings 4,000 lines a second or more.
+const streamYield = time.Second
+
 const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
 func (x *control) bulk(mux routes) {
-	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, http.HandlerFunc(x.importStream)))
-	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, http.HandlerFunc(x.exportStream)))
-	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, http.HandlerFunc(x.exportAudit)))
+	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.importStream)))
+	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.exportStream)))
+	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.exportAudit)))
 	mux.Handle("GET /v1/backup", x.guard(record.RoleAdmin, http.HandlerFunc(x.exportBackup)))
+}
+
+// within serves in one of the places. What a stream has in memory until the log takes it is a megabyte or more,
+// and what it costs goes on for as long as it does: so of streams there are far fewer than of requests.
+func within(p *gate.Places, h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.Take() {
+			w.Header().Set("Connection", "close") // what it still sends is not waited for
+			writeProblem(w, r, httpapi.Busy())
+			return
+		}
+		defer p.Leave()
+		h(w, r)
+	})
 }
 
 func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +66,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, r, "a stream of revocations cannot be named", err)
 		return
 	}
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	to := x.patient(w, r)
 	if err := to.control.EnableFullDuplex(); err != nil {
 		x.Log.Warn("a stream of revocations cannot be answered before its end", "request_id", requestID(r.Context()), "error", err)
 	}
@@ -64,6 +83,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 			return x.intake.Named(operatorOf(r.Context()), b)
 		},
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
+			x.Pace.Yield(ctx, streamYield)
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
 		Stop: to.stop,
@@ -82,11 +102,20 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
+	page := func(cursor string, limit int) ([]record.Revocation, string, error) {
+		x.Pace.Yield(r.Context(), streamYield)
+		return x.Records.EveryRevocation(cursor, limit)
+	}
+	x.export(w, r, "revocations were not exported to the end", func(to io.Writer) error {
+		return bulk.Export(to, page)
+	})
+}
+
+// export answers with what is written, and cuts that off if it fails: so nobody takes what came for the whole.
+func (x *control) export(w http.ResponseWriter, r *http.Request, failed string, write func(io.Writer) error) {
 	w.Header().Set("Content-Type", ndjson)
-	if _, err := bulk.Export(to, x.Records.EveryRevocation); err != nil {
-		// Cut off, so that nobody takes what came for the whole.
-		x.Log.Warn("revocations were not exported to the end", "request_id", requestID(r.Context()), "error", err)
+	if err := write(x.patient(w, r)); err != nil {
+		x.Log.Warn(failed, "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -94,21 +123,24 @@ func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 // exportAudit writes the audit trail as it is now. What is added meanwhile is left for the next time.
 func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 	f, err := filterOf(r.URL.RawQuery)
-	var head trail.Head
-	if err == nil {
-		head, err = x.Records.AuditHead()
-	}
 	if err != nil {
 		x.refuse(w, r, "the audit trail cannot be read", err)
 		return
 	}
-	to := &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
-	w.Header().Set("Content-Type", ndjson)
-	if _, err := trail.Write(to, x.Events.ClusterID(), head, f, x.Records.Audit); err != nil {
-		// Cut off, so that nobody takes what came for the whole.
-		x.Log.Warn("the audit trail was not exported to the end", "request_id", requestID(r.Context()), "error", err)
-		panic(http.ErrAbortHandler)
-	}
+	x.export(w, r, "the audit trail was not exported to the end", func(to io.Writer) error {
+		return trail.Write(to, x.Events.ClusterID(), f, paced{x.Records, func() { x.Pace.Yield(r.Context(), streamYield) }})
+	})
+}
+
+// paced are records of which each page of the audit trail waits its turn.
+type paced struct {
+	Records
+	yield func()
+}
+
+func (p paced) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
+	p.yield()
+	return p.Records.Audit(after, limit)
 }
 
 // octets is the type of a backup, of which only Veto knows the form.
@@ -163,9 +195,9 @@ func filterOf(query string) (trail.Filter, error) {
 		case "ref":
 			f.Ref = v[0]
 		case "since":
-			f.Since, err = time.Parse(time.RFC3339, v[0])
+			f.Since, err = timeOf(v[0])
 		case "until":
-			f.Until, err = time.Parse(time.RFC3339, v[0])
+			f.Until, err = timeOf(v[0])
 		default:
 			err = errors.New("unknown")
 		}
@@ -176,12 +208,25 @@ func filterOf(query string) (trail.Filter, error) {
 	return f, nil
 }
 
+// timeOf reads a time. The zero one would stand for none.
+func timeOf(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err == nil && t.IsZero() {
+		err = errors.New("no time that anything was done at")
+	}
+	return t, err
+}
+
 // patient reads and writes for as long as the other side does something.
 type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	body    io.Reader
 	now     func() time.Time
+}
+
+func (x *control) patient(w http.ResponseWriter, r *http.Request) *patient {
+	return &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 }
 
 // Write sends at once.
@@ -211,7 +256,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")}}}
 	in.Responses = map[string]*huma.Response{"200": {Description: "The progress; the last line has done or error", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[bulk.Progress](), true, "Progress")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
 	in.Parameters = []*huma.Param{{
 		Name: "Idempotency-Key", In: "header", Description: "Names the stream; one is made, and answered, if there is none",
 		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(record.MaxRequestKey)},

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"veto/node/httpapi/bulk"
+	"veto/node/httpapi/control"
+	"veto/node/httpapi/gate"
 	"veto/record"
 	"veto/record/trail"
 )
@@ -127,4 +130,33 @@ func TestBackup(t *testing.T) {
 		}
 	}()
 	p.as(record.RoleAdmin, "GET", "/v1/backup", "")
+}
+
+// L14: streams have places of their own, and one more is told so.
+func TestStreamsAreBounded(t *testing.T) {
+	imports, exports := gate.NewPlaces(1), gate.NewPlaces(1)
+	p := open(t, func(c *control.Config) { c.Imports, c.Exports = imports, exports })
+	send := func() *httptest.ResponseRecorder {
+		return p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", `{"target":"jti","issuer":"i","value":"a"}`, "Content-Type", ndjson)
+	}
+	read := func(path string) func() *httptest.ResponseRecorder {
+		return func() *httptest.ResponseRecorder { return p.as(record.RoleAuditor, "GET", path, "") }
+	}
+	for _, c := range []struct {
+		places *gate.Places
+		ask    func() *httptest.ResponseRecorder
+	}{{imports, send}, {exports, read("/v1/revocations/export")}, {exports, read("/v1/audit/export")}} {
+		c.places.Take()
+		w := c.ask()
+		p.problem(w, 503, "busy")
+		if w.Header().Get("Retry-After") == "" {
+			t.Errorf("%v says not when to come again", w.Header())
+		}
+		c.places.Leave()
+		for range 2 { // and each gives its place back
+			if w := c.ask(); w.Code != 200 {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		}
+	}
 }

@@ -29,7 +29,8 @@ type aliveAnswer struct {
 type headAnswer struct {
 	Body struct {
 		trail.Head
-		Text string `json:"head" doc:"HASH@REVISION: write it down outside, and veto audit verify tells later whether anything up to it was changed"`
+		Text  string `json:"head" doc:"HASH@REVISION: write it down outside, and veto audit verify tells later whether anything up to it was changed"`
+		After string `json:"after,omitempty" doc:"The last entry that was removed, as it was older than entries are kept; the chain is followed from there on"`
 	}
 }
 
@@ -38,7 +39,9 @@ func (x *control) cluster() {
 	register(x, operation("get-pepper", http.MethodGet, "/v1/pepper", "Show the peppers that API keys are stored by", anyOperator), x.getPepper)
 	register(x, operation("rotate-pepper", http.MethodPost, "/v1/pepper/rotate", "Store all API keys by a new pepper", record.RoleAdmin), x.rotatePepper)
 	register(x, operation("list-audit", http.MethodGet, "/v1/audit", "List the audit trail", record.RoleAuditor), x.listAudit)
-	register(x, operation("audit-head", http.MethodGet, "/v1/audit/head", "Show the head of the audit trail's chain", record.RoleAuditor), x.auditHead)
+	head := operation("audit-head", http.MethodGet, "/v1/audit/head", "Show the head of the audit trail's chain", record.RoleAuditor)
+	head.Errors = append(head.Errors, http.StatusConflict)
+	register(x, head, x.auditHead)
 	ready := operation("readyz", http.MethodGet, "/readyz", "Whether the node is ready", anyone)
 	ready.Responses = map[string]*huma.Response{"503": {
 		Description: "The node is not ready",
@@ -61,9 +64,6 @@ func (x *control) getPepper(context.Context, *struct{}) (*pepperAnswer, error) {
 }
 
 func (x *control) rotatePepper(ctx context.Context, in *Change) (*changed, error) {
-	if err := unconditional(ctx); err != nil {
-		return nil, err
-	}
 	c, err := commandOf(ctx, in.Key, nil, record.KindPutPepper)
 	if err != nil {
 		return nil, err
@@ -102,8 +102,15 @@ func (x *control) auditHead(context.Context, *struct{}) (*headAnswer, error) {
 	if err == nil && h.Sequence == 0 {
 		err = record.Conflict("the audit trail is not chained yet: that begins once every node runs a version of veto that knows how; `veto cluster` shows their versions")
 	}
+	if err != nil {
+		return nil, err
+	}
 	out := &headAnswer{}
 	out.Body.Head, out.Body.Text = h, h.String()
+	anchor, err := x.Records.AuditAnchor()
+	if anchor.Sequence > 0 {
+		out.Body.After = anchor.String()
+	}
 	return out, err
 }
 

@@ -2,6 +2,9 @@ package control_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,15 +53,47 @@ func TestConditionsOfRequests(t *testing.T) {
 	if p.cluster.last().Condition.When != record.WhenAbsent {
 		t.Errorf("%+v", p.cluster.last().Condition)
 	}
-	before := p.cluster.changes()
-	for path, body := range map[string]string{
-		"/v1/keys": `{"consumer": "acme"}`, "/v1/revocations": `{"target": "key", "value": "key_1"}`, "/v1/issuers/a/refresh": "",
-	} {
-		p.problem(p.admin("POST", path, body, "If-Match", "*"), http.StatusBadRequest, "bad_request")
+}
+
+// What keeps no condition refuses one, as what keeps some refuses a malformed one: in the same words everywhere.
+func TestConditionsThatAreNotKept(t *testing.T) {
+	p, _, _, _, session := managed(t)
+	before, kept, not := p.cluster.changes(), 0, 0
+	for path, methods := range describedBy(p).Paths {
+		for method, o := range methods {
+			if method == "get" || o.Plane != "" {
+				continue
+			}
+			token := p.secrets[record.RoleAdmin]
+			if o.Role == "manager" {
+				token = session
+			}
+			keeps := slices.ContainsFunc(o.Parameters, func(x struct {
+				Name string `json:"name"`
+			},
+			) bool {
+				return x.Name == "If-Match"
+			})
+			target, kind := strings.NewReplacer("{id}", "key_ofacme", "{session}", "x").Replace(path), "application/json"
+			if strings.HasSuffix(path, "/bulk") {
+				kind = "application/x-ndjson"
+			}
+			for _, etag := range []string{`42`, `"42"`, "*"} {
+				if keeps && etag != "42" {
+					continue
+				}
+				w := p.by(token, strings.ToUpper(method), target, "[]", "If-Match", etag, "Content-Type", kind)
+				p.problem(w, http.StatusBadRequest, "bad_request")
+			}
+			if keeps {
+				kept++
+			} else {
+				not++
+			}
+		}
 	}
-	p.problem(p.admin("POST", "/v1/revocations/bulk", "{}", "If-Match", "*", "Content-Type", "application/x-ndjson"), http.StatusBadRequest, "bad_request")
-	if p.cluster.changes() != before {
-		t.Error("a condition that cannot be kept was taken for met")
+	if p.cluster.changes() != before || kept < 10 || not < 10 {
+		t.Errorf("%d changes; %d keep conditions, %d do not", p.cluster.changes()-before, kept, not)
 	}
 }
 
@@ -87,4 +122,49 @@ func TestPreconditionFailed(t *testing.T) {
 	}](p, w, 412); said.ETag != `"42"` || w.Header().Get("ETag") != `"42"` {
 		t.Errorf("%+v %v", said, w.Header())
 	}
+}
+
+// A change that is sent again, with its Idempotency-Key, tells that it was done before, and of what there is now:
+// the record and the ETag that it has, or that it is gone.
+func TestReplaysAreHonest(t *testing.T) {
+	p := open(t)
+	ok[record.Consumer](p, p.admin("PUT", "/v1/consumers/shop", `{}`), 200)
+	key := "/v1/keys/" + ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumer": "shop"}`), 201).ID
+	rules := `{"issuer": "https://a.example", "jwks_uri": "https://a.example/jwks"}`
+	for _, r := range []struct{ method, path, body, change string }{
+		{"PUT", "/v1/consumers/acme", `{"name": "first"}`, `PUT {"name": "second"}`},
+		{"PATCH", "/v1/consumers/acme", `{"name": "third"}`, `PUT {"name": "second"}`},
+		{"PUT", "/v1/roles/r", `{"scopes": []}`, `PUT {"scopes": ["a"]}`},
+		{"PUT", "/v1/issuers/a", rules, `PUT ` + rules},
+		{"PATCH", key, `{"name": "first"}`, `PATCH {"name": "second"}`},
+	} {
+		send := func() *httptest.ResponseRecorder {
+			return p.admin(r.method, r.path, r.body, "Idempotency-Key", r.method+r.path)
+		}
+		first := send()
+		if first.Code != 200 || first.Header().Get("Idempotency-Replayed") != "" || first.Header().Get("ETag") != `"`+first.Header().Get("Veto-Revision")+`"` {
+			t.Errorf("%s %s: %d %v", r.method, r.path, first.Code, first.Header())
+		}
+		method, body, _ := strings.Cut(r.change, " ")
+		changed := p.admin(method, r.path, body)
+		again, now := send(), p.admin("GET", r.path, "")
+		if h := again.Header(); again.Code != 200 || h.Get("Idempotency-Replayed") != "true" || h.Get("ETag") != changed.Header().Get("ETag") || h.Get("Veto-Revision") != first.Header().Get("Veto-Revision") {
+			t.Errorf("%s %s, again: %d %v", r.method, r.path, again.Code, h)
+		}
+		if again.Body.String() != now.Body.String() || again.Header().Get("ETag") != now.Header().Get("ETag") {
+			t.Errorf("%s %s tells of %s, and there is %s", r.method, r.path, again.Body, now.Body)
+		}
+	}
+	for _, path := range []string{"/v1/consumers/acme", "/v1/roles/r", "/v1/issuers/a", key} {
+		for _, replay := range []string{"", "true"} {
+			if w := p.admin("DELETE", path, "", "Idempotency-Key", "gone"+path); w.Code != 200 || w.Header().Get("Idempotency-Replayed") != replay {
+				t.Errorf("%s: %d %v", path, w.Code, w.Header())
+			}
+		}
+	}
+	p.problem(p.admin("PUT", "/v1/consumers/acme", `{"name": "first"}`, "Idempotency-Key", "PUT/v1/consumers/acme"), 404, "not_found")
+	p.problem(p.admin("PATCH", "/v1/consumers/acme", `{"name": "third"}`, "Idempotency-Key", "PATCH/v1/consumers/acme"), 404, "not_found")
+	p.problem(p.admin("PUT", "/v1/roles/r", `{"scopes": []}`, "Idempotency-Key", "PUT/v1/roles/r"), 404, "not_found")
+	p.problem(p.admin("PUT", "/v1/issuers/a", rules, "Idempotency-Key", "PUT/v1/issuers/a"), 404, "not_found")
+	p.problem(p.admin("PATCH", key, `{"name": "first"}`, "Idempotency-Key", "PATCH"+key), 404, "not_found")
 }

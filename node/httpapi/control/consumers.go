@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"veto/node/httpapi"
 	"veto/node/intake"
 	"veto/record"
 )
@@ -16,12 +15,6 @@ import (
 // ConsumerID is in the path of what is about one consumer.
 type ConsumerID struct {
 	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
-}
-
-type consumerAnswer struct {
-	Revision string `header:"Veto-Revision"`
-	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
-	Body     record.Consumer
 }
 
 func (x *control) consumers() {
@@ -57,12 +50,12 @@ func (x *control) listConsumers(_ context.Context, in *struct {
 	return pageOf(x, name, items, next), err
 }
 
-func (x *control) getConsumer(_ context.Context, in *ConsumerID) (*consumerAnswer, error) {
+func (x *control) getConsumer(_ context.Context, in *ConsumerID) (*recordAnswer[record.Consumer], error) {
 	c, ok := x.Records.Consumer(in.ID)
 	if !ok {
 		return nil, record.NotFound("there is no consumer %s", in.ID)
 	}
-	return &consumerAnswer{Revision: headerOf(c.Revision), ETag: httpapi.ETag(c.Revision), Body: *c}, nil
+	return recordAt(*c, c.Revision), nil
 }
 
 func (x *control) putConsumer(ctx context.Context, in *struct {
@@ -80,7 +73,7 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 		MaxKeys   uint32            `json:"max_keys,omitempty" minimum:"1" maximum:"10000" doc:"How many API keys it may have, also revoked ones, when managers make another; 100 if not given. Operators are not bound"`
 	}
 },
-) (*consumerAnswer, error) {
+) (*changedAnswer[record.Consumer], error) {
 	b := in.Body
 	c := record.Consumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Grantable: b.Grantable, MaxKeys: b.MaxKeys, Tags: b.Tags, Disabled: b.Disabled}
 	if err := c.Check(); err != nil {
@@ -90,11 +83,14 @@ func (x *control) putConsumer(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	c.Revision = result.Revision // unless this node knows more
-	if stored, ok := x.Records.Consumer(c.ID); ok {
-		c = *stored
+	stored, ok := x.Records.Consumer(c.ID)
+	if !ok {
+		stored = &record.Consumer{}
 	}
-	return &consumerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: c}, nil
+	return changedRecord(x, result, *stored, stored.Revision, func(at record.Revision) record.Consumer {
+		c.Revision = at
+		return c
+	})
 }
 
 func (x *control) updateConsumer(ctx context.Context, in *struct {
@@ -112,7 +108,7 @@ func (x *control) updateConsumer(ctx context.Context, in *struct {
 		MaxKeys   *uint32           `json:"max_keys,omitempty" minimum:"1" maximum:"10000"`
 	}
 },
-) (*consumerAnswer, error) {
+) (*changedAnswer[record.Consumer], error) {
 	b := in.Body
 	update := record.UpdateConsumer{ID: in.ID, Name: b.Name, Metadata: b.Metadata, Managers: b.Managers, Grantable: b.Grantable, MaxKeys: b.MaxKeys, Tags: b.Tags, Disabled: b.Disabled}
 	result, err := x.propose(ctx, in.Key, update, update)
@@ -121,9 +117,9 @@ func (x *control) updateConsumer(ctx context.Context, in *struct {
 	}
 	c, ok := x.Records.Consumer(in.ID)
 	if !ok {
-		return nil, record.NotFound("the consumer was changed, and is not there any more")
+		c = &record.Consumer{}
 	}
-	return &consumerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: *c}, nil
+	return changedRecord(x, result, *c, c.Revision, nil)
 }
 
 func (x *control) deleteConsumer(ctx context.Context, in *struct {
@@ -144,12 +140,6 @@ type RoleID struct {
 	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 }
 
-type roleAnswer struct {
-	Revision string `header:"Veto-Revision"`
-	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
-	Body     record.DefinedRole
-}
-
 // roles are those that operators define, for consumers' keys.
 func (x *control) roles() {
 	register(x, operation("list-roles", http.MethodGet, "/v1/roles", "List the roles of consumers' keys", anyOperator), x.listRoles)
@@ -168,12 +158,12 @@ func (x *control) listRoles(_ context.Context, in *Page) (*list[record.DefinedRo
 	return pageOf(x, name, items, next), err
 }
 
-func (x *control) getRole(_ context.Context, in *RoleID) (*roleAnswer, error) {
+func (x *control) getRole(_ context.Context, in *RoleID) (*recordAnswer[record.DefinedRole], error) {
 	r, ok, err := x.Records.Role(record.Role(in.ID))
 	if err == nil && !ok {
 		err = record.NotFound("there is no role %s", in.ID)
 	}
-	return &roleAnswer{Revision: headerOf(r.Revision), ETag: httpapi.ETag(r.Revision), Body: r}, err
+	return recordAt(r, r.Revision), err
 }
 
 func (x *control) putRole(ctx context.Context, in *struct {
@@ -185,7 +175,7 @@ func (x *control) putRole(ctx context.Context, in *struct {
 		Scopes []string `json:"scopes" maxItems:"256" doc:"What every key with the role may be asked for; one may end in a wildcard, as in orders:*"`
 	}
 },
-) (*roleAnswer, error) {
+) (*changedAnswer[record.DefinedRole], error) {
 	r := record.DefinedRole{ID: record.Role(in.ID), Name: in.Body.Name, Scopes: in.Body.Scopes}
 	if err := r.Check(); err != nil {
 		return nil, err
@@ -194,11 +184,14 @@ func (x *control) putRole(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	r.Revision = result.Revision // unless this node knows more
-	if stored, ok, err := x.Records.Role(r.ID); err != nil || ok {
-		return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: stored}, err
+	stored, _, err := x.Records.Role(r.ID)
+	if err != nil {
+		return nil, err
 	}
-	return &roleAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: r}, nil
+	return changedRecord(x, result, stored, stored.Revision, func(at record.Revision) record.DefinedRole {
+		r.Revision = at
+		return r
+	})
 }
 
 func (x *control) deleteRole(ctx context.Context, in *struct {
@@ -234,19 +227,20 @@ func (x *control) openSession(ctx context.Context, in *struct {
 	ConsumerID
 	Change
 	Body struct {
-		Lifetime record.Duration `json:"lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 30m" doc:"1m to 12h; 1h if not given"`
+		Lifetime *record.Duration `json:"lifetime,omitempty" pattern:"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$" patternDescription:"a duration such as 30m" doc:"1m to 12h; 1h if not given"`
 	}
 },
 ) (*sessionAnswer, error) {
-	lifetime := time.Duration(in.Body.Lifetime)
-	if lifetime == 0 {
-		lifetime = record.DefaultSession
+	lifetime := record.DefaultSession
+	if in.Body.Lifetime != nil {
+		lifetime = time.Duration(*in.Body.Lifetime) // which the log bounds
 	}
 	secret, _, _, err := x.NewKey(sessionWord)
 	if err != nil {
 		return nil, err
 	}
-	open := record.OpenSession{Consumer: in.ID, Hash: sha256.Sum256([]byte(secret)), Lifetime: lifetime}
+	sum := record.KeyHash(sha256.Sum256([]byte(secret)))
+	open := record.OpenSession{Consumer: in.ID, Hash: sum, Lifetime: lifetime}
 	result, err := x.propose(ctx, in.Key, struct {
 		Consumer string
 		Lifetime time.Duration
@@ -255,8 +249,12 @@ func (x *control) openSession(ctx context.Context, in *struct {
 		return nil, err
 	}
 	out := &sessionAnswer{Status: http.StatusCreated, Revision: headerOf(result.Revision)}
+	own, _, err := x.Records.SessionBySecret(sum)
+	if err != nil {
+		return nil, err
+	}
 	// It may be this very request that was proposed twice, as a leader was lost.
-	if result.Repeated && result.Ref != record.SessionID(open.Hash) {
+	if result.Repeated && result.Ref != own.ID {
 		out.Status, out.Replayed, secret = http.StatusOK, "true", ""
 	}
 	s, ok, err := x.Records.Session(result.Ref)
@@ -327,7 +325,7 @@ func (x *control) listMyKeys(ctx context.Context, in *struct {
 	Page
 },
 ) (*list[record.APIKey], error) {
-	const name = "my-keys"
+	name := "keys of " + callerOf(ctx).consumer.ID
 	place, err := x.place(name, in.Page)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"veto/node/httpapi/leaks"
 	"veto/node/httpapi/watch"
 	"veto/node/intake"
+	"veto/node/leaked"
 	"veto/record"
 	"veto/record/trail"
 	"veto/validate"
@@ -66,8 +67,10 @@ type Keys interface {
 	Keys(q record.KeyQuery, now time.Time, after string, limit int) (items []record.APIKey, next string, err error)
 	Role(id record.Role) (record.DefinedRole, bool, error)
 	Roles(after string, limit int) (items []record.DefinedRole, next string, err error)
-	// Session reads a portal session, Managed the ids of consumers that the person manages.
+	// Session reads a portal session, SessionBySecret that of a secret, by its SHA-256, and Managed the ids
+	// of consumers that the person manages.
 	Session(id string) (record.PortalSession, bool, error)
+	SessionBySecret(sum record.KeyHash) (record.PortalSession, bool, error)
 	Managed(p record.Person, limit int) ([]string, error)
 	// KeyOf and KeysOf read the consumer's API keys, and look at no others.
 	KeyOf(consumer, id string) (record.APIKey, bool, error)
@@ -108,6 +111,8 @@ type Trail interface {
 	Audit(after trail.Entry, limit int) ([]trail.Entry, error)
 	// AuditHead is the last entry of the chain; zero if that has not begun.
 	AuditHead() (trail.Head, error)
+	// AuditAnchor is the last entry that was removed as it was too old; zero if none was.
+	AuditAnchor() (trail.Head, error)
 }
 
 // Records reads all that the cluster has agreed on.
@@ -117,6 +122,13 @@ type Records interface {
 	Revocations
 	Trail
 	httpapi.Sealer
+}
+
+// Tracer tells of the way of requests.
+type Tracer interface {
+	// Begin begins a step, which the function ends; Continue goes on with what the caller's traceparent says.
+	Begin(ctx context.Context, step string) (within context.Context, end func())
+	Continue(ctx context.Context, carried string) context.Context
 }
 
 // Config is what the control plane is made of.
@@ -148,11 +160,20 @@ type Config struct {
 	// Events is where events come from, and Closing is closed when streams of them are to end.
 	Events  watch.Source
 	Closing <-chan struct{}
+	// Waiting is where requests wait for their min_revision, before it is looked at who asks; with nil none does.
+	Waiting *httpapi.Waiting
 	// Callers bounds how often each operator and each manager may come, Strangers how often those at an address
 	// of whom nobody knows who they are. Nil bounds nothing.
 	Callers, Strangers *gate.Rates
 	// Backup writes a backup of the state as it is now. It blocks for as long as w takes it in.
 	Backup func(ctx context.Context, w io.Writer) error
+	// Imports, Exports and Streams bound how many streams of revocations are taken in, how many of them and of
+	// the audit trail are given out, and how many there are of events. Nil bounds nothing.
+	Imports, Exports, Streams *gate.Places
+	// Pace is that of imports and exports. Nil holds up nothing.
+	Pace *gate.Pace
+	// Trace is told of requests; nil if nobody is.
+	Trace Tracer
 	// NodeID is this node's.
 	NodeID  string
 	Version string
@@ -169,6 +190,7 @@ type control struct {
 	Config
 	api    huma.API
 	intake *intake.Intake
+	desk   *leaked.Desk
 }
 
 // routes is where every path of the control plane is registered, so that a test can tell them all.
@@ -197,9 +219,12 @@ func build(c Config, mux routes) http.Handler {
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{
-		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, State: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
 	})
-	x.api.UseMiddleware(x.authenticate, x.readBody)
+	x.desk = leaked.New(leaked.Config{
+		Changer: c.Proposer, Records: c.Records, FindKey: c.FindKey, Mark: c.MarkLeaks, Now: c.Now, Log: c.Log,
+	})
+	x.api.UseMiddleware(x.authenticate, x.conditioned, x.readBody)
 	x.issuers()
 	x.consumers()
 	x.keys()
@@ -256,8 +281,12 @@ func operation(id, method, path, summary string, role record.Role) huma.Operatio
 	if role == consumersManager {
 		o.Security = []map[string][]string{{managerKey: {}}}
 	}
+	o.Parameters = []*huma.Param{{
+		Name: httpapi.MinRevisionHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeInteger},
+		Description: "A revision that this node must have come to, such as that at which your key or session was made. The node waits for it a moment (its min_revision_wait), and is then behind_min_revision",
+	}}
 	o.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
-	if strings.Contains(path, "{id}") {
+	if strings.Contains(path, "{id}") || role == consumersManager {
 		o.Errors = append(o.Errors, http.StatusNotFound)
 	}
 	if method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete {
@@ -302,16 +331,55 @@ type NoneMatch struct {
 	IfNoneMatch string `header:"If-None-Match" doc:"* only makes the record, and never replaces one: otherwise precondition_failed"`
 }
 
+// recordAnswer tells of one record.
+type recordAnswer[T any] struct {
+	Revision string `header:"Veto-Revision"`
+	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
+	Body     T
+}
+
+func recordAt[T any](r T, at record.Revision) *recordAnswer[T] {
+	return &recordAnswer[T]{Revision: headerOf(at), ETag: httpapi.ETag(at), Body: r}
+}
+
+// changedAnswer tells of the record that was changed: as it is now, with the ETag that it has now.
+type changedAnswer[T any] struct {
+	Revision string `header:"Veto-Revision" doc:"At which the change took effect"`
+	ETag     string `header:"ETag" doc:"Of the record as it is now, for If-Match"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before: nothing was changed now"`
+	Body     T
+}
+
+func replayed(r record.Result) string {
+	if r.Repeated {
+		return "true"
+	}
+	return ""
+}
+
+// changedRecord is the answer to a change, of what is stored at a revision; 0 if nothing is. Asked is, if it is not
+// nil, what was asked for, for a node that lags: that was done, but for a request of before.
+func changedRecord[T any](x *control, result record.Result, stored T, at record.Revision, asked func(record.Revision) T) (*changedAnswer[T], error) {
+	if at < result.Revision && asked != nil && (!result.Repeated || x.Records.Freshness().Revision < result.Revision) {
+		stored, at = asked(result.Revision), result.Revision
+	}
+	if at == 0 {
+		return nil, record.NotFound("what this request has changed is not there any more")
+	}
+	return &changedAnswer[T]{Revision: headerOf(result.Revision), ETag: httpapi.ETag(at), Replayed: replayed(result), Body: stored}, nil
+}
+
 // changed is the answer to a change that has nothing else to tell.
 type changed struct {
 	Revision string `header:"Veto-Revision"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when the request had been done before: nothing was changed now"`
 	Body     struct {
 		Revision record.Revision `json:"revision" doc:"At which the change took effect"`
 	}
 }
 
 func changedAt(r record.Result) *changed {
-	out := &changed{Revision: headerOf(r.Revision)}
+	out := &changed{Revision: headerOf(r.Revision), Replayed: replayed(r)}
 	out.Body.Revision = r.Revision
 	return out
 }

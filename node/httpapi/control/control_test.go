@@ -44,13 +44,14 @@ type plane struct {
 	ids     int
 	closing chan struct{}
 	config  control.Config
+	api     *described // once it was read
 }
 
 func open(t *testing.T, change ...func(*control.Config)) *plane {
 	t.Helper()
 	p := &plane{T: t, cluster: newCluster(), secrets: map[record.Role]string{}, checks: []httpapi.Check{{Name: "caught_up", OK: true}}, closing: make(chan struct{})}
 	close(p.closing) // a stream ends with what there is
-	for _, role := range record.Roles {
+	for _, role := range record.Roles() {
 		secret, hash, hint, err := apikey.Generate(rand.Reader, operatorForm)
 		if err != nil {
 			t.Fatal(err)
@@ -105,6 +106,7 @@ func (p *plane) as(role record.Role, method, path, body string, headers ...strin
 	w := httptest.NewRecorder()
 	p.handler.ServeHTTP(w, r)
 	fmt.Fprintf(&p.said, "%v %s\n", w.Header(), w.Body)
+	p.isDescribed(method, r.URL.Path, w)
 	return w
 }
 

@@ -80,15 +80,53 @@ func (x *control) describeProblems(api *huma.OpenAPI) {
 	problem := schemas.Schema(typeOf[httpapi.Problem](), true, "Problem")
 	for _, path := range api.Paths {
 		for _, o := range operationsOf(path) {
+			if len(o.Security) > 0 {
+				answersOfAll(o)
+			}
 			for status, response := range o.Responses {
 				if status >= "400" && (status != "503" || o.OperationID != "readyz") {
 					response.Content = map[string]*huma.MediaType{httpapi.ContentType: {Schema: problem}}
 				}
+				describeHeaders(status, response)
 			}
 		}
 	}
 	delete(schemas.Map(), "ErrorModel")
 	delete(schemas.Map(), "ErrorDetail")
+}
+
+// answersOfAll are those that every operation may give which somebody must be let in to.
+func answersOfAll(o *huma.Operation) {
+	for status, means := range map[string]string{
+		"400": "A header or a cursor is malformed, or the body breaks off", "401": "Nobody who may come in", "403": "Not the role", "422": "Not a request that is understood",
+		"429": "You come too often", "500": "It failed inside", "503": "The node is not ready, is behind, has too much to do, or has no leader",
+	} {
+		if o.Responses[status] == nil {
+			o.Responses[status] = &huma.Response{Description: means}
+		}
+	}
+	if o.OperationID != "create-key" && o.OperationID != "create-my-key" && o.OperationID != "open-portal-session" {
+		return
+	}
+	again := *o.Responses["201"]
+	again.Description = "The request was done before: what there is of it now, without the secret"
+	o.Responses["200"] = &again
+}
+
+// describeHeaders adds what clients go by.
+func describeHeaders(status string, r *huma.Response) {
+	header, means := "Retry-After", "Seconds after which to come again; it may be missing"
+	switch status {
+	case "412":
+		header, means = "ETag", "Of the record as it is now; it is missing if there is none"
+	case "429", "503":
+	default:
+		return
+	}
+	if r.Headers == nil {
+		r.Headers = map[string]*huma.Param{}
+	}
+	r.Headers[header] = &huma.Param{Description: means, Schema: &huma.Schema{Type: huma.TypeString}}
 }
 
 func operationsOf(p *huma.PathItem) []*huma.Operation {

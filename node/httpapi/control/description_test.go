@@ -3,7 +3,10 @@ package control_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,6 +31,7 @@ type described struct {
 }
 
 type response struct {
+	Headers map[string]any `json:"headers"`
 	Content map[string]struct {
 		Schema struct {
 			Ref string `json:"$ref"`
@@ -38,6 +42,41 @@ type response struct {
 func describedBy(p *plane) described {
 	p.Helper()
 	return ok[described](p, p.as("", "GET", "/openapi.json", ""), http.StatusOK)
+}
+
+// isDescribed holds what was answered, in whatever test, against what the description says: the status, the form,
+// and the headers that clients go by (L7).
+func (p *plane) isDescribed(method, path string, w *httptest.ResponseRecorder) {
+	p.Helper()
+	if p.api == nil {
+		p.api = new(described)
+		all := httptest.NewRecorder()
+		p.handler.ServeHTTP(all, httptest.NewRequestWithContext(p.Context(), "GET", "/openapi.json", nil))
+		if err := json.Unmarshal(all.Body.Bytes(), p.api); err != nil {
+			p.Fatal(err)
+		}
+	}
+	for template, methods := range p.api.Paths {
+		o, ok := methods[strings.ToLower(method)]
+		form := regexp.MustCompile("^" + regexp.MustCompile(`\\\{[a-z]+\\\}`).ReplaceAllString(regexp.QuoteMeta(template), "[^/]+") + "$")
+		if !ok || o.Plane != "" || !form.MatchString(path) || strings.Contains(template, "{id}") && p.api.Paths[path] != nil {
+			continue
+		}
+		r, ok := o.Responses[strconv.Itoa(w.Code)]
+		if !ok {
+			p.Errorf("%s %s answers %d, which is not described: %s", method, template, w.Code, w.Body)
+			return
+		}
+		kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+		if _, ok := r.Content[kind]; !ok && w.Body.Len() > 0 {
+			p.Errorf("%s %s answers %d as %q, which is not described", method, template, w.Code, kind)
+		}
+		for _, h := range []string{"ETag", "Idempotency-Replayed", "Retry-After", "Veto-Revision"} {
+			if _, ok := r.Headers[h]; !ok && w.Header().Get(h) != "" {
+				p.Errorf("%s %s answers %d with %s, which is not described", method, template, w.Code, h)
+			}
+		}
+	}
 }
 
 var forAnyone = []string{"validate", "validate-batch", "readyz", "livez"}
@@ -57,12 +96,12 @@ func TestEveryOperationHasARole(t *testing.T) {
 			if o.Role == "" || len(o.Security) != 1 {
 				t.Errorf("%s %s names no role", method, path)
 			}
-			if o.Role != "any" && o.Role != "manager" && !slices.Contains(record.Roles, record.Role(o.Role)) {
+			if o.Role != "any" && o.Role != "manager" && !slices.Contains(record.Roles(), record.Role(o.Role)) {
 				t.Errorf("%s %s: %s is no role", method, path, o.Role)
 			}
 			target := strings.NewReplacer("{id}", "x", "{session}", "x").Replace(path)
 			p.problem(p.as("", strings.ToUpper(method), target, "{}"), 401, "unauthorized")
-			for _, role := range record.Roles {
+			for _, role := range record.Roles() {
 				w := p.as(role, strings.ToUpper(method), target, "{}")
 				may := o.Role != "manager" && (o.Role == "any" || role == record.RoleAdmin || o.Role == string(role))
 				if (w.Code != 403 && w.Code != 401) != may {

@@ -11,8 +11,8 @@
 //	L2  A secret is in one answer only, the one that made it.
 //	    TestSecretIsShownOnce, TestKeyIsImported
 //	L3  A secret that is presented, in its place or in a wrong one, is in no answer and in no
-//	    log line.
-//	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift
+//	    log line, and is not kept.
+//	    TestPresentedSecretsStayInside, TestNoSecretAsReasonOfALift, TestNoSecretIsKept
 //	L4  A request that is not understood entirely changes nothing, and nobody can hide another behind it.
 //	    TestBadRequests, TestBadKeyRequests, TestBodiesThatCannotBeRead, TestNothingFollowsChunks,
 //	    TestNothingIsHiddenBehindARequest, TestInStepWithNginx
@@ -21,11 +21,11 @@
 //	L6  A presented token is revoked by what was verified of it, never by what it claims.
 //	    TestRevokeByToken
 //	L7  The API's description is true of what is answered: problems, roles, both planes.
-//	    TestDescription
+//	    TestDescription; every answer in the tests of this room is held against it (isDescribed)
 //	L8  A key that is bound reads no more than it may revoke, unless it has a role to read by.
 //	    TestWhatABoundKeyReads
 //	L9  A list takes no cursor but its own.
-//	    TestCursorsOfLists
+//	    TestCursorsOfLists, TestCursorIsOfOneConsumer
 //	L10 Leaks are reported by a revoker, or by who signed what is said, and no secret that is reported
 //	    comes back. What is nobody's takes the same work as what is somebody's, until all are known.
 //	    TestReportsOfLeaks, TestReportsOfLeaksAreBound, TestReportsOfLeaksMark
@@ -36,7 +36,10 @@
 //	    alive can always be asked. No browser is told that another site's pages may read an answer, and
 //	    none can be made to send a request that changes something.
 //	    TestWhoComesTooOften, TestOtherSitesPagesGetNothing
+//	L14 Of streams of revocations and of the audit trail, in and out, there are so many at once, and one more is
+//	    told when to come again.
+//	    TestStreamsAreBounded
 //	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
-//	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions
+//	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions, TestMinRevisionBeforeWhoAsks
 package control

@@ -88,9 +88,26 @@ func (c *cluster) Propose(_ context.Context, command record.Command) (record.Res
 	}
 	c.revision++
 	result.Revision = c.revision
+	c.stamp(result.Ref)
 	c.commands = append(c.commands, command)
 	c.requests[command.Request.Key] = remembered{command.Request.Sum, result}
 	return result, nil
+}
+
+// stamp gives the record that was changed its revision.
+func (c *cluster) stamp(id string) {
+	if one, ok := c.consumers[id]; ok {
+		one.Revision = c.revision
+		c.consumers[id] = one
+	}
+	if k, ok := c.keys[id]; ok {
+		k.Revision = c.revision
+		c.keys[id] = k
+	}
+	if r, ok := c.roles[id]; ok {
+		r.Revision = c.revision
+		c.roles[id] = r
+	}
 }
 
 func (c *cluster) create(b record.CreateKey) (record.Result, error) {
@@ -340,6 +357,10 @@ func (c *cluster) Session(id string) (record.PortalSession, bool, error) {
 	return s, ok, nil
 }
 
+func (c *cluster) SessionBySecret(sum record.KeyHash) (record.PortalSession, bool, error) {
+	return c.Session(record.SessionID(sum))
+}
+
 func (c *cluster) Managed(p record.Person, _ int) ([]string, error) {
 	var ids []string
 	for _, one := range above(c, c.consumers, "", 1000) {
@@ -408,6 +429,8 @@ func (c *cluster) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
 	}
 	return all, nil
 }
+
+func (c *cluster) AuditAnchor() (trail.Head, error) { return trail.Head{}, nil }
 
 func (c *cluster) AuditHead() (trail.Head, error) { return c.head, nil }
 

@@ -107,12 +107,6 @@ type IssuerID struct {
 	ID string `path:"id" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 }
 
-type issuerAnswer struct {
-	Revision string `header:"Veto-Revision"`
-	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
-	Body     record.Issuer
-}
-
 func (x *control) issuers() {
 	register(x, operation("list-issuers", http.MethodGet, "/v1/issuers", "List the trusted issuers", anyOperator), x.listIssuers)
 	register(x, operation("get-issuer", http.MethodGet, "/v1/issuers/{id}", "Show a trusted issuer", anyOperator), x.getIssuer)
@@ -121,7 +115,9 @@ func (x *control) issuers() {
 	register(x, put, x.putIssuer)
 	register(x, operation("delete-issuer", http.MethodDelete, "/v1/issuers/{id}", "Trust an issuer no more", record.RoleAdmin), x.deleteIssuer)
 	register(x, operation("list-signing-keys", http.MethodGet, "/v1/issuers/{id}/keys", "List an issuer's signing keys", anyOperator), x.listSigningKeys)
-	register(x, operation("refresh-issuer", http.MethodPost, "/v1/issuers/{id}/refresh", "Fetch an issuer's keys now", record.RoleAdmin), x.refreshIssuer)
+	refresh := operation("refresh-issuer", http.MethodPost, "/v1/issuers/{id}/refresh", "Fetch an issuer's keys now", record.RoleAdmin)
+	refresh.Errors = append(refresh.Errors, http.StatusBadGateway)
+	register(x, refresh, x.refreshIssuer)
 }
 
 func (x *control) listIssuers(_ context.Context, _ *struct{}) (*list[record.Issuer], error) {
@@ -138,9 +134,9 @@ func (x *control) issuer(id string) (record.Issuer, error) {
 	return record.Issuer{}, record.NotFound("there is no issuer %s", id)
 }
 
-func (x *control) getIssuer(_ context.Context, in *IssuerID) (*issuerAnswer, error) {
+func (x *control) getIssuer(_ context.Context, in *IssuerID) (*recordAnswer[record.Issuer], error) {
 	i, err := x.issuer(in.ID)
-	return &issuerAnswer{Revision: headerOf(i.Revision), ETag: httpapi.ETag(i.Revision), Body: i}, err
+	return recordAt(i, i.Revision), err
 }
 
 func (x *control) putIssuer(ctx context.Context, in *struct {
@@ -149,7 +145,7 @@ func (x *control) putIssuer(ctx context.Context, in *struct {
 	NoneMatch
 	Body rules
 },
-) (*issuerAnswer, error) {
+) (*changedAnswer[record.Issuer], error) {
 	i := in.Body.issuer(in.ID)
 	if err := errors.Join(in.Body.check(), i.Check()); err != nil {
 		return nil, err
@@ -162,11 +158,11 @@ func (x *control) putIssuer(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	stored, err := x.issuer(i.ID)
-	if err != nil {
-		stored, stored.Revision = i, result.Revision // this node lags; what was asked for is what was done
-	}
-	return &issuerAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: stored}, nil
+	stored, _ := x.issuer(i.ID) // its revision is 0 if it is not there
+	return changedRecord(x, result, stored, stored.Revision, func(at record.Revision) record.Issuer {
+		i.Revision = at
+		return i
+	})
 }
 
 func (x *control) deleteIssuer(ctx context.Context, in *struct {
@@ -193,9 +189,6 @@ func (x *control) listSigningKeys(_ context.Context, in *IssuerID) (*list[record
 // refreshIssuer answers with what was wrong if the keys could not be fetched: the operator
 // who asked is the one to mend it.
 func (x *control) refreshIssuer(ctx context.Context, in *IssuerID) (*list[record.SigningKey], error) {
-	if err := unconditional(ctx); err != nil {
-		return nil, err
-	}
 	i, err := x.issuer(in.ID)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"veto/node/httpapi"
 	"veto/node/httpapi/leaks"
 	"veto/node/intake"
+	"veto/node/leaked"
 	"veto/record"
 	"veto/record/limit"
 	"veto/validate/apikey"
@@ -25,12 +26,6 @@ import (
 // KeyID is in the path of what is about one API key.
 type KeyID struct {
 	ID string `path:"id" pattern:"^key_[0-9a-z]{1,59}$" patternDescription:"the id of an API key, which is key_ and more; not the key itself"`
-}
-
-type keyAnswer struct {
-	Revision string `header:"Veto-Revision"`
-	ETag     string `header:"ETag" doc:"Of the record, for If-Match"`
-	Body     record.APIKey
 }
 
 // newKey is the one form of answer that holds a secret.
@@ -58,7 +53,7 @@ type keyRequest struct {
 	Metadata    json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
 	ExpiresAt   time.Time       `json:"expires_at,omitzero" required:"false"`
 	Environment string          `json:"environment,omitempty" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9" doc:"A word in the secret that says what it is for, such as live or test"`
-	SHA256      string          `json:"sha256,omitempty" pattern:"^[0-9A-Fa-f]{64}$" patternDescription:"64 hexadecimal digits" doc:"Imports a key that another system made, by the SHA-256 of its secret: 1 to 512 bytes without a dot, which no one can guess"`
+	SHA256      string          `json:"sha256,omitempty" pattern:"^[0-9A-Fa-f]{64}$" patternDescription:"64 hexadecimal digits" doc:"Imports a key that another system made, by the SHA-256 of its secret: 1 to 512 bytes without a dot, and without spaces at its ends, which no one can guess"`
 	Hint        string          `json:"hint,omitempty" maxLength:"64" doc:"By what people tell an imported key, such as the beginning and end of its secret"`
 	Limits      *keyLimits      `json:"limits,omitempty" doc:"How much the key may be used, on all nodes together"`
 }
@@ -84,7 +79,7 @@ func (l *keyLimits) read() (*limit.Limits, error) {
 
 func (x *control) keys() {
 	create := operation("create-key", http.MethodPost, "/v1/keys", "Make an API key", record.RoleAdmin)
-	create.DefaultStatus = http.StatusCreated
+	create.DefaultStatus, create.Errors = http.StatusCreated, append(create.Errors, http.StatusNotFound)
 	register(x, create, x.createKey)
 	register(x, operation("list-keys", http.MethodGet, "/v1/keys", "Find API keys", anyOperator), x.listKeys)
 	register(x, operation("get-key", http.MethodGet, "/v1/keys/{id}", "Show an API key", anyOperator), x.getKey)
@@ -100,9 +95,6 @@ func (x *control) createKey(ctx context.Context, in *struct {
 	Body keyRequest
 },
 ) (*newKeyAnswer, error) {
-	if err := unconditional(ctx); err != nil {
-		return nil, err
-	}
 	k, secret, err := x.keyOf(in.Body)
 	if err != nil {
 		return nil, err
@@ -119,7 +111,7 @@ func (x *control) createKey(ctx context.Context, in *struct {
 
 // newSecret shows a secret that the cluster has agreed on as the key's, unless it was shown before.
 func (x *control) newSecret(k record.APIKey, secret string, result record.Result, status int) (*newKeyAnswer, error) {
-	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision)}
+	out := &newKeyAnswer{Status: status, Revision: headerOf(result.Revision)}
 	stored, ok, err := x.Records.Key(result.Ref)
 	if err != nil {
 		return nil, err
@@ -136,7 +128,7 @@ func (x *control) newSecret(k record.APIKey, secret string, result record.Result
 	default: // this node lags; what was asked for is what was done
 		k.Revision = result.Revision
 	}
-	out.Body = newKey{APIKey: x.shown(k), Secret: secret}
+	out.ETag, out.Body = httpapi.ETag(k.Revision), newKey{APIKey: x.shown(k), Secret: secret}
 	return out, nil
 }
 
@@ -230,11 +222,11 @@ func (x *control) keyOf(b keyRequest) (k record.APIKey, secret string, err error
 	return k, secret, err
 }
 
-// holdsNoSecret refuses an imported key whose secret is where everyone would see it.
+// holdsNoSecret refuses an imported key whose secret, which may have any form, is where everyone would see it.
 func holdsNoSecret(k record.APIKey) error {
 	for _, text := range []string{k.Hint, k.Name} {
-		if apikey.Hash(text) == k.Hash || intake.IsCredential(text) {
-			return record.Invalid("hint and name: hold a secret; give no more of it than its beginning and end")
+		if apikey.Hash(text) == k.Hash {
+			return record.Invalid("hint and name: one is the secret; give no more of it than its beginning and end")
 		}
 	}
 	return nil
@@ -244,7 +236,7 @@ func (x *control) listKeys(_ context.Context, in *struct {
 	Page
 	Consumer    string `query:"consumer" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 	Environment string `query:"environment" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9"`
-	State       string `query:"state" enum:"active,disabled,expired,rotating,revoked" doc:"By the key itself: active is none of disabled, expired and revoked, the latter also by its consumer; rotating has two secrets"`
+	State       string `query:"state" enum:"active,disabled,expired,rotating,revoked,leaked" doc:"By the key itself: active is none of disabled, expired and revoked, the latter also by its consumer; rotating has two secrets; leaked is one that is active though a secret of it is known where anyone can read it"`
 	Role        string `query:"role" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 	Scope       string `query:"scope" maxLength:"200" doc:"Those that may be asked for it, by themselves, by a role, or by a wildcard"`
 	Text        string `query:"q" maxLength:"200" doc:"Stands in the name or the hint, in capitals or not"`
@@ -263,9 +255,9 @@ func (x *control) listKeys(_ context.Context, in *struct {
 	return pageOf(x, name, items, next), err
 }
 
-func (x *control) getKey(_ context.Context, in *KeyID) (*keyAnswer, error) {
+func (x *control) getKey(_ context.Context, in *KeyID) (*recordAnswer[record.APIKey], error) {
 	k, err := x.key(in.ID)
-	return &keyAnswer{Revision: headerOf(k.Revision), ETag: httpapi.ETag(k.Revision), Body: x.shown(k)}, err
+	return recordAt(x.shown(k), k.Revision), err
 }
 
 func (x *control) updateKey(ctx context.Context, in *struct {
@@ -282,7 +274,7 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 		Limits    *keyLimits      `json:"limits,omitempty" doc:"The new limits, all of them; {} takes them away"`
 	}
 },
-) (*keyAnswer, error) {
+) (*changedAnswer[record.APIKey], error) {
 	b := in.Body
 	limits, err := b.Limits.read()
 	if err != nil {
@@ -297,11 +289,11 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	k, ok, err := x.Records.Key(in.ID)
-	if err == nil && !ok {
-		err = record.NotFound("the API key was changed, and is not there any more")
+	k, _, err := x.Records.Key(in.ID)
+	if err != nil {
+		return nil, err
 	}
-	return &keyAnswer{Revision: headerOf(result.Revision), ETag: httpapi.ETag(result.Revision), Body: x.shown(k)}, err
+	return changedRecord(x, result, x.shown(k), k.Revision, nil)
 }
 
 func (x *control) deleteKey(ctx context.Context, in *struct {
@@ -317,14 +309,10 @@ func (x *control) deleteKey(ctx context.Context, in *struct {
 	return changedAt(result), nil
 }
 
-// Bounds of a report of leaked secrets: how long it may take to send, and to do something about it.
-const (
-	reportRead = 30 * time.Second
-	reportWait = 10 * time.Second
-)
+// reportRead is how long a report of leaked secrets may take to send.
+const reportRead = 30 * time.Second
 
-// reportLeaked looks up every secret of a report, and does about those that are of API keys what this
-// node is set to do. It does the same for each until all are known: what is nobody's takes as long.
+// reportLeaked takes a report, and has something done about it.
 func (x *control) reportLeaked(w http.ResponseWriter, r *http.Request) {
 	labels, err := x.leaked(w, r)
 	if err != nil {
@@ -338,6 +326,9 @@ func (x *control) reportLeaked(w http.ResponseWriter, r *http.Request) {
 func (x *control) leaked(w http.ResponseWriter, r *http.Request) ([]leaks.Label, error) {
 	_ = http.NewResponseController(w).SetReadDeadline(x.Now().Add(reportRead)) // without it, the server's own holds
 	by, body, err := x.reporter(w, r)
+	if err == nil {
+		err = unconditional(r.Context())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -354,29 +345,18 @@ func (x *control) leaked(w http.ResponseWriter, r *http.Request) ([]leaks.Label,
 	if x.Records.Locked() {
 		return nil, httpapi.PepperLocked() // and so would every key
 	}
-	labels := make([]leaks.Label, len(found))
-	var keys []record.LeakedKey
-	seen := map[string]bool{}
-	for n := range found {
-		k, old, known := x.FindKey(found[n].Token)
-		if known && by != nil { // of another's key a bound one learns nothing
-			known = by.MayRevoke(record.Name{Target: record.TargetKey, Value: k.ID}, k.Consumer)
-		}
-		labels[n] = found[n].Answer(known)
-		if known && !seen[k.ID] && (!old || k.IsRotating(x.Now())) {
-			seen[k.ID] = true
-			keys = append(keys, record.LeakedKey{ID: k.ID, Where: whereOf(&found[n])})
+	from := originOf(r.Context())
+	if by == nil {
+		from.Way = record.WayScanning
+	}
+	outcomes, err := x.desk.Take(r.Context(), leaked.Reporter{Key: by, From: from}, found)
+	labels := make([]leaks.Label, len(outcomes))
+	for n, o := range outcomes {
+		if labels[n] = found[n].Answer(o.Known); by != nil { // GitHub's form has no more
+			labels[n].Done = o.Done
 		}
 	}
-	return labels, x.act(r.Context(), by, keys)
-}
-
-// whereOf is the address of what was found, unless it holds a secret itself.
-func whereOf(f *leaks.Found) string {
-	if where := f.Where(); !intake.IsCredential(where) && !strings.Contains(where, f.Token) {
-		return where
-	}
-	return ""
+	return labels, err
 }
 
 // reporter is the operator's key that sends the report, or nil if GitHub signed it.
@@ -410,60 +390,12 @@ func (x *control) reporter(w http.ResponseWriter, r *http.Request) (by *record.A
 	return by, body, nil
 }
 
-// act marks the keys or revokes them, in the name of who told. What was done before is not done again.
-func (x *control) act(ctx context.Context, by *record.APIKey, keys []record.LeakedKey) error {
-	who, from := record.LeakGitHub, originOf(ctx)
-	if by != nil {
-		who = by.ID
-	} else {
-		from.Way = record.WayScanning
-	}
-	if len(keys) == 0 {
-		return nil
-	}
-	if x.MarkLeaks {
-		_, err := x.Proposer.Propose(ctx, record.Command{By: who, From: from, Body: record.MarkLeaked{Keys: keys}})
-		return err
-	}
-	until := x.Now().Add(reportWait)
-	for _, k := range keys {
-		r := record.Revocation{Name: record.Name{Target: record.TargetKey, Value: k.ID}, Reason: "leaked: reported by " + who}
-		if k.Where != "" {
-			r.Reason += ", found at " + k.Where
-		}
-		if denied, err := x.isDenied(r.Name); err != nil || denied {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		_, err := x.Proposer.Revoke(ctx, record.Taken{Revocation: r, By: who, From: from}, until.Sub(x.Now()))
-		var rejected *record.Rejection
-		if errors.As(err, &rejected) { // such as the last admin's: the others are revoked all the same
-			x.Log.Error("an API key is known to have leaked, and cannot be revoked", "key", k.ID, "why", rejected.Detail)
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isDenied tells whether a revocation denies all that bears the name, whenever it was made.
-func (x *control) isDenied(n record.Name) (bool, error) {
-	d, err := record.ParseRevocationID(x.Records.RevocationID(n))
-	if err != nil {
-		return false, err
-	}
-	now, ok, err := x.Records.Revocation(d)
-	return ok && now.Revocation.Cutoff() == record.DeniesAll, err
-}
-
 // describeLeaks completes the API's description.
 func (x *control) describeLeaks(api *huma.OpenAPI) {
 	schemas := api.Components.Schemas
 	o := operation("report-leaked-keys", http.MethodPost, "/v1/keys/leaked", "Report secrets that were found where anyone can read them", record.RoleRevoker)
 	o.Description += " In the form of GitHub's secret scanning, whose signature (Github-Public-Key-Identifier, Github-Public-Key-Signature) stands for an operator's key where the node has leaked_keys_signers_file." +
-		" What is an API key's is revoked, or marked (leaked_keys); what is nobody's is a false_positive."
+		" What is an API key's is revoked, or marked (leaked_keys, and the last admin's); a portal session's is ended; what is nobody's is a false_positive."
 	o.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Found](), true, "Found")}}}
 	o.Responses = map[string]*huma.Response{"200": {Description: "A label for each, in their order", Content: map[string]*huma.MediaType{
 		"application/json": {Schema: schemas.Schema(typeOf[[]leaks.Label](), true, "Label")},

@@ -2,10 +2,13 @@ package control_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"veto/node/httpapi"
+	"veto/node/httpapi/control"
 	"veto/record"
 )
 
@@ -138,6 +141,39 @@ func TestWhoManages(t *testing.T) {
 	p.cluster.ready = false
 	p.problem(p.by(session, "GET", "/v1/me", ""), 503, "not_ready")
 	p.problem(p.by(both, "GET", "/v1/me", ""), 503, "not_ready")
+}
+
+// L12: who was just let in, and hands on the revision of that, is not taken for a stranger.
+func TestMinRevisionBeforeWhoAsks(t *testing.T) {
+	p, _, _, _, session := managed(t)
+	p.config.Waiting = httpapi.NewWaiting(p.cluster, httpapi.Wait{Limit: time.Millisecond, Most: 1})
+	p.handler = control.New(p.config)
+	at := strconv.Itoa(int(p.cluster.revision))
+	ok[map[string]any](p, p.by(session, "GET", "/v1/me", "", httpapi.MinRevisionHeader, at), 200)
+	for _, token := range []string{session, "veto_nobodys"} {
+		w := p.by(token, "GET", "/v1/me", "", httpapi.MinRevisionHeader, at+"0")
+		if p.problem(w, 503, "behind_min_revision"); w.Header().Get("Retry-After") == "" {
+			t.Errorf("%v", w.Header())
+		}
+	}
+	p.problem(p.by(session, "GET", "/v1/me", "", httpapi.MinRevisionHeader, "-1"), 400, "bad_request")
+	before := p.cluster.changes()
+	p.problem(p.admin("PUT", "/v1/consumers/new", "{}", httpapi.MinRevisionHeader, at+"0"), 503, "behind_min_revision")
+	if p.cluster.changes() != before {
+		t.Error("it was done all the same")
+	}
+}
+
+// L9: a place in the one consumer's list is none in the other's.
+func TestCursorIsOfOneConsumer(t *testing.T) {
+	p, _, _, both, session := managed(t)
+	for range 2 {
+		ok[shownKey](p, p.by(session, "POST", "/v1/me/keys", `{}`), 201)
+	}
+	first := ok[page[record.APIKey]](p, p.by(both, "GET", "/v1/me/keys?consumer=acme&limit=1", ""), 200)
+	path := "/v1/me/keys?limit=1&cursor=" + first.NextCursor
+	ok[page[record.APIKey]](p, p.by(session, "GET", path, ""), 200)
+	p.problem(p.by(both, "GET", path+"&consumer=other", ""), 400, "bad_cursor")
 }
 
 func TestPortalSessions(t *testing.T) {

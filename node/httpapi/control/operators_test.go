@@ -76,7 +76,7 @@ func TestOperatorsByJWT(t *testing.T) {
 		"of nobody":                       {s.token(t, claims("sub", "")), 401, 401, "missing_claim"},
 		"of a subject that is too long":   {s.token(t, claims("sub", strings.Repeat("x", 256))), 401, 401, "missing_claim"},
 		"of an issuer that nobody trusts": {s.token(t, claims("iss", "https://third.example")), 401, 401, "unknown_issuer"},
-		"cut":                             {good[:len(good)-4], 401, 401, "malformed"},
+		"cut":                             {good[:len(good)-1], 401, 401, "malformed"},
 		"two":                             {good + " " + good, 401, 401, "malformed"},
 	} {
 		for method, want := range map[string]int{"GET": c.read, "PUT": c.write} {

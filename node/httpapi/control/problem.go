@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +18,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"veto/node/httpapi"
+	"veto/node/intake"
+	"veto/record"
 )
 
 type requestIDInContext struct{}
@@ -48,12 +53,39 @@ func (x *control) around(mux routes) http.Handler {
 				writeProblem(w, r, httpapi.Internal())
 			}
 		}()
-		if refused, pattern := mux.Handler(r); pattern == "" {
+		refused, pattern := mux.Handler(r)
+		if pattern == "" {
 			x.unrouted(w, r, refused)
+			return
+		}
+		if x.Trace != nil { // by the pattern, as what is in its place may be somebody's name
+			ctx, end := x.Trace.Begin(x.Trace.Continue(r.Context(), r.Header.Get("Traceparent")), pattern)
+			defer end()
+			r = r.WithContext(ctx)
+		}
+		if problem := x.reach(r); problem != nil {
+			writeProblem(w, r, problem)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// reach waits until the node has the revision that a request names, so that who was just let in, or has
+// just changed something, is known here.
+func (x *control) reach(r *http.Request) *httpapi.Problem {
+	var least uint64
+	for _, line := range r.Header.Values(httpapi.MinRevisionHeader) {
+		v, err := strconv.ParseUint(line, 10, 64)
+		if err != nil {
+			return httpapi.New(http.StatusBadRequest, httpapi.CodeOf(http.StatusBadRequest), "the header "+httpapi.MinRevisionHeader+" must be a revision, a whole number")
+		}
+		least = max(least, v)
+	}
+	if x.Waiting != nil && x.Waiting.Reach(record.Revision(least)) {
+		return httpapi.Behind()
+	}
+	return nil
 }
 
 // Busy answers a request that is more than the node takes on.
@@ -80,8 +112,50 @@ func (x *control) readBody(ctx huma.Context, next func(huma.Context)) {
 		x.refuse(w, r, "a body cannot be read", &httpapi.Unread{Err: err})
 		return
 	}
+	if where, holds := secretIn(body); holds {
+		x.refuse(w, r, "", record.Invalid("%s: holds a secret: an API key, that of a portal session, or a JWT. What is sent here is kept and shown, so nothing of it was done; if the secret is in use, revoke it", where))
+		return
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	next(ctx)
+}
+
+// forSecrets are the members of bodies that hold secrets as they should.
+var forSecrets = []string{"token", "shared_secret", "jwks"}
+
+// secretIn finds the form of a credential in what is to be kept, and says in which member. What is no JSON is
+// refused by whoever reads it.
+func secretIn(body []byte) (where string, holds bool) {
+	var members map[string]any
+	if json.Unmarshal(body, &members) != nil {
+		return "", false
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		switch {
+		case intake.IsCredential(name):
+			return "body", true
+		case !slices.Contains(forSecrets, name) && anySecret(members[name]):
+			return fieldError(&huma.ErrorDetail{Location: "body." + name}).Location, true
+		}
+	}
+	return "", false
+}
+
+// anySecret looks at all texts in a value of JSON.
+func anySecret(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return intake.IsCredential(v)
+	case []any:
+		return slices.ContainsFunc(v, anySecret)
+	case map[string]any:
+		for name, one := range v {
+			if intake.IsCredential(name) || anySecret(one) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // unrouted says in a problem what the mux says in plain text.

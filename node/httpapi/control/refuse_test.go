@@ -3,6 +3,7 @@ package control_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"veto/node/httpapi/control"
 	"veto/record"
+	"veto/validate/apikey"
 )
 
 // L4
@@ -115,6 +117,8 @@ func badRequests() []badRequest {
 		{"POST", "/v1/revocations", `{"target": "jti", "issuer": "i", "value": "x", "not_before": "2026-01-01T00:00:00Z"}`, 422, "not_before"},
 		{"POST", "/v1/revocations?wait=long", `{"target": "key", "value": "key_1"}`, 422, "query.wait"},
 		{"POST", "/v1/revocations?timeout=31s", `{"target": "key", "value": "key_1"}`, 422, "timeout"},
+		{"POST", "/v1/revocations?timeout=999us", `{"target": "key", "value": "key_1"}`, 422, "timeout"},
+		{"GET", "/v1/audit/export?until=0001-01-01T00:00:00Z", "", 422, "until"},
 		{"DELETE", "/v1/revocations/rev_1?reason=x", ``, 422, "path.id"},
 	}
 }
@@ -136,7 +140,7 @@ func TestRoles(t *testing.T) {
 		method, path, body string
 		may                []record.Role
 	}{
-		{"GET", "/v1/issuers", "", record.Roles},
+		{"GET", "/v1/issuers", "", record.Roles()},
 		{"PUT", "/v1/consumers/a", "{}", []record.Role{record.RoleAdmin}},
 		{"DELETE", "/v1/issuers/a", "", []record.Role{record.RoleAdmin}},
 		{"POST", "/v1/keys", `{"roles": ["admin"]}`, []record.Role{record.RoleAdmin}},
@@ -147,7 +151,7 @@ func TestRoles(t *testing.T) {
 		{"GET", "/v1/backup", "", []record.Role{record.RoleAdmin}},
 		{"GET", "/metrics", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
 	} {
-		for _, role := range record.Roles {
+		for _, role := range record.Roles() {
 			w := p.as(role, c.method, c.path, c.body)
 			if got, want := w.Code != 403 && w.Code != 401, slices.Contains(c.may, role); got != want {
 				t.Errorf("%s as %s: %d", c.path, role, w.Code)
@@ -304,6 +308,46 @@ func TestNoSecretAsReasonOfALift(t *testing.T) {
 	p.problem(w, 422, "invalid")
 	if p.cluster.changes() != before || strings.Contains(w.Body.String(), p.secrets[record.RoleAuditor]) {
 		t.Errorf("it was lifted, or the secret came back: %s", w.Body)
+	}
+}
+
+// L3: what has the form of a secret is not kept, wherever it was typed, and does not come back.
+func TestNoSecretIsKept(t *testing.T) {
+	p := open(t)
+	ok[record.Consumer](p, p.admin("PUT", "/v1/consumers/acme", `{}`), 200)
+	session := ok[shownSession](p, p.admin("POST", "/v1/consumers/acme/portal-sessions", `{}`), 201).Secret
+	key := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"consumer": "acme"}`), 201)
+	own, _, _, err := apikey.Generate(rand.Reader, apikey.Form{Prefix: "acme", Environment: "live"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := p.cluster.changes()
+	for _, secret := range []string{key.Secret, session, own, newSigner(t).token(t, nil)} {
+		p.said.Reset()
+		for _, request := range []string{
+			`POST /v1/keys {"consumer": "acme", "name": "%s"}`, `POST /v1/keys {"consumer": "acme", "metadata": {"a": [{"b": "is %s."}]}}`,
+			`POST /v1/keys {"consumer": "acme", "metadata": {"%s": 1}}`, `POST /v1/keys {"consumer": "acme", "scopes": ["%s"]}`,
+			`POST /v1/keys {"consumer": "acme", "sha256": "` + strings.Repeat("0f", 32) + `", "hint": "%s"}`,
+			`PATCH /v1/keys/` + key.ID + ` {"name": "%s"}`, `PATCH /v1/keys/` + key.ID + ` {"metadata": {"a": "%s"}}`,
+			`PUT /v1/consumers/acme {"name": "%s"}`, `PUT /v1/consumers/acme {"metadata": {"a": "%s"}}`, `PUT /v1/consumers/acme {"tags": ["%s"]}`,
+			`PUT /v1/consumers/acme {"managers": [{"issuer": "a", "subject": "%s"}]}`, `PATCH /v1/consumers/acme {"name": "%s"}`,
+			`PUT /v1/roles/x {"name": "%s", "scopes": []}`, `PUT /v1/roles/x {"scopes": ["%s"]}`, `PUT /v1/issuers/x {"issuer": "%s"}`,
+			`POST /v1/keys {"%s": 1}`,
+		} {
+			parts := strings.SplitN(fmt.Sprintf(request, secret), " ", 3)
+			w := p.admin(parts[0], parts[1], parts[2])
+			if p.problem(w, 422, "invalid"); !strings.Contains(w.Body.String(), "holds a secret") {
+				t.Errorf("%s: %s", request, w.Body)
+			}
+		}
+		w := p.by(session, "POST", "/v1/me/keys", `{"name": "`+secret+`"}`)
+		p.problem(w, 422, "invalid")
+		if strings.Contains(p.said.String(), secret) {
+			t.Error("the secret came back")
+		}
+	}
+	if p.cluster.changes() != before {
+		t.Error("something was kept")
 	}
 }
 

@@ -38,7 +38,7 @@ func TestWhoMayAsk(t *testing.T) {
 	for _, authorization := range []string{"", "Bearer wrong", "Bearer " + p.secret, "Basic " + p.secret} {
 		p.problem(p.send("POST", "/v1/validate", question, "Authorization", authorization), 401, "unauthorized")
 	}
-	for _, role := range record.Roles {
+	for _, role := range record.Roles() {
 		p.asked.operator = &record.APIKey{Roles: []record.Role{role}}
 		want := http.StatusForbidden
 		if role == record.RoleAdmin || role == record.RoleValidator {

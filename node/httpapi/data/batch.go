@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
@@ -33,7 +34,7 @@ func (s *Server) batch(ctx *fasthttp.RequestCtx) {
 		writeNamed(ctx, problem.ForRequest(httpapi.NewRequestID()))
 		return
 	}
-	s.waiting.reach(latest(questions)) // once for all
+	s.waiting.Reach(latest(questions)) // once for all
 	verdicts, broke := s.decideAll(questions)
 	if broke != nil {
 		panic(broke) // to whoever recovers, as a single question would
@@ -130,4 +131,11 @@ func readBatch(r *fasthttp.Request) ([]validate.Request, *httpapi.Problem) {
 		return nil, bad("there are no requests")
 	}
 	return questions, nil
+}
+
+// latest is the greatest revision that a question of a batch asks for.
+func latest(questions []validate.Request) record.Revision {
+	return slices.MaxFunc(questions, func(a, b validate.Request) int {
+		return cmp.Compare(a.MinRevision, b.MinRevision)
+	}).MinRevision
 }

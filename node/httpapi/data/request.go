@@ -122,10 +122,10 @@ func isClear(fields []byte) bool {
 func isChunked(r *fasthttp.Request) bool { return len(r.Header.Peek(chunkedMark)) > 0 }
 
 func (b *body) minRevision(r *fasthttp.Request) *httpapi.Problem {
-	if isChunked(r) && len(r.Header.Peek("Veto-Min-Revision")) > 0 {
+	if isChunked(r) && len(r.Header.Peek(httpapi.MinRevisionHeader)) > 0 {
 		return bad("with a chunked body, min_revision must be in the body")
 	}
-	for _, raw := range r.Header.PeekAll("Veto-Min-Revision") {
+	for _, raw := range r.Header.PeekAll(httpapi.MinRevisionHeader) {
 		v, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil {
 			return bad("the header Veto-Min-Revision must be a revision, a whole number")

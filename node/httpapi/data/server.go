@@ -37,15 +37,17 @@ type Validator interface {
 type Config struct {
 	Validator Validator
 	// Revisions and Wait are for questions that ask for a revision that is not here yet.
-	Revisions Revisions
-	Wait      Wait
+	Revisions httpapi.Revisions
+	Wait      httpapi.Wait
 	// Ready lists what must hold for the node to be ready.
 	Ready func() []httpapi.Check
 	// Observe is told of each verdict and how long it took to decide. It must not block.
 	Observe func(v validate.Verdict, took time.Duration)
-	Now     func() time.Time
-	TLS     *tls.Config // may be nil
-	Log     *slog.Logger
+	// Trace is told of each question with its traceparent, and then of its end; nil if nobody is told.
+	Trace func(traceparent string) (end func())
+	Now   func() time.Time
+	TLS   *tls.Config // may be nil
+	Log   *slog.Logger
 }
 
 const (
@@ -62,7 +64,7 @@ type Server struct {
 	config  Config
 	server  *fasthttp.Server
 	open    connections
-	waiting *waiting
+	waiting *httpapi.Waiting
 	// buffers are *[]byte for answers in the making.
 	buffers *sync.Pool
 
@@ -75,7 +77,7 @@ type Server struct {
 
 // New makes a server that does not listen yet.
 func New(c Config) *Server {
-	s := &Server{config: c, waiting: newWaiting(c.Revisions, c.Wait), buffers: &sync.Pool{New: func() any { return new([]byte) }}}
+	s := &Server{config: c, waiting: httpapi.NewWaiting(c.Revisions, c.Wait), buffers: &sync.Pool{New: func() any { return new([]byte) }}}
 	s.server = &fasthttp.Server{
 		Handler: s.handle, ErrorHandler: s.unreadable, Name: "veto",
 		ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
@@ -119,7 +121,7 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, l := range listeners {
 		failed = errors.Join(failed, l.Close())
 	}
-	s.waiting.close()
+	s.waiting.Close()
 	s.open.cut(false)
 	if err := s.server.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		failed = errors.Join(failed, err)
@@ -180,7 +182,13 @@ func allowed(ctx *fasthttp.RequestCtx, methods ...string) bool {
 }
 
 func (s *Server) validate(ctx *fasthttp.RequestCtx) {
+	if s.config.Trace != nil {
+		defer s.config.Trace(string(ctx.Request.Header.Peek("Traceparent")))()
+	}
 	request, explain, problem := readRequest(&ctx.Request)
+	if problem == nil {
+		s.waiting.Reach(request.MinRevision) // whether it came the verdict says
+	}
 	if problem == nil && explain {
 		problem = s.mayExplain(ctx)
 	}
@@ -188,7 +196,6 @@ func (s *Server) validate(ctx *fasthttp.RequestCtx) {
 		writeNamed(ctx, problem.ForRequest(httpapi.NewRequestID()))
 		return
 	}
-	s.waiting.reach(request.MinRevision)
 	var verdict validate.Verdict
 	if explain {
 		verdict = s.config.Validator.Explain(request, s.config.Now())

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"veto/node/httpapi"
 	"veto/node/httpapi/data"
 	"veto/record"
 	"veto/validate"
@@ -76,7 +77,7 @@ func (p *progress) all() []record.Revision {
 // waiting is a data plane on which questions may wait.
 func waiting(t *testing.T, limit time.Duration, most int) *plane {
 	t.Helper()
-	return start(t, func(c *data.Config) { c.Wait = data.Wait{Limit: limit, Most: most} })
+	return start(t, func(c *data.Config) { c.Wait = httpapi.Wait{Limit: limit, Most: most} })
 }
 
 func (p *plane) verdict(body string, headers ...string) validate.Verdict {

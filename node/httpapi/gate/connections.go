@@ -13,6 +13,7 @@ type Listener struct {
 	net.Listener
 	most int64
 	open atomic.Int64
+	shut atomic.Uint64
 	full atomic.Bool // whether it was said already
 	log  *slog.Logger
 }
@@ -36,12 +37,19 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return &bounded{Conn: c, of: l}, nil
 		}
 		l.open.Add(-1)
+		l.shut.Add(1)
 		_ = c.Close() // there is no room for it
 		if !l.full.Swap(true) {
 			l.log.Warn("connections are closed, as more are open already than may be", "address", l.Addr().String(), "most", l.most)
 		}
 	}
 }
+
+// Open is how many connections are open now.
+func (l *Listener) Open() int64 { return l.open.Load() }
+
+// Refused is how many were closed because there was no room.
+func (l *Listener) Refused() uint64 { return l.shut.Load() }
 
 type bounded struct {
 	net.Conn

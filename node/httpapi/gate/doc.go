@@ -2,7 +2,7 @@
 // are under way, how long whoever sends may take for it, and how often each caller comes. It
 // does not know what is asked, nor who may ask it.
 //
-// Nothing here waits: what is above a bound is told so at once, and when to come again.
+// What is above a bound is told so at once, and when to come again. Nothing here waits, but for what has time: see Pace.
 //
 // Promises:
 //
@@ -14,6 +14,10 @@
 //	G3  Who sends slowly, or not at all, is cut off: in the header, in the body, whether or not anybody reads
 //	    that, and between requests. An answer may take as long as it takes.
 //	    TestSlowSendersAreCutOff, TestLongAnswersAreNot
+//	G5  Places are given to as many as there are, and each is free again once it is left.
+//	    TestPlacesAreBounded
+//	G6  What has time waits, part by part and not for ever, while others wait for a processor.
+//	    TestWhatHasTimeYields
 //	G4  A caller who comes too often is told when to come again, and no other caller is. What
 //	    is remembered of callers is bounded.
 //	    TestEachCallerHasARate, TestCallersAreForgotten

@@ -23,8 +23,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // serve serves the handler, with limits that are soon reached, and gives the address.
 func serve(t *testing.T, connections int, h http.HandlerFunc, change ...func(*gate.Limits)) string {
 	t.Helper()
+	return listen(t, connections, h, change...).Addr().String()
+}
+
+func listen(t *testing.T, connections int, h http.HandlerFunc, change ...func(*gate.Limits)) *gate.Listener {
+	t.Helper()
 	l := gate.Limits{
-		Header: 50 * time.Millisecond, Body: 50 * time.Millisecond, Idle: 50 * time.Millisecond, Write: time.Minute, HeaderBytes: 4096, Requests: 10,
+		Header: 50 * time.Millisecond, Body: 50 * time.Millisecond, Idle: 50 * time.Millisecond, Write: time.Minute, HeaderBytes: 4096, Requests: gate.NewPlaces(10),
 		Always: []string{"/livez"}, Busy: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 	}
 	for _, f := range change {
@@ -36,13 +41,13 @@ func serve(t *testing.T, connections int, h http.HandlerFunc, change ...func(*ga
 	}
 	s := gate.NewServer(l, h)
 	s.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(gate.Bound(listener, connections, slog.New(slog.DiscardHandler))) }()
+	bounded, done := gate.Bound(listener, connections, slog.New(slog.DiscardHandler)), make(chan error, 1)
+	go func() { done <- s.Serve(bounded) }()
 	t.Cleanup(func() {
 		_ = s.Close()
 		<-done
 	})
-	return listener.Addr().String()
+	return bounded
 }
 
 func dial(t *testing.T, addr, text string) net.Conn {
@@ -73,7 +78,8 @@ func status(t *testing.T, c net.Conn) int {
 
 // G1
 func TestConnectionsAreBounded(t *testing.T) {
-	addr := serve(t, 3, func(w http.ResponseWriter, _ *http.Request) {}, func(l *gate.Limits) { l.Idle, l.Header = time.Minute, time.Minute })
+	l := listen(t, 3, func(w http.ResponseWriter, _ *http.Request) {}, func(l *gate.Limits) { l.Idle, l.Header = time.Minute, time.Minute })
+	addr := l.Addr().String()
 	var open []net.Conn
 	for range 3 {
 		c := dial(t, addr, request)
@@ -84,6 +90,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	if b, err := io.ReadAll(dial(t, addr, "")); len(b) > 0 || err != nil {
 		t.Errorf("the fourth was told %q, %v", b, err)
+	}
+	if l.Open() != 3 || l.Refused() != 1 {
+		t.Errorf("%d are open, %d were refused", l.Open(), l.Refused())
 	}
 	for _, c := range open {
 		if _, err := io.WriteString(c, request); err != nil || status(t, c) != 200 {
@@ -108,7 +117,7 @@ func TestRequestsAreBounded(t *testing.T) {
 			began <- struct{}{}
 			<-end
 		}
-	}, func(l *gate.Limits) { l.Requests = 2 })
+	}, func(l *gate.Limits) { l.Requests = gate.NewPlaces(2) })
 	var long []net.Conn
 	for range 2 {
 		long = append(long, dial(t, addr, strings.Replace(request, "/x", "/long", 1)))
@@ -150,7 +159,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 			}
 		}, func(l *gate.Limits) {
 			if c.at == "busy" {
-				l.Requests = 0
+				l.Requests = gate.NewPlaces(0)
 			}
 		})
 		conn := dial(t, addr, c.begins)
@@ -230,6 +239,9 @@ func TestEachCallerHasARate(t *testing.T) {
 	if _, ok := take("a"); ok {
 		t.Error("the clock gave it more")
 	}
+	if n := r.Refused(); n != 5 {
+		t.Errorf("%d were refused", n)
+	}
 	none := gate.NewRates(gate.Rate{})
 	if _, ok := none.Take("a", now); !ok {
 		t.Error("there is no rate")
@@ -254,4 +266,29 @@ func TestCallersAreForgotten(t *testing.T) {
 	if young, aged := r.Remembered(); young+aged > 2*gate.MaxCallers || young == 0 {
 		t.Errorf("%d and %d are remembered", young, aged)
 	}
+}
+
+// G5
+func TestPlacesAreBounded(t *testing.T) {
+	p := gate.NewPlaces(2)
+	let := 0
+	for range 3 {
+		if p.Take() {
+			let++
+		}
+	}
+	if let != 2 || p.Taken() != 2 || p.Refused() != 1 {
+		t.Errorf("%d are taken, %d refused", p.Taken(), p.Refused())
+	}
+	p.Leave()
+	if p.Taken() != 1 || !p.Take() {
+		t.Error("a place that was left is not free")
+	}
+	var none *gate.Places
+	for range 1000 {
+		if !none.Take() {
+			t.Fatal("nil bounds")
+		}
+	}
+	none.Leave()
 }

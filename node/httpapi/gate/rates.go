@@ -2,6 +2,7 @@ package gate
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +17,8 @@ const maxCallers = 1 << 14
 // Rates keeps a rate for each caller. Callers that did not come for a while are forgotten, which is as
 // if they had rested: when there are too many of them, sooner.
 type Rates struct {
-	rate Rate
+	rate    Rate
+	refused atomic.Uint64
 
 	mu          sync.Mutex
 	young, aged map[string]*bucket
@@ -44,11 +46,15 @@ func (r *Rates) Take(caller string, now time.Time) (wait time.Duration, ok bool)
 		b.left, b.at = min(b.left+passed*r.rate.PerSecond, r.rate.Burst), now
 	}
 	if b.left < 1 {
+		r.refused.Add(1)
 		return time.Duration((1 - b.left) / r.rate.PerSecond * float64(time.Second)), false
 	}
 	b.left--
 	return 0, true
 }
+
+// Refused is how often somebody was told to come again.
+func (r *Rates) Refused() uint64 { return r.refused.Load() }
 
 // of finds the caller's bucket. One that nobody used for as long as it takes to fill it is as good as a
 // new one.

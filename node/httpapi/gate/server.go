@@ -14,7 +14,7 @@ type Limits struct {
 	// HeaderBytes bounds a header.
 	HeaderBytes int
 	// Requests is how many may be under way; those to the paths Always are not counted.
-	Requests int
+	Requests *Places
 	Always   []string
 	// Busy answers what is above.
 	Busy http.HandlerFunc
@@ -22,7 +22,7 @@ type Limits struct {
 
 // NewServer makes a server that keeps the limits. A handler that reads a long body sets deadlines of its own.
 func NewServer(l Limits, h http.Handler) *http.Server {
-	g := &gate{limits: l, handler: h, room: make(chan struct{}, l.Requests)}
+	g := &gate{limits: l, handler: h}
 	return &http.Server{
 		// ReadTimeout ends no answer, however long that takes: net/http drops it once the body is whole. Without it nothing would
 		// end a body that nobody reads, as net/http reads on for what a refused request still sends.
@@ -33,7 +33,6 @@ func NewServer(l Limits, h http.Handler) *http.Server {
 type gate struct {
 	limits  Limits
 	handler http.Handler
-	room    chan struct{} // a place for each request under way; when all are taken, the next is refused
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -41,11 +40,10 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.handler.ServeHTTP(w, r)
 		return
 	}
-	select {
-	case g.room <- struct{}{}:
-		defer func() { <-g.room }()
-		g.handler.ServeHTTP(w, r)
-	default:
+	if !g.limits.Requests.Take() {
 		g.limits.Busy(w, r)
+		return
 	}
+	defer g.limits.Requests.Leave()
+	g.handler.ServeHTTP(w, r)
 }

@@ -63,7 +63,8 @@ func (f *Found) Where() string {
 type Label struct {
 	Hash  string `json:"token_hash" doc:"The SHA-256 of the token, in hexadecimal digits"`
 	Type  string `json:"token_type"`
-	Label string `json:"label" enum:"true_positive,false_positive" doc:"Whether it is, or was, the secret of an API key"`
+	Label string `json:"label" enum:"true_positive,false_positive" doc:"Whether it is, or was, the secret of an API key or of a portal session"`
+	Done  string `json:"done,omitempty" enum:"revoked,marked,ended" doc:"What was done, for an operator who reports: the key is revoked; it is marked, and goes on; the portal session is ended. It is not there if nothing needed to be"`
 }
 
 // Answer is the label of what was found.

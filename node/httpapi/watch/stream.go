@@ -30,6 +30,13 @@ type Source interface {
 	ClusterID() string
 }
 
+// Places are where streams are served.
+type Places interface {
+	// Take takes one, if one is free, without waiting; Leave gives it back.
+	Take() bool
+	Leave()
+}
+
 // Config is what Streams are made of.
 type Config struct {
 	Source Source
@@ -37,21 +44,18 @@ type Config struct {
 	Heartbeat, Patience time.Duration
 	// Behind is how long a place is waited for that is ahead of this node.
 	Behind time.Duration
-	// Limit is how many streams there may be at once.
-	Limit int
+	// Places bounds how many streams there are at once.
+	Places Places
 	// Closing is closed when all streams are to end.
 	Closing <-chan struct{}
 	Now     func() time.Time
 }
 
 // Streams serves streams.
-type Streams struct {
-	Config
-	room chan struct{}
-}
+type Streams struct{ Config }
 
 // New makes Streams. They run only while Serve does.
-func New(c Config) *Streams { return &Streams{Config: c, room: make(chan struct{}, c.Limit)} }
+func New(c Config) *Streams { return &Streams{c} }
 
 // pageLimit is how many facts are read at once, and pageBytes about how much is written at once.
 const (
@@ -119,12 +123,10 @@ var errEnded = errors.New("the stream was ended")
 // Serve answers the request with a stream, until nobody listens or may tells that nobody should. An
 // error is for the caller to answer with: then nothing was sent.
 func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, a Asked, may func() bool) error {
-	select {
-	case s.room <- struct{}{}:
-		defer func() { <-s.room }()
-	default:
+	if !s.Places.Take() {
 		return &record.Unavailable{Detail: "this node has as many streams of events as it can serve; ask another", RetryAfter: time.Second}
 	}
+	defer s.Places.Leave()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	go func() {
@@ -187,7 +189,7 @@ func (s *stream) follow(ctx context.Context) {
 	if s.flush() != nil {
 		return
 	}
-	want := s.at.Revision // this node may be behind the one that gave the place
+	want := s.at.Revision // which is here: first comes what happened since
 	for {
 		wait, cancel := context.WithTimeout(ctx, s.Heartbeat)
 		err := s.Source.Await(wait, want)

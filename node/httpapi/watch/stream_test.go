@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/node/httpapi/watch"
 	"veto/record"
 	"veto/record/event"
@@ -108,7 +109,7 @@ type server struct {
 func serve(t *testing.T, change func(*watch.Config)) *server {
 	t.Helper()
 	s := &server{T: t, source: newSource(), closing: make(chan struct{})}
-	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Behind: time.Minute, Limit: 10, Closing: s.closing, Now: time.Now}
+	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Behind: time.Minute, Places: gate.NewPlaces(10), Closing: s.closing, Now: time.Now}
 	change(&c)
 	streams := watch.New(c)
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -323,7 +324,7 @@ func TestPlaceThatIsGone(t *testing.T) {
 
 // W3
 func TestSlowReader(t *testing.T) {
-	s := serve(t, func(c *watch.Config) { c.Patience, c.Limit = 3*time.Second, 2 })
+	s := serve(t, func(c *watch.Config) { c.Patience, c.Places = 3*time.Second, gate.NewPlaces(2) })
 	slow, quick := s.open(""), s.open("")
 	for range 200 {
 		s.happen(10, strings.Repeat("x", 10_000)) // more than the sockets between them hold
@@ -361,7 +362,7 @@ func TestSlowReader(t *testing.T) {
 
 // W3
 func TestTooManyStreams(t *testing.T) {
-	s := serve(t, func(c *watch.Config) { c.Limit = 1 })
+	s := serve(t, func(c *watch.Config) { c.Places = gate.NewPlaces(1) })
 	first := s.open("")
 	response, err := http.Get(s.http.URL)
 	if err != nil {

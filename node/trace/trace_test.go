@@ -1,0 +1,92 @@
+package trace_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"veto/node/trace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// X2
+func TestOffCostsNothing(t *testing.T) {
+	var off *trace.Tracer
+	ctx := t.Context()
+	if n := testing.AllocsPerRun(1000, func() {
+		ctx, end := off.Begin(off.Continue(ctx, sampled), "step")
+		if off.Carried(ctx) != "" {
+			t.Error("something is carried")
+		}
+		end()
+	}); n != 0 {
+		t.Errorf("%g allocations", n)
+	}
+	if err := off.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+const sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+// open has a Tracer that tells of the part, and what it has told at the end.
+func open(t *testing.T, part float64) (tracer *trace.Tracer, told func() int64) {
+	t.Helper()
+	var count atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { count.Add(1) }))
+	t.Cleanup(server.Close)
+	x, err := trace.Open(t.Context(), trace.Config{Endpoint: server.URL + "/v1/traces", Sample: part, NodeID: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x, func() int64 {
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+		return count.Load()
+	}
+}
+
+// X2
+func TestNotSampledIsNotTold(t *testing.T) {
+	for _, c := range []struct {
+		part    float64
+		carried string
+		told    bool
+	}{
+		{0, "", false},
+		{1, "", true},
+		{0, sampled, true},
+		{1, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", false},
+	} {
+		x, told := open(t, c.part)
+		ctx, end := x.Begin(x.Continue(t.Context(), c.carried), "step")
+		if got := x.Carried(ctx) != ""; got != c.told {
+			t.Errorf("%+v: carried on: %t", c, got)
+		}
+		end()
+		if got := told() > 0; got != c.told {
+			t.Errorf("%+v: told: %t", c, got)
+		}
+	}
+}
+
+// X3
+func TestCarriedIsChecked(t *testing.T) {
+	x, told := open(t, 0)
+	for _, bad := range []string{"", "x", "00-00000000000000000000000000000000-b7ad6b7169203331-01", sampled[:50], "ff" + sampled[2:], string(make([]byte, 1<<16))} {
+		ctx, end := x.Begin(x.Continue(context.Background(), bad), "step")
+		if got := x.Carried(ctx); got != "" {
+			t.Errorf("%.60q goes on as %q", bad, got)
+		}
+		end()
+	}
+	if told() != 0 {
+		t.Error("it was told of")
+	}
+}

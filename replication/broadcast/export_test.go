@@ -1,0 +1,13 @@
+package broadcast
+
+// MaxTaking is how many events of a stream are taken at once.
+const MaxTaking = maxTaking
+
+// Unsent is a Broadcast whose queue has so much room, and nobody who empties it.
+func Unsent(room int) *Broadcast { return &Broadcast{queue: make(chan told, room)} }
+
+// Queued is how much is in the queue.
+func (b *Broadcast) Queued() int { return len(b.queue) }
+
+// Dropped is how much was.
+func (b *Broadcast) Dropped() uint64 { return b.counts.dropped.Load() }
