@@ -46,6 +46,7 @@ var rooms = map[string][]string{
 	"replication/roster":    {},
 	"replication/peer":      {},
 	"replication/consensus": {"record", "replication/store"},
+	"replication/backup":    {"record"},
 	"replication":           {"record", "record/event", "record/limit", "record/trail", "replication/..."},
 	"node/canary":           {"record"},
 	"node/trace":            {},
@@ -64,6 +65,7 @@ var rooms = map[string][]string{
 	"node/httpapi/watch":    {"record", "record/event", "node/httpapi"},
 	"node/httpapi/control":  {"record", "record/limit", "validate", "record/event", "record/trail", "validate/apikey", "node/httpapi", "node/httpapi/bulk", "node/httpapi/gate", "node/httpapi/leaks", "node/httpapi/watch", "node/intake", "node/leaked"},
 	"node":                  {"record", "record/event", "record/limit", "record/trail", "validate", "validate/...", "replication", "replication/...", "node/..."},
+	"node/recovery":         {"record", "node", "node/intake", "replication", "replication/..."},
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"bench":                 {},
@@ -77,7 +79,7 @@ var rooms = map[string][]string{
 	"test/simulation":       {},
 	"test/load":             {},
 	"test/upgrade":          {},
-	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "bench", "node", "node/..."},
+	"cmd/veto":              {"record", "record/limit", "record/trail", "validate", "validate/apikey", "client", "bench", "node", "node/...", "replication/backup"},
 }
 
 // owners says which rooms alone may import a library.
@@ -98,6 +100,7 @@ var owners = map[string][]string{
 	"github.com/prometheus":               {"node"},
 	"go.opentelemetry.io":                 {"node/trace"},
 	"github.com/spf13":                    {"cmd/veto"},
+	"filippo.io/age":                      {"cmd/veto"},
 	"github.com/coreos/go-systemd":        {"cmd/veto"},
 	"github.com/knadh/koanf":              {"cmd/veto"},
 	"github.com/jedib0t/go-pretty":        {"cmd/veto"},

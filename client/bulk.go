@@ -35,6 +35,7 @@ type Progress struct {
 
 const (
 	ndjson        = "application/x-ndjson"
+	octets        = "application/octet-stream"
 	streamTries   = 5
 	streamPause   = time.Second
 	longestAnswer = 1 << 20 // of one line, in bytes
@@ -145,8 +146,19 @@ func (c *Client) Export(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
+// Backup asks for the whole state as it is at one revision, which the caller closes. What is read is the whole
+// only if it ends as a backup does: recovery.Verify tells.
+func (c *Client) Backup(ctx context.Context) (io.ReadCloser, error) {
+	return c.body(ctx, "/v1/backup", nil, octets)
+}
+
 // lines asks for a stream of lines, which the caller closes.
 func (c *Client) lines(ctx context.Context, path string, q url.Values) (io.ReadCloser, error) {
+	return c.body(ctx, path, q, ndjson)
+}
+
+// body asks for a stream of the type, which the caller closes.
+func (c *Client) body(ctx context.Context, path string, q url.Values, want string) (io.ReadCloser, error) {
 	if len(c.options.Control) == 0 {
 		return nil, errNoAddress
 	}
@@ -155,5 +167,5 @@ func (c *Client) lines(ctx context.Context, path string, q url.Values) (io.ReadC
 	if err != nil {
 		return nil, err
 	}
-	return c.stream(req, base, ndjson)
+	return c.stream(req, base, want)
 }

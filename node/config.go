@@ -144,6 +144,9 @@ func (c *Config) advertised(port int) string {
 	return net.JoinHostPort(host, strconv.Itoa(c.Port+port))
 }
 
+// PeerAddress is where other nodes reach this one.
+func (c *Config) PeerAddress() string { return c.advertised(peerPort) }
+
 // joinAddresses are those of other nodes' gossip, each with a port.
 func (c *Config) joinAddresses() []string {
 	var all []string
@@ -262,7 +265,7 @@ func (c *Config) checkRest() error {
 	if err := c.checkHTTPCertificate(); err != nil {
 		return err
 	}
-	if _, err := c.ring(); err != nil {
+	if _, err := c.Ring(); err != nil {
 		return err
 	}
 	if _, err := c.signers(); err != nil {
@@ -310,8 +313,8 @@ func (c *Config) checkHTTPCertificate() error {
 	return nil
 }
 
-// ring are the keys of the peppers; nil if there is no file of them.
-func (c *Config) ring() (*pepper.Ring, error) {
+// Ring are the keys of the peppers; nil if there is no file of them.
+func (c *Config) Ring() (*pepper.Ring, error) {
 	if c.PepperKeyFile == "" {
 		return nil, nil //nolint:nilnil // no pepper is a choice, and no error
 	}

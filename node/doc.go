@@ -52,6 +52,8 @@
 //	    TestOldTLSIsRefused
 //	N13 A stream of revocations under the name of another is refused, and not taken for done.
 //	    TestStreamIsKnownByItsLines
+//	N15 A node knows its cluster from its start, though a crash took that from its state.
+//	    TestQuorumIsLostForGood in cmd/veto
 //	N14 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.
 //	    TestHostMetrics
 //	N13 Certificates, the authority that signs them, and the gossip key are replaced while all nodes run and

@@ -6,10 +6,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"veto/node/httpapi"
@@ -18,6 +21,8 @@ import (
 	"veto/node/httpapi/gate"
 	"veto/node/httpapi/leaks"
 	"veto/record"
+	"veto/replication/backup"
+	"veto/replication/machine"
 	"veto/validate/apikey"
 	"veto/validate/keyset"
 )
@@ -150,6 +155,7 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		FindKey: func(secret string) (*record.APIKey, bool, bool) {
 			return n.view.APIKey(apikey.Hash(secret), new(record.KeyRoom))
 		},
+		Backup:  n.writeBackup,
 		Signers: signers, MarkLeaks: n.config.LeakedKeys == leakedMark,
 		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
 		Now: n.around.Now, Trace: n.controlTrace(), NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
@@ -172,6 +178,66 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 			n.fail(fmt.Errorf("control plane: %w", err))
 		}
 	})
+}
+
+// backups are those that this node writes: one at a time, as each reads the whole state.
+type backups struct {
+	writing sync.Mutex   // held while one is written, and for good once the node closes
+	last    atomic.Int64 // when the last was written to its end, in seconds; 0 if none was
+}
+
+// writeBackup writes the state as it is now, until ctx ends or the node closes.
+func (n *Node) writeBackup(ctx context.Context, w io.Writer) (err error) {
+	if !n.backups.writing.TryLock() {
+		return record.Conflict("a backup is being made on this node already; wait for it, or ask another node")
+	}
+	defer n.backups.writing.Unlock()
+	// Before the state is held: what it is complete as of may only be later.
+	at, fresh := n.around.Now(), n.view.Freshness()
+	snap, err := n.store.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	found, ok, err := machine.Cluster(snap)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return record.Conflict("the cluster is not founded yet")
+	}
+	level, err := machine.Level(snap)
+	if err != nil {
+		return err
+	}
+	err = backup.Write(untilClosed{w, ctx, n.closed}, backup.Header{
+		ClusterID: found.ClusterID, Revision: record.Revision(snap.Applied().Index), Term: snap.Applied().Term, Level: level,
+		TakenAt: at.UTC().Truncate(time.Millisecond), AsOf: fresh.AsOf.UTC().Truncate(time.Millisecond), Node: n.config.NodeID, Version: n.around.Version,
+	}, snap)
+	if err == nil {
+		n.backups.last.Store(n.around.Now().Unix())
+	}
+	return err
+}
+
+// untilClosed writes until the context ends or the channel is closed.
+type untilClosed struct {
+	io.Writer
+	ctx    context.Context
+	closed <-chan struct{}
+}
+
+var errClosing = errors.New("the node is closing")
+
+func (u untilClosed) Write(p []byte) (int, error) {
+	select {
+	case <-u.closed:
+		return 0, errClosing
+	case <-u.ctx.Done():
+		return 0, u.ctx.Err()
+	default:
+		return u.Writer.Write(p)
+	}
 }
 
 // checks are what must hold for the node to be ready.

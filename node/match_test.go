@@ -113,7 +113,7 @@ func TestConcurrentWriters(t *testing.T) {
 		"/v1/keys/" + id:     {"PATCH", `{"name": "NAME"}`, key.etag},
 	}
 	for path, c := range paths {
-		if got := s.http(0, "GET", path, ""); got.etag != c[2] {
+		if got := s.http(0, "GET", path, "", "Veto-Min-Revision", strings.Trim(c[2], `"`)); got.etag != c[2] {
 			t.Errorf("%s shows %s, and its change answered %s", path, got.etag, c[2])
 		}
 		const writers = 6

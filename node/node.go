@@ -24,6 +24,7 @@ import (
 	"veto/replication/broadcast"
 	"veto/replication/consensus"
 	"veto/replication/index"
+	"veto/replication/machine"
 	"veto/replication/peer"
 	"veto/replication/pepper"
 	"veto/replication/roster"
@@ -74,6 +75,7 @@ type Node struct {
 	bounds    *bounds
 	trace     *trace.Tracer      // nil if nobody is told
 	tokens    *remembered.Tokens // nil if none are remembered
+	backups   backups
 
 	missing        *wanted // keys that tokens here named in vain
 	wanted         *wanted // keys that this node is to fetch, if it leads
@@ -100,7 +102,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	if err := c.Complete(); err != nil {
 		return nil, err
 	}
-	ring, err := c.ring()
+	ring, err := c.Ring()
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +186,6 @@ func (n *Node) openStore(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.identity = id
 	if known && !id.LeftAt.IsZero() {
 		return fmt.Errorf("node %s left its cluster on %s, and what is in %s is of no more use; to have it join again, move the directory away and start the node with an empty one",
 			id.NodeID, id.LeftAt.Format(time.DateOnly), n.config.DataDir)
@@ -198,6 +199,10 @@ func (n *Node) openStore(context.Context) error {
 		return err
 	}
 	n.opened(n.store.Close)
+	n.opened(func() error { n.backups.writing.Lock(); return nil }) // which waits for one that is written
+	if err := n.identify(id, known); err != nil {
+		return err
+	}
 	n.outbox, err = store.OpenOutbox(filepath.Join(n.config.DataDir, "outbox"), rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
 	if err != nil {
 		return err
@@ -227,6 +232,44 @@ func (n *Node) openStore(context.Context) error {
 	return nil
 }
 
+// identify finds which cluster the node is of, and refuses a state of which nobody said whose it is.
+func (n *Node) identify(id store.Identity, known bool) error {
+	founded, ok, err := machine.Cluster(n.store)
+	if err != nil {
+		return err
+	}
+	if ok && !known {
+		return fmt.Errorf("the data directory %s holds a state and does not say whose: a restore, or a recovery, was cut short there; do that again, a restore into an empty directory", n.config.DataDir)
+	}
+	if n.identity = id; id.Cluster == "" {
+		n.identity.Cluster = founded.ClusterID
+	}
+	return nil
+}
+
+// cluster is the one that this node is of; empty while it is of none. The view knows once it is loaded, and
+// nobody of another is to be met before.
+func (n *Node) cluster() string {
+	if id := n.view.ClusterID(); id != "" {
+		return id
+	}
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
+	return n.identity.Cluster
+}
+
+// founded keeps of which cluster the node is, from the first time on that it is of one.
+func (n *Node) founded() {
+	cluster := n.cluster()
+	kept, _, err := store.ReadIdentity(n.config.DataDir)
+	if err == nil && kept.Cluster != cluster {
+		err = n.keepIdentity(func(id *store.Identity) { id.Cluster = cluster })
+	}
+	if err != nil {
+		n.around.Log.Error("the data directory does not say yet of which cluster it is; this is tried again when the node starts", "error", err)
+	}
+}
+
 // openPeers opens what connects this node with others.
 func (n *Node) openPeers(ctx context.Context) error {
 	if err := n.keepCerts(); err != nil {
@@ -237,15 +280,16 @@ func (n *Node) openPeers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.peers, err = peer.Listen(n.config.address(peerPort), identityOf(held), n.around.Log)
+	n.peers, err = peer.Listen(n.config.address(peerPort), n.identityOf(held), n.around.Log)
 	if err != nil {
 		return fmt.Errorf("%w; stop what uses it, or give another --port", err)
 	}
 	n.opened(n.peers.Close)
 	n.roster, err = roster.Start(roster.Config{
 		Self: roster.Member{
-			ID: n.config.NodeID, PeerAddr: n.config.advertised(peerPort), RouteAddr: n.config.advertised(routePort),
+			ID: n.config.NodeID, PeerAddr: n.config.PeerAddress(), RouteAddr: n.config.advertised(routePort),
 			Region: n.config.Region, Role: n.role(), Version: n.around.Version, Expect: n.config.BootstrapExpect,
+			ClusterID: n.cluster(), Founded: n.cluster() != "",
 		},
 		Bind: n.config.address(gossipPort), Advertise: n.config.Advertise, Keys: gossipKeys, Log: n.around.Log,
 	})
@@ -353,7 +397,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	admin := &firstAdmin{dir: n.config.DataDir, prefix: n.config.KeyPrefix, show: n.around.AdminToken, find: n.view.APIKey, log: n.around.Log}
 	var err error
 	n.replica, err = replication.Open(replication.Config{
-		ID: n.config.NodeID, Address: n.config.advertised(peerPort), Role: record.NodeRole(n.role()),
+		ID: n.config.NodeID, Address: n.config.PeerAddress(), Role: record.NodeRole(n.role()),
 		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0, AuditRetention: n.config.AuditRetention,
 		Aim: consensus.Aim{MinVoters: max(n.config.BootstrapExpect, n.config.Voters), Voters: n.config.Voters},
@@ -361,7 +405,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 			return n.keepIdentity(func(id *store.Identity) { id.Role = string(role) })
 		},
 		Host: n.host, Leave: func() { signal(n.leaving) },
-		Found: admin.found, Founded: admin.founded,
+		Found: admin.found, Founded: func() { n.founded(); admin.founded() },
 		WhileLeading: []func(context.Context){n.refreshKeys, n.takeEvents}, WantKeys: n.wanted.add,
 		Ring: n.ring, Trace: n.replicaTrace(), Random: rand.Reader,
 		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,

@@ -55,8 +55,8 @@ func (n *Node) keepCerts() error {
 	return nil
 }
 
-func identityOf(h *certs.Held) peer.Identity {
-	return peer.Identity{ID: h.Node.NodeID, Certificate: h.Node.Certificate, Authorities: h.Node.Authorities}
+func (n *Node) identityOf(h *certs.Held) peer.Identity {
+	return peer.Identity{ID: h.Node.NodeID, Certificate: h.Node.Certificate, Authorities: h.Node.Authorities, Cluster: n.cluster}
 }
 
 // Reload has the node read its certificates and gossip keys again, as it does by itself every 10 seconds. It
@@ -102,7 +102,7 @@ func (n *Node) take(ctx context.Context, before, now *certs.Held) {
 		n.around.Log.Error("the gossip keys could not be changed", "error", err)
 	}
 	if !now.SameNode(before) {
-		n.peers.Renew(identityOf(now), oldGrace)
+		n.peers.Renew(n.identityOf(now), oldGrace)
 		n.wg.Go(func() {
 			select {
 			case <-ctx.Done():

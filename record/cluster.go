@@ -20,6 +20,28 @@ type Freshness struct {
 	// Ready is false until the node has caught up with the commit index that the leader
 	// reported after this node's start (P10). Nothing may be allowed before.
 	Ready bool
+	// Missing are revisions that a cluster gave before this one was made of what was left of it: nobody knows
+	// here what was done at them. It must not be changed.
+	Missing []Span
+}
+
+// Span are the revisions between two, without either.
+type Span struct {
+	After  Revision `cbor:"1,keyasint"`
+	Before Revision `cbor:"2,keyasint"`
+}
+
+// Holds tells whether the state is based on all that was done up to the revision.
+func (f *Freshness) Holds(r Revision) bool {
+	if f.Revision < r {
+		return false
+	}
+	for _, m := range f.Missing {
+		if m.After < r && r < m.Before {
+			return false
+		}
+	}
+	return true
 }
 
 // Age is how old the as-of time is by the clock on the wall or by the one that runs in this

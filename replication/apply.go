@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"veto/record"
 	"veto/replication/consensus"
@@ -41,10 +42,26 @@ type applied struct {
 // Apply commits the entries' effects in one batch with the applied index (P3), then raises
 // the index (P5), then announces.
 func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
-	at := a.store.Applied()
-	batch := a.store.Begin()
-	results := make([]record.Result, len(entries))
-	var done []applied
+	results, done, last, err := commit(a.store, entries)
+	if err != nil {
+		return nil, err
+	}
+	return results, a.show(done, last)
+}
+
+// Replay applies entries of a log to the state of a node that is stopped, and returns what came of each. What
+// the state has already, and what is for Raft alone, changes nothing.
+func Replay(s *store.Store, entries []consensus.Entry) ([]record.Result, error) {
+	theirs := slices.DeleteFunc(slices.Clone(entries), func(e consensus.Entry) bool { return e.Command == nil && e.Servers == nil })
+	results, _, _, err := commit(s, theirs)
+	return results, err
+}
+
+// commit applies the entries to the store, in one batch.
+func commit(s *store.Store, entries []consensus.Entry) (results []record.Result, done []applied, last record.Revision, err error) {
+	at := s.Applied()
+	batch := s.Begin()
+	results = make([]record.Result, len(entries))
 	for i, e := range entries {
 		if e.Index <= at.Index {
 			results[i].Revision = record.Revision(e.Index)
@@ -54,21 +71,18 @@ func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
 		if e.Servers != nil {
 			at.Configuration, at.ConfigurationIndex = e.Servers, e.Index
 			if err := enlist(batch, e); err != nil {
-				return nil, errors.Join(err, batch.Abort())
+				return nil, nil, 0, errors.Join(err, batch.Abort())
 			}
 			continue
 		}
-		effect, result, err := a.one(batch, e)
+		effect, result, err := applyOne(batch, e)
 		if err != nil {
-			return nil, errors.Join(err, batch.Abort())
+			return nil, nil, 0, errors.Join(err, batch.Abort())
 		}
 		results[i] = result
 		done = append(done, effect)
 	}
-	if err := batch.Commit(at); err != nil {
-		return nil, err
-	}
-	return results, a.show(done, record.Revision(at.Index))
+	return results, done, record.Revision(at.Index), batch.Commit(at)
 }
 
 // enlist has the audit trail say who the nodes are.
@@ -83,8 +97,8 @@ func enlist(batch *store.Batch, e consensus.Entry) error {
 	return machine.Enlist(batch, nodes, e.At, record.Revision(e.Index))
 }
 
-// one applies a command to the batch.
-func (a *applier) one(batch *store.Batch, e consensus.Entry) (applied, record.Result, error) {
+// applyOne applies a command to the batch.
+func applyOne(batch *store.Batch, e consensus.Entry) (applied, record.Result, error) {
 	effect := applied{revision: record.Revision(e.Index)}
 	c, err := record.DecodeCommand(e.Command)
 	var unknown *record.UnknownCommandError
@@ -194,6 +208,11 @@ func (a *applier) load() error {
 	if err := a.index.Load(a.changes(), found.ClusterID, found.DigestKey, record.Revision(at.Index)); err != nil {
 		return err
 	}
+	missing, err := machine.Missing(a.store)
+	if err != nil {
+		return err
+	}
+	a.horizon.Misses(missing)
 	a.view.cluster.Store(&found)
 	a.horizon.founded(found.ClusterID)
 	a.horizon.reached(record.Revision(at.Index))

@@ -19,8 +19,9 @@ type Horizon struct {
 	index *index.Index
 	now   func() time.Time
 
-	asOf  atomic.Pointer[time.Time] // nil when unknown
-	ready atomic.Bool
+	asOf    atomic.Pointer[time.Time] // nil when unknown
+	ready   atomic.Bool
+	missing atomic.Pointer[[]record.Span] // nil when none are
 
 	mu      sync.Mutex
 	cluster string
@@ -43,8 +44,14 @@ func (h *Horizon) Freshness() record.Freshness {
 	if at := h.asOf.Load(); at != nil {
 		f.AsOf = *at
 	}
+	if m := h.missing.Load(); m != nil {
+		f.Missing = *m
+	}
 	return f
 }
+
+// Misses tells the horizon which revisions the state knows nothing of, though it is further.
+func (h *Horizon) Misses(m []record.Span) { h.missing.Store(&m) }
 
 // Beacon takes the leader's word. The state is complete as of the beacon's time once the
 // beacon's revision is applied here. Of the leader's clock and ours the earlier is believed.

@@ -133,6 +133,9 @@ const leaderless = 5 * time.Second
 func (r *Replica) tellRoster() {
 	me := r.roster.Self()
 	founded, cluster := r.node().Founded(), r.view.ClusterID()
+	if cluster == "" {
+		cluster = me.ClusterID // what the node knew when it started: the state may have lost it, and get it again
+	}
 	if me.Founded == founded && me.ClusterID == cluster {
 		return
 	}

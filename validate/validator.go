@@ -267,7 +267,7 @@ func (p Policy) doubt(f record.Freshness, r Request, issuer time.Duration, now t
 	if !f.Ready && !p.Unready {
 		return NotReady
 	}
-	if f.Revision < r.MinRevision {
+	if !f.Holds(r.MinRevision) {
 		return BehindMinRevision
 	}
 	limit, by := p.limit(issuer, r.MaxStaleness)

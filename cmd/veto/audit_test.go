@@ -24,13 +24,17 @@ func TestCommands(t *testing.T) {
 			e.Setenv("PATH", filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("VETO_DATA_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port))
 			e.Setenv("VETO_ADDRESS", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port+1))
+			e.Setenv("CERTS", filepath.Join(c.dir, "certs"))
+			e.Setenv("N1", filepath.Join(c.dir, "n1"))
 			for _, v := range c.env {
 				name, value, _ := strings.Cut(v, "=")
 				e.Setenv(name, value)
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "alter": alter, "secret": secret, "says": says(c), "serves": serves},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "head": head, "alter": alter, "secret": secret, "says": says(c), "serves": serves, "identity": identity, "damage": damage,
+		},
 	})
 }
 

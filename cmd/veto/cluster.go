@@ -46,7 +46,7 @@ func newCluster(r *remote) *cobra.Command {
 			(*client.Client).LeaveCluster),
 		r.member("promote", "Make a node a voter, for good", "The node keeps that in its data directory, over what is configured.", (*client.Client).PromoteNode),
 		r.member("demote", "Make a node a replica, for good", "The node keeps that in its data directory, over what is configured.", (*client.Client).DemoteNode),
-		newRemove(r))
+		newRemove(r), newRecover())
 	return c
 }
 

@@ -45,7 +45,7 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
 	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(), newMan(),
-		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r), newBench(r))
+		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r), newBench(r), newBackup(r), newRestore())
 	usageErrors(root)
 	return root
 }

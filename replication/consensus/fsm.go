@@ -32,14 +32,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	}
 	entries := make([]Entry, len(logs))
 	for i, l := range logs {
-		entries[i] = Entry{Index: l.Index, Term: l.Term}
-		switch l.Type {
-		case raft.LogCommand:
-			entries[i].Command = l.Data
-		case raft.LogConfiguration:
-			entries[i].Servers, entries[i].At = l.Data, l.AppendedAt.UTC().Truncate(time.Millisecond)
-			entries[i].Members = serversOf(raft.DecodeConfiguration(l.Data))
-		}
+		entries[i] = entryOf(l)
 	}
 	results, err := f.machine.Apply(entries)
 	if err == nil && len(results) != len(entries) {
@@ -53,6 +46,18 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		responses[i] = results[i]
 	}
 	return responses
+}
+
+func entryOf(l *raft.Log) Entry {
+	e := Entry{Index: l.Index, Term: l.Term}
+	switch l.Type {
+	case raft.LogCommand:
+		e.Command = l.Data
+	case raft.LogConfiguration:
+		e.Servers, e.At = l.Data, l.AppendedAt.UTC().Truncate(time.Millisecond)
+		e.Members = serversOf(raft.DecodeConfiguration(l.Data))
+	}
+	return e
 }
 
 func refuse(responses []any) []any {

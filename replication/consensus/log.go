@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
@@ -32,6 +33,73 @@ func openLogOn(dir string, bytes int, files types.VFS) (*wal.WAL, error) {
 	}
 	return w, nil
 }
+
+// Log is what a node that is stopped has of Raft's log: entries that were committed, and at its end perhaps
+// some that were not.
+type Log struct {
+	// First and Last are the indices of its ends; both 0 if it has no entry. Term is that of the last, and
+	// Reached the highest that the node has been in.
+	First, Last, Term, Reached uint64
+
+	wal *wal.WAL
+}
+
+// OpenLog opens the log in a node's Config.Dir to be read. It fails while the node runs. The caller closes it.
+func OpenLog(dir string) (*Log, error) {
+	w, err := openLog(filepath.Join(dir, "log"), segmentBytes)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{wal: w}
+	if err := l.ends(); err != nil {
+		return nil, errors.Join(fmt.Errorf("raft log: %w", err), w.Close())
+	}
+	return l, nil
+}
+
+// reachedKey is Raft's own.
+var reachedKey = []byte("CurrentTerm")
+
+func (l *Log) ends() (err error) {
+	if l.Reached, err = l.wal.GetUint64(reachedKey); err != nil {
+		return err
+	}
+	if l.First, err = l.wal.FirstIndex(); err != nil {
+		return err
+	}
+	if l.Last, err = l.wal.LastIndex(); err != nil || l.Last == 0 {
+		return err
+	}
+	var last raft.Log
+	err = l.wal.GetLog(l.Last, &last)
+	l.Term = last.Term
+	return err
+}
+
+// Behind gives the entries behind the index in their order, some at a time; those that are for Raft alone
+// have neither command nor servers. There must be no gap.
+func (l *Log) Behind(index uint64, fn func([]Entry) error) error {
+	if l.Last > index && l.First > index+1 {
+		return fmt.Errorf("the log begins at %d but the state ends at %d: entries are missing", l.First, index)
+	}
+	for at := max(index+1, l.First); at <= l.Last; {
+		some := make([]Entry, 0, maxAppendEntries)
+		for ; at <= l.Last && len(some) < cap(some); at++ {
+			var entry raft.Log
+			if err := l.wal.GetLog(at, &entry); err != nil {
+				return fmt.Errorf("raft log: entry %d: %w", at, err)
+			}
+			some = append(some, entryOf(&entry))
+		}
+		if err := fn(some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close closes it.
+func (l *Log) Close() error { return l.wal.Close() }
 
 // retained is a log that keeps what continues the state. Raft deletes all of the log when it has taken in a
 // state that another node sent, also entries behind it which this node has answered that it has: when

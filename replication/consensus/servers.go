@@ -43,6 +43,18 @@ func (n *Node) Demote(id string, basedOn uint64) error {
 	return changeError(n.raft.DemoteVoter(raft.ServerID(id), basedOn, membershipTimeout).Error())
 }
 
+// SoleVoter is the configuration of a cluster of one node, as a store keeps it.
+func SoleVoter(id, address string) []byte {
+	return raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(address)},
+	}})
+}
+
+// ServersOf are the servers of a configuration, as a store keeps it, sorted by id. It must be one.
+func ServersOf(configuration []byte) []Server {
+	return serversOf(raft.DecodeConfiguration(configuration))
+}
+
 // Founded tells whether the node has ever been part of a cluster.
 func (n *Node) Founded() bool { return n.raft.LastIndex() > 0 }
 

@@ -8,6 +8,7 @@ import (
 
 	"veto/record"
 	"veto/record/limit"
+	"veto/record/trail"
 )
 
 // State is what commands are applied to: a sorted map. A writer sees its own writes. Values
@@ -228,6 +229,63 @@ func (x *change) found(b record.Found) error {
 	}
 	x.ref = b.ClusterID
 	return x.createKey(record.CreateKey{Key: b.Admin})
+}
+
+// Refounding makes the state of one cluster that of another, which goes on from it alone: for a node that is
+// stopped, and no command.
+type Refounding struct {
+	// Action is what is done, for the audit trail, and Node where.
+	Action, Node string
+	ClusterID    string
+	// At is the time, and Revision that at which the new cluster begins: behind all that the old one may
+	// have given, so that none means two things. After is the last that the state has of the old one.
+	At              time.Time
+	After, Revision record.Revision
+	// Peppers are those of the state, wrapped for the new cluster.
+	Peppers []record.Pepper
+	// Servers are the new cluster's.
+	Servers []record.NodeStatus
+}
+
+var missingKey = record.TableMeta.Key([]byte("missing"))
+
+// Missing reads which revisions clusters gave before this one of which the state knows nothing.
+func Missing(s Reader) ([]record.Span, error) {
+	m, _, err := get[[]record.Span](s, missingKey)
+	return m, err
+}
+
+// Refound does so. Whatever has a digest by the cluster's key, and every API key, stays as it is. The audit
+// trail goes on with an entry that says what was done, where it is chained.
+func Refound(s State, r Refounding) error {
+	was, ok, err := Cluster(s)
+	if err != nil || !ok {
+		return errors.Join(err, record.Conflict("the state is of no cluster"))
+	}
+	if err := put(s, clusterKey, record.Found{ClusterID: r.ClusterID, DigestKey: was.DigestKey}); err != nil {
+		return err
+	}
+	missing, err := Missing(s)
+	if err != nil {
+		return err
+	}
+	if err := put(s, missingKey, append(missing, record.Span{After: r.After, Before: r.Revision})); err != nil {
+		return err
+	}
+	for _, p := range r.Peppers {
+		if err := put(s, pepperKey(p.ID), p); err != nil {
+			return err
+		}
+	}
+	x := &change{state: s, stamp: r.At, revision: r.Revision}
+	x.audit.record("cluster", r.ClusterID)
+	x.audit.change(trail.Change{Of: r.ClusterID, Field: "id", From: was.ClusterID, To: r.ClusterID})
+	for _, n := range r.Servers {
+		x.audit.record("node", n.ID)
+		x.audit.change(trail.Change{Of: n.ID, Field: "role", To: string(n.Role)})
+		x.audit.change(trail.Change{Of: n.ID, Field: "address", To: clip(n.Address)})
+	}
+	return errors.Join(x.entry(r.Action, "", record.Origin{Node: r.Node, Way: record.WayCluster}), x.sealAudit())
 }
 
 // raiseLevel also begins the audit trail's chain, in a cluster that is older than it: all nodes know it.

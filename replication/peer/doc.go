@@ -11,6 +11,8 @@
 //	    node by its id reaches that node or nobody.
 //	    TestStrangersAreRefused, TestWrongIDIsRefused, TestNamelessIsRefused,
 //	    TestStrangerIsNotCalled, TestAnotherPortIsRefused
+//	    Nor who says to be of another cluster than the node, with the same certificates.
+//	    TestAnotherClusterIsRefused
 //	E1  A call's failure says whether the other node may have acted on it, and no call is
 //	    sent twice.
 //	    TestCallTellsWhetherItWasSent, TestCallIsSentAtMostOnce, TestRedirectIsNotFollowed

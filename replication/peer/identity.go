@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Identity is who this node is, and whom it believes.
@@ -14,12 +15,45 @@ type Identity struct {
 	Certificate tls.Certificate
 	// Authorities are the cluster's. A certificate of another is refused.
 	Authorities *x509.CertPool
+	// Cluster tells which cluster this node is of; empty while it is of none. It must not block. Certificates
+	// do not tell: a cluster that was restored, or recovered from its last nodes, has those of the one before,
+	// of which nodes may come back. Nil tells of none.
+	Cluster func() string
 }
 
 const (
 	protocolRaft = "veto-raft/1"
 	protocolCall = "veto-rpc/1"
+	// ofCluster follows a protocol in what is offered, and before the cluster's id. What is agreed on is the
+	// bare protocol: programs that know no more take that.
+	ofCluster = ";cluster="
 )
+
+func (i Identity) cluster() string {
+	if i.Cluster == nil {
+		return ""
+	}
+	return i.Cluster()
+}
+
+// offer is what the side that connects offers, to speak the protocol.
+func (i Identity) offer(protocol string) []string {
+	if id := i.cluster(); id != "" {
+		return []string{protocol + ofCluster + id, protocol}
+	}
+	return []string{protocol}
+}
+
+// sameCluster refuses who says to be of another cluster than this node.
+func (i Identity) sameCluster(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	own := i.cluster()
+	for _, p := range hello.SupportedProtos {
+		if _, theirs, ok := strings.Cut(p, ofCluster); ok && own != "" && theirs != own {
+			return nil, fmt.Errorf("it is of the cluster %.63q, and this node of %s; to have it here, stop it and empty its data directory", theirs, own)
+		}
+	}
+	return nil, nil //nolint:nilnil // of no use to crypto/tls but to go on with what it has
+}
 
 // Accepting is the TLS configuration of the side that listens.
 func (i Identity) Accepting() *tls.Config {
@@ -29,6 +63,7 @@ func (i Identity) Accepting() *tls.Config {
 		// A resumed session would rest on what was verified when it began.
 		SessionTicketsDisabled: true,
 		VerifyConnection:       named,
+		GetConfigForClient:     i.sameCluster,
 	}
 }
 

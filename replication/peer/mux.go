@@ -98,7 +98,7 @@ func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (net.Conn, er
 	defer context.AfterFunc(m.ctx, cancel)()
 	identity := m.identity.Load()
 	config := identity.Dialing(id)
-	config.NextProtos = []string{protocol}
+	config.NextProtos = identity.offer(protocol)
 	dialed, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to node %q at %s: %w", id, addr, err)

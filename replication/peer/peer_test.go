@@ -287,3 +287,42 @@ func TestIdentityIsRenewed(t *testing.T) {
 		t.Error("the old authority is still believed")
 	}
 }
+
+// Certificates outlive a cluster that was restored or recovered, and its nodes may come back.
+func TestAnotherClusterIsRefused(t *testing.T) {
+	a := newAuthority(t)
+	of := func(id, cluster string) peer.Identity {
+		i := a.identity(t, id)
+		i.Cluster = func() string { return cluster }
+		return i
+	}
+	now, same, before, fresh := listen(t, of("n1", "cluster-2")), listen(t, of("n2", "cluster-2")), listen(t, of("n3", "cluster-1")), listen(t, of("n4", ""))
+	for _, row := range []struct {
+		name     string
+		from, to *peer.Mux
+		id       string
+		taken    bool
+	}{
+		{"the same", same, now, "n1", true},
+		{"the one before", before, now, "n1", false},
+		{"the other way", now, before, "n3", false},
+		{"from none", fresh, now, "n1", true},
+		{"to none", now, fresh, "n4", true},
+	} {
+		_, err := row.from.Call(t.Context(), row.to.Addr(), row.id, "/echo", nil)
+		if (err == nil) != row.taken {
+			t.Errorf("a call, %s: %v", row.name, err)
+		}
+		var failed *peer.CallError
+		if !row.taken && (!errors.As(err, &failed) || failed.Sent) {
+			t.Errorf("%s: it is not known that the call was not sent: %v", row.name, err)
+		}
+		c, err := row.from.DialRaft(row.to.Addr(), row.id, 5*time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		if (err == nil) != row.taken {
+			t.Errorf("Raft, %s: %v", row.name, err)
+		}
+	}
+}

@@ -112,11 +112,16 @@ func (r *Ring) Make(random io.Reader, cluster string, id record.PepperID) (recor
 
 // Rewrap wraps the pepper by the first key.
 func (r *Ring) Rewrap(random io.Reader, cluster string, p record.Pepper) (record.Pepper, error) {
-	s, err := r.unwrap(cluster, p)
+	return r.Rebind(random, cluster, cluster, p)
+}
+
+// Rebind wraps a pepper of one cluster by the first key, for another cluster.
+func (r *Ring) Rebind(random io.Reader, from, to string, p record.Pepper) (record.Pepper, error) {
+	s, err := r.unwrap(from, p)
 	if err != nil {
 		return record.Pepper{}, err
 	}
-	return r.wrap(random, cluster, p.ID, s)
+	return r.wrap(random, to, p.ID, s)
 }
 
 func (r *Ring) wrap(random io.Reader, cluster string, id record.PepperID, s secret) (record.Pepper, error) {

@@ -12,7 +12,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-const identityFile = "identity.json"
+const (
+	identityFile = "identity.json"
+	asideFile    = "identity.json.aside"
+)
 
 // Identity says whose data a directory holds.
 type Identity struct {
@@ -21,12 +24,18 @@ type Identity struct {
 	Role string `json:"role,omitempty"`
 	// LeftAt is when the node left its cluster for good.
 	LeftAt time.Time `json:"left_at,omitzero"`
+	// Cluster that the node is of; empty while it is of none, and until a node of an older version has started
+	// again. The state says so too, but a crash may have taken that from it until the log brings it again.
+	Cluster string `json:"cluster,omitempty"`
 }
 
 // ReadIdentity reads whose data the directory holds; false if it is new.
 func ReadIdentity(dir string) (Identity, bool, error) {
+	return readIdentity(filepath.Join(dir, identityFile))
+}
+
+func readIdentity(path string) (Identity, bool, error) {
 	var id Identity
-	path := filepath.Join(dir, identityFile)
 	b, err := os.ReadFile(path) //nolint:gosec // the operator's own directory
 	if errors.Is(err, os.ErrNotExist) {
 		return id, false, nil
@@ -49,7 +58,43 @@ func WriteIdentity(dir string, id Identity) error {
 	if err != nil {
 		return err
 	}
-	return ReplaceFile(filepath.Join(dir, identityFile), b)
+	if err := ReplaceFile(filepath.Join(dir, identityFile), b); err != nil {
+		return err
+	}
+	return removed(os.Remove(filepath.Join(dir, asideFile)))
+}
+
+// SetIdentityAside has the directory say no more whose it is, so that no node starts in it until
+// WriteIdentity was called again, and returns whose it is. It may be called again, after a crash, too; then
+// and for a directory that is nobody's, it does nothing.
+func SetIdentityAside(dir string) (Identity, error) {
+	id, known, err := ReadIdentity(dir)
+	if err != nil || !known {
+		return id, err
+	}
+	b, err := json.Marshal(id)
+	if err == nil {
+		err = ReplaceFile(filepath.Join(dir, asideFile), b)
+	}
+	if err == nil {
+		err = os.Remove(filepath.Join(dir, identityFile))
+	}
+	if err == nil {
+		err = syncDir(vfs.Default, dir)
+	}
+	return id, err
+}
+
+// ReadIdentityAside reads what SetIdentityAside set aside; false if there is nothing.
+func ReadIdentityAside(dir string) (id Identity, known bool, err error) {
+	return readIdentity(filepath.Join(dir, asideFile))
+}
+
+func removed(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // ReplaceFile makes the file, which nobody else may read, hold the bytes durably: whenever the machine

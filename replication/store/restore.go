@@ -73,6 +73,35 @@ func (s *Store) swap(d *database, a Applied) error {
 
 // fill reads the stream into an empty database and makes it durable.
 func fill(db *pebble.DB, r io.Reader) (Applied, error) {
+	batch := db.NewBatch()
+	defer func() { _ = batch.Close() }() // nothing is lost: it is committed or not wanted
+	a, err := ReadStream(r, func(key, value []byte) error {
+		if err := batch.Set(key, value, nil); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		if batch.Len() <= restoreBatch {
+			return nil
+		}
+		if err := batch.Commit(pebble.NoSync); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		_ = batch.Close()
+		batch = db.NewBatch()
+		return nil
+	})
+	if err != nil {
+		return a, err
+	}
+	if err := batch.Commit(pebble.NoSync); err != nil {
+		return a, fmt.Errorf("store: %w", err)
+	}
+	return a, db.LogData(nil, pebble.Sync)
+}
+
+// ReadStream goes through the records of a stream, in the order of their keys, and returns what of the
+// log they hold. What fn was given counts only if there is no error: ErrBrokenStream, that of fn, or
+// one of zstd's. Key and value are fn's own. It keeps a bounded part of the stream in memory.
+func ReadStream(r io.Reader, fn func(key, value []byte) error) (Applied, error) {
 	var a Applied
 	magic := make([]byte, len(streamMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || !bytes.Equal(magic, []byte(streamMagic)) {
@@ -88,52 +117,40 @@ func fill(db *pebble.DB, r io.Reader) (Applied, error) {
 	if err != nil || record.Decode(header, &a) != nil {
 		return a, ErrBrokenStream
 	}
-	if err := copyRecords(db, in); err != nil {
-		return a, err
+	var stored Applied
+	err = in.records(func(key, value []byte) error {
+		if bytes.Equal(key, appliedKey) && record.Decode(value, &stored) != nil {
+			return ErrBrokenStream
+		}
+		return fn(key, value)
+	})
+	if err == nil && (stored.Index != a.Index || stored.Term != a.Term) {
+		err = ErrBrokenStream
 	}
-	stored, err := readApplied(db)
-	if err != nil {
-		return a, err
-	}
-	if stored.Index != a.Index || stored.Term != a.Term {
-		return a, ErrBrokenStream
-	}
-	return a, db.LogData(nil, pebble.Sync)
+	return a, err
 }
 
-func copyRecords(db *pebble.DB, in *sumReader) error {
+// records reads all records up to the end, which is checked.
+func (s *sumReader) records(fn func(key, value []byte) error) error {
 	var count uint64
-	batch := db.NewBatch()
-	defer func() { _ = batch.Close() }() // nothing is lost: it is committed or not wanted
 	var last []byte
 	for {
-		key, err := in.field(maxStreamKey)
+		key, err := s.field(maxStreamKey)
 		if err != nil {
 			return ErrBrokenStream
 		}
 		if len(key) == 0 {
-			break
+			return s.end(count)
 		}
-		value, err := in.field(maxStreamVal)
+		value, err := s.field(maxStreamVal)
 		if err != nil || bytes.Compare(key, last) <= 0 {
 			return ErrBrokenStream
 		}
-		if err := batch.Set(key, value, nil); err != nil {
-			return fmt.Errorf("store: %w", err)
+		if err := fn(key, value); err != nil {
+			return err
 		}
 		count, last = count+1, key
-		if batch.Len() > restoreBatch {
-			if err := batch.Commit(pebble.NoSync); err != nil {
-				return fmt.Errorf("store: %w", err)
-			}
-			_ = batch.Close()
-			batch = db.NewBatch()
-		}
 	}
-	if err := in.end(count); err != nil {
-		return err
-	}
-	return batch.Commit(pebble.NoSync)
 }
 
 // sumReader reads fields and sums them up.

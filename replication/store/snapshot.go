@@ -47,6 +47,14 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 // Applied is what the snapshot holds.
 func (n *Snapshot) Applied() Applied { return n.applied }
 
+// Get reads a value, which is the caller's own.
+func (n *Snapshot) Get(key []byte) ([]byte, bool, error) { return get(n.snapshot, key) }
+
+// Scan goes through keys as Batch.Scan does.
+func (n *Snapshot) Scan(from, to []byte, fn func(key, value []byte) (bool, error)) error {
+	return scan(n.snapshot, from, to, fn)
+}
+
 // Close lets the space go.
 func (n *Snapshot) Close() error {
 	return errors.Join(n.snapshot.Close(), n.store.release(n.database))

@@ -31,7 +31,7 @@ var access = map[string]string{
 	"POST /v1/consumers/{id}/portal-sessions": "admin", "DELETE /v1/consumers/{id}/portal-sessions/{session}": "admin",
 	"PUT /v1/issuers/{id}": "admin", "DELETE /v1/issuers/{id}": "admin", "POST /v1/issuers/{id}/refresh": "admin",
 	"POST /v1/keys": "admin", "PATCH /v1/keys/{id}": "admin", "DELETE /v1/keys/{id}": "admin", "POST /v1/keys/{id}/roll": "admin",
-	"PUT /v1/roles/{id}": "admin", "DELETE /v1/roles/{id}": "admin", "DELETE /v1/revocations/{id}": "admin", "POST /v1/pepper/rotate": "admin",
+	"PUT /v1/roles/{id}": "admin", "DELETE /v1/roles/{id}": "admin", "DELETE /v1/revocations/{id}": "admin", "POST /v1/pepper/rotate": "admin", "GET /v1/backup": "admin",
 	"POST /v1/cluster/nodes/{id}/leave": "admin", "POST /v1/cluster/nodes/{id}/promote": "admin", "POST /v1/cluster/nodes/{id}/demote": "admin", "POST /v1/cluster/nodes/{id}/remove": "admin",
 	"GET /debug/pprof/": "admin", "GET /debug/pprof/cmdline": "admin", "GET /debug/pprof/profile": "admin", "GET /debug/pprof/symbol": "admin", "GET /debug/pprof/trace": "admin",
 	"GET /v1/me": "manager", "GET /v1/me/keys": "manager", "POST /v1/me/keys": "manager", "POST /v1/me/keys/{id}/roll": "manager", "POST /v1/me/keys/{id}/revoke": "manager",

@@ -2,6 +2,9 @@ package control_test
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -106,6 +109,27 @@ func TestExportOfTheTrail(t *testing.T) {
 	for _, query := range []string{"?by=", "?by=a&by=b", "?since=yesterday", "?until=1", "?limit=3", "?by=%zz"} {
 		p.problem(p.as(record.RoleAuditor, "GET", "/v1/audit/export"+query, ""), 422, "invalid")
 	}
+}
+
+// A backup that cannot be begun is refused in words, and one that breaks off is cut off.
+func TestBackup(t *testing.T) {
+	p := open(t)
+	p.problem(p.as(record.RoleAdmin, "GET", "/v1/backup", ""), 409, "conflict")
+	p.cluster.backup = func(w io.Writer) error { _, err := io.WriteString(w, "all"); return err }
+	w := p.as(record.RoleAdmin, "GET", "/v1/backup", "")
+	if w.Code != 200 || w.Body.String() != "all" || w.Header().Get("Content-Type") != "application/octet-stream" {
+		t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+	}
+	p.cluster.backup = func(w io.Writer) error {
+		_, err := io.WriteString(w, "half")
+		return errors.Join(err, io.ErrShortWrite)
+	}
+	defer func() {
+		if got := recover(); got != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+			t.Errorf("it was not cut off: %v", got)
+		}
+	}()
+	p.as(record.RoleAdmin, "GET", "/v1/backup", "")
 }
 
 // L14: streams have places of their own, and one more is told so.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -166,6 +167,8 @@ type Config struct {
 	// Callers bounds how often each operator and each manager may come, Strangers how often those at an address
 	// of whom nobody knows who they are. Nil bounds nothing.
 	Callers, Strangers *gate.Rates
+	// Backup writes a backup of the state as it is now. It blocks for as long as w takes it in.
+	Backup func(ctx context.Context, w io.Writer) error
 	// Imports, Exports and Streams bound how many streams of revocations are taken in, how many of them and of
 	// the audit trail are given out, and how many there are of events. Nil bounds nothing.
 	Imports, Exports, Streams *gate.Places

@@ -64,7 +64,13 @@ func open(t *testing.T, change ...func(*control.Config)) *plane {
 		Proposer: c, Records: c, Cluster: c, Peppers: peppers{c}, Events: c, Closing: p.closing,
 		Validator: validate.New(c, validate.Policy{MaxStaleness: time.Minute}, jwt.New(c.trust, nil, func(string) {}), apikey.New(c), nil),
 		ParseJWKS: keyset.ParseGiven,
-		Refresh:   func(context.Context, record.Issuer) error { return p.refresh },
+		Backup: func(_ context.Context, w io.Writer) error {
+			if c.backup == nil {
+				return record.Conflict("another one")
+			}
+			return c.backup(w)
+		},
+		Refresh: func(context.Context, record.Issuer) error { return p.refresh },
 		NewKey: func(environment string) (string, record.KeyHash, string, error) {
 			return apikey.Generate(rand.Reader, apikey.Form{Prefix: apikey.Prefix, Environment: environment})
 		},

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -42,6 +43,7 @@ type cluster struct {
 	sessions    map[string]record.PortalSession
 	trust       *keyset.Holder
 	meanwhile   func() // what others do before an answer is made
+	backup      func(io.Writer) error
 }
 
 type remembered struct {

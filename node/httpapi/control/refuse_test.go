@@ -148,6 +148,7 @@ func TestRoles(t *testing.T) {
 		{"GET", "/v1/audit", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
 		{"GET", "/v1/audit/head", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
 		{"GET", "/v1/audit/export", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
+		{"GET", "/v1/backup", "", []record.Role{record.RoleAdmin}},
 		{"GET", "/metrics", "", []record.Role{record.RoleAdmin, record.RoleAuditor}},
 	} {
 		for _, role := range record.Roles() {

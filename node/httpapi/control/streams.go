@@ -36,6 +36,7 @@ func (x *control) bulk(mux routes) {
 	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.importStream)))
 	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.exportStream)))
 	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.exportAudit)))
+	mux.Handle("GET /v1/backup", x.guard(record.RoleAdmin, http.HandlerFunc(x.exportBackup)))
 }
 
 // within serves in one of the places. What a stream has in memory until the log takes it is a megabyte or more,
@@ -144,6 +145,38 @@ func (p paced) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
 	return p.Records.Audit(after, limit)
 }
 
+// octets is the type of a backup, of which only Veto knows the form.
+const octets = "application/octet-stream"
+
+// exportBackup writes the state as it is now.
+func (x *control) exportBackup(w http.ResponseWriter, r *http.Request) {
+	to := &begun{Writer: &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}}
+	w.Header().Set("Content-Type", octets)
+	x.Log.Info("a backup is made", "request_id", requestID(r.Context()), "by", operatorID(r.Context()))
+	err := x.Backup(r.Context(), to)
+	switch {
+	case err == nil:
+	case !to.yes:
+		w.Header().Del("Content-Type")
+		x.refuse(w, r, "a backup cannot be made", err)
+	default:
+		// Cut off, so that nobody takes what came for the whole.
+		x.Log.Warn("a backup was not written to the end", "request_id", requestID(r.Context()), "error", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// begun tells whether anything was written.
+type begun struct {
+	io.Writer
+	yes bool
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	b.yes = true
+	return b.Writer.Write(p)
+}
+
 // filterOf reads which entries are wanted. A parameter that is not known, or empty, or there twice,
 // is refused: what was to choose must not be taken for nothing.
 func filterOf(query string) (trail.Filter, error) {
@@ -250,6 +283,12 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 		ndjson: {Schema: schemas.Schema(typeOf[trail.Entry](), true, "Entry")},
 	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A wrong choice"}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&audit)
+	backup := operation("backup", http.MethodGet, "/v1/backup", "The whole state as it is at one revision, for `veto restore`", record.RoleAdmin)
+	backup.Description += " It holds shared secrets of issuers in the clear, and what API keys are stored by. One at a time is made on a node."
+	backup.Responses = map[string]*huma.Response{"200": {Description: "The backup; it ends with a checksum, without which it is not whole", Content: map[string]*huma.MediaType{
+		octets: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "Another backup is being made on this node"}, "503": {Description: "The node is not ready"}}
+	api.AddOperation(&backup)
 }
 
 // Bounds of the streams of events.

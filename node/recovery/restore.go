@@ -1,0 +1,96 @@
+package recovery
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"veto/replication/backup"
+	"veto/replication/store"
+)
+
+// Restored tells what was restored, and what of the old cluster is missing.
+type Restored struct {
+	Backup backup.Header `json:"backup"`
+	Refounded
+	Merged []Merged `json:"merged"`
+}
+
+// leftAlone may be in a directory into which is restored: the certificates that a node alone has there.
+var leftAlone = []string{"certs", "lost+found"}
+
+// Restore makes the data directory, which must be new, that of the first node of a new cluster with the backup's
+// state, then adds what the survivors know to be revoked: files of `veto revocations export`, or data directories
+// of nodes of the old cluster that do not run. If it fails it leaves the directory as it found it.
+func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) (Restored, error) {
+	if err := errors.Join(c.checkRole(), c.checkEmpty()); err != nil {
+		return Restored{}, err
+	}
+	b, err := backup.Open(file)
+	if err != nil {
+		return Restored{}, err
+	}
+	if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil {
+		return Restored{}, fmt.Errorf("data directory: %w", err)
+	}
+	out := Restored{Backup: b.Header, Merged: []Merged{}}
+	if err := c.fill(ctx, b, survivors, &out); err != nil {
+		return out, errors.Join(err, os.RemoveAll(c.dir(stateDir)), os.RemoveAll(c.dir(outboxDir)))
+	}
+	// Last: until then the directory is nobody's.
+	if err := store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster}); err != nil {
+		return out, fmt.Errorf("data directory: %w", err)
+	}
+	return out, nil
+}
+
+func (c *Config) checkEmpty() error {
+	there, err := os.ReadDir(c.Node.DataDir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	for _, e := range there {
+		if !slices.Contains(leftAlone, e.Name()) {
+			return fmt.Errorf("the data directory %s is not empty, %s is there: a restore makes a new node, and overwrites none; give another --data-dir, or move away what is in this one", c.Node.DataDir, e.Name())
+		}
+	}
+	return nil
+}
+
+func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string, out *Restored) (err error) {
+	s, err := c.open(stateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	applied, err := s.Restore(b)
+	if whole := b.Finish(); whole != nil {
+		return whole // which says more
+	}
+	if err == nil {
+		err = agrees(b.Header, applied, s)
+	}
+	if err != nil {
+		return err
+	}
+	// The log is new, and so is Raft's term: the state's must not be above it.
+	if out.Refounded, err = c.refound(s, "restore", applied.Index, 1); err != nil {
+		return err
+	}
+	for _, path := range survivors {
+		m, err := c.merge(ctx, s, out.Refounded, path)
+		if err != nil {
+			return fmt.Errorf("--merge %s: %w", path, err)
+		}
+		out.Merged = append(out.Merged, m)
+	}
+	box, err := store.OpenOutbox(c.dir(outboxDir), rand.Reader, c.options())
+	if err != nil {
+		return err
+	}
+	return box.Close()
+}

@@ -1,0 +1,312 @@
+package recovery_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"veto/client"
+	"veto/node"
+	"veto/node/recovery"
+	"veto/record"
+	"veto/replication/backup"
+	"veto/replication/store"
+	"veto/validate"
+)
+
+// D1
+func TestRestoreIntoANewCluster(t *testing.T) {
+	old := tell(t, 1)
+	old.trustDemoIssuer()
+	revoked, good, key := old.token(), old.token(), old.key()
+	old.eventually(0, good, validate.OK)
+	old.revoke(0, client.RevokeRequest{Token: revoked, Reason: "leaked"})
+	path, contents := old.backup(0)
+	require.EqualValues(t, 1, contents.Issuers)
+	require.EqualValues(t, 1, contents.Consumers)
+	require.EqualValues(t, 2, contents.Keys)
+	require.NotZero(t, contents.Revocations)
+	require.Len(t, contents.WrappedBy, 1)
+	was := old.status(0)
+	old.stop(0)
+
+	s := old.successor(3)
+	restored := s.restore(path)
+	require.Equal(t, contents.Revision, restored.From)
+	require.Equal(t, contents.Revision+recovery.Gap, restored.Begins)
+	require.Equal(t, was.ID, restored.Was)
+	s.begin()
+	for i := range 3 {
+		s.eventually(i, revoked, validate.Revoked)
+		s.eventually(i, good, validate.OK)
+		s.eventually(i, key.Secret, validate.OK)
+	}
+	status := s.status(2)
+	require.Equal(t, restored.Cluster, status.ID)
+	require.NotEqual(t, was.ID, status.ID)
+	require.Greater(t, status.Revision, restored.Begins)
+	// P6: whoever asks for a revision that may be of what is missing is not answered as if it were here.
+	for i := range 3 {
+		for min, want := range map[record.Revision]validate.Code{
+			contents.Revision: validate.OK, contents.Revision + 1: validate.BehindMinRevision, restored.Begins - 1: validate.BehindMinRevision, restored.Begins: validate.OK,
+		} {
+			v, err := s.at(i).Validate(s.ctx, client.Question{Credential: good, MinRevision: min})
+			require.NoError(t, err)
+			require.Equal(t, want, v.Code, "min_revision %d", min)
+		}
+	}
+	// It goes on: what is changed is changed on all, and another key is stored by the pepper that came along.
+	second := s.key()
+	s.revoke(1, client.RevokeRequest{Target: "key", Value: key.ID})
+	for i := range 3 {
+		s.eventually(i, second.Secret, validate.OK)
+		s.eventually(i, key.Secret, validate.Revoked)
+	}
+	s.whole("restore", 0, 1, 2)
+	_, again := s.backup(2)
+	require.Greater(t, again.Revision, contents.Revision)
+	require.Equal(t, restored.Cluster, again.ClusterID)
+}
+
+// D2: a survivor's directory tells what was committed after the backup, and what it took and nobody else has.
+func TestRestoreMergesSurvivors(t *testing.T) {
+	old := tell(t, 3)
+	old.trustDemoIssuer()
+	before, after, alone, lifted := old.token(), old.token(), old.token(), old.token()
+	key := old.key()
+	old.revoke(0, client.RevokeRequest{Token: before})
+	mistake := old.revoke(0, client.RevokeRequest{Token: lifted})
+	old.reached(1, mistake.Revision)
+	path, contents := old.backup(1)
+	_, err := old.at(0).Lift(old.ctx, mistake.ID, "a mistake")
+	require.NoError(t, err)
+	last := old.revoke(1, client.RevokeRequest{Token: after, Reason: "after"})
+	keyRevoked := old.revoke(1, client.RevokeRequest{Target: "key", Value: key.ID})
+	old.reached(0, keyRevoked.Revision)
+	old.stop(1, 2)
+	old.pending(0, client.RevokeRequest{Token: alone, Reason: "alone"})
+	old.stop(0)
+
+	s := old.successor(1)
+	restored := s.restore(path, filepath.Join(old.dir, "n1"))
+	require.Len(t, restored.Merged, 1)
+	m := restored.Merged[0]
+	require.EqualValues(t, 3, m.Added, "%+v", m) // after, the key, alone
+	require.GreaterOrEqual(t, m.Through, last.Revision)
+	require.Zero(t, m.Refused, "%v", m.Refusals)
+	require.Less(t, contents.Revision, last.Revision)
+	s.begin()
+	for _, credential := range []string{before, after, alone, key.Secret} {
+		s.eventually(0, credential, validate.Revoked)
+	}
+	s.eventually(0, lifted, validate.Revoked) // which denies too much, and never too little
+	all, err := s.at(0).Revocations(s.ctx, client.List{Limit: 100})
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(all.Items, func(r client.Revocation) bool { return r.Reason == "alone" }))
+	s.whole("restore", 0)
+}
+
+// D2: of what is exported each line is told of that is not revoked now.
+func TestMergedLinesAreTold(t *testing.T) {
+	old := tell(t, 1)
+	old.trustDemoIssuer()
+	iss := old.cluster.Issuer().URL()
+	old.revoke(0, client.RevokeRequest{Target: "subject", Issuer: iss, Value: "known"})
+	path, _ := old.backup(0)
+	old.stop(0)
+	lines := []string{
+		fmt.Sprintf(`{"target":"subject","issuer":%q,"value":"known"}`, iss),
+		fmt.Sprintf(`{"target":"subject","issuer":%q,"value":"known","not_before":"2026-01-01T00:00:00Z"}`, iss), // less than what stands
+		fmt.Sprintf(`{"target":"subject","issuer":%q,"value":"new","not_before":"2026-01-01T00:00:00Z","reason":"gone"}`, iss),
+		fmt.Sprintf(`{"target":"subject","issuer":%q,"value":"new","and":[{"target":"client","value":"c"}]}`, iss),
+		`{"target":"jti","issuer":"https://nobody.example","value":"x"}`,
+		`{"target":"key","value":"key_unknown"}`,
+		`not JSON`,
+		`{"token":"eyJhbGciOiJub25lIn0.e30."}`,
+		`{"target":"jti","issuer":"` + strings.Repeat("x", 100_000) + `","value":"x"}`,
+		``,
+		fmt.Sprintf(`{"target":"jti","issuer":%q,"value":"last"}`, iss), // without an end
+	}
+	file := filepath.Join(t.TempDir(), "export.ndjson")
+	require.NoError(t, os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600))
+	s := old.successor(1)
+	m := s.restore(path, file).Merged[0]
+	require.EqualValues(t, 7, m.Revocations)
+	require.EqualValues(t, 3, m.Added)
+	require.EqualValues(t, 5, m.Refused)
+	for _, where := range []string{"line 5: ", "line 6: ", "line 7: ", "line 8: ", "line 9: "} {
+		require.True(t, slices.ContainsFunc(m.Refusals, func(r string) bool { return strings.HasPrefix(r, where) }), "%s in %v", where, m.Refusals)
+	}
+	s.begin()
+	all, err := s.at(0).Revocations(s.ctx, client.List{Limit: 100})
+	require.NoError(t, err)
+	found := map[string]int{}
+	for _, r := range all.Items {
+		found[r.Value]++
+	}
+	require.Equal(t, map[string]int{"known": 1, "new": 2, "last": 1}, found)
+}
+
+// D3
+func TestRestoreRefuses(t *testing.T) {
+	old := tell(t, 1)
+	old.key()
+	path, _ := old.backup(0)
+	file, err := os.ReadFile(path)
+	require.NoError(t, err)
+	other := old.successor(1)
+	restore := func(change func(*recovery.Config), file []byte, survivors ...string) error {
+		c := other.config(0)
+		change(&c)
+		_, err := recovery.Restore(t.Context(), c, bytes.NewReader(file), survivors)
+		_, known, errRead := store.ReadIdentity(c.Node.DataDir)
+		require.NoError(t, errRead)
+		require.Equal(t, err == nil, known)
+		return err
+	}
+	left := func() []string {
+		there, err := os.ReadDir(other.config(0).Node.DataDir)
+		if !os.IsNotExist(err) {
+			require.NoError(t, err)
+		}
+		names := []string{}
+		for _, e := range there {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	none := func(*recovery.Config) {}
+	for at := 0; at < len(file); at += 1 + len(file)/40 {
+		require.Error(t, restore(none, file[:at]), "cut at %d", at)
+		changed := bytes.Clone(file)
+		changed[at] ^= 0x10
+		require.Error(t, restore(none, changed), "changed at %d", at)
+	}
+	require.ErrorContains(t, restore(func(c *recovery.Config) { c.Node.PepperKeyFile = "" }, file), "API keys could not be checked")
+	require.ErrorContains(t, restore(func(c *recovery.Config) { c.Node.Role = "replica" }, file), "must vote")
+	require.ErrorIs(t, restore(none, []byte("age-encryption.org/v1\n")), backup.ErrNotBackup)
+	require.Error(t, restore(none, file, filepath.Join(t.TempDir(), "nothing")))
+	require.ErrorContains(t, restore(none, file, filepath.Join(old.dir, "n1")), "in use by another veto process")
+	require.ErrorContains(t, restore(none, file, t.TempDir()), "no data directory")
+	stranger := tell(t, 1)
+	stranger.stop(0)
+	require.ErrorContains(t, restore(none, file, filepath.Join(stranger.dir, "n1")), "of another cluster")
+	require.Empty(t, left())
+
+	require.NoError(t, os.WriteFile(filepath.Join(other.config(0).Node.DataDir, "something"), nil, 0o600))
+	require.ErrorContains(t, restore(none, file), "not empty, something is there")
+	require.Equal(t, []string{"something"}, left())
+	require.NoError(t, os.Remove(filepath.Join(other.config(0).Node.DataDir, "something")))
+	require.NoError(t, restore(none, file))
+	require.ErrorContains(t, func() error { // and not twice
+		_, err := recovery.Restore(t.Context(), other.config(0), bytes.NewReader(file), nil)
+		return err
+	}(), "not empty")
+}
+
+// D6: a restore that was killed leaves a state that says not whose it is.
+func TestInterruptedRestore(t *testing.T) {
+	old := tell(t, 1)
+	path, _ := old.backup(0)
+	old.stop(0)
+	s := old.successor(1)
+	s.restore(path)
+	c := s.config(0)
+	require.NoError(t, os.Remove(filepath.Join(c.Node.DataDir, "identity.json")))
+	c.Node.CertsDir = filepath.Join(old.dir, "certs")
+	_, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: c.Log, AdminToken: func(string) error { return nil }})
+	require.ErrorContains(t, err, "was cut short")
+}
+
+// D7: whatever is written meanwhile, a backup has all that was done up to its revision and nothing of what came after.
+func TestBackupUnderLoad(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer()
+	iss := s.cluster.Issuer().URL()
+	var mu sync.Mutex
+	history := map[string]record.Revision{}
+	done := make(chan struct{})
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				value := fmt.Sprintf("w%d-%d", w, n)
+				receipt, err := s.at(w%3).Revoke(s.ctx, client.RevokeRequest{Target: "jti", Issuer: iss, Value: value}, false, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				history[value] = receipt.Revision
+				mu.Unlock()
+			}
+		})
+	}
+	type taken struct {
+		contents recovery.Contents
+		held     map[string]record.Revision
+	}
+	var all []taken
+	for i := range 12 {
+		path, contents := s.backup(i % 3)
+		all = append(all, taken{contents, revocationsIn(t, path)})
+		mu.Lock()
+		before := len(history)
+		mu.Unlock()
+		s.until("more is revoked", func() (string, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			return "", len(history) > before+20
+		})
+	}
+	close(done)
+	writers.Wait()
+	held := 0
+	for i, b := range all {
+		for value, at := range history {
+			_, has := b.held[value]
+			if want := at <= b.contents.Revision; has != want {
+				t.Fatalf("backup %d of revision %d: %s, revoked at %d, is there: %v", i, b.contents.Revision, value, at, has)
+			}
+		}
+		held = max(held, len(b.held))
+	}
+	require.Greater(t, held, 100)
+}
+
+// revocationsIn reads what a backup holds of the writers'.
+func revocationsIn(t *testing.T, path string) map[string]record.Revision {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	b, err := backup.Open(f)
+	require.NoError(t, err)
+	held := map[string]record.Revision{}
+	_, err = store.ReadStream(b, func(key, value []byte) error {
+		if record.Table(key[0]) != record.TableRevocations {
+			return nil
+		}
+		var r record.Revocation
+		require.NoError(t, record.Decode(value, &r))
+		if strings.HasPrefix(r.Value, "w") && !r.OfCanary() {
+			held[r.Value] = r.Revision
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, b.Finish())
+	return held
+}

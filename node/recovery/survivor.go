@@ -1,0 +1,264 @@
+package recovery
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"veto/node/intake"
+	"veto/record"
+	"veto/replication/consensus"
+	"veto/replication/machine"
+	"veto/replication/store"
+)
+
+func (c *Config) openSurvivor(path, cluster string) (survivor, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return c.openDirectory(path, cluster)
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator's own file
+	if err != nil {
+		return nil, err
+	}
+	return &export{f}, nil
+}
+
+// export is a file as `veto revocations export` writes it.
+type export struct{ file *os.File }
+
+func (x *export) Close() error { return x.file.Close() }
+
+func (x *export) through() record.Revision { return 0 }
+
+func (x *export) each(fn func(string, record.Revocation) error, wrong func(where, why string)) error {
+	in := bufio.NewReaderSize(x.file, intake.MaxBody+1)
+	named := intake.New(intake.Config{}) // which knows no token, and asks nobody
+	for number := 1; ; number++ {
+		line, err := in.ReadSlice('\n')
+		where := fmt.Sprintf("line %d", number)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			wrong(where, "it is longer than a revocation may be")
+			for errors.Is(err, bufio.ErrBufferFull) {
+				_, err = in.ReadSlice('\n')
+			}
+		} else if line = bytes.TrimSpace(line); len(line) > 0 {
+			r, refused := revocationOf(named, line)
+			if refused != nil {
+				wrong(where, refused.Error())
+			} else if err := fn(where, r); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// revocationOf reads a line as an operator's whose key is bound to nothing.
+func revocationOf(named *intake.Intake, line []byte) (record.Revocation, error) {
+	b, err := intake.Parse(line)
+	if err == nil && b.Token != "" {
+		err = record.Invalid("it has a token in place of a name, which no export has")
+	}
+	if err != nil {
+		return record.Revocation{}, err
+	}
+	return named.Named(&record.APIKey{Roles: []record.Role{record.RoleAdmin}}, b)
+}
+
+// directory is the data directory of a node that does not run.
+type directory struct {
+	store  *store.Store
+	outbox *store.Outbox
+	log    *consensus.Log
+	passed uint64 // what the state has of the outbox
+
+	// What state and log say together: after a crash the state may have little of what the log has.
+	cluster string
+	servers []consensus.Server
+	peppers []record.Pepper
+}
+
+// openDirectory opens one of the cluster. It fails while the node runs.
+func (c *Config) openDirectory(path, cluster string) (_ *directory, err error) {
+	if _, err := os.Stat(filepath.Join(path, stateDir)); err != nil {
+		return nil, fmt.Errorf("this is no data directory of a node: %w", err)
+	}
+	d := &directory{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if d.store, err = store.Open(filepath.Join(path, stateDir), c.options()); err != nil {
+		return nil, err
+	}
+	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, c.options()); err != nil {
+		return nil, err
+	}
+	if d.passed, err = machine.DeliveredThrough(d.store, d.outbox.ID()); err != nil {
+		return nil, err
+	}
+	if d.log, err = consensus.OpenLog(filepath.Join(path, raftDir)); err != nil {
+		return nil, err
+	}
+	if err := d.readState(); err != nil {
+		return nil, err
+	}
+	if err := d.log.Behind(d.store.Applied().Index, d.readLog); err != nil {
+		return nil, err
+	}
+	switch {
+	case d.cluster == "":
+		return nil, errors.New("the node was never part of a cluster")
+	case cluster != "" && d.cluster != cluster:
+		return nil, fmt.Errorf("the node is of another cluster (%s) than the backup (%s)", d.cluster, cluster)
+	}
+	return d, nil
+}
+
+func (d *directory) readState() error {
+	found, _, err := machine.Cluster(d.store)
+	if err != nil {
+		return err
+	}
+	d.cluster = found.ClusterID
+	if a := d.store.Applied(); len(a.Configuration) > 0 {
+		d.servers = consensus.ServersOf(a.Configuration)
+	}
+	d.peppers, err = peppersOf(d.store)
+	return err
+}
+
+// readLog reads what entries behind the state say of the cluster.
+func (d *directory) readLog(entries []consensus.Entry) error {
+	for _, e := range entries {
+		if len(e.Members) > 0 {
+			d.servers = e.Members
+		}
+		if e.Command == nil {
+			continue
+		}
+		c, err := record.DecodeCommand(e.Command)
+		if err != nil {
+			continue // what this program does not know stops it when it is applied
+		}
+		switch b := c.Body.(type) {
+		case record.Found:
+			if d.cluster == "" {
+				d.cluster = b.ClusterID
+			}
+		case record.PutPepper:
+			d.peppers = slices.DeleteFunc(d.peppers, func(p record.Pepper) bool { return p.ID == b.Pepper.ID })
+			d.peppers = append(d.peppers, b.Pepper)
+		}
+	}
+	return nil
+}
+
+func (d *directory) Close() error {
+	var all []error
+	if d.log != nil {
+		all = append(all, d.log.Close())
+	}
+	if d.outbox != nil {
+		all = append(all, d.outbox.Close())
+	}
+	if d.store != nil {
+		all = append(all, d.store.Close())
+	}
+	return errors.Join(all...)
+}
+
+// last is the last entry that the node has, whether it was committed or not.
+func (d *directory) last() uint64 { return max(d.store.Applied().Index, d.log.Last) }
+
+func (d *directory) through() record.Revision { return record.Revision(d.last()) }
+
+// each gives what the state has, what the log has behind it, committed or not, and what the node took.
+func (d *directory) each(fn func(string, record.Revocation) error, _ func(where, why string)) error {
+	table := record.TableRevocations.Key()
+	err := d.store.Scan(table, record.KeyAfter(table), func(_, value []byte) (bool, error) {
+		var r record.Revocation
+		if err := record.Decode(value, &r); err != nil {
+			return false, err
+		}
+		return true, fn(place(&r), r)
+	})
+	if err != nil {
+		return err
+	}
+	err = d.log.Behind(d.store.Applied().Index, func(entries []consensus.Entry) error {
+		for _, e := range entries {
+			if err := revokedBy(e.Command, fn); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	pending, _, err := d.outbox.Load(d.passed)
+	if err != nil {
+		return err
+	}
+	for _, t := range pending {
+		if err := fn(place(&t.Revocation), t.Revocation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func place(r *record.Revocation) string {
+	return fmt.Sprintf("%s %q of %q", r.Target, r.Value, r.Issuer)
+}
+
+// revokedBy gives the revocations of a command; none of one that cannot be read.
+func revokedBy(command []byte, fn func(string, record.Revocation) error) error {
+	if command == nil {
+		return nil
+	}
+	c, err := record.DecodeCommand(command)
+	if err != nil {
+		return nil //nolint:nilerr // it is a newer version's, and of other things
+	}
+	var all []record.Revocation
+	switch b := c.Body.(type) {
+	case record.Revoke:
+		all = b.Revocations
+	case record.Deliver:
+		for _, t := range b.Items {
+			all = append(all, t.Revocation)
+		}
+	case record.Import:
+		for _, item := range b.Items {
+			if item.Alike >= 0 && item.Alike < len(b.Alike) {
+				r := b.Alike[item.Alike]
+				r.Value = item.Value
+				all = append(all, r)
+			}
+		}
+	}
+	for _, r := range all {
+		if err := fn(place(&r), r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
