@@ -99,7 +99,8 @@ func (x *scanner) report(i int, secrets ...string) []string {
 }
 
 // leakable are keys of all kinds, with their secrets: one made here, one imported, and one that is rotating, by its old secret.
-func (s *story) leakable() (ids, secrets []string) {
+// They are so from the revision on.
+func (s *story) leakable() (ids, secrets []string, from record.Revision) {
 	s.Helper()
 	c := s.at(0)
 	if _, err := c.PutConsumer(s.ctx, "shop", client.ConsumerFields{}); err != nil {
@@ -115,10 +116,11 @@ func (s *story) leakable() (ids, secrets []string) {
 		ids, secrets = append(ids, k.ID), append(secrets, k.Secret)
 	}
 	secrets[1] = old
-	if _, err := c.RollKey(s.ctx, ids[2], time.Hour, false); err != nil {
+	rolled, err := c.RollKey(s.ctx, ids[2], time.Hour, false)
+	if err != nil {
 		s.Fatal(err)
 	}
-	return ids, secrets
+	return ids, secrets, rolled.Revision
 }
 
 // logged waits until the node's log has so many.
@@ -141,7 +143,8 @@ func (x *scanner) logged(i, many int) client.Page[client.Revocation] {
 func TestLeakedKeysAreRevoked(t *testing.T) {
 	x := newScanner(t)
 	x.story = tellOf(t, 3, func(c *node.Config) { c.LeakedKeysSignersFile = x.file })
-	ids, secrets := x.leakable()
+	ids, secrets, from := x.leakable()
+	x.ask(1, secrets[2], from) // waits until the node has it
 	want := []string{"true_positive", "false_positive", "true_positive", "true_positive", "true_positive", "false_positive"}
 	report := []string{secrets[0], "veto_nobodys", secrets[1], secrets[2], secrets[0], "x"}
 	if got := x.report(1, report...); !slices.Equal(got, want) {
@@ -185,7 +188,7 @@ func TestLeakedKeysAreRevoked(t *testing.T) {
 func TestLeakedKeysAreMarked(t *testing.T) {
 	x := newScanner(t)
 	x.story = tellOf(t, 1, func(c *node.Config) { c.LeakedKeysSignersFile, c.LeakedKeys = x.file, "mark" })
-	ids, secrets := x.leakable()
+	ids, secrets, _ := x.leakable()
 	marked := func(id string) record.APIKey {
 		t.Helper()
 		k, err := x.at(0).Key(x.ctx, id)
@@ -233,7 +236,7 @@ func TestLeakedKeysAreMarked(t *testing.T) {
 // Who has no signature, or one that nobody here knows, needs an operator's key.
 func TestWhoMayReportLeaks(t *testing.T) {
 	s := tell(t, 1)
-	ids, secrets := s.leakable()
+	ids, secrets, _ := s.leakable()
 	body := fmt.Sprintf(`[{"token":%q,"type":"t"}]`, secrets[0])
 	if a := s.http(0, "POST", "/v1/keys/leaked", body, "Github-Public-Key-Identifier", "k1", "Github-Public-Key-Signature", "MEQ="); a.status != 403 || !strings.Contains(fmt.Sprint(a.body["detail"]), "leaked_keys_signers_file") {
 		t.Errorf("%+v", a)

@@ -96,7 +96,7 @@ func TestRevocationIsOneTrace(t *testing.T) {
 	at := (leader + 1) % 3
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	const secretJTI = "jti-that-is-nobodys-business"
-	r, err := http.NewRequestWithContext(s.ctx, "POST", s.cluster.Control(at)+"/v1/revocations?wait=enforced",
+	r, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.cluster.Control(at)+"/v1/revocations?wait=enforced",
 		strings.NewReader(`{"target":"jti","issuer":"`+s.cluster.Issuer().URL()+`","value":"`+secretJTI+`","reason":"leaked"}`))
 	if err != nil {
 		t.Fatal(err)

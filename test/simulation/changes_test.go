@@ -83,8 +83,8 @@ func (c client) revokeOnce(node int, one *credential, t record.Taken, wait time.
 		default:
 			c.tally.saw("revoke", o.String())
 			c.tell("%s by %+v on %s: %s: %v", one, t.Revocation.Name, nodeID(node), o, err)
-			if o == unknown {
-				known = false
+			// Of a key that was deleted meanwhile the log refuses what its notices have denied until then.
+			if known = o == refused; !known || one.key != "" {
 				c.open(q, call)
 			}
 		}
