@@ -46,7 +46,7 @@ type story struct {
 // tell starts a cluster of real nodes on loopback.
 func tell(t *testing.T, nodes int) *story {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	s := &story{T: t, ctx: ctx, dir: t.TempDir(), port: freePorts(t, nodes), nodes: nodes}
 	s.begin()
@@ -57,6 +57,7 @@ func (s *story) begin() {
 	s.Helper()
 	c, err := dev.Start(s.ctx, dev.Config{
 		Dir: s.dir, Nodes: s.nodes, Port: s.port, Version: "test", Now: time.Now, Log: logger(s.T), Ready: func(string) {},
+		Adjust: func(c *node.Config) { c.CanaryInterval = 0 }, // its revocations would be counted
 	})
 	require.NoError(s, err)
 	s.cluster = c

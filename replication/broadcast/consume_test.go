@@ -40,7 +40,7 @@ const deadLetter = "dead.events"
 
 func newEvents(t *testing.T, j broadcast.JetStream) *events {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	e := &events{T: t, ctx: ctx, came: make(chan struct{}, 1000), log: &locked{}}
 	var err error

@@ -270,8 +270,14 @@ func TestIdentityIsRenewed(t *testing.T) {
 			id string
 		}{{a, "a"}, {b, "b"}} {
 			step(x.m, x.id)
-			if err := errors.Join(says(a, b, "b"), says(b, a, "a")); err != nil {
-				t.Errorf("step %d, %s: %v", n, x.id, err)
+			for _, f := range []func() error{func() error { return says(a, b, "b") }, func() error { return says(b, a, "a") }} {
+				err := f()
+				if err != nil && n == 2 { // without a grace, a connection may be cut while a call goes over it
+					err = f()
+				}
+				if err != nil {
+					t.Errorf("step %d, %s: %v", n, x.id, err)
+				}
 			}
 		}
 	}
