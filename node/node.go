@@ -452,3 +452,6 @@ func (n *Node) Ready() bool {
 
 // Leads tells whether this node believes that it leads its cluster.
 func (n *Node) Leads() bool { return n.replica.Leads() }
+
+// Votes tells whether the node is one of those that decide, as far as it knows.
+func (n *Node) Votes() bool { return n.replica.Votes() }

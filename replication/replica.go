@@ -262,6 +262,13 @@ func (r *Replica) Peppers() *pepper.Keeper { return r.keeper }
 // Leads tells whether this node believes that it leads.
 func (r *Replica) Leads() bool { return r.node().IsLeader() }
 
+// Votes tells whether this node is a voter, as far as it knows.
+func (r *Replica) Votes() bool {
+	servers, _ := r.node().Servers()
+	at := indexOf(servers, r.config.ID)
+	return at >= 0 && servers[at].Voter
+}
+
 // addressOf is where gossip says that a node is reached; for a node that gossip does not
 // know, where the log says.
 func (r *Replica) addressOf(id string) (string, bool) {

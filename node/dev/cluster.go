@@ -101,6 +101,12 @@ func (x *Cluster) start(ctx context.Context) error {
 		}
 		x.config.Ready(ID(i))
 	}
+	// One that came when the others had founded the cluster follows at first, and others count on all.
+	for i := range x.nodes {
+		if err := x.await(ctx, i, "become a voter", (*node.Node).Votes); err != nil {
+			return err
+		}
+	}
 	if x.AdminToken() == "" {
 		return fmt.Errorf("the admin's key of the cluster in %s is not known; give an empty --data-dir", x.config.Dir)
 	}
@@ -262,13 +268,17 @@ func (x *Cluster) Node(i int) *node.Node {
 
 // AwaitReady waits until the node has caught up.
 func (x *Cluster) AwaitReady(ctx context.Context, i int) error {
+	return x.await(ctx, i, "become ready", (*node.Node).Ready)
+}
+
+func (x *Cluster) await(ctx context.Context, i int, what string, is func(*node.Node) bool) error {
 	n := x.Node(i)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !n.Ready() {
+	for !is(n) {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("node %s did not become ready: %w", ID(i), ctx.Err())
+			return fmt.Errorf("node %s did not %s: %w", ID(i), what, ctx.Err())
 		case err := <-x.failed:
 			return err
 		case <-tick.C:

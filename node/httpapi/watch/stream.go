@@ -164,10 +164,14 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, a Asked, may fun
 func (s *Streams) reach(ctx context.Context, at event.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Behind)
 	defer cancel()
-	if s.Source.Await(ctx, at.Revision) != nil {
+	err := s.Source.Await(ctx, at.Revision)
+	if err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return httpapi.NotReady() // this node is stopping, or nobody listens any more
+	}
+	if err != nil {
 		return record.Conflict("this node has not reached revision %d: it is behind, and another node may not be; or the place is of another cluster. To begin where the stream is now, leave it out", at.Revision)
 	}
-	_, _, err := s.Source.Events(at, 1)
+	_, _, err = s.Source.Events(at, 1)
 	return err
 }
 
