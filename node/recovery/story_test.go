@@ -29,7 +29,8 @@ import (
 // Raft forgets whoever waits for what was in its queue when it was shut down; and fasthttp leaves for a while who clears away
 // workers, and who keeps the date.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*deferError).Error"),
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"), // one that is under way
+		goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*deferError).Error"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"), goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 }
 
