@@ -13,6 +13,7 @@ import (
 
 	"veto/node/httpapi"
 	"veto/record"
+	"veto/validate"
 )
 
 // Event is a message of a stream that asks for a revocation.
@@ -98,6 +99,6 @@ const keyTries = 8
 func Final(err error, tries uint64) (code, detail string, final bool) {
 	p, known := httpapi.ProblemOf(err)
 	final = known && p.Status >= http.StatusBadRequest && p.Status < http.StatusInternalServerError
-	final = final && (tries >= keyTries || !isUnknownKey(err))
+	final = final && (tries >= keyTries || !hasCode(err, validate.UnknownSigningKey))
 	return p.Code, strings.TrimSpace(p.Detail), final
 }

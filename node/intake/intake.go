@@ -95,18 +95,29 @@ func (x *Intake) Take(ctx context.Context, by *record.APIKey, b RevokeRequest, r
 func (x *Intake) awaitNamed(ctx context.Context, by *record.APIKey, b RevokeRequest, wait time.Duration) (record.Revocation, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	var r record.Revocation
+	err := x.awaitOther(ctx, validate.UnknownSigningKey, func() (err error) {
+		r, err = x.Named(by, b)
+		return err
+	})
+	return r, err
+}
+
+// awaitOther calls f until it returns something other than a problem with the code, or the context ends: again
+// at each revision, as what was lacking may have come with it.
+func (x *Intake) awaitOther(ctx context.Context, code validate.Code, f func() error) error {
 	for {
 		seen := x.State.Freshness().Revision
-		r, err := x.Named(by, b)
-		if !isUnknownKey(err) || x.State.AwaitRevision(ctx, seen+1) != nil {
-			return r, err
+		err := f()
+		if !hasCode(err, code) || x.State.AwaitRevision(ctx, seen+1) != nil {
+			return err
 		}
 	}
 }
 
-func isUnknownKey(err error) bool {
+func hasCode(err error, code validate.Code) bool {
 	var problem *httpapi.Problem
-	return errors.As(err, &problem) && problem.Code == string(validate.UnknownSigningKey)
+	return errors.As(err, &problem) && problem.Code == string(code)
 }
 
 // CheckRequestKey refuses what cannot be an Idempotency-Key.
@@ -181,14 +192,12 @@ const lagLimit = time.Second
 func (x *Intake) awaitAuthority(ctx context.Context, id string) (*record.APIKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, lagLimit)
 	defer cancel()
-	for {
-		seen := x.State.Freshness().Revision
-		by, err := x.Authority(id)
-		var problem *httpapi.Problem
-		if !errors.As(err, &problem) || problem.Code != string(validate.KeyNotFound) || x.State.AwaitRevision(ctx, seen+1) != nil {
-			return by, err
-		}
-	}
+	var by *record.APIKey
+	err := x.awaitOther(ctx, validate.KeyNotFound, func() (err error) {
+		by, err = x.Authority(id)
+		return err
+	})
+	return by, err
 }
 
 // Answer does what a message of the key with the id asks for, and is the receipt or the problem, in
