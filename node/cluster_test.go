@@ -105,13 +105,19 @@ func (s *story) at(i int) *client.Client {
 	})
 }
 
+// trustDemoIssuer has all nodes trust it: one that lags would refuse its revocations, or ask the leader.
 func (s *story) trustDemoIssuer(i int) {
 	s.Helper()
-	_, err := s.at(i).PutIssuer(s.ctx, "demo", client.Rules{
+	put, err := s.at(i).PutIssuer(s.ctx, "demo", client.Rules{
 		Issuer: s.cluster.Issuer().URL(), Discovery: s.cluster.Issuer().Discovery(), Audiences: []string{s.cluster.Demo().Audience},
 	})
 	if err != nil {
 		s.Fatal(err)
+	}
+	for at := range s.nodes {
+		if s.cluster.Node(at) != nil {
+			s.reach(at, put.Revision)
+		}
 	}
 }
 

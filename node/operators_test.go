@@ -12,6 +12,7 @@ import (
 
 	"veto/client"
 	"veto/record"
+	"veto/validate"
 	"veto/test/token"
 	"veto/validate/keyset"
 )
@@ -58,8 +59,7 @@ func (s *story) as(i int, token string) *client.Client {
 // reach waits until the node has the revision.
 func (s *story) reach(i int, r record.Revision) {
 	s.Helper()
-	if _, err := s.at(i).Validate(s.ctx, client.Question{Credential: "veto_x", MinRevision: r}); err != nil {
-		s.Fatal(err)
+	for s.ask(i, "veto_x", r).Code == validate.BehindMinRevision {
 	}
 }
 
