@@ -244,7 +244,24 @@ func (n *Node) identify(id store.Identity, known bool) error {
 	if n.identity = id; id.Cluster == "" {
 		n.identity.Cluster = founded.ClusterID
 	}
-	return nil
+	return n.checkLog()
+}
+
+// raftDir is where in the data directory Raft has its log.
+const raftDir = "raft"
+
+// checkLog refuses a directory that has lost its log: with it went how the node has voted, and what others counted
+// on it to keep.
+func (n *Node) checkLog() error {
+	if n.identity.Cluster == "" {
+		return nil
+	}
+	dir := filepath.Join(n.config.DataDir, raftDir)
+	there, err := consensus.HasLog(dir)
+	if err == nil && !there {
+		err = fmt.Errorf("node %s is of a cluster, and there is no log in %s: see that its disk is mounted; if it is lost, move the data directory away and start the node with an empty one, and it gets the state from the others", n.config.NodeID, dir)
+	}
+	return err
 }
 
 // cluster is the one that this node is of; empty while it is of none. The view knows once it is loaded, and
@@ -398,7 +415,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	var err error
 	n.replica, err = replication.Open(replication.Config{
 		ID: n.config.NodeID, Address: n.config.PeerAddress(), Role: record.NodeRole(n.role()),
-		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, "raft"),
+		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, raftDir),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0, AuditRetention: n.config.AuditRetention,
 		Aim: consensus.Aim{MinVoters: max(n.config.BootstrapExpect, n.config.Voters), Voters: n.config.Voters},
 		KeepRole: func(role record.NodeRole) error {

@@ -3,7 +3,6 @@ package recovery
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"veto/record"
 	"veto/replication"
@@ -93,11 +92,7 @@ func (c *Config) openLast() (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.openDirectory(c.Node.DataDir, "")
-	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("there is no state in %s: %w", c.Node.DataDir, err)
-	}
-	return d, err
+	return c.openDirectory(c.Node.DataDir)
 }
 
 func (c *Config) look(d *directory) (Last, error) {

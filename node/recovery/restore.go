@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"veto/replication/backup"
+	"veto/replication/consensus"
 	"veto/replication/store"
 )
 
@@ -34,12 +35,12 @@ func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) 
 	if err != nil {
 		return Restored{}, err
 	}
-	if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil {
-		return Restored{}, fmt.Errorf("data directory: %w", err)
+	if err := c.claim(); err != nil {
+		return Restored{}, err
 	}
 	out := Restored{Backup: b.Header, Merged: []Merged{}}
 	if err := c.fill(ctx, b, survivors, &out); err != nil {
-		return out, errors.Join(err, os.RemoveAll(c.dir(stateDir)), os.RemoveAll(c.dir(outboxDir)))
+		return out, errors.Join(err, os.RemoveAll(c.dir(stateDir)), os.RemoveAll(c.dir(outboxDir)), os.RemoveAll(c.dir(raftDir)))
 	}
 	// Last: until then the directory is nobody's.
 	if err := store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster}); err != nil {
@@ -57,6 +58,22 @@ func (c *Config) checkEmpty() error {
 		if !slices.Contains(leftAlone, e.Name()) {
 			return fmt.Errorf("the data directory %s is not empty, %s is there: a restore makes a new node, and overwrites none; give another --data-dir, or move away what is in this one", c.Node.DataDir, e.Name())
 		}
+	}
+	return nil
+}
+
+// claim makes the directory of the state: whoever does may fill it, and take it away again. Another restore may have
+// begun since it was looked whether the data directory is empty.
+func (c *Config) claim() error {
+	err := os.MkdirAll(c.Node.DataDir, 0o700)
+	if err == nil {
+		err = os.Mkdir(c.dir(stateDir), 0o700)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return c.checkEmpty()
+	}
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
 	}
 	return nil
 }
@@ -82,7 +99,7 @@ func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string,
 		return err
 	}
 	for _, path := range survivors {
-		m, err := c.merge(ctx, s, out.Refounded, path)
+		m, err := c.merge(ctx, s, out.Was, path)
 		if err != nil {
 			return fmt.Errorf("--merge %s: %w", path, err)
 		}
@@ -92,5 +109,13 @@ func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string,
 	if err != nil {
 		return err
 	}
-	return box.Close()
+	if err := box.Close(); err != nil {
+		return err
+	}
+	// A node with a state starts in no directory that has no log.
+	log, err := consensus.OpenLog(c.dir(raftDir))
+	if err != nil {
+		return err
+	}
+	return log.Close()
 }

@@ -3,6 +3,7 @@ package recovery_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,6 +157,76 @@ func TestMergedLinesAreTold(t *testing.T) {
 	require.Equal(t, map[string]int{"known": 1, "new": 2, "last": 1}, found)
 }
 
+// D2: a node that was left out when its cluster went on with another is still a survivor of it.
+func TestMergeWhatAnotherNodeHadPending(t *testing.T) {
+	old := tell(t, 3)
+	old.trustDemoIssuer()
+	alone := old.token()
+	old.stop(0, 2)
+	old.pending(1, client.RevokeRequest{Token: alone, Reason: "alone"})
+	old.stop(1)
+	_, err := recovery.Recover(old.config(0))
+	require.NoError(t, err)
+	old.restart(0)
+	old.ready(0)
+	path, contents := old.backup(0)
+	old.stop(0)
+
+	s := old.successor(1)
+	restored := s.restore(path, filepath.Join(old.dir, "n2"))
+	require.Equal(t, contents.ClusterID, restored.Was)
+	require.Positive(t, restored.Merged[0].Added, "%+v", restored.Merged) // the log of one that led may have it, too
+	s.begin()
+	s.eventually(0, alone, validate.Revoked)
+}
+
+// D3, D6: a directory that has lost a part of what its node answered for is not taken for the whole, by nobody.
+func TestIncompleteDirectory(t *testing.T) {
+	s := tell(t, 1)
+	s.trustDemoIssuer()
+	token := s.token()
+	s.revoke(0, client.RevokeRequest{Token: token})
+	path, _ := s.backup(0)
+	s.stop(0)
+	c := s.config(0)
+	next := s.successor(1)
+	into := next.config(0)
+	into.Node.CertsDir = c.Node.CertsDir
+	for _, part := range []string{"raft", "outbox"} {
+		whole, away := filepath.Join(c.Node.DataDir, part), filepath.Join(t.TempDir(), part)
+		require.NoError(t, os.Rename(whole, away))
+		var incomplete *recovery.IncompleteError
+		_, err := recovery.Look(c)
+		require.ErrorAs(t, err, &incomplete)
+		_, err = recovery.Recover(c)
+		require.ErrorAs(t, err, &incomplete)
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		_, err = recovery.Restore(t.Context(), into, f, []string{c.Node.DataDir})
+		require.NoError(t, f.Close())
+		require.ErrorAs(t, err, &incomplete)
+		require.NoDirExists(t, whole)
+		require.NoError(t, os.Rename(away, whole))
+	}
+
+	start := func(c recovery.Config) error {
+		_, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: c.Log, AdminToken: func(string) error { return nil }})
+		return err
+	}
+	log, away := filepath.Join(c.Node.DataDir, "raft", "log"), filepath.Join(t.TempDir(), "log")
+	require.NoError(t, os.Rename(log, away))
+	require.ErrorContains(t, start(c), "there is no log in")
+	require.NoDirExists(t, log)
+	require.NoError(t, os.Rename(away, log))
+	s.restart(0)
+	s.ready(0)
+	s.eventually(0, token, validate.Revoked)
+	s.stop(0)
+	next.restore(path, c.Node.DataDir)
+	require.NoError(t, os.RemoveAll(filepath.Join(into.Node.DataDir, "raft")))
+	require.ErrorContains(t, start(into), "there is no log in")
+}
+
 // D3
 func TestRestoreRefuses(t *testing.T) {
 	old := tell(t, 1)
@@ -225,6 +296,38 @@ func TestInterruptedRestore(t *testing.T) {
 	c.Node.CertsDir = filepath.Join(old.dir, "certs")
 	_, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: c.Log, AdminToken: func(string) error { return nil }})
 	require.ErrorContains(t, err, "was cut short")
+}
+
+// D6: who restores into a directory into which another has meanwhile takes nothing of that away.
+func TestTwoRestoresIntoOneDirectory(t *testing.T) {
+	old := tell(t, 1)
+	old.trustDemoIssuer()
+	token := old.token()
+	old.revoke(0, client.RevokeRequest{Token: token})
+	path, _ := old.backup(0)
+	old.stop(0)
+	s := old.successor(1)
+	file, err := os.ReadFile(path)
+	require.NoError(t, err)
+	slow := &onFirstRead{Reader: bytes.NewReader(file), do: func() { s.restore(path) }}
+	_, err = recovery.Restore(t.Context(), s.config(0), slow, nil)
+	require.ErrorContains(t, err, "not empty")
+	s.begin()
+	s.eventually(0, token, validate.Revoked)
+}
+
+// onFirstRead does something before it is read.
+type onFirstRead struct {
+	io.Reader
+	do func()
+}
+
+func (r *onFirstRead) Read(p []byte) (int, error) {
+	if r.do != nil {
+		r.do()
+		r.do = nil
+	}
+	return r.Reader.Read(p)
 }
 
 // D7: whatever is written meanwhile, a backup has all that was done up to its revision and nothing of what came after.

@@ -18,13 +18,21 @@ import (
 	"veto/replication/store"
 )
 
-func (c *Config) openSurvivor(path, cluster string) (survivor, error) {
+// openSurvivor opens what is of the cluster with the digest key: whatever was founded anew from one has the same.
+func (c *Config) openSurvivor(path string, of record.Found) (survivor, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		return c.openDirectory(path, cluster)
+		d, err := c.openDirectory(path)
+		if err == nil && d.digestKey != of.DigestKey {
+			err = errors.Join(fmt.Errorf("the node is of another cluster (%s) than the backup (%s)", d.cluster, of.ClusterID), d.Close())
+		}
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
 	}
 	f, err := os.Open(path) //nolint:gosec // the operator's own file
 	if err != nil {
@@ -88,15 +96,22 @@ type directory struct {
 	passed uint64 // what the state has of the outbox
 
 	// What state and log say together: after a crash the state may have little of what the log has.
-	cluster string
-	servers []consensus.Server
-	peppers []record.Pepper
+	cluster   string
+	digestKey record.DigestKey
+	servers   []consensus.Server
+	peppers   []record.Pepper
 }
 
-// openDirectory opens one of the cluster. It fails while the node runs.
-func (c *Config) openDirectory(path, cluster string) (_ *directory, err error) {
+// openDirectory opens one. It fails while the node runs, and where a part is missing: to open it would make an
+// empty one, which passes for all that there was.
+func (c *Config) openDirectory(path string) (_ *directory, err error) {
 	if _, err := os.Stat(filepath.Join(path, stateDir)); err != nil {
 		return nil, fmt.Errorf("this is no data directory of a node: %w", err)
+	}
+	for _, part := range []string{filepath.Join(raftDir, consensus.LogDir), outboxDir} {
+		if _, err := os.Stat(filepath.Join(path, part)); err != nil {
+			return nil, &IncompleteError{Dir: path, Part: part, Err: err}
+		}
 	}
 	d := &directory{}
 	defer func() {
@@ -122,21 +137,31 @@ func (c *Config) openDirectory(path, cluster string) (_ *directory, err error) {
 	if err := d.log.Behind(d.store.Applied().Index, d.readLog); err != nil {
 		return nil, err
 	}
-	switch {
-	case d.cluster == "":
+	if d.cluster == "" {
 		return nil, errors.New("the node was never part of a cluster")
-	case cluster != "" && d.cluster != cluster:
-		return nil, fmt.Errorf("the node is of another cluster (%s) than the backup (%s)", d.cluster, cluster)
 	}
 	return d, nil
 }
+
+// IncompleteError says that a data directory lacks a part of what its node has answered for.
+type IncompleteError struct {
+	Dir, Part string
+	Err       error
+}
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("a part of the data directory %s is missing, %s, and with it revocations that were answered for (%s): see that its disk is mounted; "+
+		"if it is lost for good, make that directory, empty, to go on without what was in it", e.Dir, e.Part, e.Err)
+}
+
+func (e *IncompleteError) Unwrap() error { return e.Err }
 
 func (d *directory) readState() error {
 	found, _, err := machine.Cluster(d.store)
 	if err != nil {
 		return err
 	}
-	d.cluster = found.ClusterID
+	d.cluster, d.digestKey = found.ClusterID, found.DigestKey
 	if a := d.store.Applied(); len(a.Configuration) > 0 {
 		d.servers = consensus.ServersOf(a.Configuration)
 	}
@@ -160,7 +185,7 @@ func (d *directory) readLog(entries []consensus.Entry) error {
 		switch b := c.Body.(type) {
 		case record.Found:
 			if d.cluster == "" {
-				d.cluster = b.ClusterID
+				d.cluster, d.digestKey = b.ClusterID, b.DigestKey
 			}
 		case record.PutPepper:
 			d.peppers = slices.DeleteFunc(d.peppers, func(p record.Pepper) bool { return p.ID == b.Pepper.ID })

@@ -16,6 +16,18 @@ import (
 	"veto/replication/store"
 )
 
+// LogDir is where in a node's Config.Dir its log is.
+const LogDir = "log"
+
+// HasLog tells whether there is a log in a node's Config.Dir, with or without entries.
+func HasLog(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, LogDir, metadb.FileName))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // openLog opens Raft's log on disk. The caller closes it.
 func openLog(dir string, bytes int) (*wal.WAL, error) { return openLogOn(dir, bytes, fs.New()) }
 
@@ -46,7 +58,7 @@ type Log struct {
 
 // OpenLog opens the log in a node's Config.Dir to be read. It fails while the node runs. The caller closes it.
 func OpenLog(dir string) (*Log, error) {
-	w, err := openLog(filepath.Join(dir, "log"), segmentBytes)
+	w, err := openLog(filepath.Join(dir, LogDir), segmentBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func Open(c Config) (*Node, error) {
 	c.Timing = c.Timing.withDefaults()
 	onDisk := c.Journal == nil
 	if onDisk {
-		w, err := openLog(filepath.Join(c.Dir, "log"), c.Timing.SegmentBytes)
+		w, err := openLog(filepath.Join(c.Dir, LogDir), c.Timing.SegmentBytes)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +50,7 @@ func Open(c Config) (*Node, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	if onDisk {
-		n.wg.Go(func() { n.weigh(ctx, filepath.Join(c.Dir, "log"), c.Timing) })
+		n.wg.Go(func() { n.weigh(ctx, filepath.Join(c.Dir, LogDir), c.Timing) })
 	}
 	return n, nil
 }
@@ -94,7 +94,7 @@ func open(c Config, w Journal) (*Node, error) {
 func newRaft(c Config, n *Node, cache raft.LogStore, w raft.StableStore, snaps raft.SnapshotStore) (r *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = unreadable(filepath.Join(c.Dir, "log"), fmt.Errorf("%v", p))
+			err = unreadable(filepath.Join(c.Dir, LogDir), fmt.Errorf("%v", p))
 		}
 	}()
 	if r, err = raft.NewRaft(raftConfig(c, n.leading), n.fsm, cache, w, snaps, n.transport); err != nil {
