@@ -355,7 +355,10 @@ func (r *Replica) Leave(ctx context.Context) error {
 		got, err := r.changeOnce(ctx, record.MemberChange{Action: memberGone, Node: r.config.ID})
 		switch {
 		case err == nil && (got.Rejection == nil || got.Rejection.Reason == record.ReasonNotFound): // or it was removed before
-			return r.roster.Leave(statusLimit)
+			if err := r.roster.Leave(statusLimit); err != nil { // it has left all the same
+				r.config.Log.Warn("the others may take this node for one that failed", "error", err)
+			}
+			return nil
 		case err == nil:
 			return got.Rejection
 		case !errors.Is(err, consensus.ErrNotLeader) && !errors.Is(err, record.ErrOutcomeUnknown):

@@ -171,6 +171,12 @@ func (r *Roster) change(f func(self *Member), limit time.Duration) error {
 		return err
 	}
 	r.tell()
+	if limit == 0 {
+		// Without a limit memberlist waits for good, and who has left would never be done. Its only error is that
+		// it did not wait for long enough.
+		_ = r.list.UpdateNode(time.Nanosecond)
+		return nil
+	}
 	return r.list.UpdateNode(limit)
 }
 

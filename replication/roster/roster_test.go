@@ -65,6 +65,28 @@ func TestMembersMeet(t *testing.T) {
 	await(t, a, "a:alive:eu b:left:us c:alive:")
 }
 
+// G1: nobody is waited for, also where nobody is to hear of it.
+func TestChangeDoesNotWait(t *testing.T) {
+	a, b := start(t, Member{ID: "a"}, 1), start(t, Member{ID: "b"}, 1)
+	if _, err := b.Join([]string{a.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, a, "a:alive: b:alive:")
+	if err := a.Leave(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.Change(func(m *Member) { m.Region = "us" }) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("a change of what a member says that has left does not end")
+	}
+}
+
 // G2
 func TestStrangersDoNotMeet(t *testing.T) {
 	a := start(t, Member{ID: "a", ClusterID: "one"}, 1)
