@@ -16,7 +16,6 @@ import (
 	"veto/client"
 	"veto/node/certs"
 	"veto/node/recovery"
-	"veto/replication/backup"
 )
 
 // backupTo is where a backup goes, and who can open it.
@@ -204,8 +203,23 @@ func unseal(f io.Reader, path, identityFile string) (io.Reader, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: the backup is not whole: %w", path, err)
 	}
-	return plain, nil
+	return unsealing{plain}, nil
 }
+
+// unsealing reads what age has decrypted, and says of its errors that they are of that.
+type unsealing struct{ io.Reader }
+
+func (u unsealing) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &unsealError{err}
+	}
+	return n, err
+}
+
+type unsealError struct{ error }
+
+func (e *unsealError) Unwrap() error { return e.error }
 
 func newBackupVerify() *cobra.Command {
 	var identityFile string
@@ -235,8 +249,8 @@ func newBackupVerify() *cobra.Command {
 
 // notWhole says of an error of age's what that means.
 func notWhole(err error) error {
-	var broken *backup.Broken
-	if errors.As(err, &broken) || errors.Is(err, backup.ErrNotBackup) || !strings.Contains(err.Error(), "age") && !strings.Contains(err.Error(), "decrypt") {
+	var broken *unsealError
+	if !errors.As(err, &broken) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fmt.Errorf("the backup is not whole: it was cut off, changed or damaged (%w)", err)
