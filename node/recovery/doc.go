@@ -17,10 +17,10 @@
 //	    TestRestoreIntoANewCluster
 //	D2  What survivors know to be revoked is denied in the restored cluster from its start, and what is
 //	    missing is said.
-//	    TestRestoreMergesSurvivors, TestMergedLinesAreTold
+//	    TestRestoreMergesSurvivors, TestMergeWhatAnotherNodeHadPending, TestMergedLinesAreTold
 //	D3  What cannot be restored changes nothing: a directory that has something in it, a backup that is not
-//	    whole, a pepper without its key.
-//	    TestRestoreRefuses
+//	    whole, a pepper without its key, a survivor of which a part is missing.
+//	    TestRestoreRefuses, TestIncompleteDirectory
 //	D4  What the last node has, it denies when it goes on alone: what it had applied, what its log holds
 //	    behind that, and what it took and nobody else has.
 //	    TestRecoverFromTheLastNode, TestRecoverReplaysTheLog
@@ -28,7 +28,7 @@
 //	    disturb it.
 //	    TestOldNodesComeBack
 //	D6  What is interrupted can be done again, and leaves no directory in which a node starts.
-//	    TestInterruptedRecovery, TestInterruptedRestore
+//	    TestInterruptedRecovery, TestInterruptedRestore, TestTwoRestoresIntoOneDirectory
 //	D7  A backup that was taken while the state changed is of one revision.
 //	    TestBackupUnderLoad
 package recovery

@@ -65,6 +65,7 @@ type merger struct {
 	places  []string // of the part's items
 	bytes   int
 	alike   map[string]int
+	refused func(record.Revocation) error
 	out     *Merged
 }
 
@@ -81,7 +82,7 @@ func (c *Config) merge(ctx context.Context, s *store.Store, was, path string) (m
 	defer func() { err = errors.Join(err, from.Close()) }()
 	m.Through = from.through()
 	x := &merger{
-		store: s, key: found.DigestKey, term: s.Applied().Term, out: &m, alike: map[string]int{},
+		store: s, key: found.DigestKey, term: s.Applied().Term, out: &m, alike: map[string]int{}, refused: c.Refused,
 		command: record.Command{
 			Stamp: c.now(), From: record.Origin{Node: c.Node.NodeID, Way: record.WayCluster, Address: filepath.Base(path)},
 			Request: record.Request{Key: "restore-" + strings.ToLower(ulid.Make().String())},
@@ -171,7 +172,16 @@ func (x *merger) flush() error {
 		return results[0].Rejection
 	}
 	for _, r := range results[0].Refused {
-		x.out.refuse(x.places[r.Number-x.part.First], r.Rejection.Detail)
+		at := r.Number - x.part.First
+		x.out.refuse(x.places[at], r.Rejection.Detail)
+		if x.refused == nil {
+			continue
+		}
+		was := x.part.Alike[x.part.Items[at].Alike]
+		was.Value = x.part.Items[at].Value
+		if err := x.refused(was); err != nil {
+			return err
+		}
 	}
 	x.out.Added += uint64(len(x.part.Items) - len(results[0].Refused))
 	x.part = record.Import{First: x.part.First + uint64(len(x.part.Items))}

@@ -28,6 +28,10 @@ type Config struct {
 	Node node.Config
 	Now  func() time.Time
 	Log  *slog.Logger
+	// Refused is given every revocation of a survivor that a restore refuses, if it is not nil.
+	Refused func(record.Revocation) error
+	// Merged is called when it has been given all, before the directory is a node's, if it is not nil.
+	Merged func() error
 	// Fatal ends the process, when the disk failed under a write. Nil panics.
 	Fatal func(why string)
 }

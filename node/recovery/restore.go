@@ -105,6 +105,11 @@ func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string,
 		}
 		out.Merged = append(out.Merged, m)
 	}
+	if c.Merged != nil {
+		if err := c.Merged(); err != nil {
+			return err
+		}
+	}
 	box, err := store.OpenOutbox(c.dir(outboxDir), rand.Reader, c.options())
 	if err != nil {
 		return err

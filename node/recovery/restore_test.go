@@ -140,7 +140,9 @@ func TestMergedLinesAreTold(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "export.ndjson")
 	require.NoError(t, os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600))
 	s := old.successor(1)
-	m := s.restore(path, file).Merged[0]
+	var refused []string
+	m := s.restoreWith(path, func(r record.Revocation) error { refused = append(refused, r.Value); return nil }, file).Merged[0]
+	require.Equal(t, []string{"x", "key_unknown"}, refused)
 	require.EqualValues(t, 7, m.Revocations)
 	require.EqualValues(t, 3, m.Added)
 	require.EqualValues(t, 5, m.Refused)

@@ -265,10 +265,17 @@ func (s *story) backup(i int) (path string, contents recovery.Contents) {
 // restore restores the backup into the cluster's first node.
 func (s *story) restore(path string, survivors ...string) recovery.Restored {
 	s.Helper()
+	return s.restoreWith(path, nil, survivors...)
+}
+
+func (s *story) restoreWith(path string, refused func(record.Revocation) error, survivors ...string) recovery.Restored {
+	s.Helper()
 	f, err := os.Open(path)
 	require.NoError(s, err)
 	defer f.Close()
-	restored, err := recovery.Restore(s.ctx, s.config(0), f, survivors)
+	c := s.config(0)
+	c.Refused = refused
+	restored, err := recovery.Restore(s.ctx, c, f, survivors)
 	require.NoError(s, err)
 	return restored
 }
