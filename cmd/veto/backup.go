@@ -113,10 +113,22 @@ func (b *backupTo) write(ctx context.Context, c *client.Client) (contents recove
 	if err = errors.Join(f.Sync(), f.Close()); err != nil {
 		return contents, fmt.Errorf("--out: %w", err)
 	}
-	if err = os.Rename(f.Name(), b.path); err != nil {
+	if err = appear(f.Name(), b.path); err != nil {
 		return contents, fmt.Errorf("--out: %w", err)
 	}
 	return contents, syncDir(filepath.Dir(b.path))
+}
+
+// appear gives the file its name, unless one has that by now.
+func appear(temporary, path string) error {
+	err := os.Link(temporary, path)
+	switch {
+	case err == nil:
+		return os.Remove(temporary)
+	case errors.Is(err, os.ErrExist):
+		return err
+	}
+	return os.Rename(temporary, path) // where there are no links
 }
 
 func syncDir(path string) error {

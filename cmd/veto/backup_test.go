@@ -154,3 +154,32 @@ func (c *cluster) reached(i int, revision uint64) {
 	c.t.Helper()
 	c.until(fmt.Sprintf("n%d has revision %d", i+1, revision), func() bool { return c.revision(i) >= revision })
 }
+
+// A file that came while a backup was written is not overwritten.
+func TestBackupOverwritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	written, path := filepath.Join(dir, "written"), filepath.Join(dir, "path")
+	for _, name := range []string{written, path} {
+		if err := os.WriteFile(name, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := appear(written, path); !os.IsExist(err) {
+		t.Errorf("%v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != path {
+		t.Errorf("%s %v", b, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := appear(written, path); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != written {
+		t.Errorf("%s %v", b, err)
+	}
+	if _, err := os.Stat(written); !os.IsNotExist(err) {
+		t.Errorf("%v", err)
+	}
+}

@@ -181,6 +181,11 @@ func TestLeaderLeavesInOrder(t *testing.T) {
 	if code := c.ends(leader); code != exitError || !strings.Contains(c.nodes[leader].out.String(), "left its cluster on") {
 		t.Errorf("it came back with %d:\n%s", code, c.nodes[leader].out)
 	}
+	id := fmt.Sprintf("n%d", leader+1)
+	out, code := execute(t, nil, "", "cluster", "recover", "--node-id", id, "--data-dir", filepath.Join(c.dir, id), "--certs-dir", filepath.Join(c.dir, "certs"))
+	if code != exitError || !strings.Contains(out, ": the cluster went on without this node") || !strings.Contains(out, "last entry") {
+		t.Errorf("a recovery of a node that left does not say so:\n%s", out)
+	}
 	c.wipe(leader)
 	c.start(leader)
 	c.ready(leader)

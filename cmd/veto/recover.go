@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,8 @@ func newRecover() *cobra.Command {
 		}
 		err = out.fields(r, "recovered", config.Node.DataDir, "node", r.Node, "cluster", r.Cluster, "was", r.Was,
 			"had", fmt.Sprintf("revision %d, and %d entries of the log that its state had not", r.From, r.Replayed),
-			"pending", fmt.Sprintf("%d revocations, which it proposes when it starts", r.Had.Pending), "begins at", fmt.Sprintf("revision %d", r.Begins))
+			"pending", fmt.Sprintf("%d revocations, which it proposes when it starts", r.Had.Pending), "begins at", fmt.Sprintf("revision %d", r.Begins),
+			"last entry", moment(r.Had.LogAt), "left", left(r.Had.LeftAt))
 		if err == nil {
 			err = out.line("\nStart this node, and then the others with empty data directories: what they have is of the old cluster.")
 		}
@@ -66,5 +68,13 @@ func showLast(out *printer, l recovery.Last) error {
 		nodes = append(nodes, fmt.Sprintf("%s (%s, %s)", s.ID, role, s.Address))
 	}
 	return out.fields(l, "node", l.Node, "cluster", l.Cluster, "state", fmt.Sprintf("revision %d", l.Revision), "log term", l.LogTerm, "log end", l.Log,
-		"pending", fmt.Sprintf("%d revocations", l.Pending), "nodes", strings.Join(nodes, ", "))
+		"last entry", moment(l.LogAt), "pending", fmt.Sprintf("%d revocations", l.Pending), "nodes", strings.Join(nodes, ", "), "left", left(l.LeftAt))
+}
+
+// left warns of a node without which its cluster went on; empty if it did not.
+func left(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return moment(at) + ": the cluster went on without this node, and whatever it revoked since is missing"
 }

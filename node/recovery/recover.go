@@ -3,6 +3,7 @@ package recovery
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"veto/record"
 	"veto/replication"
@@ -19,6 +20,10 @@ type Last struct {
 	Revision record.Revision `json:"revision"`
 	Log      uint64          `json:"log"`
 	LogTerm  uint64          `json:"log_term"`
+	// LogAt is when the last entry of the log was made: what was done later this node has not.
+	LogAt time.Time `json:"log_at,omitzero"`
+	// LeftAt is when the node left its cluster, which went on without it.
+	LeftAt time.Time `json:"left_at,omitzero"`
 	// Servers are the nodes of its cluster, as it knows them.
 	Servers []consensus.Server `json:"servers"`
 	// Pending are revocations that it took and the state does not have; the log may have them.
@@ -92,7 +97,12 @@ func (c *Config) openLast() (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.openDirectory(c.Node.DataDir)
+	d, err := c.openDirectory(c.Node.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	d.leftAt = id.LeftAt
+	return d, nil
 }
 
 func (c *Config) look(d *directory) (Last, error) {
@@ -100,7 +110,7 @@ func (c *Config) look(d *directory) (Last, error) {
 	pending, _, err := d.outbox.Load(d.passed)
 	return Last{
 		Node: c.Node.NodeID, Cluster: d.cluster, Revision: record.Revision(a.Index), Pending: len(pending),
-		Log: d.last(), LogTerm: max(d.log.Term, a.Term), Servers: d.servers,
+		Log: d.last(), LogTerm: max(d.log.Term, a.Term), LogAt: d.log.At, LeftAt: d.leftAt, Servers: d.servers,
 	}, err
 }
 

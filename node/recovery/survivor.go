@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"veto/node/intake"
 	"veto/record"
@@ -94,6 +95,7 @@ type directory struct {
 	outbox *store.Outbox
 	log    *consensus.Log
 	passed uint64 // what the state has of the outbox
+	leftAt time.Time
 
 	// What state and log say together: after a crash the state may have little of what the log has.
 	cluster   string

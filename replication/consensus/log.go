@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
@@ -52,6 +53,8 @@ type Log struct {
 	// First and Last are the indices of its ends; both 0 if it has no entry. Term is that of the last, and
 	// Reached the highest that the node has been in.
 	First, Last, Term, Reached uint64
+	// At is when the leader made the last; zero if there is none.
+	At time.Time
 
 	wal *wal.WAL
 }
@@ -84,7 +87,7 @@ func (l *Log) ends() (err error) {
 	}
 	var last raft.Log
 	err = l.wal.GetLog(l.Last, &last)
-	l.Term = last.Term
+	l.Term, l.At = last.Term, last.AppendedAt.UTC().Truncate(time.Millisecond)
 	return err
 }
 
