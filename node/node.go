@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -203,7 +204,11 @@ func (n *Node) openStore(context.Context) error {
 	if err := n.identify(id, known); err != nil {
 		return err
 	}
-	n.outbox, err = store.OpenOutbox(filepath.Join(n.config.DataDir, "outbox"), rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
+	outbox := filepath.Join(n.config.DataDir, "outbox")
+	if _, err := os.Stat(outbox); errors.Is(err, os.ErrNotExist) && n.identity.Cluster != "" {
+		n.around.Log.Warn("there is no outbox any more: if this node had taken revocations that the log does not have, they are lost; revoke them again", "outbox", outbox)
+	}
+	n.outbox, err = store.OpenOutbox(outbox, rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
 	if err != nil {
 		return err
 	}

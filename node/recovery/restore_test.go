@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -220,6 +221,18 @@ func TestIncompleteDirectory(t *testing.T) {
 	require.ErrorContains(t, start(c), "there is no log in")
 	require.NoDirExists(t, log)
 	require.NoError(t, os.Rename(away, log))
+	segments := filepath.Join(log, "wal-meta.db")
+	b, err := os.ReadFile(segments)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(segments, nil, 0o600))
+	require.ErrorContains(t, start(c), "there is no log in")
+	require.NoError(t, os.WriteFile(segments, b, 0o600))
+	require.NoError(t, os.RemoveAll(filepath.Join(c.Node.DataDir, "outbox")))
+	var said bytes.Buffer
+	n, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: slog.New(slog.NewTextHandler(&said, nil)), AdminToken: func(string) error { return nil }})
+	require.NoError(t, err)
+	require.NoError(t, n.Close())
+	require.Contains(t, said.String(), "there is no outbox any more")
 	s.restart(0)
 	s.ready(0)
 	s.eventually(0, token, validate.Revoked)

@@ -22,11 +22,11 @@ const LogDir = "log"
 
 // HasLog tells whether there is a log in a node's Config.Dir, with or without entries.
 func HasLog(dir string) (bool, error) {
-	_, err := os.Stat(filepath.Join(dir, LogDir, metadb.FileName))
+	info, err := os.Stat(filepath.Join(dir, LogDir, metadb.FileName))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && info.Size() > 0, err
 }
 
 // openLog opens Raft's log on disk. The caller closes it.
