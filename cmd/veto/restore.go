@@ -130,8 +130,9 @@ func showRestored(out *printer, r recovery.Restored, c node.Config, refusedFile 
 		known += fmt.Sprintf("; it came to revision %d at least", through)
 	}
 	err = out.line("\nWhat the old cluster did after revision %d is missing%s.\n"+
-		"Keys that were deleted, disabled or rolled since are as they were then: `veto audit export` of an old node\n"+
-		"tells of them. What was lifted since is revoked.", r.From, known)
+		"Keys, consumers and issuers that were deleted, disabled or rolled since are as they were then, sessions that were\n"+
+		"ended are open, roles and rules are the old ones: the audit trail of the old cluster tells of them (docs/backup.md).\n"+
+		"What was lifted since is revoked.", r.From, known)
 	if err == nil && refused > 0 {
 		err = out.line("\n%s", aboutRefused(refusedFile))
 	}
