@@ -25,6 +25,7 @@ import (
 	"veto/client"
 	"veto/node/certs"
 	"veto/record"
+	"veto/test/relay"
 )
 
 var benchDelays = flag.String("delays", "0s,40ms", "one-way delays between nodes while the time to denial is measured")
@@ -272,6 +273,11 @@ func (x *apart) revoke(i int, jti string) time.Duration {
 	d := x.nodes[0].view.Digest(name)
 	ctx, cancel := context.WithTimeout(x.b.Context(), 10*time.Second)
 	defer cancel()
+	sleeper, err := relay.NewSleeper()
+	if err != nil {
+		x.b.Fatal(err)
+	}
+	defer func() { _ = sleeper.Close() }()
 	start := time.Now()
 	answered := make(chan error, 1)
 	go func() {
@@ -286,7 +292,9 @@ func (x *apart) revoke(i int, jti string) time.Duration {
 		if ctx.Err() != nil {
 			x.b.Fatal("not denied everywhere in 10 s")
 		}
-		<-time.After(20 * time.Microsecond)
+		if err := sleeper.Sleep(20 * time.Microsecond); err != nil {
+			x.b.Fatal(err)
+		}
 	}
 	took := time.Since(start)
 	if err := <-answered; err != nil {
