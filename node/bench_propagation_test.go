@@ -273,11 +273,11 @@ func (x *apart) revoke(i int, jti string) time.Duration {
 	d := x.nodes[0].view.Digest(name)
 	ctx, cancel := context.WithTimeout(x.b.Context(), 10*time.Second)
 	defer cancel()
-	sleeper, err := relay.NewSleeper()
+	alarm, err := relay.NewAlarm()
 	if err != nil {
 		x.b.Fatal(err)
 	}
-	defer func() { _ = sleeper.Close() }()
+	defer func() { _ = alarm.Close() }()
 	start := time.Now()
 	answered := make(chan error, 1)
 	go func() {
@@ -292,7 +292,7 @@ func (x *apart) revoke(i int, jti string) time.Duration {
 		if ctx.Err() != nil {
 			x.b.Fatal("not denied everywhere in 10 s")
 		}
-		if err := sleeper.Sleep(20 * time.Microsecond); err != nil {
+		if err := alarm.Wait(20 * time.Microsecond); err != nil {
 			x.b.Fatal(err)
 		}
 	}

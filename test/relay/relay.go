@@ -79,15 +79,15 @@ func (r *Relay) pipe(from io.Reader, to io.Writer) {
 			pieces <- piece{time.Now().Add(r.delay), b[:n]}
 		}
 	})
-	sleeper, err := NewSleeper()
+	alarm, err := NewAlarm()
 	if err == nil {
-		defer func() { _ = sleeper.Close() }()
+		defer func() { _ = alarm.Close() }()
 	}
 	for p := range pieces {
 		if err != nil {
 			continue // what is still read goes nowhere
 		}
-		if err = sleeper.Sleep(time.Until(p.at)); err == nil {
+		if err = alarm.Wait(time.Until(p.at)); err == nil {
 			_, err = to.Write(p.data)
 		}
 	}

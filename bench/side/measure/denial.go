@@ -160,17 +160,17 @@ func (x *apart) denied(ctx context.Context, maker *tokens.Maker, n, region int, 
 
 // await asks until the answer is the one that is waited for.
 func (s *system) await(ctx context.Context, token string, allowed bool) error {
-	sleeper, err := relay.NewSleeper()
+	alarm, err := relay.NewAlarm()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = sleeper.Close() }()
+	defer func() { _ = alarm.Close() }()
 	for {
 		got, err := s.asks(ctx, token)
 		if err != nil || got == allowed {
 			return err
 		}
-		if err := sleeper.Sleep(pause); err != nil {
+		if err := alarm.Wait(pause); err != nil {
 			return err
 		}
 	}
