@@ -101,9 +101,6 @@ var ErrOrder = errors.New("whether this may be revoked depends on the order of c
 // of admins, of which the last must stay. Other errors are the state's.
 func Admit(s Reader, t record.Taken, now time.Time) (result record.Result, done bool, err error) {
 	x := &change{state: readOnly{s}, by: t.By, stamp: now, foremost: now}
-	if _, founded, err := Cluster(s); err != nil || !founded {
-		return result, false, errors.Join(err, record.Conflict("the cluster is not founded yet"))
-	}
 	c := record.Command{Stamp: now, By: t.By, Request: t.Request}
 	if result, done, err = recall(s, c); err != nil || done {
 		return result, done, err
