@@ -295,14 +295,23 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 const (
 	heartbeat = 15 * time.Second
 	placeWait = 10 * time.Second
+	// All of them together send 5,000 pages a second at most.
+	streamSpace = 200 * time.Microsecond
 )
 
 // events adds the stream of events, which any operator may read.
 func (x *control) events(mux routes) {
 	streams := watch.New(watch.Config{
 		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Places: x.Streams, Closing: x.Closing, Now: x.Now,
+		Space: streamSpace, After: time.After, Yield: func(ctx context.Context) { x.Pace.Yield(ctx, streamYield) },
 	})
 	mux.Handle("GET /v1/events", x.guard(anyOperator, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := operatorID(r.Context())
+		if !x.Watchers.Take(who) {
+			writeProblem(w, r, httpapi.TooManyStreams())
+			return
+		}
+		defer x.Watchers.Leave(who)
 		asked, err := watch.Read(r)
 		if err == nil {
 			// A key that is taken away ends the stream at once: its loss is a revision, too.
@@ -330,6 +339,6 @@ func (x *control) describeEvents(api *huma.OpenAPI) {
 	}...)
 	o.Responses = map[string]*huma.Response{"200": {Description: "The stream; data is a CloudEvent", Content: map[string]*huma.MediaType{
 		"text/event-stream": {Schema: schemas.Schema(typeOf[event.Event](), true, "Event")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The node has not come to the place, or that is of another cluster"}, "410": {Description: "What happened behind the place is kept no more; see detail for what to do"}, "422": {Description: "A wrong place or type"}, "503": {Description: "The node is not ready, or serves as many streams as it can"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The node has not come to the place, or that is of another cluster"}, "410": {Description: "What happened behind the place is kept no more; see detail for what to do"}, "422": {Description: "A wrong place or type"}, "429": {Description: "The operator has as many streams open at the node as it may"}, "503": {Description: "The node is not ready, or serves as many streams as it can"}}
 	api.AddOperation(&o)
 }

@@ -292,3 +292,29 @@ func TestPlacesAreBounded(t *testing.T) {
 	}
 	none.Leave()
 }
+
+// G7
+func TestSharesAreBounded(t *testing.T) {
+	s := gate.NewShares(2)
+	if !s.Take("a") || !s.Take("a") || s.Take("a") || s.Refused() != 1 {
+		t.Fatal("a has not two, or more")
+	}
+	if !s.Take("b") {
+		t.Error("b pays for a")
+	}
+	s.Leave("a")
+	if !s.Take("a") || s.Take("a") {
+		t.Error("a place that was left is not one place")
+	}
+	s.Leave("a")
+	s.Leave("a")
+	s.Leave("b")
+	if n := s.Callers(); n != 0 {
+		t.Errorf("%d callers who have none are remembered", n)
+	}
+	var none *gate.Shares
+	if !none.Take("a") {
+		t.Error("nil bounds")
+	}
+	none.Leave("a")
+}
