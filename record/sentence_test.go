@@ -16,7 +16,10 @@ func TestTargetsInSentences(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, n := range []record.Name{
-			{Target: target}, {Target: target, Issuer: "i"}, {Target: target, Value: "v"}, {Target: target, Issuer: "i", Value: "v"},
+			{Target: target},
+			{Target: target, Issuer: "i"},
+			{Target: target, Value: "v"},
+			{Target: target, Issuer: "i", Value: "v"},
 			{Target: target, Issuer: "i", Value: "v", And: []record.Part{{Target: target, Value: "v"}}},
 			{Target: target, Issuer: "i", And: []record.Part{{Target: target, Value: "v"}}},
 			{Target: record.TargetSubject, Issuer: "i", Value: "v", And: []record.Part{{Target: target, Value: "v"}}},

@@ -65,7 +65,7 @@ type directory struct {
 	ready chan struct{}
 	// What the state of this node has of the outboxes before it has caught up; nil if that is all.
 	old  map[record.OutboxID]uint64
-	said  bytes.Buffer // read once the boxes are closed
+	said bytes.Buffer // read once the boxes are closed
 }
 
 func newDirectory(t *testing.T) *directory {

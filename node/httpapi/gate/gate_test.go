@@ -296,8 +296,13 @@ func TestPlacesAreBounded(t *testing.T) {
 // G7
 func TestSharesAreBounded(t *testing.T) {
 	s := gate.NewShares(2)
-	if !s.Take("a") || !s.Take("a") || s.Take("a") || s.Refused() != 1 {
-		t.Fatal("a has not two, or more")
+	for n, want := range []bool{true, true, false} {
+		if s.Take("a") != want {
+			t.Fatalf("place %d of 2: %v", n+1, !want)
+		}
+	}
+	if s.Refused() != 1 {
+		t.Errorf("%d were refused", s.Refused())
 	}
 	if !s.Take("b") {
 		t.Error("b pays for a")
