@@ -57,9 +57,9 @@ func (x *change) take(item record.Taken, number uint64) error {
 	taken := len(x.taken)
 	x.by = item.By
 	_, done, err := recall(x.state, c)
-	var rejection *record.Rejection
-	if errors.As(err, &rejection) { // its key was another request's by then
-		err = x.anyhow(&c, rejection)
+	var reused, rejection *record.Rejection
+	if errors.As(err, &reused) { // its key was another request's by then
+		err = x.anyhow(&c, reused)
 	}
 	if err == nil && !done {
 		err = x.revoke(record.Revoke{Revocations: []record.Revocation{item.Revocation}})
@@ -74,6 +74,10 @@ func (x *change) take(item record.Taken, number uint64) error {
 	}
 	result := record.Result{Revision: x.revision, Ref: x.ref}
 	x.ref = ""
+	if reused != nil {
+		x.refused = append(x.refused, record.Refusal{Number: number, Rejection: *record.Conflict(
+			"this Idempotency-Key was used at the same time for another request, which the cluster keeps it for; what this one asks for was revoked all the same: see %s. Use a new key for each request", result.Ref)})
+	}
 	if err := errors.Join(x.asks(item.By), x.enter(c)); err != nil {
 		return err
 	}
