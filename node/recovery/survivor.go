@@ -94,7 +94,6 @@ type directory struct {
 	store  *store.Store
 	outbox *store.Outbox
 	log    *consensus.Log
-	passed uint64 // what the state has of the outbox
 	leftAt time.Time
 
 	// What state and log say together: after a crash the state may have little of what the log has.
@@ -125,9 +124,6 @@ func (c *Config) openDirectory(path string) (_ *directory, err error) {
 		return nil, err
 	}
 	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, c.options()); err != nil {
-		return nil, err
-	}
-	if d.passed, err = machine.DeliveredThrough(d.store, d.outbox.ID()); err != nil {
 		return nil, err
 	}
 	if d.log, err = consensus.OpenLog(filepath.Join(path, raftDir)); err != nil {
@@ -240,7 +236,7 @@ func (d *directory) each(fn func(string, record.Revocation) error, _ func(where,
 	if err != nil {
 		return err
 	}
-	pending, _, err := d.outbox.Load(d.passed)
+	pending, err := d.pending()
 	if err != nil {
 		return err
 	}
@@ -250,6 +246,11 @@ func (d *directory) each(fn func(string, record.Revocation) error, _ func(where,
 		}
 	}
 	return nil
+}
+
+// pending is what the node took, and its state does not have.
+func (d *directory) pending() ([]record.Taken, error) {
+	return d.outbox.Pending(func(id record.OutboxID) (uint64, error) { return machine.DeliveredThrough(d.store, id) })
 }
 
 func place(r *record.Revocation) string {
