@@ -36,6 +36,9 @@
 //	P9   Gossip advises; only the log changes the voters. A node without the cluster's
 //	     certificate can neither join, propose nor notify.
 //	     TestStrangerCannotJoin in room node, and the tests of peer and broadcast
+//	     The voters of a new cluster vote from its beginning: who is late is waited for, and is not taken for one
+//	     that lost its disk.
+//	     TestVotersOfANewClusterWaitForEachOther in room test/simulation, TestEmptyVoterDoesNotVote in room node
 //	P10  A restarted node is not ready until it has applied what the leader reported as
 //	     committed after its start.
 //	     TestNotReadyBeforeTheFirstBeaconIsReached

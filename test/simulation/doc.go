@@ -44,4 +44,5 @@
 //	P10  TestSimulation
 //	P12  TestSimulation
 //	S1   clocks are set as an operator sets them: TestClockIsSet
+//	S2   the voters of a new cluster wait for each other: TestVotersOfANewClusterWaitForEachOther
 package simulation
