@@ -14,4 +14,8 @@
 //	    TestMetaFits, FuzzDecodeMeta
 //	G4  The key is exchanged for another while members speak: none loses sight of the others.
 //	    TestKeyIsRotated
+//	G5  Of members that are gone a bounded number is remembered; of those that are there, all are.
+//	    TestGoneMembersAreForgotten
+//	G6  A file of keys is read whole or refused, and what is said of it holds nothing of a key.
+//	    FuzzParseKeys
 package roster
