@@ -1,8 +1,10 @@
 package simulation
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"veto/record"
 )
@@ -45,4 +47,48 @@ func TestVotersOfANewClusterWaitForEachOther(t *testing.T) {
 			t.Error(p)
 		}
 	})
+}
+
+// S3: a voter that lost its disk is demoted by the leader before it hears of anything, and votes again once it has everything.
+func TestVoterThatLostItsDiskIsDemoted(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlan(1)
+		p.peppers, p.clocks, p.stale = false, false, false
+		s := newSimulation(t, p, newTally(), dir)
+		for i := range nodes {
+			s.start(i)
+		}
+		s.prepare()
+		lost := (s.leader() + 1) % voters
+		s.fall(lost)
+		s.nodes[lost].disk = newDisk(func() time.Duration { return 0 })
+		s.start(lost)
+		// Demoted first: whoever has no log is not heard before.
+		s.votesOf(lost, record.NodeReplica)
+		s.votesOf(lost, record.NodeVoter)
+		for i := range nodes {
+			s.stopNode(i)
+		}
+		s.wg.Wait()
+		for _, p := range s.problems {
+			t.Error(p)
+		}
+	})
+}
+
+// votesOf waits until the cluster has the node in a role.
+func (s *simulation) votesOf(i int, role record.NodeRole) {
+	for until := time.Now().Add(settleIn); time.Now().Before(until); s.pause(50 * time.Millisecond) {
+		at := s.leader()
+		if at < 0 || at == i {
+			continue
+		}
+		for _, n := range s.net.whoIs(at).replica.Status(context.Background()).Nodes {
+			if n.ID == nodeID(i) && n.Member && n.Role == role {
+				return
+			}
+		}
+	}
+	s.wrong("%s has not become a %s", nodeID(i), role)
 }
