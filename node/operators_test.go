@@ -12,8 +12,8 @@ import (
 
 	"veto/client"
 	"veto/record"
-	"veto/validate"
 	"veto/test/token"
+	"veto/validate"
 	"veto/validate/keyset"
 )
 

@@ -21,7 +21,9 @@ var errFailed = errors.New("this node's state machine has failed and the node is
 type fsm struct {
 	machine StateMachine
 	report  func(error)
-	failed  atomic.Bool
+	// committed is called with the last of the entries that are to be applied. It must not block.
+	committed func(last *raft.Log)
+	failed    atomic.Bool
 }
 
 // ApplyBatch never panics and never skips: after a failure it refuses everything (C4).
@@ -30,6 +32,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	if f.failed.Load() {
 		return refuse(responses)
 	}
+	f.committed(logs[len(logs)-1])
 	entries := make([]Entry, len(logs))
 	for i, l := range logs {
 		entries[i] = entryOf(l)

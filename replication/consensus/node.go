@@ -23,6 +23,7 @@ type Node struct {
 	log       Journal
 	logger    *slog.Logger
 	fsm       *fsm
+	teller    *teller
 	leading   chan bool
 
 	stop context.CancelFunc
@@ -43,11 +44,12 @@ func Open(c Config) (*Node, error) {
 		}
 		c.Journal = w
 	}
-	n, err := open(c, c.Journal)
+	ctx, stop := context.WithCancel(context.Background())
+	n, err := open(ctx, c, c.Journal)
 	if err != nil {
+		stop()
 		return nil, errors.Join(err, c.Journal.Close())
 	}
-	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	if onDisk {
 		n.wg.Go(func() { n.weigh(ctx, filepath.Join(c.Dir, "log"), c.Timing) })
@@ -55,7 +57,7 @@ func Open(c Config) (*Node, error) {
 	return n, nil
 }
 
-func open(c Config, w Journal) (*Node, error) {
+func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 	if err := agree(c, w); err != nil {
 		return nil, err
 	}
@@ -80,12 +82,14 @@ func open(c Config, w Journal) (*Node, error) {
 	})
 	n := &Node{
 		id: c.ID, transport: transport, stream: s, log: w, logger: c.Log, leading: make(chan bool, 16),
-		fsm: &fsm{machine: c.Machine, report: c.Failed},
+		teller: newTeller(c.ID, transport),
 	}
+	n.fsm = &fsm{machine: c.Machine, report: c.Failed, committed: func(last *raft.Log) { n.teller.tell(ctx, last) }}
 	n.raft, err = newRaft(c, n, cache, w, snaps)
 	if err != nil {
 		return nil, errors.Join(err, transport.Close())
 	}
+	n.teller.of.Store(n.raft)
 	return n, nil
 }
 
@@ -230,5 +234,6 @@ func (n *Node) Close() error {
 	n.stop()
 	n.wg.Wait()
 	err := n.raft.Shutdown().Error()
+	n.teller.wg.Wait()
 	return errors.Join(err, n.transport.Close(), n.log.Close())
 }

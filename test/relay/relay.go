@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -80,23 +79,17 @@ func (r *Relay) pipe(from io.Reader, to io.Writer) {
 			pieces <- piece{time.Now().Add(r.delay), b[:n]}
 		}
 	})
-	broken := false
-	for p := range pieces {
-		if broken {
-			continue
-		}
-		sleepUntil(p.at)
-		_, err := to.Write(p.data)
-		broken = err != nil
+	alarm, err := NewAlarm()
+	if err == nil {
+		defer func() { _ = alarm.Close() }()
 	}
-}
-
-// sleepUntil holds a thread of its own. The runtime's timers go by whole milliseconds when nothing else
-// happens, and would make each way longer by up to one.
-func sleepUntil(at time.Time) {
-	for d := time.Until(at); d > 0; d = time.Until(at) {
-		left := syscall.NsecToTimespec(d.Nanoseconds())
-		_ = syscall.Nanosleep(&left, nil) // a signal ends it early
+	for p := range pieces {
+		if err != nil {
+			continue // what is still read goes nowhere
+		}
+		if err = alarm.Wait(time.Until(p.at)); err == nil {
+			_, err = to.Write(p.data)
+		}
 	}
 }
 

@@ -144,5 +144,20 @@ func runOf[T string | []byte](s T, kind func(byte) bool) int {
 	return len(s)
 }
 
-func lower(c byte) bool  { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
-func letter(c byte) bool { return lower(c) || c >= 'A' && c <= 'Z' }
+// Which characters are of a kind, by the lower six bits of those below 64 and of those above. Nobody can foresee
+// which character of a secret is a digit, so nothing branches on it.
+const (
+	digits     = 0x3ff << '0'
+	lowercase  = 0x3ffffff << ('a' - 64)
+	allLetters = lowercase | 0x3ffffff<<('A'-64)
+)
+
+func lower(c byte) bool  { return among(c, digits, lowercase) }
+func letter(c byte) bool { return among(c, digits, allLetters) }
+
+func among(c byte, below, above uint64) bool {
+	if c >= 64 {
+		below = above
+	}
+	return c < 128 && below>>(c&63)&1 != 0
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"syscall"
 	"time"
 
 	"veto/bench/side/machine"
@@ -161,13 +160,19 @@ func (x *apart) denied(ctx context.Context, maker *tokens.Maker, n, region int, 
 
 // await asks until the answer is the one that is waited for.
 func (s *system) await(ctx context.Context, token string, allowed bool) error {
+	alarm, err := relay.NewAlarm()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = alarm.Close() }()
 	for {
 		got, err := s.asks(ctx, token)
 		if err != nil || got == allowed {
 			return err
 		}
-		wait := syscall.NsecToTimespec(pause.Nanoseconds())
-		_ = syscall.Nanosleep(&wait, nil) // the runtime's timers go by whole milliseconds
+		if err := alarm.Wait(pause); err != nil {
+			return err
+		}
 	}
 }
 

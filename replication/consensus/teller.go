@@ -1,0 +1,109 @@
+package consensus
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// teller tells followers that an entry is committed. Raft itself tells them with the next entry, or with its
+// next beat; an idle follower would hear of a change that late.
+//
+// What it sends is what Raft may send at any time: an AppendEntries without entries, behind the entry that is
+// committed. A follower whose log has that entry has all before it as the leader has them, and applies them; another
+// refuses it, and is told again a little later.
+type teller struct {
+	id   raft.ServerID
+	ways *raft.NetworkTransport
+	of   atomic.Pointer[raft.Raft] // nil until it runs
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	newest  committed
+	telling map[raft.ServerID]bool // that a goroutine does
+}
+
+// committed is an entry that is, and the term in which this node led when it knew.
+type committed struct{ index, entryTerm, term uint64 }
+
+const (
+	leastPause = time.Millisecond
+	mostPause  = commitTimeout // by then Raft itself has told it
+)
+
+func newTeller(id string, ways *raft.NetworkTransport) *teller {
+	return &teller{id: raft.ServerID(id), ways: ways, telling: map[raft.ServerID]bool{}}
+}
+
+// tell has the followers be told, if this node leads and nothing follows that would tell them. It does not block.
+func (t *teller) tell(ctx context.Context, last *raft.Log) {
+	r := t.of.Load()
+	if r == nil || ctx.Err() != nil {
+		return
+	}
+	at := committed{index: last.Index, entryTerm: last.Term, term: r.CurrentTerm()}
+	// The term was the same before and after: so it is the one in which this node led.
+	if r.State() != raft.Leader || r.CurrentTerm() != at.term || r.LastIndex() > at.index {
+		return
+	}
+	servers := r.GetConfiguration().Configuration().Servers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.newest = at
+	for _, s := range servers {
+		if s.ID != t.id && !t.telling[s.ID] {
+			t.telling[s.ID] = true
+			t.wg.Go(func() { t.keepTelling(ctx, s) })
+		}
+	}
+}
+
+// keepTelling tells one follower until it knows the newest, or does not hear.
+func (t *teller) keepTelling(ctx context.Context, to raft.Server) {
+	for pause := leastPause; ; pause = min(2*pause, mostPause) {
+		at := t.last()
+		heard := t.send(to, at)
+		if heard {
+			pause = leastPause
+		} else {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+		if t.isDone(to, at, heard || pause == mostPause || ctx.Err() != nil) {
+			return
+		}
+	}
+}
+
+func (t *teller) last() committed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest
+}
+
+// isDone tells whether nothing is left to be told; if so, another goroutine may.
+func (t *teller) isDone(to raft.Server, at committed, ended bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !ended || t.newest != at {
+		return false
+	}
+	delete(t.telling, to.ID)
+	return true
+}
+
+// send tells whether the follower has the entry now.
+func (t *teller) send(to raft.Server, at committed) bool {
+	request := &raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(t.id), Addr: t.ways.EncodePeer(t.id, t.ways.LocalAddr())},
+		Term:      at.term, PrevLogEntry: at.index, PrevLogTerm: at.entryTerm, LeaderCommitIndex: at.index,
+	}
+	var answer raft.AppendEntriesResponse
+	err := t.ways.AppendEntries(to.ID, to.Address, request, &answer)
+	return err == nil && answer.Success
+}
