@@ -38,14 +38,14 @@ func TestNodeThatIsBehindHasRoom(t *testing.T) {
 			sent++
 			one.Notice(record.Notice{First: sent})
 		}
-		hears(t, one, two) // so that it has what was sent before
+		hearsMark(t, one, two, fmt.Sprint(sent))
 	}
 	more := uint64(5000)
 	for range more {
 		sent++
 		one.Notice(record.Notice{First: sent})
 	}
-	hears(t, one, two)
+	hearsMark(t, one, two, fmt.Sprint(sent))
 	got, last := 0, record.Notice{First: sent + 1}
 	limit := time.After(time.Minute)
 	for n := (record.Notice{}); n.First != last.First; {
