@@ -7,7 +7,7 @@
 // Promises:
 //
 //	G1  Members that can reach each other come to know each other, and hear of changes.
-//	    TestMembersMeet
+//	    TestMembersMeet, TestChangeAfterLeavingDoesNotWait
 //	G2  Who has another gossip key, or is of another cluster, is not met.
 //	    TestStrangersDoNotMeet
 //	G3  What a member says of itself always fits, or Change says that it does not.

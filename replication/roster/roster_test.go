@@ -227,3 +227,25 @@ func FuzzParseKeys(f *testing.F) {
 		}
 	})
 }
+
+// G1: who has left changes what it says of itself without waiting for others to hear it.
+func TestChangeAfterLeavingDoesNotWait(t *testing.T) {
+	a, b := start(t, Member{ID: "a"}, 1), start(t, Member{ID: "b"}, 1)
+	if _, err := b.Join([]string{a.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, a, "a:alive: b:alive:")
+	if err := a.Leave(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.Change(func(m *Member) { m.ClusterID = "c" }) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for good")
+	}
+}
