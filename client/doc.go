@@ -19,5 +19,5 @@
 //	    TestAnswersOfStrangersAreNone
 //	U6  Events are given once each and in their order, whatever becomes of the connections; what
 //	    is refused is an error, and tried no more.
-//	    TestEventsGoOn, TestEventsAreRefused
+//	    TestEventsGoOn, TestEventsAreRefused, TestEventsWaitForRoom
 package client

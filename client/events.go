@@ -28,7 +28,8 @@ const (
 // Events gives everything that happens behind the place to fn, in its order, without a gap and
 // without a double, and goes on with it at another node when one is lost. After is the id of an
 // event; empty for what happens from now on. It blocks until the context ends, fn fails, or the
-// cluster refuses: with status 410 when what was asked for is kept no more. The id that it returns
+// cluster refuses: with status 410 when what was asked for is kept no more. A node that has as many streams
+// as it lets anybody have is asked again later, like one that is lost. The id that it returns
 // is the place where it stopped.
 func (c *Client) Events(ctx context.Context, after string, fn func(Event) error) (place string, err error) {
 	if len(c.options.Control) == 0 {
@@ -46,7 +47,7 @@ func (c *Client) Events(ctx context.Context, after string, fn func(Event) error)
 			return after, stop.why
 		}
 		var problem *Error
-		if errors.As(err, &problem) && problem.Status < http.StatusInternalServerError {
+		if errors.As(err, &problem) && problem.Status < http.StatusInternalServerError && problem.Status != http.StatusTooManyRequests {
 			return after, problem
 		}
 		if ctx.Err() != nil {

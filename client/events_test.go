@@ -81,3 +81,25 @@ func TestEventsAreRefused(t *testing.T) {
 		t.Errorf("%v, at %s, asked %d times", err, place, asked)
 	}
 }
+
+// U6: a node with too many streams of this caller's is no reason to give up.
+func TestEventsWaitForRoom(t *testing.T) {
+	asked := 0
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked == 1 {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", "5")
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, `{"status": 429, "code": "too_many_streams", "detail": "close one"}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, eventText(4))
+	}))
+	defer node.Close()
+	enough := errors.New("enough")
+	place, err := client.New(client.Options{Control: []string{node.URL}}).Events(t.Context(), "1.1", func(client.Event) error { return enough })
+	if !errors.Is(err, enough) || place != "1.1" || asked != 2 {
+		t.Errorf("%v, at %s, asked %d times", err, place, asked)
+	}
+}

@@ -41,7 +41,7 @@ type Deliver struct {
 	Items  []Taken  `cbor:"3,keyasint"`
 }
 
-// Refusal says why one item of a Deliver was not done.
+// Refusal says why one item of a Deliver was not done, or was done and its request refused.
 type Refusal struct {
 	Number    uint64    `cbor:"1,keyasint"`
 	Rejection Rejection `cbor:"2,keyasint"`
@@ -53,7 +53,7 @@ type Delivered struct {
 	// Through is the number of the last item, and Before that of the last before this change.
 	Through uint64 `cbor:"2,keyasint"`
 	Before  uint64 `cbor:"-"`
-	// Refused are those items of this change that were not done, and Kept until when those are kept
+	// Refused are those items of this change whose requests are refused, and Kept until when those are kept
 	// that were, from the one after Before on.
 	Refused []Refusal `cbor:"-"`
 	Kept    []Kept    `cbor:"-"`

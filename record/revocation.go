@@ -42,6 +42,14 @@ func (t Target) String() string {
 	return unknownTarget
 }
 
+// one is what the target is called in a sentence, such as an issuer.
+func (t Target) one() string {
+	if t == TargetIssuer {
+		return "an " + t.String()
+	}
+	return "a " + t.String()
+}
+
 // MarshalText writes the text form.
 func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
@@ -109,9 +117,9 @@ func (n Name) checkOne() error {
 	case n.Target.String() == unknownTarget:
 		return Invalid("target: give one of %s", strings.Join(TargetNames(), ", "))
 	case n.Target.OfIssuer() && n.Issuer == "":
-		return Invalid("issuer: a %s has a meaning only within an issuer; give its iss", n.Target)
+		return Invalid("issuer: %s has a meaning only within an issuer; give its iss", n.Target.one())
 	case !n.Target.OfIssuer() && n.Issuer != "":
-		return Invalid("issuer: a %s belongs to no issuer; leave it out", n.Target)
+		return Invalid("issuer: %s belongs to no issuer; leave it out", n.Target.one())
 	case n.Target == TargetIssuer && n.Value != "":
 		return Invalid("value: to revoke an issuer, give its iss as issuer and no value")
 	case n.Target != TargetIssuer && n.Value == "":
@@ -147,12 +155,12 @@ func (n Name) checkCombination() error {
 	}
 	last := n.Target
 	if bitOf(last) == 0 {
-		return Invalid("and: a %s cannot be combined; subject, client, session and signing_key can", last)
+		return Invalid("and: %s cannot be combined; subject, client, session and signing_key can", last.one())
 	}
 	for _, p := range n.And {
 		switch {
 		case bitOf(p.Target) == 0:
-			return Invalid("and: a %s cannot be combined; subject, client, session and signing_key can", p.Target)
+			return Invalid("and: %s cannot be combined; subject, client, session and signing_key can", p.Target.one())
 		case p.Target <= last:
 			return Invalid("and: there is more than one %s, and a token has one", p.Target)
 		case p.Value == "" || len(p.Value) > MaxNameValue:
@@ -210,7 +218,7 @@ func (r *Revocation) Check() error {
 		return err
 	}
 	if !r.NotBefore.IsZero() && !r.Dated() {
-		return Invalid("not_before: a %s cannot be revoked in part", r.Target)
+		return Invalid("not_before: %s cannot be revoked in part", r.Target.one())
 	}
 	if !storable(r.NotBefore) {
 		return Invalid("not_before: out of range")

@@ -289,7 +289,7 @@ func (r *Replica) state() nodeState {
 		Term: r.node().Term(), LastIndex: r.node().LastIndex(), ContactMillis: contact,
 		ChainsAudit: true, AuditHead: head, PepperKeys: r.keeper.Fingerprints(), Pepper: r.keeper.State(),
 		Level: record.LevelNewest, Admits: true, Servers: ids(servers),
-		Now: r.config.Now(), Host: r.config.Host(), Pending: r.outbox.Pending(), Leaving: r.leaving.Load(),
+		Now: r.config.Now(), Host: r.config.Host(), Pending: r.Pending(), Leaving: r.leaving.Load(),
 		Begun: r.node().Founded() && r.node().Admitted(),
 	}
 }

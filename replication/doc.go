@@ -30,7 +30,7 @@
 //	     TestSameRequestAtOnceHasOneReceipt in room node
 //	P7   What was answered as pending comes into the log once, by the node that took it or, if
 //	     that does not, by another that was told of it.
-//	     TestRevokeWithoutQuorum, TestPendingOutlivesItsNode in room node
+//	     TestRevokeWithoutQuorum, TestPendingOutlivesItsNode, TestOldDataDirectoryLosesNothing in room node
 //	     The node that took it denies it whenever it is ready, though it lost its state: TestPendingDeniesOnceReady
 //	     in room test/simulation
 //	P9   Gossip advises; only the log changes the voters. A node without the cluster's

@@ -21,6 +21,7 @@ type Horizon struct {
 
 	asOf    atomic.Pointer[time.Time] // nil when unknown
 	ready   atomic.Bool
+	readied chan struct{}                 // closed when it is
 	missing atomic.Pointer[[]record.Span] // nil when none are
 
 	mu      sync.Mutex
@@ -35,7 +36,7 @@ type mark struct {
 
 // NewHorizon starts with nothing known and not ready.
 func NewHorizon(x *index.Index, now func() time.Time) *Horizon {
-	return &Horizon{index: x, now: now}
+	return &Horizon{index: x, now: now, readied: make(chan struct{})}
 }
 
 // Freshness is how far the state reaches now.
@@ -96,7 +97,9 @@ func (h *Horizon) settle(applied record.Revision) {
 		if at := h.asOf.Load(); at == nil || m.asOf.After(*at) {
 			h.asOf.Store(&m.asOf)
 		}
-		h.ready.Store(true)
+		if !h.ready.Swap(true) {
+			close(h.readied)
+		}
 	}
 	h.pending = kept
 }

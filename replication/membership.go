@@ -315,7 +315,7 @@ func (r *Replica) knock(ctx context.Context) {
 	})
 	switch {
 	case removed.Load():
-		if r.outbox.Pending() == 0 { // else the guide has it brought into the log first
+		if r.Pending() == 0 { // else the guide has it brought into the log first
 			r.config.Failed(errRemoved(r.config.ID))
 		}
 	case slices.Contains(let, true):

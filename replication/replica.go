@@ -123,8 +123,7 @@ type Replica struct {
 	roster    Roster
 	broadcast Broadcast
 	applier   *applier
-	outbox    *outbox.Outbox
-	outboxID  record.OutboxID
+	boxes     *outbox.Boxes // nil until they are open, after the state
 	lessor    *lease.Lessor
 	keeper    *pepper.Keeper // of the peppers of API keys
 	opened    chan struct{}  // closed when consensus is open
@@ -145,9 +144,7 @@ type Replica struct {
 // not yet made durable. What its outbox holds was told before to an index that could not take it.
 func (r *Replica) founded() {
 	r.config.Founded()
-	if r.outbox != nil { // it is opened after the state, and tells by itself
-		r.outbox.TellAgain()
-	}
+	r.boxes.TellAgain()
 }
 
 func (r *Replica) node() *consensus.Node { return r.consensus.Load() }
@@ -163,8 +160,8 @@ func Open(c Config, p Parts) (*Replica, error) {
 	r.keeper = pepper.NewKeeper(c.Ring, p.View, r, c.Random, c.Log)
 	r.applier = &applier{
 		store: p.Store, index: r.index, horizon: r.horizon, view: p.View, announce: r.announce, founded: r.founded,
-		delivered: func(d record.Delivered, rev record.Revision) { r.outbox.Delivered(d, rev) },
-		restored:  func(d record.Delivered, rev record.Revision) { r.outbox.Restored(d, rev) },
+		delivered: func(d record.Delivered, rev record.Revision) { r.boxes.Delivered(d, rev) },
+		restored:  func(d record.Delivered, rev record.Revision) { r.boxes.Restored(d, rev) },
 	}
 	if err := r.applier.load(); err != nil {
 		return nil, err
@@ -177,7 +174,7 @@ func Open(c Config, p Parts) (*Replica, error) {
 		Resolve: r.addressOf, Guarded: true, Failed: c.Failed, Log: c.Log, Journal: c.Journal, Timing: c.Timing,
 	})
 	if err != nil {
-		r.outbox.Close()
+		r.boxes.Close()
 		return nil, err
 	}
 	r.consensus.Store(n)
@@ -348,8 +345,8 @@ func (r *Replica) Leave(ctx context.Context) error {
 	if err := r.node().Handover(); err != nil { // who leads may take in more, from a stream of events
 		return err
 	}
-	if err := r.until(ctx, func() bool { return r.outbox.Pending() == 0 }); err != nil {
-		return fmt.Errorf("it has taken %d revocations that the log does not have, and keeps them until it is started again: %w", r.outbox.Pending(), err)
+	if err := r.until(ctx, func() bool { return r.Pending() == 0 }); err != nil {
+		return fmt.Errorf("it has taken %d revocations that the log does not have, and keeps them until it is started again: %w", r.Pending(), err)
 	}
 	for {
 		got, err := r.changeOnce(ctx, record.MemberChange{Action: memberGone, Node: r.config.ID})
@@ -377,7 +374,7 @@ func (r *Replica) Close() error {
 		r.config.Log.Warn("the leadership could not be handed over; the others will elect a leader", "error", handed)
 	}
 	r.stop()
-	r.outbox.Close()
+	r.boxes.Close()
 	r.wg.Wait()
 	return r.node().Close()
 }

@@ -37,7 +37,7 @@ func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration
 		return record.Accepted{Revision: result.Revision}, nil
 	}
 	_, taken := r.step(ctx, "outbox", "")
-	ticket, err := r.outbox.Take(ctx, t)
+	box, ticket, err := r.boxes.Take(ctx, t, wait)
 	taken()
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return record.Accepted{}, record.ErrOutcomeUnknown
@@ -45,13 +45,12 @@ func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration
 	if err != nil {
 		return record.Accepted{}, err
 	}
-	return r.decided(ctx, t, ticket, wait)
+	return r.decided(ctx, t, record.Accepted{Outbox: box, Number: ticket.Number}, ticket, wait)
 }
 
 // decided waits for what the log makes of the item. Whoever does not wait is not refused: it is
 // on its way.
-func (r *Replica) decided(ctx context.Context, t record.Taken, ticket *outbox.Ticket, wait time.Duration) (record.Accepted, error) {
-	a := record.Accepted{Outbox: r.outboxID, Number: ticket.Number}
+func (r *Replica) decided(ctx context.Context, t record.Taken, a record.Accepted, ticket *outbox.Ticket, wait time.Duration) (record.Accepted, error) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	select {
@@ -87,27 +86,30 @@ func (r *Replica) revokeInOrder(ctx context.Context, t record.Taken, wait time.D
 
 // openOutbox goes on with what this node had taken when it stopped.
 func (r *Replica) openOutbox(disk *store.Outbox) error {
-	r.outboxID = disk.ID()
-	passed, err := machine.DeliveredThrough(r.applier.store, r.outboxID)
+	former, err := disk.Former()
 	if err != nil {
 		return err
 	}
-	pending, next, err := disk.Load(passed)
-	if err != nil {
-		return err
+	c := outbox.BoxesConfig{
+		Current: disk, Fresh: func() (outbox.Place, error) { return disk.Fresh(r.config.Random) },
+		Passed: func(id record.OutboxID) (uint64, error) { return machine.DeliveredThrough(r.applier.store, id) },
+		Ready:  r.horizon.readied, Coming: r.coming, Kept: r.taken, Deliver: r.deliver, Log: r.config.Log,
 	}
-	r.outbox = outbox.Open(outbox.Config{
-		ID: r.outboxID, Disk: disk, Kept: r.taken, Coming: r.coming, Deliver: r.deliver, Log: r.config.Log,
-	}, pending, next)
-	return nil
+	for _, f := range former {
+		c.Former = append(c.Former, f)
+	}
+	r.boxes, err = outbox.OpenBoxes(c)
+	return err
 }
 
-// taken enforces what the outbox keeps, and tells the other nodes.
-func (r *Replica) taken(first uint64, items []record.Taken) { r.tell(r.noticeOf(first, items)) }
+// taken enforces what an outbox keeps, and tells the other nodes.
+func (r *Replica) taken(id record.OutboxID, first uint64, items []record.Taken) {
+	r.tell(r.noticeOf(id, first, items))
+}
 
 // coming does so while the outbox is still writing, which takes as long as the word's way.
-func (r *Replica) coming(first uint64, items []record.Taken) {
-	n := r.noticeOf(first, items)
+func (r *Replica) coming(id record.OutboxID, first uint64, items []record.Taken) {
+	n := r.noticeOf(id, first, items)
 	n.Unkept = true
 	r.tell(n)
 }
@@ -117,9 +119,9 @@ func (r *Replica) tell(n record.Notice) {
 	r.index.Taken(n)
 }
 
-func (r *Replica) noticeOf(first uint64, items []record.Taken) record.Notice {
+func (r *Replica) noticeOf(id record.OutboxID, first uint64, items []record.Taken) record.Notice {
 	n := record.Notice{
-		Cluster: r.view.ClusterID(), Outbox: r.outboxID, First: first, Node: r.config.ID,
+		Cluster: r.view.ClusterID(), Outbox: id, First: first, Node: r.config.ID,
 		Revocations: make([]record.Revocation, len(items)), Trace: traceOf(items),
 	}
 	for i := range items {
@@ -166,10 +168,10 @@ func (r *Replica) deliver(ctx context.Context, d record.Deliver) (record.Result,
 }
 
 // Pending is how many revocations this node has taken that the log does not have.
-func (r *Replica) Pending() int { return r.outbox.Pending() }
+func (r *Replica) Pending() int { return r.boxes.Pending() }
 
 // Refused is how many revocations this node had no room for.
-func (r *Replica) Refused() uint64 { return r.outbox.Refused() }
+func (r *Replica) Refused() uint64 { return r.boxes.Refused() }
 
 // adoptEvery is how often a node looks for what others have taken and not brought into the log. What
 // it sees for the second time it brings itself.
@@ -181,7 +183,7 @@ const adoptEvery = 5 * time.Second
 func (r *Replica) adopt(ctx context.Context, seen map[record.OutboxID]uint64) map[record.OutboxID]uint64 {
 	lacking := map[record.OutboxID]uint64{}
 	for _, d := range r.index.Undelivered() {
-		if d.Outbox == r.outboxID {
+		if r.boxes.Has(d.Outbox) {
 			continue
 		}
 		lacking[d.Outbox] = d.First

@@ -40,7 +40,7 @@ func Of(s record.ClusterStatus, now time.Time) record.ClusterStatus {
 		}
 	}
 	s.Voters, s.Answer, s.CanLose = len(l.voters), len(l.answer), len(l.answer)-l.needed()
-	for _, part := range []func(){l.trail, l.quorum, l.members, l.freshness, l.keys, l.secrets, l.stands, l.versions, l.alone} {
+	for _, part := range []func(){l.trail, l.quorum, l.members, l.freshness, l.clocks, l.keys, l.secrets, l.stands, l.versions, l.alone} {
 		part()
 	}
 	slices.SortStableFunc(l.problems, func(a, b record.ClusterProblem) int {
@@ -134,9 +134,34 @@ func (l *look) freshness() {
 		func(n record.NodeStatus) bool {
 			return answers(n) && n.Propagation != nil && n.Propagation.P50Millis < 0
 		})
-	l.each(record.Warning, "clock", "{nodes}: the clock is more than 2 s from that of the node that was asked.", "Set it right: `timedatectl set-ntp true` there. Staleness and expiry follow the clocks.",
-		func(n record.NodeStatus) bool { return max(n.ClockMillis, -n.ClockMillis) > clockMillis })
 }
+
+// clocks says whose clocks are not as those of most nodes, whichever node was asked: its own may be the wrong one.
+func (l *look) clocks() {
+	var all []int64
+	for _, n := range l.Nodes {
+		if n.Host != nil {
+			all = append(all, n.ClockMillis)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.Sort(all)
+	low, high := all[(len(all)-1)/2], all[len(all)/2]
+	if high-low > clockMillis {
+		l.each(record.Warning, "clock", fmt.Sprintf("Clocks are %d s apart, and as many nodes have the one time as the other: {nodes}.", (high-low)/1000),
+			"Look which are right: `timedatectl` on each. "+clockMend, func(n record.NodeStatus) bool { return n.Host != nil })
+		return
+	}
+	l.each(record.Warning, "clock", "{nodes}: the clock is more than 2 s ahead of most nodes': it refuses live tokens as expired, and does not revoke them when they are presented to it.",
+		clockMend, func(n record.NodeStatus) bool { return n.Host != nil && n.ClockMillis-high > clockMillis })
+	l.each(record.Warning, "clock", "{nodes}: the clock is more than 2 s behind most nodes': it lets expired tokens pass, and takes what it knows for fresher than it is.",
+		clockMend, func(n record.NodeStatus) bool { return n.Host != nil && low-n.ClockMillis > clockMillis })
+}
+
+// clockMend is what mends a clock.
+const clockMend = "Set it right: `timedatectl set-ntp true` there."
 
 func (l *look) keys() {
 	l.each(record.Grave, "pepper_locked", "{nodes} cannot read a pepper, and so checks no API key.", "Give it the pepper_key_file of the others, and start it again; its log names the key.",

@@ -2,6 +2,7 @@ package health
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,41 @@ func TestProblems(t *testing.T) {
 		}
 		if !slices.Equal(codes, c.codes) || got.CanLose != c.canLose {
 			t.Errorf("%s: %q, and can lose %d", name, codes, got.CanLose)
+		}
+	}
+}
+
+// H1: the clock that is wrong is that of the few, also when theirs is the node that was asked.
+func TestWhoseClockIsWrong(t *testing.T) {
+	for name, c := range map[string]struct {
+		clocks []int64 // ahead of the first node's, which is asked
+		nodes  []string
+		says   string
+	}{
+		"none":                         {[]int64{0, 1900, -50}, nil, ""},
+		"one is ahead":                 {[]int64{0, 2500, 100}, []string{"n2"}, "ahead"},
+		"one is behind":                {[]int64{0, -9000, 100}, []string{"n2"}, "behind"},
+		"the asked is ahead":           {[]int64{0, -5000, -5100}, []string{"n1"}, "ahead"},
+		"the asked is behind, of five": {[]int64{0, 60000, 59000, 60100, 59500}, []string{"n1"}, "behind"},
+		"one and one":                  {[]int64{0, 7000}, []string{"n1", "n2"}, "7 s apart"},
+		"two and two":                  {[]int64{0, 0, 7000, 7000}, []string{"n1", "n2", "n3", "n4"}, "7 s apart"},
+	} {
+		s := well([]string{"n1", "n2", "n3", "n4", "n5"}[:len(c.clocks)]...)
+		for i, ahead := range c.clocks {
+			s.Nodes[i].ClockMillis = ahead
+		}
+		var nodes []string
+		for _, p := range Of(*s, now).Problems {
+			if p.Code != "clock" {
+				continue
+			}
+			nodes = append(nodes, p.Nodes...)
+			if !strings.Contains(p.What, c.says) || p.Mend == "" {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+		if !slices.Equal(nodes, c.nodes) {
+			t.Errorf("%s: it names %v, want %v", name, nodes, c.nodes)
 		}
 	}
 }

@@ -42,6 +42,13 @@ func TooMany(wait time.Duration) *Problem {
 	return p
 }
 
+// TooManyStreams is the problem of who has as many streams open as anybody may at a node.
+func TooManyStreams() *Problem {
+	p := New(http.StatusTooManyRequests, "too_many_streams", "you have as many streams of events open at this node as it lets anybody have; close one, ask another node, or come again after the time in Retry-After")
+	p.retryAfter = 5 * time.Second
+	return p
+}
+
 // Busy is the problem of a node with more to do than it takes on at once.
 func Busy() *Problem {
 	p := New(http.StatusServiceUnavailable, "busy", "this node has as much to do as it takes on at once, and has done nothing of this; ask another, or come again")

@@ -102,7 +102,7 @@ func (c *Config) openLast() (*directory, error) {
 
 func (c *Config) look(d *directory) (Last, error) {
 	a := d.store.Applied()
-	pending, _, err := d.outbox.Load(d.passed)
+	pending, err := d.pending()
 	return Last{
 		Node: c.Node.NodeID, Cluster: d.cluster, Revision: record.Revision(a.Index), Pending: len(pending),
 		Log: d.last(), LogTerm: max(d.log.Term, a.Term), Servers: d.servers,

@@ -85,7 +85,6 @@ type directory struct {
 	store  *store.Store
 	outbox *store.Outbox
 	log    *consensus.Log
-	passed uint64 // what the state has of the outbox
 
 	// What state and log say together: after a crash the state may have little of what the log has.
 	cluster string
@@ -108,9 +107,6 @@ func (c *Config) openDirectory(path, cluster string) (_ *directory, err error) {
 		return nil, err
 	}
 	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, c.options()); err != nil {
-		return nil, err
-	}
-	if d.passed, err = machine.DeliveredThrough(d.store, d.outbox.ID()); err != nil {
 		return nil, err
 	}
 	if d.log, err = consensus.OpenLog(filepath.Join(path, raftDir)); err != nil {
@@ -213,7 +209,7 @@ func (d *directory) each(fn func(string, record.Revocation) error, _ func(where,
 	if err != nil {
 		return err
 	}
-	pending, _, err := d.outbox.Load(d.passed)
+	pending, err := d.pending()
 	if err != nil {
 		return err
 	}
@@ -223,6 +219,11 @@ func (d *directory) each(fn func(string, record.Revocation) error, _ func(where,
 		}
 	}
 	return nil
+}
+
+// pending is what the node took, and its state does not have.
+func (d *directory) pending() ([]record.Taken, error) {
+	return d.outbox.Pending(func(id record.OutboxID) (uint64, error) { return machine.DeliveredThrough(d.store, id) })
 }
 
 func place(r *record.Revocation) string {

@@ -21,7 +21,7 @@
 //	     TestLastAdminStays
 //	M4  What an outbox brings is done once, however often it is proposed, and one item that is
 //	    refused keeps none of the others back.
-//	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox
+//	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox, TestOneKeyForSeveralRequestsAtOnce in room node
 //	M5  Of a stream that is imported each item is done once, however often it is sent, and tried again
 //	    if it was refused; no other stream is taken for it.
 //	    TestImportGoesOnWhereItWas, TestImportTriesAgainWhatWasRefused, TestImportHasNoGaps, TestPartsOfAnotherStreamAreRefused, TestRefusedImport

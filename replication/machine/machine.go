@@ -45,7 +45,7 @@ func Level(s Reader) (record.Level, error) {
 type change struct {
 	state    State
 	by       string                   // who asked
-	cluster  *record.Found            // once it was read
+	cluster  *record.Found            // nil while it is being founded, or until it was read
 	issuers  map[string]record.Issuer // those that were read, by iss
 	stamp    time.Time
 	foremost time.Time // stamp, or the foremost clock of the voters if that is ahead
@@ -69,7 +69,8 @@ type change struct {
 // they were made.
 func Apply(s State, c record.Command, rev record.Revision) (record.Result, []record.Change, error) {
 	result := record.Result{Revision: rev}
-	if err := founded(s, c.Body); err != nil {
+	cluster, err := founded(s, c.Body)
+	if err != nil {
 		return refused(result, err)
 	}
 	parts := c.Body.Kind() == record.KindImport // its key names a stream, of which it is a part
@@ -82,7 +83,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 			return remembered, nil, nil
 		}
 	}
-	x := &change{state: s, by: c.By, stamp: c.Stamp, foremost: c.Stamp.Add(c.Ahead), revision: rev}
+	x := &change{state: s, cluster: cluster, by: c.By, stamp: c.Stamp, foremost: c.Stamp.Add(c.Ahead), revision: rev}
 	if err := x.asks(c.By); err != nil {
 		return result, nil, err
 	}
@@ -97,7 +98,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 	if len(x.changes) == 0 && !x.audit.any() {
 		return result, nil, nil
 	}
-	err := errors.Join(x.enter(c), x.sealAudit(), x.sealPeppers())
+	err = errors.Join(x.enter(c), x.sealAudit(), x.sealPeppers())
 	if err != nil {
 		return result, nil, err
 	}
@@ -182,22 +183,20 @@ func (x *change) do(c record.Command) error {
 	return fmt.Errorf("command %s is decoded but not applied by this version", c.Body.Kind())
 }
 
-// founded refuses every command but Found before the cluster is founded.
-func founded(s State, body record.Body) error {
-	_, ok, err := Cluster(s)
-	if err != nil {
-		return err
+// founded reads the cluster, and refuses every command but Found before it is founded.
+func founded(s State, body record.Body) (*record.Found, error) {
+	c, ok, err := Cluster(s)
+	switch founding := body.Kind() == record.KindFound; {
+	case err != nil:
+		return nil, err
+	case founding && ok:
+		return nil, record.Conflict("the cluster is founded already")
+	case founding:
+		return nil, nil
+	case !ok:
+		return nil, record.Conflict("the cluster is not founded yet")
 	}
-	if body.Kind() == record.KindFound {
-		if ok {
-			return record.Conflict("the cluster is founded already")
-		}
-		return nil
-	}
-	if !ok {
-		return record.Conflict("the cluster is not founded yet")
-	}
-	return nil
+	return &c, nil
 }
 
 // digestKey reads the cluster's.

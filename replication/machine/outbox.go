@@ -57,9 +57,9 @@ func (x *change) take(item record.Taken, number uint64) error {
 	taken := len(x.taken)
 	x.by = item.By
 	_, done, err := recall(x.state, c)
-	var rejection *record.Rejection
-	if errors.As(err, &rejection) { // its key was another request's by then
-		err = x.anyhow(&c, rejection)
+	var reused, rejection *record.Rejection
+	if errors.As(err, &reused) { // its key was another request's by then
+		err = x.anyhow(&c, reused)
 	}
 	if err == nil && !done {
 		err = x.revoke(record.Revoke{Revocations: []record.Revocation{item.Revocation}})
@@ -74,6 +74,10 @@ func (x *change) take(item record.Taken, number uint64) error {
 	}
 	result := record.Result{Revision: x.revision, Ref: x.ref}
 	x.ref = ""
+	if reused != nil {
+		x.refused = append(x.refused, record.Refusal{Number: number, Rejection: *record.Conflict(
+			"this Idempotency-Key was used at the same time for another request, which the cluster keeps it for; what this one asks for was revoked all the same: see %s. Use a new key for each request", result.Ref)})
+	}
 	if err := errors.Join(x.asks(item.By), x.enter(c)); err != nil {
 		return err
 	}
@@ -101,9 +105,6 @@ var ErrOrder = errors.New("whether this may be revoked depends on the order of c
 // of admins, of which the last must stay. Other errors are the state's.
 func Admit(s Reader, t record.Taken, now time.Time) (result record.Result, done bool, err error) {
 	x := &change{state: readOnly{s}, by: t.By, stamp: now, foremost: now}
-	if _, founded, err := Cluster(s); err != nil || !founded {
-		return result, false, errors.Join(err, record.Conflict("the cluster is not founded yet"))
-	}
 	c := record.Command{Stamp: now, By: t.By, Request: t.Request}
 	if result, done, err = recall(s, c); err != nil || done {
 		return result, done, err

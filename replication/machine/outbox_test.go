@@ -3,6 +3,7 @@ package machine_test
 import (
 	"errors"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,8 +123,12 @@ func TestRequestsOfAnOutbox(t *testing.T) {
 		t.Errorf("while older nodes refuse it: %+v", r)
 	}
 	apply(t, s, rev, stamp, record.RaiseLevel{To: record.LevelKeys})
-	if r := apply(t, s, rev, stamp, deliver(3, other)); len(r.Refused) != 0 || len(r.Kept) != 1 {
-		t.Errorf("%+v", r)
+	r := apply(t, s, rev, stamp, deliver(3, append([]record.Taken{other}, taken("next")...)...))
+	if len(r.Refused) != 1 || r.Refused[0].Number != 3 || len(r.Kept) != 2 || r.Kept[0] == 0 {
+		t.Fatalf("%+v", r)
+	}
+	if told := r.Refused[0].Rejection; told.Reason != record.ReasonConflict || !strings.Contains(told.Detail, "revoked all the same: see rev_") {
+		t.Errorf("who reused the key is told %q", told.Detail)
 	}
 	key := record.RevocationKey(record.Forever, record.DigestKey{1}.Digest(other.Revocation.Name), record.DeniesAll)
 	if _, there := s[string(key)]; !there {

@@ -20,4 +20,7 @@
 //	    TestKeptBeforeTold
 //	O2  A full outbox takes nothing more, and what it has taken is not lost.
 //	    TestFullOutbox
+//	O3  No number is given of which this process does not know that the log has not passed it: what a node takes
+//	    whose directory was put back from an older copy comes into the log, too.
+//	    TestOldCopyLosesNothing, TestTakenBeforeItIsKnown, TestOldDataDirectoryLosesNothing in room node
 package outbox

@@ -117,6 +117,12 @@ func (o *Outbox) Close() {
 	o.wg.Wait()
 }
 
+func (o *Outbox) nextNumber() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next
+}
+
 // Pending is how many items are not delivered.
 func (o *Outbox) Pending() int {
 	o.mu.Lock()

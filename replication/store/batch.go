@@ -12,15 +12,23 @@ import (
 // Batch is a change in the making: it reads its own writes, and nobody else sees them before
 // Commit. It is used by one goroutine and ends with Commit or Abort.
 type Batch struct {
-	store *Store
-	batch *pebble.Batch
+	store    *Store
+	batch    *pebble.Batch
+	requests *requests
 }
 
 // Begin starts the one batch that may be open at a time.
-func (s *Store) Begin() *Batch { return &Batch{store: s, batch: s.live.db.NewIndexedBatch()} }
+func (s *Store) Begin() *Batch {
+	return &Batch{store: s, batch: s.live.db.NewIndexedBatch(), requests: s.live.requests}
+}
 
 // Get reads a value, which is the caller's own.
-func (b *Batch) Get(key []byte) ([]byte, bool, error) { return get(b.batch, key) }
+func (b *Batch) Get(key []byte) ([]byte, bool, error) {
+	if b.requests.lack(key) {
+		return nil, false, nil
+	}
+	return get(b.batch, key)
+}
 
 // Scan goes through keys from (inclusive) to (exclusive) in order, until fn says no more. Key
 // and value are valid until fn returns.
@@ -29,7 +37,10 @@ func (b *Batch) Scan(from, to []byte, fn func(key, value []byte) (bool, error)) 
 }
 
 // Put sets a value.
-func (b *Batch) Put(key, value []byte) error { return b.batch.Set(key, value, nil) }
+func (b *Batch) Put(key, value []byte) error {
+	b.requests.note(key)
+	return b.batch.Set(key, value, nil)
+}
 
 // Delete deletes a value, if there is one.
 func (b *Batch) Delete(key []byte) error { return b.batch.Delete(key, nil) }
@@ -66,6 +77,9 @@ func (b *Batch) Abort() error { return b.batch.Close() }
 func (s *Store) Get(key []byte) (value []byte, ok bool, err error) {
 	d := s.use()
 	defer func() { err = errors.Join(err, s.release(d)) }()
+	if d.requests.lack(key) {
+		return nil, false, nil
+	}
 	return get(d.db, key)
 }
 

@@ -2,7 +2,7 @@
 // database, and moves whole states from node to node as a stream.
 //
 // It is the only room that knows Pebble. It does not know what a record means, but for what the
-// keys of revocations say. It keeps no log: an entry that was applied and is lost by a crash comes
+// keys of revocations and requests say. It keeps no log: an entry that was applied and is lost by a crash comes
 // again from Raft's log, as long as the log is cut only behind what Sync made durable.
 //
 // In its directory: LOCK (held while open), CURRENT (the name of the live database), db-N (the
@@ -25,4 +25,7 @@
 //	S3  A revocation that is there is found. How keys are split into name and rest
 //	    is part of the databases' form, and pinned.
 //	    TestRevokedFindsWhatIsThere, TestComparerIsPinned
+//	S4  A request that is there is found, whatever is known without a look at the disk; and those that are not
+//	    there are mostly known, of days that began while the store was open.
+//	    TestRequestsAreFound, TestRequestsAreNotLookedForInVain
 package store

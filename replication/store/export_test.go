@@ -2,3 +2,12 @@ package store
 
 // Comparer is what orders the keys of a database.
 var Comparer = comparer
+
+// Lacks tells whether the store knows that the request is not there without a look at the disk.
+func (s *Store) Lacks(key []byte) bool { return s.live.requests.lack(key) }
+
+// What bounds the filters of requests.
+const (
+	FirstRequests = firstRequests
+	MostDays      = mostDays
+)

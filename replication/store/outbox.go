@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,17 +22,107 @@ type Outbox struct {
 	db      *pebble.DB
 	options Options
 	id      record.OutboxID
+	// Where the first number that was never given is, and what the items' keys begin with.
+	next, items []byte
 }
 
-// The keys of the outbox: its id, the first number that was never given, and the items.
+// The keys of the outbox: its id, the first number that was never given, and the items. Of an outbox that
+// followed another the latter two have the id in them; of the first in a directory they do not, and its id is
+// kept once there is another. Former ones are listed until they are forgotten.
 var (
-	outboxID    = []byte("id")
-	outboxNext  = []byte("next")
-	outboxItems = []byte("t")
+	outboxID     = []byte("id")
+	outboxNext   = []byte("next")
+	outboxItems  = []byte("t")
+	outboxFirst  = []byte("first")
+	outboxFormer = []byte("f/")
+	laterNext    = []byte("n/")
+	laterItems   = []byte("u/")
 )
 
-func outboxItem(number uint64) []byte {
-	return binary.BigEndian.AppendUint64(append([]byte(nil), outboxItems...), number)
+func (b *Outbox) item(number uint64) []byte {
+	return binary.BigEndian.AppendUint64(slices.Clone(b.items), number)
+}
+
+// named is the outbox with the id in the same directory.
+func (b *Outbox) named(id record.OutboxID) (*Outbox, error) {
+	first, ok, err := get(b.db, outboxFirst)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || bytes.Equal(first, id[:]) {
+		return &Outbox{db: b.db, options: b.options, id: id, next: outboxNext, items: outboxItems}, nil
+	}
+	return &Outbox{db: b.db, options: b.options, id: id, next: slices.Concat(laterNext, id[:]), items: slices.Concat(laterItems, id[:])}, nil
+}
+
+// Fresh makes an outbox with a name of its own in the same directory, which is the one that is opened from then
+// on; this one is a former one. It must be the one that was opened.
+func (b *Outbox) Fresh(random io.Reader) (*Outbox, error) {
+	defer b.options.died()
+	var id record.OutboxID
+	if _, err := io.ReadFull(random, id[:]); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	batch := b.db.NewBatch()
+	err := errors.Join(batch.Set(outboxID, id[:], nil), batch.Set(slices.Concat(outboxFormer, b.id[:]), nil, nil))
+	if bytes.Equal(b.items, outboxItems) {
+		err = errors.Join(err, batch.Set(outboxFirst, b.id[:], nil))
+	}
+	if err == nil {
+		err = batch.Commit(pebble.Sync)
+	}
+	if err = errors.Join(err, batch.Close()); err != nil {
+		return nil, fmt.Errorf("store: the outbox: %w", err)
+	}
+	return b.named(id)
+}
+
+// Former are the outboxes that the directory had before, and that are not forgotten.
+func (b *Outbox) Former() (all []*Outbox, err error) {
+	err = scan(b.db, outboxFormer, record.KeyAfter(outboxFormer), func(key, _ []byte) (bool, error) {
+		one, err := b.named(record.OutboxID(bytes.TrimPrefix(key, outboxFormer)))
+		all = append(all, one)
+		return err == nil, err
+	})
+	return all, err
+}
+
+// Forget forgets a former outbox of which nothing is left to deliver.
+func (b *Outbox) Forget() error {
+	defer b.options.died()
+	batch := b.db.NewBatch()
+	err := errors.Join(
+		batch.DeleteRange(b.items, record.KeyAfter(b.items), nil), batch.Delete(b.next, nil),
+		batch.Delete(slices.Concat(outboxFormer, b.id[:]), nil),
+	)
+	if err == nil {
+		err = batch.Commit(pebble.NoSync)
+	}
+	if err = errors.Join(err, batch.Close()); err != nil {
+		return fmt.Errorf("store: the outbox: %w", err)
+	}
+	return nil
+}
+
+// Pending reads all that this outbox and former ones hold behind what passed says that the log has of each.
+func (b *Outbox) Pending(passed func(record.OutboxID) (uint64, error)) ([]record.Taken, error) {
+	all, err := b.Former()
+	if err != nil {
+		return nil, err
+	}
+	var pending []record.Taken
+	for _, one := range append(all, b) {
+		through, err := passed(one.id)
+		if err != nil {
+			return nil, err
+		}
+		items, _, err := one.Load(through)
+		if err != nil {
+			return nil, err
+		}
+		pending = append(pending, items...)
+	}
+	return pending, nil
 }
 
 // OpenOutbox opens the outbox in the directory, or makes one with a name of its own. The caller
@@ -54,7 +146,11 @@ func OpenOutbox(dir string, random io.Reader, o Options) (*Outbox, error) {
 	if err := b.name(random); err != nil {
 		return nil, errors.Join(err, b.db.Close())
 	}
-	return b, nil
+	named, err := b.named(b.id)
+	if err != nil {
+		return nil, errors.Join(err, b.db.Close())
+	}
+	return named, nil
 }
 
 func (b *Outbox) name(random io.Reader) error {
@@ -79,14 +175,14 @@ func (b *Outbox) ID() record.OutboxID { return b.id }
 // there has no gaps.
 func (b *Outbox) Load(passed uint64) (items []record.Taken, next uint64, err error) {
 	next = passed + 1
-	value, ok, err := get(b.db, outboxNext)
+	value, ok, err := get(b.db, b.next)
 	if err != nil {
 		return nil, 0, err
 	}
 	if ok {
 		next = max(next, binary.BigEndian.Uint64(value))
 	}
-	err = scan(b.db, outboxItem(passed+1), record.KeyAfter(outboxItems), func(_, value []byte) (bool, error) {
+	err = scan(b.db, b.item(passed+1), record.KeyAfter(b.items), func(_, value []byte) (bool, error) {
 		var t record.Taken
 		err := record.Decode(value, &t)
 		items = append(items, t)
@@ -99,11 +195,11 @@ func (b *Outbox) Load(passed uint64) (items []record.Taken, next uint64, err err
 func (b *Outbox) Append(first uint64, items []record.Taken) error {
 	defer b.options.died()
 	batch := b.db.NewBatch()
-	err := batch.Set(outboxNext, binary.BigEndian.AppendUint64(nil, first+uint64(len(items))), nil)
+	err := batch.Set(b.next, binary.BigEndian.AppendUint64(nil, first+uint64(len(items))), nil)
 	for i := 0; i < len(items) && err == nil; i++ {
 		var value []byte
 		if value, err = record.Encode(&items[i]); err == nil {
-			err = batch.Set(outboxItem(first+uint64(i)), value, nil)
+			err = batch.Set(b.item(first+uint64(i)), value, nil)
 		}
 	}
 	if err == nil {
@@ -118,11 +214,11 @@ func (b *Outbox) Append(first uint64, items []record.Taken) error {
 // Remove forgets what is numbered through and below.
 func (b *Outbox) Remove(through uint64) error {
 	defer b.options.died()
-	if err := b.db.DeleteRange(outboxItem(0), outboxItem(through+1), pebble.NoSync); err != nil {
+	if err := b.db.DeleteRange(b.item(0), b.item(through+1), pebble.NoSync); err != nil {
 		return fmt.Errorf("store: the outbox: %w", err)
 	}
 	return nil
 }
 
-// Close closes the database.
+// Close closes the database, with all outboxes of the directory.
 func (b *Outbox) Close() error { return b.db.Close() }

@@ -46,6 +46,9 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 	if here := s.Applied().Index; err == nil && applied.Index < here {
 		err = fmt.Errorf("store: it ends at entry %d and this state at %d: %w", applied.Index, here, ErrOlder)
 	}
+	if err == nil {
+		d.requests, err = requestsOf(d.db)
+	}
 	if err != nil {
 		return Applied{}, errors.Join(err, s.discard(d))
 	}

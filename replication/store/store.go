@@ -54,10 +54,12 @@ type Store struct {
 
 // database is one Pebble database and how many use it.
 type database struct {
-	name    string
-	db      *pebble.DB
-	users   int
-	retired bool // closed and removed once nobody uses it
+	name  string
+	db    *pebble.DB
+	users int
+	// requests are known once all is there that the database is opened with.
+	requests *requests
+	retired  bool // closed and removed once nobody uses it
 }
 
 const (
@@ -134,6 +136,9 @@ func (s *Store) open() error {
 		return err
 	}
 	applied, err := readApplied(d.db)
+	if err == nil {
+		d.requests, err = requestsOf(d.db)
+	}
 	if err != nil {
 		return errors.Join(s.corrupt(err), d.db.Close())
 	}

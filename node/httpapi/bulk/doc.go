@@ -21,7 +21,7 @@
 //	B3  No line, however long or wrong, ends a stream or is kept in memory whole.
 //	    TestWrongLines, FuzzImport
 //	B4  Of a stream that was not taken in to its end, for whatever reason, nobody says that it was.
-//	    TestStreamWithoutItsContext
+//	    TestStreamWithoutItsContext, TestSenderClosesItsSide
 //	B5  Lines are not told done for being under the name of a stream of which as many were: only
 //	    once the sum shows that they are the same.
 //	    TestOtherLinesAreNotToldDone

@@ -78,6 +78,9 @@ func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) err
 		<-f.landed
 		in.landed()
 		if err := x.one(ctx, out, f, &last); err != nil {
+			if ctx.Err() != nil { // the sender closed its side: that, and not what it did to the batch, is why
+				err = cutOff()
+			}
 			return out.failed(last, err)
 		}
 		in.skip(f.result.Before, f.result.Missing)

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
 	"veto/record"
 )
@@ -257,6 +258,19 @@ func TestStreamWithoutItsContext(t *testing.T) {
 		if strings.Contains(out.String(), `"done":true`) && c.through != 10 {
 			t.Fatalf("of 10 lines %d were taken in: %s", c.through, out.String())
 		}
+	}
+}
+
+// B4: whoever closes its side is told so, and not what became of the batch that was on its way.
+func TestSenderClosesItsSide(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	x := bulk.Importer{Named: named, Stop: func() {}, Propose: func(context.Context, record.Import) (record.Result, error) {
+		cancel()
+		return record.Result{}, record.ErrOutcomeUnknown
+	}}
+	err := x.Import(ctx, strings.NewReader(stream(10)), io.Discard)
+	if p, _ := httpapi.ProblemOf(err); p.Status != 400 || p.Code != "cut_off" || !strings.Contains(p.Detail, "same Idempotency-Key") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -173,7 +173,7 @@ func (r *reader) next() ([]byte, error) {
 }
 
 func cutOff() error {
-	return httpapi.New(http.StatusBadRequest, "cut_off", "the stream was cut off; send it again with the same Idempotency-Key to go on")
+	return httpapi.New(http.StatusBadRequest, "cut_off", "the stream was cut off, or its sender closed its side before the answer had come; send it again with the same Idempotency-Key to go on")
 }
 
 // tooLong stands for a line that is over MaxLine.

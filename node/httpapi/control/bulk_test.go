@@ -160,3 +160,22 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// What chooses nothing takes no query: who asked for some must not take all for it.
+func TestStreamsTakeNoQuery(t *testing.T) {
+	p := open(t)
+	p.cluster.backup = func(w io.Writer) error { _, err := io.WriteString(w, "all"); return err }
+	for _, c := range []struct {
+		role         record.Role
+		method, path string
+	}{
+		{record.RoleAuditor, "GET", "/v1/revocations/export"}, {record.RoleRevoker, "POST", "/v1/revocations/bulk"}, {record.RoleAdmin, "GET", "/v1/backup"},
+	} {
+		for _, query := range []string{"?target=jti", "?x", "?="} {
+			p.problem(p.as(c.role, c.method, c.path+query, ""), 422, "invalid")
+		}
+		if w := p.as(c.role, c.method, c.path, "", "Content-Type", ndjson); w.Code != 200 {
+			t.Errorf("%s: %d %s", c.path, w.Code, w.Body)
+		}
+	}
+}

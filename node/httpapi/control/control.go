@@ -172,7 +172,9 @@ type Config struct {
 	// Imports, Exports and Streams bound how many streams of revocations are taken in, how many of them and of
 	// the audit trail are given out, and how many there are of events. Nil bounds nothing.
 	Imports, Exports, Streams *gate.Places
-	// Pace is that of imports and exports. Nil holds up nothing.
+	// Watchers bounds how many of the streams of events each operator has. Nil bounds nothing.
+	Watchers *gate.Shares
+	// Pace is that of imports, of exports, and of streams of events from long ago. Nil holds up nothing.
 	Pace *gate.Pace
 	// Trace is told of requests; nil if nobody is.
 	Trace Tracer

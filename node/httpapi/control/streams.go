@@ -33,10 +33,10 @@ const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
 func (x *control) bulk(mux routes) {
-	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.importStream)))
-	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.exportStream)))
+	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.unasked(x.importStream))))
+	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.unasked(x.exportStream))))
 	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.exportAudit)))
-	mux.Handle("GET /v1/backup", x.guard(record.RoleAdmin, http.HandlerFunc(x.exportBackup)))
+	mux.Handle("GET /v1/backup", x.guard(record.RoleAdmin, x.unasked(x.exportBackup)))
 }
 
 // within serves in one of the places. What a stream has in memory until the log takes it is a megabyte or more,
@@ -51,6 +51,18 @@ func within(p *gate.Places, h http.HandlerFunc) http.Handler {
 		defer p.Leave()
 		h(w, r)
 	})
+}
+
+// unasked refuses a query, where there is nothing to choose: nobody must take all for what was asked for.
+func (x *control) unasked(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "" {
+			w.Header().Set("Connection", "close") // what it still sends is not waited for
+			x.refuse(w, r, "a query cannot be kept", record.Invalid("this takes no query, and gives or takes all; leave it out"))
+			return
+		}
+		h(w, r)
+	}
 }
 
 func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
@@ -258,7 +270,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")}}}
 	in.Responses = map[string]*huma.Response{"200": {Description: "The progress; the last line has done or error", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[bulk.Progress](), true, "Progress")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key, or a query"}, "503": {Description: "The node is not ready"}}
 	in.Parameters = []*huma.Param{{
 		Name: "Idempotency-Key", In: "header", Description: "Names the stream; one is made, and answered, if there is none",
 		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(record.MaxRequestKey)},
@@ -268,7 +280,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	out.Description += " Each line is what revoke-bulk takes."
 	out.Responses = map[string]*huma.Response{"200": {Description: "The revocations", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A query"}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&out)
 	audit := operation("export-audit", http.MethodGet, "/v1/audit/export", "The audit trail, line by line", record.RoleAuditor)
 	audit.Description += " The first line says of which cluster, up to which head, and whether entries were chosen; chosen ones are no chain."
@@ -287,7 +299,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	backup.Description += " It holds shared secrets of issuers in the clear, and what API keys are stored by. One at a time is made on a node."
 	backup.Responses = map[string]*huma.Response{"200": {Description: "The backup; it ends with a checksum, without which it is not whole", Content: map[string]*huma.MediaType{
 		octets: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "Another backup is being made on this node"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "Another backup is being made on this node"}, "422": {Description: "A query"}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&backup)
 }
 
@@ -295,14 +307,23 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 const (
 	heartbeat = 15 * time.Second
 	placeWait = 10 * time.Second
+	// All of them together send 5,000 pages a second at most.
+	streamSpace = 200 * time.Microsecond
 )
 
 // events adds the stream of events, which any operator may read.
 func (x *control) events(mux routes) {
 	streams := watch.New(watch.Config{
 		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Places: x.Streams, Closing: x.Closing, Now: x.Now,
+		Space: streamSpace, After: time.After, Yield: func(ctx context.Context) { x.Pace.Yield(ctx, streamYield) },
 	})
 	mux.Handle("GET /v1/events", x.guard(anyOperator, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := operatorID(r.Context())
+		if !x.Watchers.Take(who) {
+			writeProblem(w, r, httpapi.TooManyStreams())
+			return
+		}
+		defer x.Watchers.Leave(who)
 		asked, err := watch.Read(r)
 		if err == nil {
 			// A key that is taken away ends the stream at once: its loss is a revision, too.
@@ -330,6 +351,6 @@ func (x *control) describeEvents(api *huma.OpenAPI) {
 	}...)
 	o.Responses = map[string]*huma.Response{"200": {Description: "The stream; data is a CloudEvent", Content: map[string]*huma.MediaType{
 		"text/event-stream": {Schema: schemas.Schema(typeOf[event.Event](), true, "Event")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The node has not come to the place, or that is of another cluster"}, "410": {Description: "What happened behind the place is kept no more; see detail for what to do"}, "422": {Description: "A wrong place or type"}, "503": {Description: "The node is not ready, or serves as many streams as it can"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The node has not come to the place, or that is of another cluster"}, "410": {Description: "What happened behind the place is kept no more; see detail for what to do"}, "422": {Description: "A wrong place or type"}, "429": {Description: "The operator has as many streams open at the node as it may"}, "503": {Description: "The node is not ready, or serves as many streams as it can"}}
 	api.AddOperation(&o)
 }

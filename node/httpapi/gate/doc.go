@@ -16,6 +16,8 @@
 //	    TestSlowSendersAreCutOff, TestLongAnswersAreNot
 //	G5  Places are given to as many as there are, and each is free again once it is left.
 //	    TestPlacesAreBounded
+//	G7  No caller has more than its share of places, and others have theirs. Who has none is not remembered.
+//	    TestSharesAreBounded
 //	G6  What has time waits, part by part and not for ever, while others wait for a processor.
 //	    TestWhatHasTimeYields
 //	G4  A caller who comes too often is told when to come again, and no other caller is. What

@@ -292,3 +292,34 @@ func TestPlacesAreBounded(t *testing.T) {
 	}
 	none.Leave()
 }
+
+// G7
+func TestSharesAreBounded(t *testing.T) {
+	s := gate.NewShares(2)
+	for n, want := range []bool{true, true, false} {
+		if s.Take("a") != want {
+			t.Fatalf("place %d of 2: %v", n+1, !want)
+		}
+	}
+	if s.Refused() != 1 {
+		t.Errorf("%d were refused", s.Refused())
+	}
+	if !s.Take("b") {
+		t.Error("b pays for a")
+	}
+	s.Leave("a")
+	if !s.Take("a") || s.Take("a") {
+		t.Error("a place that was left is not one place")
+	}
+	s.Leave("a")
+	s.Leave("a")
+	s.Leave("b")
+	if n := s.Callers(); n != 0 {
+		t.Errorf("%d callers who have none are remembered", n)
+	}
+	var none *gate.Shares
+	if !none.Take("a") {
+		t.Error("nil bounds")
+	}
+	none.Leave("a")
+}

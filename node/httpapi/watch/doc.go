@@ -1,6 +1,6 @@
 // Package watch is a stream of events over HTTP, as server-sent events: what happened behind a
 // place, and then what happens, for as long as the other side listens. It keeps nothing of what it
-// sends but one page, and whoever does not read holds up only itself.
+// sends but one page, and, once for all streams, what happened last; whoever does not read holds up only itself.
 //
 // Promises:
 //
@@ -19,4 +19,7 @@
 //	W5  A stream on which nothing happens moves on all the same: so a place does not grow old while
 //	    someone listens.
 //	    TestHeartbeat
+//	W6  Many streams cost little more than one: what they follow is read and encoded once, and the more
+//	    there are the longer each rests after a page. Who is far behind reads by itself.
+//	    TestManyStreamsReadOnce, TestStreamsRest, TestTailIsBounded
 package watch

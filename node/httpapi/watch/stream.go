@@ -3,12 +3,12 @@ package watch
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"veto/node/httpapi"
@@ -46,16 +46,28 @@ type Config struct {
 	Behind time.Duration
 	// Places bounds how many streams there are at once.
 	Places Places
+	// Space is how long a stream rests after each page for every stream that there is, so that all of them
+	// together send a bounded number of pages a second: what happens meanwhile goes in one.
+	Space time.Duration
+	After func(time.Duration) <-chan time.Time
+	// Yield returns once there is room for work that has time: a stream far behind calls it before each page.
+	Yield func(context.Context)
 	// Closing is closed when all streams are to end.
 	Closing <-chan struct{}
 	Now     func() time.Time
 }
 
 // Streams serves streams.
-type Streams struct{ Config }
+type Streams struct {
+	Config
+	tail   *tail
+	served atomic.Int64
+}
 
 // New makes Streams. They run only while Serve does.
-func New(c Config) *Streams { return &Streams{c} }
+func New(c Config) *Streams {
+	return &Streams{Config: c, tail: &tail{source: c.Source}}
+}
 
 // pageLimit is how many facts are read at once, and pageBytes about how much is written at once.
 const (
@@ -127,6 +139,8 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, a Asked, may fun
 		return &record.Unavailable{Detail: "this node has as many streams of events as it can serve; ask another", RetryAfter: time.Second}
 	}
 	defer s.Places.Leave()
+	s.served.Add(1)
+	defer s.served.Add(-1)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	go func() {
@@ -204,12 +218,22 @@ func (s *stream) follow(ctx context.Context) {
 		if err == nil {
 			err = s.catchUp(ctx)
 			want = s.at.Revision + 1
+			s.rest(ctx)
 		} else {
 			err = s.beat()
 		}
 		if err != nil {
 			return
 		}
+	}
+}
+
+// rest lets some time pass, of which there is the more the more streams there are: each that is woken for each
+// revision is what makes many of them dear.
+func (s *stream) rest(ctx context.Context) {
+	select {
+	case <-s.After(time.Duration(s.served.Load()) * s.Space):
+	case <-ctx.Done():
 	}
 }
 
@@ -223,43 +247,48 @@ func (s *stream) beat() error {
 	return s.flush()
 }
 
-// catchUp sends all that is in force.
+// catchUp sends what is in force, or as much of it as is read already: what is missing is waited for next.
 func (s *stream) catchUp(ctx context.Context) error {
 	for {
 		if !s.may() || ctx.Err() != nil {
 			return errEnded
 		}
-		facts, at, err := s.Source.Events(s.at, pageLimit)
+		p, err := s.behind(ctx)
 		if err != nil {
 			return err
 		}
-		for i := range facts {
-			if err := s.put(&facts[i]); err != nil {
+		for i := range p.pieces {
+			if err := s.put(&p.pieces[i]); err != nil {
 				return err
 			}
 		}
-		s.at = at
-		if err := s.flush(); err != nil || len(facts) < pageLimit {
+		s.at = p.at
+		if err := s.flush(); err != nil || !p.more {
 			return err
 		}
 	}
 }
 
-func (s *stream) put(f *event.Fact) error {
-	if !s.asked.wants(f.Type()) {
+// behind gives what comes next. A stream that is far behind the others reads by itself, so that they do not wait for it.
+func (s *stream) behind(ctx context.Context) (page, error) {
+	p, far, err := s.tail.behind(s.at)
+	if err != nil || !far {
+		return p, err
+	}
+	s.Yield(ctx)
+	facts, at, err := s.Source.Events(s.at, pageLimit)
+	if err != nil {
+		return page{}, err
+	}
+	pieces, err := piecesOf(facts, s.Source.ClusterID())
+	return page{pieces, at, len(facts) == pageLimit}, err
+}
+
+func (s *stream) put(p *piece) error {
+	if !s.asked.wants(p.kind) {
 		return nil
 	}
-	e, err := f.Event(s.Source.ClusterID())
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	s.page.WriteString("id: " + e.ID + "\nevent: " + string(e.Type) + "\ndata: ")
-	s.page.Write(data)
-	s.page.WriteString("\n\n")
+	s.page.Write(p.text)
 	if s.page.Len() < pageBytes {
 		return nil
 	}

@@ -28,6 +28,7 @@ type source struct {
 	facts   []event.Fact
 	force   record.Revision
 	first   record.Revision // what is before is dropped
+	reads   int             // how often events were read
 	changed chan struct{}   // closed at the next revision
 }
 
@@ -52,6 +53,7 @@ func (s *source) happen(n int, filler string) {
 func (s *source) Events(after event.ID, limit int) (out []event.Fact, at event.ID, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reads++
 	if after.Revision < s.first {
 		return nil, after, watch.Gone(s.first)
 	}
@@ -109,7 +111,7 @@ type server struct {
 func serve(t *testing.T, change func(*watch.Config)) *server {
 	t.Helper()
 	s := &server{T: t, source: newSource(), closing: make(chan struct{})}
-	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Behind: time.Minute, Places: gate.NewPlaces(10), Closing: s.closing, Now: time.Now}
+	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Behind: time.Minute, Places: gate.NewPlaces(10), Closing: s.closing, Now: time.Now, After: time.After, Yield: func(context.Context) {}}
 	change(&c)
 	streams := watch.New(c)
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
