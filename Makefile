@@ -29,7 +29,7 @@ fuzz: ## fuzz every decoder for FUZZTIME each (a count as 5000x, or a time, as 6
 # some of it; SCALE=100000000 takes long, and 30 GB of disk. A section that was measured keeps its place in the report.
 RESULTS ?= $(if $(QUICK),bin/bench-quick,bench/results)
 bench: build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, RESULTS=); installs redis-server and etcd-server
-	@for p in redis-server:redis-server etcd:etcd-server taskset:util-linux; do command -v $${p%:*} >/dev/null || { apt-get update -q && RUNLEVEL=1 apt-get install -y --no-install-recommends $${p#*:}; }; done
+	@tools/need redis-server:redis-server etcd:etcd-server taskset:util-linux
 	cd bench/side && go build -o ../../bin/bench-side .
 	bin/bench-side run -veto bin/veto -out $(RESULTS) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000)
 
@@ -51,7 +51,7 @@ simulate: ## run SEEDS clusters in one process, in made-up time, from SEED on
 	go test ./test/simulation -count 1 -v -timeout 10h -run TestSimulation -seed $(SEED) -seeds $(SEEDS)
 
 faults: ## break a cluster on purpose, in network namespaces (root on Linux; SECONDS, SEED)
-	@for p in ip:iproute2 nft:nftables strace:strace; do command -v $${p%:*} >/dev/null || apt-get install -y $${p#*:}; done
+	@tools/need ip:iproute2 nft:nftables strace:strace
 	go vet -tags faults ./test/... ./cmd/veto
 	go test -tags faults ./cmd/veto -run '^TestClockIsSet$$' -count 1
 	go test -tags faults ./test/faults -count 1 -v -timeout 60m -seconds $(SECONDS) -seed $(SEED)

@@ -319,6 +319,7 @@ func TestAPIKeysOnEveryNode(t *testing.T) {
 	if v.KeyID != key.ID || v.Consumer != "shop" || string(v.Metadata) != `{"plan":"gold"}` || v.Kind != validate.APIKey {
 		t.Errorf("%+v", v)
 	}
+	s.eventually(2, key.Secret, validate.OK) // as it is found there
 	rolled, err := s.at(2).RollKey(s.ctx, key.ID, time.Hour, false)
 	if err != nil || rolled.ID != key.ID || rolled.Rotating == nil {
 		t.Fatalf("%+v %v", rolled, err)

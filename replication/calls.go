@@ -90,6 +90,8 @@ type nodeState struct {
 	Pending int `cbor:"22,keyasint,omitempty"`
 	// Leaving tells that it is about to go for good.
 	Leaving bool `cbor:"23,keyasint,omitempty"`
+	// Begun tells that it may have voted: it hears other nodes' Raft, and has a log.
+	Begun bool `cbor:"24,keyasint,omitempty"`
 }
 
 // level is what the node's program knows of commands.
@@ -288,5 +290,6 @@ func (r *Replica) state() nodeState {
 		ChainsAudit: true, AuditHead: head, PepperKeys: r.keeper.Fingerprints(), Pepper: r.keeper.State(),
 		Level: record.LevelNewest, Admits: true, Servers: ids(servers),
 		Now: r.config.Now(), Host: r.config.Host(), Pending: r.Pending(), Leaving: r.leaving.Load(),
+		Begun: r.node().Founded() && r.node().Admitted(),
 	}
 }

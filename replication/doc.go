@@ -36,6 +36,10 @@
 //	P9   Gossip advises; only the log changes the voters. A node without the cluster's
 //	     certificate can neither join, propose nor notify.
 //	     TestStrangerCannotJoin in room node, and the tests of peer and broadcast
+//	     The voters of a new cluster vote from its beginning: who is late is waited for, and is not taken for one
+//	     that lost its disk.
+//	     TestVotersOfANewClusterWaitForEachOther in room test/simulation, TestEmptyVoterDoesNotVote in room node,
+//	     TestVoterThatLostItsDiskIsDemoted in room test/simulation
 //	P10  A restarted node is not ready until it has applied what the leader reported as
 //	     committed after its start.
 //	     TestNotReadyBeforeTheFirstBeaconIsReached
@@ -47,6 +51,8 @@
 //	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state
 //	     holds no hash of it that can be made without a pepper, once there is one.
 //	     TestSecretsAreGoodWhateverHappensToPeppers, TestStateHoldsNoPlainHash
+//	R2   What was refused at a second try, while a first is lost, is not said to be undone.
+//	     TestRefusedAfterALostTryIsUnknown
 //	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
 //	     reads a bounded number of them at a time.
 //	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,10 +60,9 @@ func indexOf(servers []consensus.Server, id string) int {
 	return slices.IndexFunc(servers, func(s consensus.Server) bool { return s.ID == id })
 }
 
-func ids(servers []consensus.Server) []string {
-	all := make([]string, len(servers))
-	for i, s := range servers {
-		all[i] = s.ID
+func ids(servers []consensus.Server) (all []string) {
+	for _, s := range servers {
+		all = append(all, s.ID)
 	}
 	return all
 }
@@ -97,9 +95,8 @@ func (r *Replica) belongs(ctx context.Context, m roster.Member, member bool) boo
 	return s.ID == m.ID
 }
 
-// wasRemoved tells whether a node that is not in the configuration, and has a log,
-// is kept out until its data directory is empty. A replica that was away for long comes back by itself: it
-// promised nothing.
+// wasRemoved tells whether a node that is not in the configuration, and has a log, is kept out until its data directory is
+// empty. A replica that was away for long comes back by itself: it promised nothing.
 func wasRemoved(hasLog bool, role record.NodeRole) bool { return hasLog && role == record.NodeVoter }
 
 // meet keeps the roster and the broadcast in step with each other, founds the cluster when the expected
@@ -111,6 +108,9 @@ func (r *Replica) meet(ctx context.Context) {
 		r.routes()
 		if !r.node().Founded() {
 			r.bootstrap(ctx)
+		}
+		if r.node().Founded() && !r.node().Admitted() {
+			r.begin(ctx)
 		}
 		switch {
 		case r.node().Leader() != "":
@@ -211,49 +211,25 @@ func (r *Replica) bootstrapWith(voters []consensus.Server) {
 	}
 }
 
-// explain says what a node waits for that is part of no cluster, again from time to time.
-func (r *Replica) explain(since time.Duration) {
-	if r.node().Founded() {
-		return
+// begin lets this node vote once all voters of the new cluster have its configuration in their logs, or one has seen that they
+// had. Else a majority elects a leader before the others have it; and these, without a log, could be voters that lost theirs.
+func (r *Replica) begin(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	servers, _ := r.node().Servers()
+	err := r.until(ctx, func() bool {
+		var begun atomic.Bool
+		founded := r.ask(servers, func(s consensus.Server, addr string) bool {
+			got, err := r.stateOf(ctx, s.ID, addr)
+			same := err == nil && got.Founded && slices.Equal(got.Servers, ids(servers))
+			begun.CompareAndSwap(false, same && got.Begun)
+			return same
+		})
+		return begun.Load() || !slices.Contains(founded, false)
+	})
+	if err == nil {
+		r.node().Admit()
 	}
-	var met, founded []string
-	for _, m := range r.roster.Members() {
-		if m.ID == r.config.ID || m.State != stateAlive {
-			continue
-		}
-		if met = append(met, m.ID); m.ClusterID != "" {
-			founded = append(founded, m.ID)
-		}
-	}
-	why := "this node is part of no cluster yet: it waits "
-	switch {
-	case len(founded) > 0:
-		why += fmt.Sprintf("for the leader of the cluster of %s to let it in; the log of that one says why if it does not", strings.Join(founded, " "))
-	case r.config.Expect > 1 && r.role() == record.NodeVoter:
-		why += fmt.Sprintf("until %d voters with the same --bootstrap-expect have met, and has met %s", r.config.Expect, said(met))
-	default:
-		why += fmt.Sprintf("to be added to one, and of the nodes in --join has met %s, which are part of none either; with --join and --bootstrap-expect 1 a node founds none: to found one of 3, give --bootstrap-expect 3 on each; of this node alone, leave out --join", said(met))
-	}
-	if was := r.waits.Swap(&why); was == nil || *was != why || since%explainEvery < time.Second {
-		r.config.Log.Warn(why)
-	}
-}
-
-const explainEvery = 30 * time.Second
-
-func said(nodes []string) string {
-	if len(nodes) == 0 {
-		return "none"
-	}
-	return strings.Join(nodes, " ")
-}
-
-// Waits says what this node waits for that is part of no cluster; empty if it is, or has only just begun.
-func (r *Replica) Waits() string {
-	if why := r.waits.Load(); why != nil {
-		return *why
-	}
-	return ""
 }
 
 // role is what this node is to be: as it was configured, or as an operator has made it since.
@@ -318,7 +294,7 @@ func (r *Replica) leader() string {
 func (r *Replica) knock(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	isNew := !r.node().Admitted()
+	isNew := !r.node().Founded()
 	var others []consensus.Server
 	for _, m := range r.roster.Members() {
 		if m.ID != r.config.ID && m.State == stateAlive {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -351,4 +352,52 @@ func (s *survey) Health(ctx context.Context, servers []consensus.Known) map[stri
 		return true
 	})
 	return health
+}
+
+// explain says what a node waits for that is part of no cluster, or of one that has not begun, again from time to time.
+func (r *Replica) explain(since time.Duration) {
+	if r.node().Admitted() && r.node().Founded() {
+		return
+	}
+	var met, founded []string
+	for _, m := range r.roster.Members() {
+		if m.ID == r.config.ID || m.State != stateAlive {
+			continue
+		}
+		if met = append(met, m.ID); m.ClusterID != "" {
+			founded = append(founded, m.ID)
+		}
+	}
+	why := "this node is part of no cluster yet: it waits "
+	switch {
+	case r.node().Founded():
+		servers, _ := r.node().Servers()
+		why += fmt.Sprintf("until all of %s have the first configuration of the new cluster, of which it has met %s", said(ids(servers)), said(met))
+	case len(founded) > 0:
+		why += fmt.Sprintf("for the leader of the cluster of %s to let it in; the log of that one says why if it does not", strings.Join(founded, " "))
+	case r.config.Expect > 1 && r.role() == record.NodeVoter:
+		why += fmt.Sprintf("until %d voters with the same --bootstrap-expect have met, and has met %s", r.config.Expect, said(met))
+	default:
+		why += fmt.Sprintf("to be added to one, and of the nodes in --join has met %s, which are part of none either; with --join and --bootstrap-expect 1 a node founds none: to found one of 3, give --bootstrap-expect 3 on each; of this node alone, leave out --join", said(met))
+	}
+	if was := r.waits.Swap(&why); was == nil || *was != why || since%explainEvery < time.Second {
+		r.config.Log.Warn(why)
+	}
+}
+
+const explainEvery = 30 * time.Second
+
+func said(nodes []string) string {
+	if len(nodes) == 0 {
+		return "none"
+	}
+	return strings.Join(nodes, " ")
+}
+
+// Waits says what this node waits for that is part of no cluster; empty if it is, or has only just begun.
+func (r *Replica) Waits() string {
+	if why := r.waits.Load(); why != nil {
+		return *why
+	}
+	return ""
 }

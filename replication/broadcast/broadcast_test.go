@@ -126,7 +126,13 @@ func together(t *testing.T, ids ...string) []*node {
 // hears sends beacons until one arrives.
 func hears(t *testing.T, from, to *node) {
 	t.Helper()
-	mark := record.Beacon{Cluster: "probe", Leader: from.RouteAddr()}
+	hearsMark(t, from, to, from.RouteAddr())
+}
+
+// hearsMark sends beacons with a mark until one arrives. If nothing else has it, what was sent before has arrived, too.
+func hearsMark(t *testing.T, from, to *node, text string) {
+	t.Helper()
+	mark := record.Beacon{Cluster: "probe", Leader: text}
 	limit := time.After(20 * time.Second)
 	for {
 		from.Beacon(mark)

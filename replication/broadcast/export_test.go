@@ -3,6 +3,9 @@ package broadcast
 // MaxTaking is how many events of a stream are taken at once.
 const MaxTaking = maxTaking
 
+// QueueLength is how many messages a subscription has room for.
+const QueueLength = queueLength
+
 // Unsent is a Broadcast whose queue has so much room, and nobody who empties it.
 func Unsent(room int) *Broadcast { return &Broadcast{queue: make(chan told, room)} }
 

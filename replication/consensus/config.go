@@ -69,8 +69,8 @@ type Config struct {
 	Peers Dialer
 	// Resolve tells the present address of a node, if gossip knows it.
 	Resolve func(id string) (addr string, ok bool)
-	// Guarded has a node without a log hear no other node before Admit, or Bootstrap: its id may be that of a
-	// voter that promised what this one knows nothing of.
+	// Guarded has a node without a log hear no other node before Admit: its id may be that of a voter that promised what
+	// this one knows nothing of.
 	Guarded bool
 	// Failed is called once, with why, when the state machine failed. It must not block.
 	Failed func(error)

@@ -58,8 +58,8 @@ func ServersOf(configuration []byte) []Server {
 // Founded tells whether the node has ever been part of a cluster.
 func (n *Node) Founded() bool { return n.raft.LastIndex() > 0 }
 
-// Bootstrap makes the first configuration. All voters of a new cluster must call it with the
-// same servers; on a node that has been part of a cluster it does nothing.
+// Bootstrap makes the first configuration. All voters of a new cluster must call it with the same servers, and Admit once
+// all have it; it admits a node that is alone. On a node that has been part of a cluster it does nothing.
 func (n *Node) Bootstrap(servers []Server) error {
 	if n.Founded() {
 		return nil
@@ -71,7 +71,7 @@ func (n *Node) Bootstrap(servers []Server) error {
 		})
 	}
 	err := n.raft.BootstrapCluster(c).Error()
-	if err == nil {
+	if err == nil && len(servers) == 1 {
 		n.Admit()
 	}
 	if err == raft.ErrCantBootstrap { //nolint:errorlint // Raft returns it bare

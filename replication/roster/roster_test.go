@@ -2,11 +2,15 @@ package roster
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/memberlist"
 )
 
 func start(t *testing.T, self Member, key byte) *Roster {
@@ -182,6 +186,66 @@ func FuzzDecodeMeta(f *testing.F) {
 			if back, err := decodeMeta(again); err != nil || back != m {
 				t.Fatalf("%+v, then %+v, %v", m, back, err)
 			}
+		}
+	})
+}
+
+// G5: of members that are gone a bounded number is remembered, and of those that are there all are, whoever came first.
+func TestGoneMembersAreForgotten(t *testing.T) {
+	r := &Roster{log: slog.New(slog.DiscardHandler), changed: make(chan struct{}, 1), self: Member{ID: "self"}, members: map[string]Member{}}
+	meta, err := Member{}.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const there = 7
+	for i := range there {
+		r.note(&memberlist.Node{Name: fmt.Sprint("there", i), Meta: meta}, stateAlive)
+	}
+	for i := range maxGone + 50 {
+		name := fmt.Sprint("gone", i)
+		r.note(&memberlist.Node{Name: name, Meta: meta}, stateAlive)
+		r.note(&memberlist.Node{Name: name, Meta: meta}, stateDead)
+	}
+	alive := 0
+	for _, m := range r.members {
+		if m.State == stateAlive {
+			alive++
+		}
+	}
+	if len(r.members) != maxGone || alive != there {
+		t.Errorf("%d are remembered, and %d of %d that are there", len(r.members), alive, there)
+	}
+}
+
+// G6
+func FuzzParseKeys(f *testing.F) {
+	one := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, KeyBytes))
+	for _, text := range []string{"", one, one + "\n" + one + "\r\n", one + "\nAAAA", one[:40], " " + one + "\t", "\x00" + one, strings.Repeat(one+"\n", maxKeys+1)} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		keys, err := ParseKeys(content)
+		if err != nil {
+			for _, line := range strings.Fields(string(content)) {
+				if len(line) > 8 && strings.Contains(err.Error(), line) {
+					t.Fatalf("%q is told in %q", line, err)
+				}
+			}
+			return
+		}
+		if len(keys) == 0 || len(keys) > maxKeys {
+			t.Fatalf("%d keys", len(keys))
+		}
+		var lines []string
+		for _, key := range keys {
+			if len(key) != KeyBytes {
+				t.Fatalf("a key of %d bytes", len(key))
+			}
+			lines = append(lines, base64.StdEncoding.EncodeToString(key))
+		}
+		again, err := ParseKeys([]byte(strings.Join(lines, "\n")))
+		if err != nil || !reflect.DeepEqual(again, keys) {
+			t.Fatalf("%v, %v", again, err)
 		}
 	})
 }

@@ -44,4 +44,6 @@
 //	P10  TestSimulation
 //	P12  TestSimulation
 //	S1   clocks are set as an operator sets them: TestClockIsSet
+//	S2   the voters of a new cluster wait for each other: TestVotersOfANewClusterWaitForEachOther
+//	S3   a voter that lost its disk is demoted before it hears of anything: TestVoterThatLostItsDiskIsDemoted
 package simulation

@@ -117,6 +117,7 @@ type members struct {
 	changed chan struct{}
 
 	mu   sync.Mutex
+	deaf bool // it hears of nobody new
 	self roster.Member
 	seen map[int]sighting
 }
@@ -168,6 +169,12 @@ func (m *members) Leave(time.Duration) error { return nil }
 
 func (m *members) Changed() <-chan struct{} { return m.changed }
 
+func (m *members) hearNobody(deaf bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.deaf = deaf
+}
+
 // meet hears of those that can be reached, until the node ends.
 func (m *members) meet(n *incarnation, w *network) {
 	tick := time.NewTicker(gossipEvery)
@@ -184,6 +191,10 @@ func (m *members) meet(n *incarnation, w *network) {
 			said := other.members.Self()
 			m.mu.Lock()
 			before, known := m.seen[i]
+			if m.deaf && !known {
+				m.mu.Unlock()
+				continue
+			}
 			m.seen[i] = sighting{time.Now(), said}
 			m.mu.Unlock()
 			if !known || before.Member != said || time.Since(before.at) > deadAfter {

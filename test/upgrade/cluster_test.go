@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,7 +36,10 @@ type cluster struct {
 	port    int
 	admin   string
 	key     ed25519.PrivateKey
+	set     json.RawMessage
 	clients []*client.Client // of one node each
+	// sessions are the secrets of portal sessions that were opened.
+	sessions []string
 
 	mu    sync.Mutex
 	nodes []*exec.Cmd // nil while a node is down
@@ -98,7 +102,7 @@ func start(t *testing.T, binary string) *cluster {
 		return c.admin != ""
 	})
 	for i := range c.nodes {
-		c.clients = append(c.clients, c.newClient(i))
+		c.clients = append(c.clients, c.newClient(i, c.admin))
 		c.ready(i)
 	}
 	c.trust()
@@ -207,10 +211,10 @@ func (c *cluster) isReady(i int) bool {
 	return r.StatusCode == http.StatusOK
 }
 
-func (c *cluster) newClient(i int) *client.Client {
+func (c *cluster) newClient(i int, token string) *client.Client {
 	return client.New(client.Options{
 		Control: []string{fmt.Sprintf("http://%s:%d", address(i), c.port+1)}, Data: []string{fmt.Sprintf("http://%s:%d", address(i), c.port)},
-		Token: c.admin, HTTP: &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
+		Token: token, HTTP: &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
 	})
 }
 
@@ -222,14 +226,14 @@ func (c *cluster) trust() {
 		c.t.Fatal(err)
 	}
 	c.key = key
-	set, err := keyset.PublicJWKS(map[string]crypto.PublicKey{"k": key.Public()})
+	c.set, err = keyset.PublicJWKS(map[string]crypto.PublicKey{"k": key.Public()})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.until("the issuer to be trusted", func() bool {
 		ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)
 		defer cancel()
-		_, err := c.clients[0].PutIssuer(ctx, "one", client.Rules{Issuer: issuer, JWKS: set, Algorithms: []string{"EdDSA"}})
+		_, err := c.clients[0].PutIssuer(ctx, "one", client.Rules{Issuer: issuer, JWKS: c.set, Algorithms: []string{"EdDSA"}})
 		return err == nil
 	})
 }

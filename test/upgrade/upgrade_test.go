@@ -68,14 +68,14 @@ func (c *cluster) leader() (found int) {
 	return found
 }
 
-// V2
+// V2: each node that runs the newer version is asked for what both do, and do differently. Whoever applied it by what only
+// it knows would have another trail than the others.
 func (c *cluster) knowsLittle(i int) {
 	c.t.Helper()
-	_, err := c.clients[i].PutRole(c.t.Context(), "support", client.RoleFields{Scopes: []string{"orders:read"}})
-	var refused *client.Error
-	if !errors.As(err, &refused) || refused.Code != string(record.ReasonOlderNodes) {
-		c.t.Fatalf("what older nodes do not know, while there are some: %v", err)
+	if err := c.passOn(i, "before-"+id(i)); err != nil {
+		c.t.Fatalf("what older nodes do, while there are some: %v", err)
 	}
+	c.opens(i)
 }
 
 func (c *cluster) knowsAll() {
@@ -84,10 +84,80 @@ func (c *cluster) knowsAll() {
 		s, err := c.clients[0].Cluster(c.t.Context())
 		return err == nil && s.Level == record.LevelNewest
 	})
-	c.until("what only the newer version knows to be done", func() bool {
-		_, err := c.clients[1].PutRole(c.t.Context(), "support", client.RoleFields{Scopes: []string{"orders:read"}})
+	var refused *client.Error
+	if err := c.passOn(1, "after"); !errors.As(err, &refused) || refused.Code != string(record.ReasonConflict) {
+		c.t.Errorf("what only the newer version refuses, when all nodes run it: %v", err)
+	}
+	c.opens(1)
+	for _, session := range c.sessions {
+		c.accept(session)
+	}
+}
+
+// passOn gives an issuer's id that names a consumer's manager to another iss, by way of a node: from level 3 on
+// that is refused.
+func (c *cluster) passOn(i int, name string) error {
+	c.t.Helper()
+	var last error
+	try := 0
+	c.until("an issuer's id to be passed on by "+id(i), func() bool {
+		try++ // a new name each time: the answer of the time before may be what was lost
+		last = c.tryPassOn(c.clients[i], fmt.Sprintf("%s-%d", name, try))
+		var refused *client.Error
+		return last == nil || errors.As(last, &refused) && refused.Code == string(record.ReasonConflict)
+	})
+	return last
+}
+
+func (c *cluster) tryPassOn(to *client.Client, name string) error {
+	ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)
+	defer cancel()
+	was := client.Rules{Issuer: issuer + "/" + name + "/was", JWKS: c.set, Algorithms: []string{"EdDSA"}}
+	is := was
+	is.Issuer = issuer + "/" + name + "/is"
+	if _, err := to.PutIssuer(ctx, name, was); err != nil {
+		return err
+	}
+	if _, err := to.PutConsumer(ctx, name, client.ConsumerFields{Managers: []record.Person{{Issuer: name, Subject: "alice"}}}); err != nil {
+		return err
+	}
+	if _, err := to.DeleteIssuer(ctx, name); err != nil {
+		return err
+	}
+	_, err := to.PutIssuer(ctx, name, is)
+	return err
+}
+
+// opens opens a portal session by way of a node, which all accept: from level 3 on it is stored in another way.
+func (c *cluster) opens(i int) {
+	c.t.Helper()
+	name := "portal-" + id(i)
+	c.until("a portal session by "+id(i), func() bool {
+		ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)
+		defer cancel()
+		if _, err := c.clients[i].PutConsumer(ctx, name, client.ConsumerFields{}); err != nil {
+			return false
+		}
+		s, err := c.clients[i].OpenPortalSession(ctx, name, time.Hour)
+		if err == nil {
+			c.sessions = append(c.sessions, s.Secret)
+		}
 		return err == nil
 	})
+	c.accept(c.sessions[len(c.sessions)-1])
+}
+
+func (c *cluster) accept(session string) {
+	c.t.Helper()
+	for i := range voters + replicas {
+		with := c.newClient(i, session)
+		c.until("a portal session to be accepted by "+id(i), func() bool {
+			ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)
+			defer cancel()
+			_, err := with.Me(ctx, "")
+			return err == nil
+		})
+	}
 }
 
 // sameTrail holds the audit trails of all nodes against each other, and verifies one.
