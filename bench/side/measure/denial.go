@@ -56,7 +56,7 @@ const (
 	// commitLimit is how long is waited for a receipt.
 	commitLimit = 10 * time.Second
 	// early are revocations that are not counted, until all connections are there.
-	early = 6
+	early = 15
 )
 
 // RunDenial measures the time to denial.
