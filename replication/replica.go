@@ -288,7 +288,7 @@ func (r *Replica) addressOf(id string) (string, bool) {
 }
 
 // announce tells the other nodes and the other systems of what was committed. Only the leader
-// does: it applies first. What is lost of it is harmless, as the log brings it too.
+// does. What is lost of it is harmless, as the log brings it too.
 func (r *Replica) announce(changes []record.Change, events feed.Told, rev record.Revision) {
 	for _, c := range changes {
 		if id, lost := lostKey(c); lost {

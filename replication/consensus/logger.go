@@ -24,6 +24,9 @@ var levels = map[string]slog.Level{
 	"[WARN]": slog.LevelWarn, "[ERROR]": slog.LevelWarn,
 }
 
+// behind is what Raft says when it is told of an entry that has not come yet, as happens to who catches up.
+const behind = "failed to get previous log"
+
 func (w lineWriter) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	level := slog.LevelInfo
@@ -31,6 +34,9 @@ func (w lineWriter) Write(line []byte) (int, error) {
 		if l, known := levels[head]; known {
 			level, text = l, strings.TrimSpace(rest)
 		}
+	}
+	if strings.Contains(text, behind) {
+		level = slog.LevelDebug
 	}
 	w.log.Log(context.Background(), level, strings.TrimPrefix(text, "raft: "))
 	return len(line), nil

@@ -74,7 +74,8 @@ func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
 	s := &stream{accepted: map[*accepted]struct{}{}, Listener: c.Peers.Raft(), peers: c.Peers, resolve: c.Resolve}
-	s.admitted.Store(!c.Guarded || last > 0 || c.Store.Applied().Index > 0)
+	// Who has no more than the first configuration may not have voted yet: the others of a new cluster may lack it.
+	s.admitted.Store(!c.Guarded || last > 1 || c.Store.Applied().Index > 0)
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s, MaxPool: poolPerPeer, Timeout: transportTimeout, ServerAddressProvider: s,
 		MaxRPCsInFlight:         1, // more can deadlock the follower's pipeline

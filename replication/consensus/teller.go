@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type teller struct {
 
 	mu      sync.Mutex
 	newest  committed
+	servers []raft.Server          // when that was committed
 	telling map[raft.ServerID]bool // that a goroutine does
 }
 
@@ -32,6 +34,20 @@ type committed struct{ index, entryTerm, term uint64 }
 const (
 	leastPause = time.Millisecond
 	mostPause  = commitTimeout // by then Raft itself has told it
+	// unreachedPause is how long a follower is left alone that could not be reached.
+	unreachedPause = time.Second
+)
+
+// What came of telling a follower.
+type hearing int
+
+const (
+	unreached hearing = iota
+	heard
+	// lacking is a follower that does not have the entry yet, and far one that lacks so many that it will be told with
+	// those that Raft sends it next.
+	lacking
+	far
 )
 
 func newTeller(id string, ways *raft.NetworkTransport) *teller {
@@ -52,7 +68,7 @@ func (t *teller) tell(ctx context.Context, last *raft.Log) {
 	servers := r.GetConfiguration().Configuration().Servers
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.newest = at
+	t.newest, t.servers = at, servers
 	for _, s := range servers {
 		if s.ID != t.id && !t.telling[s.ID] {
 			t.telling[s.ID] = true
@@ -64,19 +80,29 @@ func (t *teller) tell(ctx context.Context, last *raft.Log) {
 // keepTelling tells one follower until it knows the newest, or does not hear.
 func (t *teller) keepTelling(ctx context.Context, to raft.Server) {
 	for pause := leastPause; ; pause = min(2*pause, mostPause) {
-		at := t.last()
-		heard := t.send(to, at)
-		if heard {
-			pause = leastPause
-		} else {
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
+		at, ended := t.last(), false
+		switch t.send(to, at) {
+		case heard:
+			pause, ended = leastPause, true
+		case far:
+			ended = true
+		case lacking:
+			ended = pause == mostPause
+			wait(ctx, pause)
+		case unreached:
+			wait(ctx, unreachedPause)
+			at, ended = t.last(), true
 		}
-		if t.isDone(to, at, heard || pause == mostPause || ctx.Err() != nil) {
+		if t.isDone(to, at, ended) || ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 
@@ -86,24 +112,32 @@ func (t *teller) last() committed {
 	return t.newest
 }
 
-// isDone tells whether nothing is left to be told; if so, another goroutine may.
+// isDone tells whether nothing is left to be told, or nobody whom to tell; if so, another goroutine may begin.
 func (t *teller) isDone(to raft.Server, at committed, ended bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !ended || t.newest != at {
+	isMember := slices.ContainsFunc(t.servers, func(s raft.Server) bool { return s.ID == to.ID })
+	if isMember && (!ended || t.newest != at) {
 		return false
 	}
 	delete(t.telling, to.ID)
 	return true
 }
 
-// send tells whether the follower has the entry now.
-func (t *teller) send(to raft.Server, at committed) bool {
+// send tells a follower.
+func (t *teller) send(to raft.Server, at committed) hearing {
 	request := &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(t.id), Addr: t.ways.EncodePeer(t.id, t.ways.LocalAddr())},
 		Term:      at.term, PrevLogEntry: at.index, PrevLogTerm: at.entryTerm, LeaderCommitIndex: at.index,
 	}
 	var answer raft.AppendEntriesResponse
-	err := t.ways.AppendEntries(to.ID, to.Address, request, &answer)
-	return err == nil && answer.Success
+	switch err := t.ways.AppendEntries(to.ID, to.Address, request, &answer); {
+	case err != nil:
+		return unreached
+	case answer.Success:
+		return heard
+	case answer.LastLog+maxAppendEntries < at.index:
+		return far
+	}
+	return lacking
 }

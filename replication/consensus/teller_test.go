@@ -64,13 +64,35 @@ func TestWhatIsToldBindsNobodyElse(t *testing.T) {
 		"by a leader that was":     {index: at.Index, entryTerm: at.Term, term: term - 1},
 		"an entry far ahead":       {index: at.Index + 1_000_000, entryTerm: at.Term, term: term},
 	} {
-		if leader.teller.send(to, told) || f.raft.CommitIndex() != at.Index {
-			t.Errorf("%s: it has committed %d, and not %d", what, f.raft.CommitIndex(), at.Index)
+		if got := leader.teller.send(to, told); got != lacking && got != far || f.raft.CommitIndex() != at.Index {
+			t.Errorf("%s: %d, and it has committed %d, not %d", what, got, f.raft.CommitIndex(), at.Index)
 		}
 	}
-	if !leader.teller.send(to, committed{index: at.Index, entryTerm: at.Term, term: term}) {
-		t.Error("what it has is refused")
+	if got := leader.teller.send(to, committed{index: at.Index, entryTerm: at.Term, term: term}); got != heard {
+		t.Errorf("what it has is refused: %d", got)
 	}
 	leader.propose(t, 1)
 	until(t, "the follower goes on", func() bool { return f.journal.store.Applied().Index > at.Index })
+}
+
+// C13: whoever is gone is not told for good, though there is always something to be told.
+func TestRemovedServersAreNotTold(t *testing.T) {
+	leader, followers := three(t, 0)
+	gone := followers[0]
+	id := gone.id
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the leader tries to tell it", func() bool { leader.propose(t, 1); return leader.teller.tells(id) })
+	_, basedOn := leader.Servers()
+	if err := leader.Remove(id, basedOn); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is let go", func() bool { leader.propose(t, 1); return !leader.teller.tells(id) })
+}
+
+func (t *teller) tells(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.telling[raft.ServerID(id)]
 }

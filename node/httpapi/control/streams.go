@@ -307,7 +307,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 const (
 	heartbeat = 15 * time.Second
 	placeWait = 10 * time.Second
-	// All of them together send 5,000 pages a second at most.
+	// All of them together begin to send 5,000 times a second at most.
 	streamSpace = 200 * time.Microsecond
 )
 

@@ -20,6 +20,7 @@
 //	    someone listens.
 //	    TestHeartbeat
 //	W6  Many streams cost little more than one: what they follow is read and encoded once, and the more
-//	    there are the longer each rests after a page. Who is far behind reads by itself.
-//	    TestManyStreamsReadOnce, TestStreamsRest, TestTailIsBounded
+//	    there are the longer each rests when it has sent what there is. Who is far behind reads by itself, and who begins
+//	    further on takes nothing from the others.
+//	    TestManyStreamsReadOnce, TestStreamsRest, TestTailIsBounded, TestNewcomersLeaveTheTail
 package watch

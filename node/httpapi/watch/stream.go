@@ -46,8 +46,8 @@ type Config struct {
 	Behind time.Duration
 	// Places bounds how many streams there are at once.
 	Places Places
-	// Space is how long a stream rests after each page for every stream that there is, so that all of them
-	// together send a bounded number of pages a second: what happens meanwhile goes in one.
+	// Space is how long a stream rests, once it has sent all that there is, for every stream that there is: so all of
+	// them together are woken a bounded number of times a second, and what happens meanwhile goes in one page.
 	Space time.Duration
 	After func(time.Duration) <-chan time.Time
 	// Yield returns once there is room for work that has time: a stream far behind calls it before each page.
@@ -216,9 +216,10 @@ func (s *stream) follow(ctx context.Context) {
 			return
 		}
 		if err == nil {
-			err = s.catchUp(ctx)
+			if err = s.catchUp(ctx); err == nil {
+				s.rest(ctx)
+			}
 			want = s.at.Revision + 1
-			s.rest(ctx)
 		} else {
 			err = s.beat()
 		}

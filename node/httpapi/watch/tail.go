@@ -78,8 +78,8 @@ func (t *tail) behind(after event.ID) (p page, far bool, err error) {
 	if order(after, t.from) < 0 {
 		return p, true, nil
 	}
-	if order(after, t.at) > 0 {
-		t.from, t.at, t.pieces, t.bytes = after, after, nil, 0
+	if err := t.reach(after); err != nil {
+		return p, false, err
 	}
 	if after == t.at {
 		if err := t.extend(); err != nil {
@@ -98,6 +98,27 @@ func (t *tail) behind(after event.ID) (p page, far bool, err error) {
 		return p, false, nil
 	}
 	return page{slices.Clone(t.pieces[i:]), t.at, t.more}, false, nil
+}
+
+// reachPages is how far the tail goes on to a place that is ahead of it, rather than begin anew there, which would
+// leave all that follow it behind.
+const reachPages = 8
+
+// reach has the tail hold what comes next at the place; called with the lock held.
+func (t *tail) reach(after event.ID) error {
+	for n := 0; order(after, t.at) > 0 && t.at != (event.ID{}) && n < reachPages; n++ {
+		before := t.at
+		if err := t.extend(); err != nil {
+			return err
+		}
+		if t.at == before {
+			break
+		}
+	}
+	if order(after, t.at) > 0 {
+		t.from, t.at, t.pieces, t.bytes = after, after, nil, 0
+	}
+	return nil
 }
 
 // extend reads what is in force behind all that is kept; called with the lock held.

@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -109,5 +110,33 @@ func TestTailIsBounded(t *testing.T) {
 		if e := r.event(); e.ID != fmt.Sprintf("%d.1", revisions+1) {
 			t.Errorf("%s", e.ID)
 		}
+	}
+}
+
+// W6: who begins where the others are not yet does not leave them behind what is kept.
+func TestNewcomersLeaveTheTail(t *testing.T) {
+	var alone atomic.Int64
+	wake, resting := make(chan time.Time), make(chan struct{}, 10)
+	s := serve(t, func(c *watch.Config) {
+		c.Yield = func(context.Context) { alone.Add(1) }
+		c.After = func(time.Duration) <-chan time.Time { resting <- struct{}{}; return wake }
+	})
+	s.happen(1, "")
+	first := s.open("")
+	<-resting
+	const revisions = 50
+	for range revisions {
+		s.happen(10, "")
+	}
+	s.open(fmt.Sprintf("after=%d.10", revisions+1))
+	<-resting
+	close(wake)
+	for i := range 10 * revisions {
+		if e := first.event(); e.ID != fmt.Sprintf("%d.%d", i/10+2, i%10+1) {
+			t.Fatalf("%s, want event %d", e.ID, i)
+		}
+	}
+	if n := alone.Load(); n > 0 {
+		t.Errorf("it read by itself %d times", n)
 	}
 }
