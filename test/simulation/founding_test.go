@@ -24,7 +24,10 @@ func TestVotersOfANewClusterWaitForEachOther(t *testing.T) {
 				s.start(i)
 			}
 		}
-		s.pause(foundIn / 2)
+		s.pause(foundIn / 4)
+		s.stopNode(0) // one that is started again is as one that has only begun
+		s.start(0)
+		s.pause(foundIn / 4)
 		if at := s.leader(); at >= 0 {
 			t.Errorf("%s leads without who is late", nodeID(at))
 		}
