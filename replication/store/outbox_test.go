@@ -21,6 +21,11 @@ func openOutbox(t *testing.T, dir string) *store.Outbox {
 	return b
 }
 
+type silent struct{ *testing.T }
+
+func (silent) Infof(string, ...any)  {}
+func (silent) Errorf(string, ...any) {}
+
 // keep appends what is numbered so, and is named by it.
 func keep(t *testing.T, b *store.Outbox, first uint64, values ...string) {
 	t.Helper()
@@ -37,7 +42,7 @@ func keep(t *testing.T, b *store.Outbox, first uint64, values ...string) {
 // more, and gives the id and the number that it gives with that.
 func older(t *testing.T, dir, value string) (id record.OutboxID, number uint64) {
 	t.Helper()
-	db, err := pebble.Open(dir, &pebble.Options{Logger: pebble.DefaultLogger})
+	db, err := pebble.Open(dir, &pebble.Options{Logger: silent{t}})
 	if err != nil {
 		t.Fatal(err)
 	}
