@@ -295,6 +295,7 @@ type claim struct {
 
 // take takes one beside what else is done.
 func take(t *testing.T, b *outbox.Boxes) <-chan claim {
+	t.Helper()
 	c := make(chan claim, 1)
 	go func() {
 		id, _, err := b.Take(t.Context(), item("a"))
@@ -322,7 +323,7 @@ func TestWaitsUntilItIsKnown(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := unsure(t, nil, second)
 			defer b.Close()
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			claimed := take(t, b)
 			synctest.Wait()
 			select {
