@@ -37,7 +37,7 @@ func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration
 		return record.Accepted{Revision: result.Revision}, nil
 	}
 	_, taken := r.step(ctx, "outbox", "")
-	box, ticket, err := r.boxes.Take(ctx, t, wait)
+	box, ticket, err := r.boxes.Take(ctx, t)
 	taken()
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return record.Accepted{}, record.ErrOutcomeUnknown

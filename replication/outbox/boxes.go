@@ -9,7 +9,7 @@ import (
 	"veto/record"
 )
 
-// sureWait is how long what comes in waits at most until it is known what the log has of the outbox.
+// sureWait is how long after OpenBoxes what comes in still waits until it is known what the log has of the outbox.
 const sureWait = time.Second
 
 // Place is where one outbox is kept.
@@ -48,8 +48,16 @@ type BoxesConfig struct {
 // which nobody has heard. They may be used from anywhere; nil ones are none.
 type Boxes struct {
 	config BoxesConfig
+	// waits ends when nobody waits any longer for what the log has: sureWait after OpenBoxes, or at Close.
+	waits   context.Context
+	noWaits context.CancelFunc
 
-	mu      sync.RWMutex
+	// making is held while the outbox that takes is made sure of, and that takes as long as the disk. It is taken
+	// before mu.
+	making sync.Mutex
+	closed bool // set with making held
+
+	mu      sync.RWMutex // never held while the disk is written to; to change what it guards takes making, too
 	current *Outbox
 	former  []*Outbox
 	sure    bool // its numbers are this process's to give
@@ -58,6 +66,7 @@ type Boxes struct {
 // OpenBoxes goes on with what was pending. The caller closes them.
 func OpenBoxes(c BoxesConfig) (*Boxes, error) {
 	b := &Boxes{config: c}
+	b.waits, b.noWaits = context.WithTimeout(context.Background(), sureWait)
 	for _, p := range c.Former {
 		one, err := b.open(p)
 		if err == nil && one.Pending() == 0 {
@@ -111,29 +120,32 @@ func (b *Boxes) all() []*Outbox {
 	return all
 }
 
-// Take is that of the outbox that takes, whose name it gives. Before this node has caught up it waits for that,
-// for a second at most and no longer than wait.
-func (b *Boxes) Take(ctx context.Context, item record.Taken, wait time.Duration) (record.OutboxID, *Ticket, error) {
-	box, err := b.taking(ctx, min(wait, sureWait))
+// Take is that of the outbox that takes, whose name it gives. Until this node has caught up it waits for that,
+// for a second after OpenBoxes at most. That is not the caller's to shorten: a node that starts beside a leader
+// would take in a fresh outbox because of one hasty request.
+func (b *Boxes) Take(ctx context.Context, item record.Taken) (record.OutboxID, *Ticket, error) {
+	box, err := b.taking(ctx)
 	if err != nil {
 		return record.OutboxID{}, nil, err
+	}
+	if b.Pending() >= MaxPending {
+		box.refused.Add(1)
+		return record.OutboxID{}, nil, full()
 	}
 	t, err := box.Take(ctx, item)
 	return box.config.ID, t, err
 }
 
-func (b *Boxes) taking(ctx context.Context, wait time.Duration) (*Outbox, error) {
+func (b *Boxes) taking(ctx context.Context) (*Outbox, error) {
 	b.mu.RLock()
 	box, sure := b.current, b.sure
 	b.mu.RUnlock()
 	if sure {
 		return box, nil
 	}
-	timeout := time.NewTimer(wait)
-	defer timeout.Stop()
 	select {
 	case <-b.config.Ready:
-	case <-timeout.C:
+	case <-b.waits.Done():
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -142,9 +154,12 @@ func (b *Boxes) taking(ctx context.Context, wait time.Duration) (*Outbox, error)
 
 // makeSure gives the outbox that takes from now on. It blocks for one write to the disk, if it is a fresh one.
 func (b *Boxes) makeSure() (*Outbox, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.sure {
+	b.making.Lock()
+	defer b.making.Unlock()
+	switch {
+	case b.closed:
+		return nil, &record.Unavailable{Detail: "this node is stopping, and has not taken the revocation; ask another node", RetryAfter: fullRetry}
+	case b.sure:
 		return b.current, nil
 	}
 	ready := false
@@ -159,7 +174,7 @@ func (b *Boxes) makeSure() (*Outbox, error) {
 		return nil, err
 	}
 	if ready && passed < next {
-		b.sure = true
+		b.goOn(b.current)
 		return b.current, nil
 	}
 	if passed >= next {
@@ -176,8 +191,18 @@ func (b *Boxes) makeSure() (*Outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.former, b.current, b.sure = append(b.former, b.current), fresh, true
+	b.goOn(fresh)
 	return fresh, nil
+}
+
+// goOn takes in that outbox from then on.
+func (b *Boxes) goOn(in *Outbox) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if in != b.current {
+		b.former = append(b.former, b.current)
+	}
+	b.current, b.sure = in, true
 }
 
 // Has tells whether the outbox is one of these.
@@ -213,7 +238,8 @@ func (b *Boxes) TellAgain() {
 	}
 }
 
-// Delivered is called when this node has applied what an outbox brought, in the order of the log.
+// Delivered is called when this node has applied what an outbox brought, in the order of the log. It does not
+// wait for the disk.
 func (b *Boxes) Delivered(d record.Delivered, r record.Revision) {
 	for _, o := range b.all() {
 		o.Delivered(d, r)
@@ -227,8 +253,16 @@ func (b *Boxes) Restored(d record.Delivered, r record.Revision) {
 	}
 }
 
-// Close stops all and waits. What is pending is delivered after the next OpenBoxes.
+// Close stops all and waits. What is pending is delivered after the next OpenBoxes; nothing writes to the disk
+// any more.
 func (b *Boxes) Close() {
+	if b == nil {
+		return
+	}
+	b.noWaits()
+	b.making.Lock()
+	b.closed = true
+	b.making.Unlock()
 	for _, o := range b.all() {
 		o.Close()
 	}

@@ -9,8 +9,8 @@
 // that the log needs no more than a number to know what it has of this outbox.
 //
 // Queues. What waits to be made durable is bounded by queueLength: a caller waits for room. What
-// waits to be delivered is bounded by MaxPending: over that nothing is taken, and the caller is
-// told so.
+// waits to be delivered, in all outboxes of the node, is bounded by MaxPending: over that nothing is
+// taken, and the caller is told so.
 //
 // Promises:
 //
@@ -19,8 +19,11 @@
 //	O1  Nothing is told to be taken before it is durable, and all in the order of the numbers.
 //	    TestKeptBeforeTold
 //	O2  A full outbox takes nothing more, and what it has taken is not lost.
-//	    TestFullOutbox
+//	    TestFullOutbox, TestFullOutboxes
 //	O3  No number is given of which this process does not know that the log has not passed it: what a node takes
 //	    whose directory was put back from an older copy comes into the log, too.
-//	    TestOldCopyLosesNothing, TestTakenBeforeItIsKnown, TestOldDataDirectoryLosesNothing in room node
+//	    TestOldCopyLosesNothing, TestTakenBeforeItIsKnown, TestWaitsUntilItIsKnown,
+//	    TestOldDataDirectoryLosesNothing in room node
+//	O4  Nothing writes to the disk after Close, and what the log brings never waits for the disk.
+//	    TestCloseRefusesWhoWaits, TestDeliveredDoesNotWaitForTheDisk
 package outbox

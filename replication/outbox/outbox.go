@@ -10,7 +10,7 @@ import (
 	"veto/record"
 )
 
-// MaxPending bounds what is taken and not delivered.
+// MaxPending bounds what is taken and not delivered, in all outboxes of a node.
 const MaxPending = 65536
 
 const (

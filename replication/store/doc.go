@@ -17,7 +17,7 @@
 //	    an error.
 //	    TestReadersDuringRestore
 //	P7  What the outbox has answered is on disk, though the disk fails at whatever comes next.
-//	    TestOutboxOnAFailingDisk
+//	    TestOutboxOnAFailingDisk, TestOlderVersionGoesOnWithTheFirstOutbox
 //	S1  A stream that was cut, changed or extended is refused and changes nothing.
 //	    TestBrokenStreamIsRefused, FuzzRestore
 //	S2  Two processes cannot open the same directory, nor a node another's.

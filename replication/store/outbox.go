@@ -21,22 +21,24 @@ import (
 type Outbox struct {
 	db      *pebble.DB
 	options Options
-	id      record.OutboxID
+	// Its own id, and that of the first one in the directory.
+	id, first record.OutboxID
 	// Where the first number that was never given is, and what the items' keys begin with.
 	next, items []byte
 }
 
-// The keys of the outbox: its id, the first number that was never given, and the items. Of an outbox that
-// followed another the latter two have the id in them; of the first in a directory they do not, and its id is
-// kept once there is another. Former ones are listed until they are forgotten.
+// The keys of the outbox: its id, the first number that was never given, and the items. These are of the first
+// outbox in a directory, for good: versions that know no other go on with it when they are put back. Of those
+// that followed, the latter two have the id in them; the one that takes is named as the current one, if it is not
+// the first, and former ones are listed until they are forgotten.
 var (
-	outboxID     = []byte("id")
-	outboxNext   = []byte("next")
-	outboxItems  = []byte("t")
-	outboxFirst  = []byte("first")
-	outboxFormer = []byte("f/")
-	laterNext    = []byte("n/")
-	laterItems   = []byte("u/")
+	outboxID      = []byte("id")
+	outboxNext    = []byte("next")
+	outboxItems   = []byte("t")
+	outboxCurrent = []byte("current")
+	outboxFormer  = []byte("f/")
+	laterNext     = []byte("n/")
+	laterItems    = []byte("u/")
 )
 
 func (b *Outbox) item(number uint64) []byte {
@@ -44,15 +46,12 @@ func (b *Outbox) item(number uint64) []byte {
 }
 
 // named is the outbox with the id in the same directory.
-func (b *Outbox) named(id record.OutboxID) (*Outbox, error) {
-	first, ok, err := get(b.db, outboxFirst)
-	if err != nil {
-		return nil, err
+func (b *Outbox) named(id record.OutboxID) *Outbox {
+	one := &Outbox{db: b.db, options: b.options, id: id, first: b.first, next: outboxNext, items: outboxItems}
+	if id != b.first {
+		one.next, one.items = slices.Concat(laterNext, id[:]), slices.Concat(laterItems, id[:])
 	}
-	if !ok || bytes.Equal(first, id[:]) {
-		return &Outbox{db: b.db, options: b.options, id: id, next: outboxNext, items: outboxItems}, nil
-	}
-	return &Outbox{db: b.db, options: b.options, id: id, next: slices.Concat(laterNext, id[:]), items: slices.Concat(laterItems, id[:])}, nil
+	return one
 }
 
 // Fresh makes an outbox with a name of its own in the same directory, which is the one that is opened from then
@@ -64,9 +63,9 @@ func (b *Outbox) Fresh(random io.Reader) (*Outbox, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	batch := b.db.NewBatch()
-	err := errors.Join(batch.Set(outboxID, id[:], nil), batch.Set(slices.Concat(outboxFormer, b.id[:]), nil, nil))
-	if bytes.Equal(b.items, outboxItems) {
-		err = errors.Join(err, batch.Set(outboxFirst, b.id[:], nil))
+	err := batch.Set(outboxCurrent, id[:], nil)
+	if b.id != b.first {
+		err = errors.Join(err, batch.Set(slices.Concat(outboxFormer, b.id[:]), nil, nil))
 	}
 	if err == nil {
 		err = batch.Commit(pebble.Sync)
@@ -74,27 +73,31 @@ func (b *Outbox) Fresh(random io.Reader) (*Outbox, error) {
 	if err = errors.Join(err, batch.Close()); err != nil {
 		return nil, fmt.Errorf("store: the outbox: %w", err)
 	}
-	return b.named(id)
+	return b.named(id), nil
 }
 
-// Former are the outboxes that the directory had before, and that are not forgotten.
+// Former are the outboxes that the directory had before, and that are not forgotten. The first one is always
+// among them: an older version may have gone on with it meanwhile.
 func (b *Outbox) Former() (all []*Outbox, err error) {
+	if b.id != b.first {
+		all = append(all, b.named(b.first))
+	}
 	err = scan(b.db, outboxFormer, record.KeyAfter(outboxFormer), func(key, _ []byte) (bool, error) {
-		one, err := b.named(record.OutboxID(bytes.TrimPrefix(key, outboxFormer)))
-		all = append(all, one)
-		return err == nil, err
+		all = append(all, b.named(record.OutboxID(bytes.TrimPrefix(key, outboxFormer))))
+		return true, nil
 	})
 	return all, err
 }
 
-// Forget forgets a former outbox of which nothing is left to deliver.
+// Forget forgets a former outbox of which nothing is left to deliver; of the first one its name and its numbers
+// stay.
 func (b *Outbox) Forget() error {
 	defer b.options.died()
 	batch := b.db.NewBatch()
-	err := errors.Join(
-		batch.DeleteRange(b.items, record.KeyAfter(b.items), nil), batch.Delete(b.next, nil),
-		batch.Delete(slices.Concat(outboxFormer, b.id[:]), nil),
-	)
+	err := batch.DeleteRange(b.items, record.KeyAfter(b.items), nil)
+	if b.id != b.first {
+		err = errors.Join(err, batch.Delete(b.next, nil), batch.Delete(slices.Concat(outboxFormer, b.id[:]), nil))
+	}
 	if err == nil {
 		err = batch.Commit(pebble.NoSync)
 	}
@@ -146,26 +149,29 @@ func OpenOutbox(dir string, random io.Reader, o Options) (*Outbox, error) {
 	if err := b.name(random); err != nil {
 		return nil, errors.Join(err, b.db.Close())
 	}
-	named, err := b.named(b.id)
-	if err != nil {
-		return nil, errors.Join(err, b.db.Close())
-	}
-	return named, nil
+	return b.named(b.id), nil
 }
 
+// name reads or makes the name of the first outbox, and reads that of the current one.
 func (b *Outbox) name(random io.Reader) error {
-	value, ok, err := get(b.db, outboxID)
+	first, ok, err := get(b.db, outboxID)
 	if err != nil {
 		return err
 	}
+	if !ok {
+		if _, err := io.ReadFull(random, b.first[:]); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		b.id = b.first
+		return b.db.Set(outboxID, b.first[:], pebble.Sync)
+	}
+	copy(b.first[:], first)
+	b.id = b.first
+	current, ok, err := get(b.db, outboxCurrent)
 	if ok {
-		copy(b.id[:], value)
-		return nil
+		copy(b.id[:], current)
 	}
-	if _, err := io.ReadFull(random, b.id[:]); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	return b.db.Set(outboxID, b.id[:], pebble.Sync)
+	return err
 }
 
 // ID is the outbox's name, for good.
