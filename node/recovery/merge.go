@@ -69,17 +69,12 @@ type merger struct {
 	out     *Merged
 }
 
-func (c *Config) merge(ctx context.Context, s *store.Store, was, path string) (m Merged, err error) {
+func (c *Config) merge(ctx context.Context, s *store.Store, path string, from survivor) (m Merged, err error) {
 	m.From = path
 	found, _, err := machine.Cluster(s)
 	if err != nil {
 		return m, err
 	}
-	from, err := c.openSurvivor(path, record.Found{ClusterID: was, DigestKey: found.DigestKey})
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, from.Close()) }()
 	m.Through = from.through()
 	x := &merger{
 		store: s, key: found.DigestKey, term: s.Applied().Term, out: &m, alike: map[string]int{}, refused: c.Refused,

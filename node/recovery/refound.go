@@ -62,15 +62,9 @@ func (c *Config) checkRole() error {
 	return nil
 }
 
-const (
-	stateDir  = "state"
-	outboxDir = "outbox"
-	raftDir   = "raft"
-)
-
-// refound makes the state that of a new cluster of this node alone, in one batch. Last is the last entry of the
-// old log, and term one that Raft has not been behind.
-func (c *Config) refound(s *store.Store, action string, last, term uint64) (Refounded, error) {
+// refound makes the state that of a new cluster of this node alone, in one batch. From is the last revision that
+// the state has, known the last that is known to have been given, and term one that Raft has not been behind.
+func (c *Config) refound(s *store.Store, action string, from, known record.Revision, term uint64) (Refounded, error) {
 	was, ok, err := machine.Cluster(s)
 	if err != nil {
 		return Refounded{}, err
@@ -80,7 +74,7 @@ func (c *Config) refound(s *store.Store, action string, last, term uint64) (Refo
 	}
 	out := Refounded{
 		Cluster: "cluster-" + strings.ToLower(ulid.Make().String()), Was: was.ClusterID, Node: c.Node.NodeID,
-		From: record.Revision(last), Begins: record.Revision(last + Gap),
+		From: from, Begins: max(from, known) + Gap,
 	}
 	peppers, err := peppersOf(s)
 	if err == nil {

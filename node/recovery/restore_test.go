@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -183,6 +184,37 @@ func TestMergeWhatAnotherNodeHadPending(t *testing.T) {
 	s.eventually(0, alone, validate.Revoked)
 }
 
+// D8: a survivor may be of a cluster that was made of the backup's, whose revisions are ahead of those of the backup.
+func TestRevisionsOfARecoveredClusterAreNotGivenAgain(t *testing.T) {
+	old := tell(t, 1)
+	old.trustDemoIssuer()
+	revoked, good := old.token(), old.token()
+	old.eventually(0, good, validate.OK)
+	path, contents := old.backup(0)
+	old.stop(0)
+	recovered, err := recovery.Recover(old.config(0))
+	require.NoError(t, err)
+	old.restart(0)
+	old.ready(0)
+	last := old.revoke(0, client.RevokeRequest{Token: revoked}).Revision
+	require.Greater(t, last, recovered.Begins)
+	old.stop(0)
+
+	s := old.successor(1)
+	restored := s.restore(path, filepath.Join(old.dir, "n1"))
+	require.Equal(t, contents.Revision, restored.From)
+	require.GreaterOrEqual(t, restored.Merged[0].Through, last)
+	require.Equal(t, restored.Merged[0].Through+recovery.Gap, restored.Begins)
+	s.begin()
+	s.eventually(0, revoked, validate.Revoked)
+	s.eventually(0, good, validate.OK)
+	for _, min := range []record.Revision{contents.Revision + 1, recovered.Begins, last, restored.Begins - 1} {
+		v, err := s.at(0).Validate(s.ctx, client.Question{Credential: good, MinRevision: min})
+		require.NoError(t, err)
+		require.Equal(t, validate.BehindMinRevision, v.Code, "min_revision %d", min)
+	}
+}
+
 // D3, D6: a directory that has lost a part of what its node answered for is not taken for the whole, by nobody.
 func TestIncompleteDirectory(t *testing.T) {
 	s := tell(t, 1)
@@ -283,6 +315,9 @@ func TestRestoreRefuses(t *testing.T) {
 	require.Error(t, restore(none, file, filepath.Join(t.TempDir(), "nothing")))
 	require.ErrorContains(t, restore(none, file, filepath.Join(old.dir, "n1")), "in use by another veto process")
 	require.ErrorContains(t, restore(none, file, t.TempDir()), "no data directory")
+	export := filepath.Join(t.TempDir(), "export.ndjson")
+	require.NoError(t, os.WriteFile(export, nil, 0o600))
+	require.ErrorContains(t, restore(none, file, export, export), "given twice")
 	stranger := tell(t, 1)
 	stranger.stop(0)
 	require.ErrorContains(t, restore(none, file, filepath.Join(stranger.dir, "n1")), "of another cluster")
@@ -329,6 +364,29 @@ func TestTwoRestoresIntoOneDirectory(t *testing.T) {
 	require.ErrorContains(t, err, "not empty")
 	s.begin()
 	s.eventually(0, token, validate.Revoked)
+}
+
+// D6: of those who restore into one directory at a time one has it, also when another has just cleared away what was its own.
+func TestOneRestoreHasTheDirectory(t *testing.T) {
+	c := recovery.Config{Node: node.Config{DataDir: t.TempDir()}}
+	var claims atomic.Int32
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 5000 {
+				if c.Claim() != nil {
+					continue
+				}
+				claims.Add(1)
+				if err := os.Remove(filepath.Join(c.Node.DataDir, node.StateDir)); err != nil {
+					t.Errorf("two had the directory: %v", err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Positive(t, claims.Load())
 }
 
 // onFirstRead does something before it is read.

@@ -12,12 +12,44 @@ import (
 	"slices"
 	"time"
 
+	"veto/node"
 	"veto/node/intake"
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/machine"
 	"veto/replication/store"
 )
+
+// openSurvivors opens all of them, for a state that is its own cluster's yet: what revisions they know of must be
+// known before another cluster is made of it. The caller closes them.
+func (c *Config) openSurvivors(s machine.Reader, paths []string) (all []survivor, err error) {
+	of, _, err := machine.Cluster(s)
+	if err != nil {
+		return nil, err
+	}
+	for i, path := range paths {
+		if slices.Contains(paths[:i], path) {
+			err = errors.New("it is given twice")
+		}
+		var x survivor
+		if err == nil {
+			x, err = c.openSurvivor(path, of)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("--merge %s: %w", path, err), closeAll(all))
+		}
+		all = append(all, x)
+	}
+	return all, nil
+}
+
+func closeAll(survivors []survivor) error {
+	var all []error
+	for _, x := range survivors {
+		all = append(all, x.Close())
+	}
+	return errors.Join(all...)
+}
 
 // openSurvivor opens what is of the cluster with the digest key: whatever was founded anew from one has the same.
 func (c *Config) openSurvivor(path string, of record.Found) (survivor, error) {
@@ -106,10 +138,10 @@ type directory struct {
 // openDirectory opens one. It fails while the node runs, and where a part is missing: to open it would make an
 // empty one, which passes for all that there was.
 func (c *Config) openDirectory(path string) (_ *directory, err error) {
-	if _, err := os.Stat(filepath.Join(path, stateDir)); err != nil {
+	if _, err := os.Stat(filepath.Join(path, node.StateDir)); err != nil {
 		return nil, fmt.Errorf("this is no data directory of a node: %w", err)
 	}
-	for _, part := range []string{filepath.Join(raftDir, consensus.LogDir), outboxDir} {
+	for _, part := range []string{filepath.Join(node.RaftDir, consensus.LogDir), node.OutboxDir} {
 		if _, err := os.Stat(filepath.Join(path, part)); err != nil {
 			return nil, &IncompleteError{Dir: path, Part: part, Err: err}
 		}
@@ -120,13 +152,13 @@ func (c *Config) openDirectory(path string) (_ *directory, err error) {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.store, err = store.Open(filepath.Join(path, stateDir), c.options()); err != nil {
+	if d.store, err = store.Open(filepath.Join(path, node.StateDir), c.options()); err != nil {
 		return nil, err
 	}
-	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, c.options()); err != nil {
+	if d.outbox, err = store.OpenOutbox(filepath.Join(path, node.OutboxDir), rand.Reader, c.options()); err != nil {
 		return nil, err
 	}
-	if d.log, err = consensus.OpenLog(filepath.Join(path, raftDir)); err != nil {
+	if d.log, err = consensus.OpenLog(filepath.Join(path, node.RaftDir)); err != nil {
 		return nil, err
 	}
 	if err := d.readState(); err != nil {
@@ -207,10 +239,10 @@ func (d *directory) Close() error {
 	return errors.Join(all...)
 }
 
-// last is the last entry that the node has, whether it was committed or not.
-func (d *directory) last() uint64 { return max(d.store.Applied().Index, d.log.Last) }
-
-func (d *directory) through() record.Revision { return record.Revision(d.last()) }
+// through is the last entry that the node has, whether it was committed or not.
+func (d *directory) through() record.Revision {
+	return record.Revision(max(d.store.Applied().Index, d.log.Last))
+}
 
 // each gives what the state has, what the log has behind it, committed or not, and what the node took.
 func (d *directory) each(fn func(string, record.Revocation) error, _ func(where, why string)) error {
