@@ -212,8 +212,8 @@ func (n *Node) openStore(context.Context) error {
 		return err
 	}
 	outbox := filepath.Join(n.config.DataDir, OutboxDir)
-	if _, err := os.Stat(outbox); errors.Is(err, os.ErrNotExist) && n.identity.Cluster != "" {
-		n.around.Log.Warn("there is no outbox any more: if this node had taken revocations that the log does not have, they are lost; revoke them again", "outbox", outbox)
+	if empty, err := store.IsEmpty(outbox); (empty || errors.Is(err, os.ErrNotExist)) && n.identity.Cluster != "" {
+		n.around.Log.Warn("there is no outbox any more: see that its disk is mounted; if it is lost, and this node had taken revocations that the log does not have, they are lost: revoke them again", "outbox", outbox)
 	}
 	n.outbox, err = store.OpenOutbox(outbox, rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
 	if err != nil {

@@ -35,4 +35,6 @@
 //	D8  The new cluster gives no revision that the backup or a survivor's directory shows to have been given,
 //	    also by a cluster that was made of the old one; and it takes none for reached that its state has not.
 //	    TestRevisionsOfARecoveredClusterAreNotGivenAgain
+//	D9  A part of a directory in whose place there is an empty one goes for lost, and that is told.
+//	    TestEmptyPartsAreTold
 package recovery

@@ -28,6 +28,8 @@ type Last struct {
 	Servers []consensus.Server `json:"servers"`
 	// Pending are revocations that it took and the state does not have; the log may have them.
 	Pending int `json:"pending"`
+	// Lacks are parts of the data directory of which there is only an empty directory: what they had is not here.
+	Lacks []string `json:"lacks,omitempty"`
 }
 
 // Recovered tells what came of it.
@@ -79,6 +81,9 @@ func Recover(c Config) (out Recovered, err error) {
 	if out.Refounded, err = c.refound(d.store, "recover", last, last, term); err != nil {
 		return out, err
 	}
+	if err := c.makeParts(d.lacks); err != nil {
+		return out, err
+	}
 	return out, store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster})
 }
 
@@ -110,7 +115,7 @@ func (c *Config) look(d *directory) (Last, error) {
 	pending, err := d.pending()
 	return Last{
 		Node: c.Node.NodeID, Cluster: d.cluster, Revision: record.Revision(a.Index), Pending: len(pending),
-		Log: uint64(d.through()), LogTerm: max(d.log.Term, a.Term), LogAt: d.log.At, LeftAt: d.leftAt, Servers: d.servers,
+		Log: uint64(d.through()), LogTerm: max(d.log.Term, a.Term), LogAt: d.log.At, LeftAt: d.leftAt, Servers: d.servers, Lacks: d.lacks,
 	}, err
 }
 

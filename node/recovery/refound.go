@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,29 @@ func (c *Config) options() store.Options { return store.Options{Log: c.Log, Fata
 func (c *Config) checkRole() error {
 	if c.Node.Role != string(record.NodeVoter) {
 		return errors.New("role: the only node of a cluster must vote; give --role voter")
+	}
+	return nil
+}
+
+const logDir = node.RaftDir + string(filepath.Separator) + consensus.LogDir
+
+// makeParts makes new ones of those that the node's directory lacks: a node with a state starts in none without a log.
+func (c *Config) makeParts(parts []string) error {
+	if slices.Contains(parts, node.OutboxDir) {
+		box, err := store.OpenOutbox(c.dir(node.OutboxDir), rand.Reader, c.options())
+		if err != nil {
+			return err
+		}
+		if err := box.Close(); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(parts, logDir) {
+		log, err := consensus.OpenLog(c.dir(node.RaftDir))
+		if err != nil {
+			return err
+		}
+		return log.Close()
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package recovery
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"veto/node"
 	"veto/record"
 	"veto/replication/backup"
-	"veto/replication/consensus"
 	"veto/replication/store"
 )
 
@@ -124,17 +122,5 @@ func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string,
 			return err
 		}
 	}
-	box, err := store.OpenOutbox(c.dir(node.OutboxDir), rand.Reader, c.options())
-	if err != nil {
-		return err
-	}
-	if err := box.Close(); err != nil {
-		return err
-	}
-	// A node with a state starts in no directory that has no log.
-	log, err := consensus.OpenLog(c.dir(node.RaftDir))
-	if err != nil {
-		return err
-	}
-	return log.Close()
+	return c.makeParts([]string{logDir, node.OutboxDir})
 }

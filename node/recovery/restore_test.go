@@ -258,13 +258,10 @@ func TestIncompleteDirectory(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(segments, nil, 0o600))
 	require.ErrorContains(t, start(c), "there is no log in")
+	var incomplete *recovery.IncompleteError
+	_, err = recovery.Look(c)
+	require.ErrorAs(t, err, &incomplete)
 	require.NoError(t, os.WriteFile(segments, b, 0o600))
-	require.NoError(t, os.RemoveAll(filepath.Join(c.Node.DataDir, "outbox")))
-	var said bytes.Buffer
-	n, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: slog.New(slog.NewTextHandler(&said, nil)), AdminToken: func(string) error { return nil }})
-	require.NoError(t, err)
-	require.NoError(t, n.Close())
-	require.Contains(t, said.String(), "there is no outbox any more")
 	s.restart(0)
 	s.ready(0)
 	s.eventually(0, token, validate.Revoked)
@@ -272,6 +269,63 @@ func TestIncompleteDirectory(t *testing.T) {
 	next.restore(path, c.Node.DataDir)
 	require.NoError(t, os.RemoveAll(filepath.Join(into.Node.DataDir, "raft")))
 	require.ErrorContains(t, start(into), "there is no log in")
+}
+
+// D9: an empty directory may be where a disk is not mounted: it goes for the part that is lost, and that is said each time.
+func TestEmptyPartsAreTold(t *testing.T) {
+	s := tell(t, 1)
+	s.trustDemoIssuer()
+	token := s.token()
+	s.revoke(0, client.RevokeRequest{Token: token})
+	path, _ := s.backup(0)
+	s.stop(0)
+	c := s.config(0)
+	whole, err := recovery.Look(c)
+	require.NoError(t, err)
+	require.Empty(t, whole.Lacks)
+	log, outbox := filepath.Join("raft", "log"), "outbox"
+	unmount := func(part string) (mount func()) {
+		dir, away := filepath.Join(c.Node.DataDir, part), filepath.Join(t.TempDir(), "away")
+		require.NoError(t, os.Rename(dir, away))
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "lost+found"), 0o700))
+		return func() {
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, os.Rename(away, dir))
+		}
+	}
+	for _, part := range []string{log, outbox} {
+		mount := unmount(part)
+		for range 2 { // as a look makes none
+			last, err := recovery.Look(c)
+			require.NoError(t, err)
+			require.Equal(t, []string{part}, last.Lacks)
+		}
+		require.Equal(t, []string{part}, s.successor(1).restore(path, c.Node.DataDir).Merged[0].Lacks)
+		mount()
+	}
+
+	start := func() string {
+		var said bytes.Buffer
+		n, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: slog.New(slog.NewTextHandler(&said, nil)), AdminToken: func(string) error { return nil }})
+		require.NoError(t, err)
+		require.NoError(t, n.Close())
+		return said.String()
+	}
+	require.NotContains(t, start(), "there is no outbox any more")
+	unmount(outbox)
+	require.Contains(t, start(), "there is no outbox any more")
+	require.NoError(t, os.RemoveAll(filepath.Join(c.Node.DataDir, outbox)))
+	require.Contains(t, start(), "there is no outbox any more")
+
+	unmount(outbox)
+	unmount(log)
+	recovered, err := recovery.Recover(c)
+	require.NoError(t, err)
+	require.Equal(t, []string{log, outbox}, recovered.Had.Lacks)
+	require.NotContains(t, start(), "there is no outbox any more")
+	s.restart(0)
+	s.ready(0)
+	s.eventually(0, token, validate.Revoked)
 }
 
 // D3

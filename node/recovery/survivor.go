@@ -81,6 +81,8 @@ func (x *export) Close() error { return x.file.Close() }
 
 func (x *export) through() record.Revision { return 0 }
 
+func (x *export) without() []string { return nil }
+
 func (x *export) each(fn func(string, record.Revocation) error, wrong func(where, why string)) error {
 	in := bufio.NewReaderSize(x.file, intake.MaxBody+1)
 	named := intake.New(intake.Config{}) // which knows no token, and asks nobody
@@ -124,8 +126,9 @@ func revocationOf(named *intake.Intake, line []byte) (record.Revocation, error) 
 // directory is the data directory of a node that does not run.
 type directory struct {
 	store  *store.Store
-	outbox *store.Outbox
+	outbox *store.Outbox // nil if it lacks that
 	log    *consensus.Log
+	lacks  []string // parts of which there is only an empty directory
 	leftAt time.Time
 
 	// What state and log say together: after a crash the state may have little of what the log has.
@@ -141,12 +144,7 @@ func (c *Config) openDirectory(path string) (_ *directory, err error) {
 	if _, err := os.Stat(filepath.Join(path, node.StateDir)); err != nil {
 		return nil, fmt.Errorf("this is no data directory of a node: %w", err)
 	}
-	for _, part := range []string{filepath.Join(node.RaftDir, consensus.LogDir), node.OutboxDir} {
-		if _, err := os.Stat(filepath.Join(path, part)); err != nil {
-			return nil, &IncompleteError{Dir: path, Part: part, Err: err}
-		}
-	}
-	d := &directory{}
+	d := &directory{log: &consensus.Log{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -155,10 +153,7 @@ func (c *Config) openDirectory(path string) (_ *directory, err error) {
 	if d.store, err = store.Open(filepath.Join(path, node.StateDir), c.options()); err != nil {
 		return nil, err
 	}
-	if d.outbox, err = store.OpenOutbox(filepath.Join(path, node.OutboxDir), rand.Reader, c.options()); err != nil {
-		return nil, err
-	}
-	if d.log, err = consensus.OpenLog(filepath.Join(path, node.RaftDir)); err != nil {
+	if err := c.openParts(d, path); err != nil {
 		return nil, err
 	}
 	if err := d.readState(); err != nil {
@@ -171,6 +166,44 @@ func (c *Config) openDirectory(path string) (_ *directory, err error) {
 		return nil, errors.New("the node was never part of a cluster")
 	}
 	return d, nil
+}
+
+// openParts opens what there is beside the state. What is empty stays so, and is told of each time: it was made by
+// an operator who goes on without that part, or a disk is not mounted there.
+func (c *Config) openParts(d *directory, path string) error {
+	raft := filepath.Join(path, node.RaftDir)
+	hasLog, err := consensus.HasLog(raft)
+	if err != nil {
+		return err
+	}
+	if hasLog {
+		if d.log, err = consensus.OpenLog(raft); err != nil {
+			d.log = &consensus.Log{}
+			return err
+		}
+	} else if err := d.lack(path, logDir); err != nil {
+		return err
+	}
+	box := filepath.Join(path, node.OutboxDir)
+	empty, err := store.IsEmpty(box)
+	if err != nil || empty {
+		return d.lack(path, node.OutboxDir)
+	}
+	d.outbox, err = store.OpenOutbox(box, rand.Reader, c.options())
+	return err
+}
+
+// lack notes that the directory has nothing of the part, for which it must have an empty directory.
+func (d *directory) lack(path, part string) error {
+	empty, err := store.IsEmpty(filepath.Join(path, part))
+	if err == nil && !empty {
+		err = errors.New("what is there is damaged")
+	}
+	if err != nil {
+		return &IncompleteError{Dir: path, Part: part, Err: err}
+	}
+	d.lacks = append(d.lacks, part)
+	return nil
 }
 
 // IncompleteError says that a data directory lacks a part of what its node has answered for.
@@ -226,10 +259,7 @@ func (d *directory) readLog(entries []consensus.Entry) error {
 }
 
 func (d *directory) Close() error {
-	var all []error
-	if d.log != nil {
-		all = append(all, d.log.Close())
-	}
+	all := []error{d.log.Close()}
 	if d.outbox != nil {
 		all = append(all, d.outbox.Close())
 	}
@@ -243,6 +273,8 @@ func (d *directory) Close() error {
 func (d *directory) through() record.Revision {
 	return record.Revision(max(d.store.Applied().Index, d.log.Last))
 }
+
+func (d *directory) without() []string { return d.lacks }
 
 // each gives what the state has, what the log has behind it, committed or not, and what the node took.
 func (d *directory) each(fn func(string, record.Revocation) error, _ func(where, why string)) error {
@@ -282,6 +314,9 @@ func (d *directory) each(fn func(string, record.Revocation) error, _ func(where,
 
 // pending is what the node took, and its state does not have.
 func (d *directory) pending() ([]record.Taken, error) {
+	if d.outbox == nil {
+		return nil, nil
+	}
 	return d.outbox.Pending(func(id record.OutboxID) (uint64, error) { return machine.DeliveredThrough(d.store, id) })
 }
 
