@@ -38,6 +38,13 @@ import (
 	"veto/validate/remembered"
 )
 
+// What a node's data directory has in it: its state, what it took and the log may not have, and Raft's log.
+const (
+	StateDir  = "state"
+	OutboxDir = "outbox"
+	RaftDir   = "raft"
+)
+
 // Surroundings are what a node takes from the program that runs it.
 type Surroundings struct {
 	Version string
@@ -195,7 +202,7 @@ func (n *Node) openStore(context.Context) error {
 		return fmt.Errorf("the data directory %s belongs to node %s, and this is node %s; give --node-id %s, or another --data-dir",
 			n.config.DataDir, id.NodeID, n.config.NodeID, id.NodeID)
 	}
-	n.store, err = store.Open(filepath.Join(n.config.DataDir, "state"), store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
+	n.store, err = store.Open(filepath.Join(n.config.DataDir, StateDir), store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
 	if err != nil {
 		return err
 	}
@@ -204,9 +211,9 @@ func (n *Node) openStore(context.Context) error {
 	if err := n.identify(id, known); err != nil {
 		return err
 	}
-	outbox := filepath.Join(n.config.DataDir, "outbox")
-	if _, err := os.Stat(outbox); errors.Is(err, os.ErrNotExist) && n.identity.Cluster != "" {
-		n.around.Log.Warn("there is no outbox any more: if this node had taken revocations that the log does not have, they are lost; revoke them again", "outbox", outbox)
+	outbox := filepath.Join(n.config.DataDir, OutboxDir)
+	if empty, err := store.IsEmpty(outbox); (empty || errors.Is(err, os.ErrNotExist)) && n.identity.Cluster != "" {
+		n.around.Log.Warn("there is no outbox any more: see that its disk is mounted; if it is lost, and this node had taken revocations that the log does not have, they are lost: revoke them again", "outbox", outbox)
 	}
 	n.outbox, err = store.OpenOutbox(outbox, rand.Reader, store.Options{Log: n.around.Log, Fatal: n.around.Fatal})
 	if err != nil {
@@ -252,16 +259,13 @@ func (n *Node) identify(id store.Identity, known bool) error {
 	return n.checkLog()
 }
 
-// raftDir is where in the data directory Raft has its log.
-const raftDir = "raft"
-
 // checkLog refuses a directory that has lost its log: with it went how the node has voted, and what others counted
 // on it to keep.
 func (n *Node) checkLog() error {
 	if n.identity.Cluster == "" {
 		return nil
 	}
-	dir := filepath.Join(n.config.DataDir, raftDir)
+	dir := filepath.Join(n.config.DataDir, RaftDir)
 	there, err := consensus.HasLog(dir)
 	if err == nil && !there {
 		err = fmt.Errorf("node %s is of a cluster, and there is no log in %s: see that its disk is mounted; if it is lost, move the data directory away and start the node with an empty one, and it gets the state from the others", n.config.NodeID, dir)
@@ -420,7 +424,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	var err error
 	n.replica, err = replication.Open(replication.Config{
 		ID: n.config.NodeID, Address: n.config.PeerAddress(), Role: record.NodeRole(n.role()),
-		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, raftDir),
+		Region: n.config.Region, Version: n.around.Version, Dir: filepath.Join(n.config.DataDir, RaftDir),
 		Expect: n.config.BootstrapExpect, Joins: len(n.config.Join) > 0, AuditRetention: n.config.AuditRetention,
 		Aim: consensus.Aim{MinVoters: max(n.config.BootstrapExpect, n.config.Voters), Voters: n.config.Voters},
 		KeepRole: func(role record.NodeRole) error {

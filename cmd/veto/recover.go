@@ -49,7 +49,7 @@ func newRecover() *cobra.Command {
 		err = out.fields(r, "recovered", config.Node.DataDir, "node", r.Node, "cluster", r.Cluster, "was", r.Was,
 			"had", fmt.Sprintf("revision %d, and %d entries of the log that its state had not", r.From, r.Replayed),
 			"pending", fmt.Sprintf("%d revocations, which it proposes when it starts", r.Had.Pending), "begins at", fmt.Sprintf("revision %d", r.Begins),
-			"last entry", moment(r.Had.LogAt), "left", left(r.Had.LeftAt))
+			"last entry", moment(r.Had.LogAt), "left", left(r.Had.LeftAt), "empty", lacking(r.Had.Lacks))
 		if err == nil {
 			err = out.line("\nStart this node, and then the others with empty data directories: what they have is of the old cluster.")
 		}
@@ -68,7 +68,15 @@ func showLast(out *printer, l recovery.Last) error {
 		nodes = append(nodes, fmt.Sprintf("%s (%s, %s)", s.ID, role, s.Address))
 	}
 	return out.fields(l, "node", l.Node, "cluster", l.Cluster, "state", fmt.Sprintf("revision %d", l.Revision), "log term", l.LogTerm, "log end", l.Log,
-		"last entry", moment(l.LogAt), "pending", fmt.Sprintf("%d revocations", l.Pending), "nodes", strings.Join(nodes, ", "), "left", left(l.LeftAt))
+		"last entry", moment(l.LogAt), "pending", fmt.Sprintf("%d revocations", l.Pending), "nodes", strings.Join(nodes, ", "), "left", left(l.LeftAt), "empty", lacking(l.Lacks))
+}
+
+// lacking warns of parts of a data directory in which there is nothing; empty if there are none.
+func lacking(parts []string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.Join(parts, " and ") + ": what the node had there is missing; see that its disk is mounted"
 }
 
 // left warns of a node without which its cluster went on; empty if it did not.

@@ -107,6 +107,9 @@ func showRestored(out *printer, r recovery.Restored, c node.Config, refusedFile 
 		if err == nil {
 			err = out.line("%-14s%s: %d revocations, %d of them not in the backup and now revoked, %d refused", "merged", visible(m.From), m.Revocations, m.Added, m.Refused)
 		}
+		if err == nil && len(m.Lacks) > 0 {
+			err = out.line("%14sempty: %s", "", lacking(m.Lacks))
+		}
 		for _, why := range m.Refusals {
 			if err == nil {
 				err = out.line("%14s%s", "", visible(why))

@@ -3,8 +3,8 @@
 // node that does not run; the others join that node with empty directories.
 //
 // What is made is another cluster, with an id of its own: nodes of the old one that come back are not heard,
-// and cannot pass for it. Its revisions begin a billion above those that are known of the old one, so that
-// none means two things. API keys go on working, and so do the digests by which revocations are found.
+// and cannot pass for it. Its revisions begin a billion above the last that the backup, or the directory
+// of a survivor, knows of, so that none means two things. API keys go on working, and so do the digests by which revocations are found.
 //
 // A directory in which this room was interrupted belongs to nobody, and no node starts in it.
 //
@@ -28,7 +28,13 @@
 //	    disturb it.
 //	    TestOldNodesComeBack
 //	D6  What is interrupted can be done again, and leaves no directory in which a node starts.
-//	    TestInterruptedRecovery, TestInterruptedRestore, TestTwoRestoresIntoOneDirectory
+//	    TestInterruptedRecovery, TestInterruptedRestore, TestTwoRestoresIntoOneDirectory,
+//	    TestOneRestoreHasTheDirectory
 //	D7  A backup that was taken while the state changed is of one revision.
 //	    TestBackupUnderLoad
+//	D8  The new cluster gives no revision that the backup or a survivor's directory shows to have been given,
+//	    also by a cluster that was made of the old one; and it takes none for reached that its state has not.
+//	    TestRevisionsOfARecoveredClusterAreNotGivenAgain
+//	D9  A part of a directory in whose place there is an empty one goes for lost, and that is told.
+//	    TestEmptyPartsAreTold
 package recovery

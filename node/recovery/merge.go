@@ -22,6 +22,8 @@ type Merged struct {
 	From string `json:"from"`
 	// Through is the last revision that the survivor had; 0 if it does not tell.
 	Through record.Revision `json:"through,omitempty"`
+	// Lacks are parts of its data directory of which there is only an empty directory.
+	Lacks []string `json:"lacks,omitempty"`
 	// Revocations are how many it knew, Added those of them that the backup had not, and Refused those that
 	// are of no issuer, key or consumer that the backup knows, or are none.
 	Revocations uint64 `json:"revocations"`
@@ -48,6 +50,8 @@ func (m *Merged) refuse(what, why string) {
 type survivor interface {
 	// through is the last revision that it has; 0 if it does not tell.
 	through() record.Revision
+	// without are the parts that it lacks, and with them what it may have known.
+	without() []string
 	// each gives every revocation, with where it is. Wrong is called with what is none.
 	each(fn func(where string, r record.Revocation) error, wrong func(where, why string)) error
 	Close() error
@@ -69,18 +73,13 @@ type merger struct {
 	out     *Merged
 }
 
-func (c *Config) merge(ctx context.Context, s *store.Store, was, path string) (m Merged, err error) {
+func (c *Config) merge(ctx context.Context, s *store.Store, path string, from survivor) (m Merged, err error) {
 	m.From = path
 	found, _, err := machine.Cluster(s)
 	if err != nil {
 		return m, err
 	}
-	from, err := c.openSurvivor(path, record.Found{ClusterID: was, DigestKey: found.DigestKey})
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	m.Through = from.through()
+	m.Through, m.Lacks = from.through(), from.without()
 	x := &merger{
 		store: s, key: found.DigestKey, term: s.Applied().Term, out: &m, alike: map[string]int{}, refused: c.Refused,
 		command: record.Command{

@@ -28,6 +28,8 @@ type Last struct {
 	Servers []consensus.Server `json:"servers"`
 	// Pending are revocations that it took and the state does not have; the log may have them.
 	Pending int `json:"pending"`
+	// Lacks are parts of the data directory of which there is only an empty directory: what they had is not here.
+	Lacks []string `json:"lacks,omitempty"`
 }
 
 // Recovered tells what came of it.
@@ -70,13 +72,16 @@ func Recover(c Config) (out Recovered, err error) {
 	if _, err := store.SetIdentityAside(c.Node.DataDir); err != nil {
 		return out, fmt.Errorf("data directory: %w", err)
 	}
-	last := d.last()
+	last := d.through()
 	if out.Replayed, err = d.replay(); err != nil {
 		return out, fmt.Errorf("the log could not be applied: %w; the directory is no node's now: try again, or restore from a backup", err)
 	}
 	// Raft begins in the next term after that which its log tells of: the state's must not be above.
 	term := max(min(max(d.store.Applied().Term, d.log.Term), d.log.Reached), 1)
-	if out.Refounded, err = c.refound(d.store, "recover", last, term); err != nil {
+	if out.Refounded, err = c.refound(d.store, "recover", last, last, term); err != nil {
+		return out, err
+	}
+	if err := c.makeParts(d.lacks); err != nil {
 		return out, err
 	}
 	return out, store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster})
@@ -110,7 +115,7 @@ func (c *Config) look(d *directory) (Last, error) {
 	pending, err := d.pending()
 	return Last{
 		Node: c.Node.NodeID, Cluster: d.cluster, Revision: record.Revision(a.Index), Pending: len(pending),
-		Log: d.last(), LogTerm: max(d.log.Term, a.Term), LogAt: d.log.At, LeftAt: d.leftAt, Servers: d.servers,
+		Log: uint64(d.through()), LogTerm: max(d.log.Term, a.Term), LogAt: d.log.At, LeftAt: d.leftAt, Servers: d.servers, Lacks: d.lacks,
 	}, err
 }
 

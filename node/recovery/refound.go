@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,15 +63,32 @@ func (c *Config) checkRole() error {
 	return nil
 }
 
-const (
-	stateDir  = "state"
-	outboxDir = "outbox"
-	raftDir   = "raft"
-)
+const logDir = node.RaftDir + string(filepath.Separator) + consensus.LogDir
 
-// refound makes the state that of a new cluster of this node alone, in one batch. Last is the last entry of the
-// old log, and term one that Raft has not been behind.
-func (c *Config) refound(s *store.Store, action string, last, term uint64) (Refounded, error) {
+// makeParts makes new ones of those that the node's directory lacks: a node with a state starts in none without a log.
+func (c *Config) makeParts(parts []string) error {
+	if slices.Contains(parts, node.OutboxDir) {
+		box, err := store.OpenOutbox(c.dir(node.OutboxDir), rand.Reader, c.options())
+		if err != nil {
+			return err
+		}
+		if err := box.Close(); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(parts, logDir) {
+		log, err := consensus.OpenLog(c.dir(node.RaftDir))
+		if err != nil {
+			return err
+		}
+		return log.Close()
+	}
+	return nil
+}
+
+// refound makes the state that of a new cluster of this node alone, in one batch. From is the last revision that
+// the state has, known the last that is known to have been given, and term one that Raft has not been behind.
+func (c *Config) refound(s *store.Store, action string, from, known record.Revision, term uint64) (Refounded, error) {
 	was, ok, err := machine.Cluster(s)
 	if err != nil {
 		return Refounded{}, err
@@ -80,7 +98,7 @@ func (c *Config) refound(s *store.Store, action string, last, term uint64) (Refo
 	}
 	out := Refounded{
 		Cluster: "cluster-" + strings.ToLower(ulid.Make().String()), Was: was.ClusterID, Node: c.Node.NodeID,
-		From: record.Revision(last), Begins: record.Revision(last + Gap),
+		From: from, Begins: max(from, known) + Gap,
 	}
 	peppers, err := peppersOf(s)
 	if err == nil {

@@ -2,15 +2,15 @@ package recovery
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 
+	"veto/node"
+	"veto/record"
 	"veto/replication/backup"
-	"veto/replication/consensus"
 	"veto/replication/store"
 )
 
@@ -40,7 +40,7 @@ func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) 
 	}
 	out := Restored{Backup: b.Header, Merged: []Merged{}}
 	if err := c.fill(ctx, b, survivors, &out); err != nil {
-		return out, errors.Join(err, os.RemoveAll(c.dir(stateDir)), os.RemoveAll(c.dir(outboxDir)), os.RemoveAll(c.dir(raftDir)))
+		return out, errors.Join(err, os.RemoveAll(c.dir(node.StateDir)), os.RemoveAll(c.dir(node.OutboxDir)), os.RemoveAll(c.dir(node.RaftDir)))
 	}
 	// Last: until then the directory is nobody's.
 	if err := store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster}); err != nil {
@@ -67,10 +67,13 @@ func (c *Config) checkEmpty() error {
 func (c *Config) claim() error {
 	err := os.MkdirAll(c.Node.DataDir, 0o700)
 	if err == nil {
-		err = os.Mkdir(c.dir(stateDir), 0o700)
+		err = os.Mkdir(c.dir(node.StateDir), 0o700)
 	}
 	if errors.Is(err, os.ErrExist) {
-		return c.checkEmpty()
+		if err := c.checkEmpty(); err != nil {
+			return err
+		}
+		return fmt.Errorf("another restore into the data directory %s was here just now, and is gone: try again", c.Node.DataDir)
 	}
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -79,7 +82,7 @@ func (c *Config) claim() error {
 }
 
 func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string, out *Restored) (err error) {
-	s, err := c.open(stateDir)
+	s, err := c.open(node.StateDir)
 	if err != nil {
 		return err
 	}
@@ -94,12 +97,21 @@ func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string,
 	if err != nil {
 		return err
 	}
-	// The log is new, and so is Raft's term: the state's must not be above it.
-	if out.Refounded, err = c.refound(s, "restore", applied.Index, 1); err != nil {
+	from, err := c.openSurvivors(s, survivors)
+	if err != nil {
 		return err
 	}
-	for _, path := range survivors {
-		m, err := c.merge(ctx, s, out.Was, path)
+	defer func() { err = errors.Join(err, closeAll(from)) }()
+	known := record.Revision(0)
+	for _, x := range from {
+		known = max(known, x.through())
+	}
+	// The log is new, and so is Raft's term: the state's must not be above it.
+	if out.Refounded, err = c.refound(s, "restore", record.Revision(applied.Index), known, 1); err != nil {
+		return err
+	}
+	for i, path := range survivors {
+		m, err := c.merge(ctx, s, path, from[i])
 		if err != nil {
 			return fmt.Errorf("--merge %s: %w", path, err)
 		}
@@ -110,17 +122,5 @@ func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string,
 			return err
 		}
 	}
-	box, err := store.OpenOutbox(c.dir(outboxDir), rand.Reader, c.options())
-	if err != nil {
-		return err
-	}
-	if err := box.Close(); err != nil {
-		return err
-	}
-	// A node with a state starts in no directory that has no log.
-	log, err := consensus.OpenLog(c.dir(raftDir))
-	if err != nil {
-		return err
-	}
-	return log.Close()
+	return c.makeParts([]string{logDir, node.OutboxDir})
 }

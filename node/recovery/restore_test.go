@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -183,6 +184,37 @@ func TestMergeWhatAnotherNodeHadPending(t *testing.T) {
 	s.eventually(0, alone, validate.Revoked)
 }
 
+// D8: a survivor may be of a cluster that was made of the backup's, whose revisions are ahead of those of the backup.
+func TestRevisionsOfARecoveredClusterAreNotGivenAgain(t *testing.T) {
+	old := tell(t, 1)
+	old.trustDemoIssuer()
+	revoked, good := old.token(), old.token()
+	old.eventually(0, good, validate.OK)
+	path, contents := old.backup(0)
+	old.stop(0)
+	recovered, err := recovery.Recover(old.config(0))
+	require.NoError(t, err)
+	old.restart(0)
+	old.ready(0)
+	last := old.revoke(0, client.RevokeRequest{Token: revoked}).Revision
+	require.Greater(t, last, recovered.Begins)
+	old.stop(0)
+
+	s := old.successor(1)
+	restored := s.restore(path, filepath.Join(old.dir, "n1"))
+	require.Equal(t, contents.Revision, restored.From)
+	require.GreaterOrEqual(t, restored.Merged[0].Through, last)
+	require.Equal(t, restored.Merged[0].Through+recovery.Gap, restored.Begins)
+	s.begin()
+	s.eventually(0, revoked, validate.Revoked)
+	s.eventually(0, good, validate.OK)
+	for _, min := range []record.Revision{contents.Revision + 1, recovered.Begins, last, restored.Begins - 1} {
+		v, err := s.at(0).Validate(s.ctx, client.Question{Credential: good, MinRevision: min})
+		require.NoError(t, err)
+		require.Equal(t, validate.BehindMinRevision, v.Code, "min_revision %d", min)
+	}
+}
+
 // D3, D6: a directory that has lost a part of what its node answered for is not taken for the whole, by nobody.
 func TestIncompleteDirectory(t *testing.T) {
 	s := tell(t, 1)
@@ -226,13 +258,10 @@ func TestIncompleteDirectory(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(segments, nil, 0o600))
 	require.ErrorContains(t, start(c), "there is no log in")
+	var incomplete *recovery.IncompleteError
+	_, err = recovery.Look(c)
+	require.ErrorAs(t, err, &incomplete)
 	require.NoError(t, os.WriteFile(segments, b, 0o600))
-	require.NoError(t, os.RemoveAll(filepath.Join(c.Node.DataDir, "outbox")))
-	var said bytes.Buffer
-	n, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: slog.New(slog.NewTextHandler(&said, nil)), AdminToken: func(string) error { return nil }})
-	require.NoError(t, err)
-	require.NoError(t, n.Close())
-	require.Contains(t, said.String(), "there is no outbox any more")
 	s.restart(0)
 	s.ready(0)
 	s.eventually(0, token, validate.Revoked)
@@ -240,6 +269,63 @@ func TestIncompleteDirectory(t *testing.T) {
 	next.restore(path, c.Node.DataDir)
 	require.NoError(t, os.RemoveAll(filepath.Join(into.Node.DataDir, "raft")))
 	require.ErrorContains(t, start(into), "there is no log in")
+}
+
+// D9: an empty directory may be where a disk is not mounted: it goes for the part that is lost, and that is said each time.
+func TestEmptyPartsAreTold(t *testing.T) {
+	s := tell(t, 1)
+	s.trustDemoIssuer()
+	token := s.token()
+	s.revoke(0, client.RevokeRequest{Token: token})
+	path, _ := s.backup(0)
+	s.stop(0)
+	c := s.config(0)
+	whole, err := recovery.Look(c)
+	require.NoError(t, err)
+	require.Empty(t, whole.Lacks)
+	log, outbox := filepath.Join("raft", "log"), "outbox"
+	unmount := func(part string) (mount func()) {
+		dir, away := filepath.Join(c.Node.DataDir, part), filepath.Join(t.TempDir(), "away")
+		require.NoError(t, os.Rename(dir, away))
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "lost+found"), 0o700))
+		return func() {
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, os.Rename(away, dir))
+		}
+	}
+	for _, part := range []string{log, outbox} {
+		mount := unmount(part)
+		for range 2 { // as a look makes none
+			last, err := recovery.Look(c)
+			require.NoError(t, err)
+			require.Equal(t, []string{part}, last.Lacks)
+		}
+		require.Equal(t, []string{part}, s.successor(1).restore(path, c.Node.DataDir).Merged[0].Lacks)
+		mount()
+	}
+
+	start := func() string {
+		var said bytes.Buffer
+		n, err := node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: slog.New(slog.NewTextHandler(&said, nil)), AdminToken: func(string) error { return nil }})
+		require.NoError(t, err)
+		require.NoError(t, n.Close())
+		return said.String()
+	}
+	require.NotContains(t, start(), "there is no outbox any more")
+	unmount(outbox)
+	require.Contains(t, start(), "there is no outbox any more")
+	require.NoError(t, os.RemoveAll(filepath.Join(c.Node.DataDir, outbox)))
+	require.Contains(t, start(), "there is no outbox any more")
+
+	unmount(outbox)
+	unmount(log)
+	recovered, err := recovery.Recover(c)
+	require.NoError(t, err)
+	require.Equal(t, []string{log, outbox}, recovered.Had.Lacks)
+	require.NotContains(t, start(), "there is no outbox any more")
+	s.restart(0)
+	s.ready(0)
+	s.eventually(0, token, validate.Revoked)
 }
 
 // D3
@@ -283,6 +369,9 @@ func TestRestoreRefuses(t *testing.T) {
 	require.Error(t, restore(none, file, filepath.Join(t.TempDir(), "nothing")))
 	require.ErrorContains(t, restore(none, file, filepath.Join(old.dir, "n1")), "in use by another veto process")
 	require.ErrorContains(t, restore(none, file, t.TempDir()), "no data directory")
+	export := filepath.Join(t.TempDir(), "export.ndjson")
+	require.NoError(t, os.WriteFile(export, nil, 0o600))
+	require.ErrorContains(t, restore(none, file, export, export), "given twice")
 	stranger := tell(t, 1)
 	stranger.stop(0)
 	require.ErrorContains(t, restore(none, file, filepath.Join(stranger.dir, "n1")), "of another cluster")
@@ -329,6 +418,29 @@ func TestTwoRestoresIntoOneDirectory(t *testing.T) {
 	require.ErrorContains(t, err, "not empty")
 	s.begin()
 	s.eventually(0, token, validate.Revoked)
+}
+
+// D6: of those who restore into one directory at a time one has it, also when another has just cleared away what was its own.
+func TestOneRestoreHasTheDirectory(t *testing.T) {
+	c := recovery.Config{Node: node.Config{DataDir: t.TempDir()}}
+	var claims atomic.Int32
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 5000 {
+				if c.Claim() != nil {
+					continue
+				}
+				claims.Add(1)
+				if err := os.Remove(filepath.Join(c.Node.DataDir, node.StateDir)); err != nil {
+					t.Errorf("two had the directory: %v", err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Positive(t, claims.Load())
 }
 
 // onFirstRead does something before it is read.

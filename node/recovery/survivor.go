@@ -12,12 +12,44 @@ import (
 	"slices"
 	"time"
 
+	"veto/node"
 	"veto/node/intake"
 	"veto/record"
 	"veto/replication/consensus"
 	"veto/replication/machine"
 	"veto/replication/store"
 )
+
+// openSurvivors opens all of them, for a state that is its own cluster's yet: what revisions they know of must be
+// known before another cluster is made of it. The caller closes them.
+func (c *Config) openSurvivors(s machine.Reader, paths []string) (all []survivor, err error) {
+	of, _, err := machine.Cluster(s)
+	if err != nil {
+		return nil, err
+	}
+	for i, path := range paths {
+		if slices.Contains(paths[:i], path) {
+			err = errors.New("it is given twice")
+		}
+		var x survivor
+		if err == nil {
+			x, err = c.openSurvivor(path, of)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("--merge %s: %w", path, err), closeAll(all))
+		}
+		all = append(all, x)
+	}
+	return all, nil
+}
+
+func closeAll(survivors []survivor) error {
+	var all []error
+	for _, x := range survivors {
+		all = append(all, x.Close())
+	}
+	return errors.Join(all...)
+}
 
 // openSurvivor opens what is of the cluster with the digest key: whatever was founded anew from one has the same.
 func (c *Config) openSurvivor(path string, of record.Found) (survivor, error) {
@@ -48,6 +80,8 @@ type export struct{ file *os.File }
 func (x *export) Close() error { return x.file.Close() }
 
 func (x *export) through() record.Revision { return 0 }
+
+func (x *export) without() []string { return nil }
 
 func (x *export) each(fn func(string, record.Revocation) error, wrong func(where, why string)) error {
 	in := bufio.NewReaderSize(x.file, intake.MaxBody+1)
@@ -92,8 +126,9 @@ func revocationOf(named *intake.Intake, line []byte) (record.Revocation, error) 
 // directory is the data directory of a node that does not run.
 type directory struct {
 	store  *store.Store
-	outbox *store.Outbox
+	outbox *store.Outbox // nil if it lacks that
 	log    *consensus.Log
+	lacks  []string // parts of which there is only an empty directory
 	leftAt time.Time
 
 	// What state and log say together: after a crash the state may have little of what the log has.
@@ -106,27 +141,19 @@ type directory struct {
 // openDirectory opens one. It fails while the node runs, and where a part is missing: to open it would make an
 // empty one, which passes for all that there was.
 func (c *Config) openDirectory(path string) (_ *directory, err error) {
-	if _, err := os.Stat(filepath.Join(path, stateDir)); err != nil {
+	if _, err := os.Stat(filepath.Join(path, node.StateDir)); err != nil {
 		return nil, fmt.Errorf("this is no data directory of a node: %w", err)
 	}
-	for _, part := range []string{filepath.Join(raftDir, consensus.LogDir), outboxDir} {
-		if _, err := os.Stat(filepath.Join(path, part)); err != nil {
-			return nil, &IncompleteError{Dir: path, Part: part, Err: err}
-		}
-	}
-	d := &directory{}
+	d := &directory{log: &consensus.Log{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.store, err = store.Open(filepath.Join(path, stateDir), c.options()); err != nil {
+	if d.store, err = store.Open(filepath.Join(path, node.StateDir), c.options()); err != nil {
 		return nil, err
 	}
-	if d.outbox, err = store.OpenOutbox(filepath.Join(path, outboxDir), rand.Reader, c.options()); err != nil {
-		return nil, err
-	}
-	if d.log, err = consensus.OpenLog(filepath.Join(path, raftDir)); err != nil {
+	if err := c.openParts(d, path); err != nil {
 		return nil, err
 	}
 	if err := d.readState(); err != nil {
@@ -139,6 +166,44 @@ func (c *Config) openDirectory(path string) (_ *directory, err error) {
 		return nil, errors.New("the node was never part of a cluster")
 	}
 	return d, nil
+}
+
+// openParts opens what there is beside the state. What is empty stays so, and is told of each time: it was made by
+// an operator who goes on without that part, or a disk is not mounted there.
+func (c *Config) openParts(d *directory, path string) error {
+	raft := filepath.Join(path, node.RaftDir)
+	hasLog, err := consensus.HasLog(raft)
+	if err != nil {
+		return err
+	}
+	if hasLog {
+		if d.log, err = consensus.OpenLog(raft); err != nil {
+			d.log = &consensus.Log{}
+			return err
+		}
+	} else if err := d.lack(path, logDir); err != nil {
+		return err
+	}
+	box := filepath.Join(path, node.OutboxDir)
+	empty, err := store.IsEmpty(box)
+	if err != nil || empty {
+		return d.lack(path, node.OutboxDir)
+	}
+	d.outbox, err = store.OpenOutbox(box, rand.Reader, c.options())
+	return err
+}
+
+// lack notes that the directory has nothing of the part, for which it must have an empty directory.
+func (d *directory) lack(path, part string) error {
+	empty, err := store.IsEmpty(filepath.Join(path, part))
+	if err == nil && !empty {
+		err = errors.New("what is there is damaged")
+	}
+	if err != nil {
+		return &IncompleteError{Dir: path, Part: part, Err: err}
+	}
+	d.lacks = append(d.lacks, part)
+	return nil
 }
 
 // IncompleteError says that a data directory lacks a part of what its node has answered for.
@@ -194,10 +259,7 @@ func (d *directory) readLog(entries []consensus.Entry) error {
 }
 
 func (d *directory) Close() error {
-	var all []error
-	if d.log != nil {
-		all = append(all, d.log.Close())
-	}
+	all := []error{d.log.Close()}
 	if d.outbox != nil {
 		all = append(all, d.outbox.Close())
 	}
@@ -207,10 +269,12 @@ func (d *directory) Close() error {
 	return errors.Join(all...)
 }
 
-// last is the last entry that the node has, whether it was committed or not.
-func (d *directory) last() uint64 { return max(d.store.Applied().Index, d.log.Last) }
+// through is the last entry that the node has, whether it was committed or not.
+func (d *directory) through() record.Revision {
+	return record.Revision(max(d.store.Applied().Index, d.log.Last))
+}
 
-func (d *directory) through() record.Revision { return record.Revision(d.last()) }
+func (d *directory) without() []string { return d.lacks }
 
 // each gives what the state has, what the log has behind it, committed or not, and what the node took.
 func (d *directory) each(fn func(string, record.Revocation) error, _ func(where, why string)) error {
@@ -250,6 +314,9 @@ func (d *directory) each(fn func(string, record.Revocation) error, _ func(where,
 
 // pending is what the node took, and its state does not have.
 func (d *directory) pending() ([]record.Taken, error) {
+	if d.outbox == nil {
+		return nil, nil
+	}
 	return d.outbox.Pending(func(id record.OutboxID) (uint64, error) { return machine.DeliveredThrough(d.store, id) })
 }
 

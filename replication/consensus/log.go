@@ -49,7 +49,7 @@ func openLogOn(dir string, bytes int, files types.VFS) (*wal.WAL, error) {
 }
 
 // Log is what a node that is stopped has of Raft's log: entries that were committed, and at its end perhaps
-// some that were not.
+// some that were not. The zero Log is one without entries.
 type Log struct {
 	// First and Last are the indices of its ends; both 0 if it has no entry. Term is that of the last, and
 	// Reached the highest that the node has been in.
@@ -115,7 +115,12 @@ func (l *Log) Behind(index uint64, fn func([]Entry) error) error {
 }
 
 // Close closes it.
-func (l *Log) Close() error { return l.wal.Close() }
+func (l *Log) Close() error {
+	if l.wal == nil {
+		return nil
+	}
+	return l.wal.Close()
+}
 
 // retained is a log that keeps what continues the state. Raft deletes all of the log when it has taken in a
 // state that another node sent, also entries behind it which this node has answered that it has: when

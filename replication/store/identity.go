@@ -136,3 +136,15 @@ func syncDir(fs vfs.FS, dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// IsEmpty tells whether there is nothing in a directory but what every file system begins with: then it may be
+// where a disk belongs that is not mounted.
+func IsEmpty(dir string) (bool, error) {
+	there, err := os.ReadDir(dir)
+	for _, e := range there {
+		if e.Name() != "lost+found" {
+			return false, err
+		}
+	}
+	return err == nil, err
+}

@@ -1,0 +1,3 @@
+package recovery
+
+func (c *Config) Claim() error { return c.claim() }
