@@ -252,11 +252,7 @@ func (r *Replica) grant(node string, in limit.Report) (limit.Answer, error) {
 		return limit.Answer{}, callError{codeNotLeader, consensus.ErrNotLeader}
 	}
 	servers, _ := r.node().Servers()
-	members := make([]string, len(servers))
-	for i, s := range servers {
-		members[i] = s.ID
-	}
-	return r.lessor.Grant(node, in, members, r.config.Now()), nil
+	return r.lessor.Grant(node, in, ids(servers), r.config.Now()), nil
 }
 
 // Size is how many nodes the cluster has, as far as this node knows; zero if it knows none.

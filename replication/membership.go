@@ -195,7 +195,7 @@ func (r *Replica) bootstrap(ctx context.Context) {
 		if s.ID == r.config.ID {
 			return true
 		}
-		got, err := call[struct{}, nodeState](ctx, r.peers, s.Address, s.ID, pathState, struct{}{})
+		got, err := r.stateOf(ctx, s.ID, s.Address)
 		return err == nil && got.ClusterID == "" && got.Expect == r.config.Expect &&
 			(!got.Founded || !got.Admits || slices.Equal(got.Servers, ids(voters)))
 	})

@@ -217,12 +217,7 @@ func TestRevisionsOfARecoveredClusterAreNotGivenAgain(t *testing.T) {
 
 // D3, D6: a directory that has lost a part of what its node answered for is not taken for the whole, by nobody.
 func TestIncompleteDirectory(t *testing.T) {
-	s := tell(t, 1)
-	s.trustDemoIssuer()
-	token := s.token()
-	s.revoke(0, client.RevokeRequest{Token: token})
-	path, _ := s.backup(0)
-	s.stop(0)
+	s, token, path := oneRevoked(t)
 	c := s.config(0)
 	next := s.successor(1)
 	into := next.config(0)
@@ -271,14 +266,21 @@ func TestIncompleteDirectory(t *testing.T) {
 	require.ErrorContains(t, start(into), "there is no log in")
 }
 
+// oneRevoked is a cluster that has stopped, the token that was revoked in it, and its backup.
+func oneRevoked(t *testing.T) (s *story, token, path string) {
+	t.Helper()
+	s = tell(t, 1)
+	s.trustDemoIssuer()
+	token = s.token()
+	s.revoke(0, client.RevokeRequest{Token: token})
+	path, _ = s.backup(0)
+	s.stop(0)
+	return s, token, path
+}
+
 // D9: an empty directory may be where a disk is not mounted: it goes for the part that is lost, and that is said each time.
 func TestEmptyPartsAreTold(t *testing.T) {
-	s := tell(t, 1)
-	s.trustDemoIssuer()
-	token := s.token()
-	s.revoke(0, client.RevokeRequest{Token: token})
-	path, _ := s.backup(0)
-	s.stop(0)
+	s, token, path := oneRevoked(t)
 	c := s.config(0)
 	whole, err := recovery.Look(c)
 	require.NoError(t, err)
@@ -404,12 +406,7 @@ func TestInterruptedRestore(t *testing.T) {
 
 // D6: who restores into a directory into which another has meanwhile takes nothing of that away.
 func TestTwoRestoresIntoOneDirectory(t *testing.T) {
-	old := tell(t, 1)
-	old.trustDemoIssuer()
-	token := old.token()
-	old.revoke(0, client.RevokeRequest{Token: token})
-	path, _ := old.backup(0)
-	old.stop(0)
+	old, token, path := oneRevoked(t)
 	s := old.successor(1)
 	file, err := os.ReadFile(path)
 	require.NoError(t, err)
