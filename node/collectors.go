@@ -112,8 +112,8 @@ func (m *hostMetrics) Collect(to chan<- prometheus.Metric) {
 
 // boundMetrics tell of what was not let in, and of how near that is.
 type boundMetrics struct {
-	node                          *Node
-	refused, open, shed, underWay *prometheus.Desc
+	node                                *Node
+	refused, open, shed, underWay, rest *prometheus.Desc
 }
 
 func newBoundMetrics(n *Node) *boundMetrics {
@@ -123,12 +123,13 @@ func newBoundMetrics(n *Node) *boundMetrics {
 		open:     prometheus.NewDesc("veto_connections_open", "Connections that are open.", []string{"plane"}, nil),
 		shed:     prometheus.NewDesc("veto_requests_shed_total", "Requests that were told to come again, by what there was too much of.", []string{"reason"}, nil),
 		underWay: prometheus.NewDesc("veto_control_under_way", "Requests on the control plane that are under way, and those of them that are streams.", []string{"kind"}, nil),
+		rest:     prometheus.NewDesc("veto_control_rest", "For how many times as long as it computed the control plane rests after each turn, so that validations go first.", nil, nil),
 	}
 }
 
 // Describe is of prometheus.Collector.
 func (m *boundMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.refused, m.open, m.shed, m.underWay} {
+	for _, d := range []*prometheus.Desc{m.refused, m.open, m.shed, m.underWay, m.rest} {
 		to <- d
 	}
 }
@@ -140,12 +141,13 @@ func (m *boundMetrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(l.Refused()), plane)
 		to <- prometheus.MustNewConstMetric(m.open, prometheus.GaugeValue, float64(l.Open()), plane)
 	}
+	to <- prometheus.MustNewConstMetric(m.rest, prometheus.GaugeValue, b.turns.Rest())
 	for kind, p := range map[string]*gate.Places{"requests": b.requests, "imports": b.imports, "exports": b.exports, "streams": b.streams} {
 		to <- prometheus.MustNewConstMetric(m.underWay, prometheus.GaugeValue, float64(p.Taken()), kind)
 		to <- prometheus.MustNewConstMetric(m.shed, prometheus.CounterValue, float64(p.Refused()), kind)
 	}
 	for reason, n := range map[string]uint64{
-		"caller_rate": b.callers.Refused(), "stranger_rate": b.strangers.Refused(), "streams_of_one": b.watchers.Refused(),
+		"caller_rate": b.callers.Refused(), "stranger_rate": b.strangers.Refused(), "streams_of_one": b.watchers.Refused(), "turns": b.turns.Refused(),
 		"outbox": m.node.replica.Refused(), "nats": m.node.broadcast.Stats().Busy,
 	} {
 		to <- prometheus.MustNewConstMetric(m.shed, prometheus.CounterValue, float64(n), reason)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,9 +46,10 @@ const (
 	maxStreams  = 256 // of events
 	maxWatching = 64  // of these, of one operator
 
-	// A timer of a node at rest is late by up to a millisecond, as the kernel counts in these.
-	paceCalm      = 2 * time.Millisecond
-	paceStep      = time.Millisecond
+	askedCost = 40 * time.Microsecond // of a processor, for a validation over HTTP, with what the kernel does for it
+	turnCalm  = 500 * time.Microsecond
+	turnSlice = 500 * time.Microsecond
+
 	strangerRate  = 20 // a second, from one address
 	strangerBurst = 100
 )
@@ -56,6 +58,7 @@ const (
 type bounds struct {
 	requests, imports, exports, streams *gate.Places
 	watchers                            *gate.Shares
+	turns                               *gate.Turns
 	callers, strangers                  *gate.Rates
 	data, control                       *gate.Listener // once they are open
 }
@@ -84,6 +87,9 @@ func (n *Node) openHTTP(context.Context) error {
 	if err != nil {
 		return errors.Join(err, dataListener.Close())
 	}
+	if err := n.openTurns(); err != nil {
+		return errors.Join(err, dataListener.Close(), controlListener.Close())
+	}
 	n.bounds.data, n.bounds.control = dataListener, controlListener
 	listeners := []net.Listener{dataListener}
 	if n.config.Socket != "" {
@@ -96,6 +102,19 @@ func (n *Node) openHTTP(context.Context) error {
 	n.serveData(listeners)
 	n.serveControl(controlListener, signers)
 	return nil
+}
+
+// openTurns has the control plane make room for validations, as soon as there are any.
+func (n *Node) openTurns() (err error) {
+	processors := runtime.GOMAXPROCS(0)
+	n.bounds.turns, err = gate.NewTurns(gate.TurnsConfig{
+		Most: max(1, processors/2), Asked: n.metrics.asked.Load, Cost: askedCost, Processors: processors, Calm: turnCalm, Slice: turnSlice,
+		Echo: func() (io.ReadCloser, io.WriteCloser, error) { return os.Pipe() }, Now: time.Now, After: time.After,
+	})
+	if err == nil {
+		n.opened(n.bounds.turns.Close)
+	}
+	return err
 }
 
 // listenLocal takes the place of a socket on which nobody answers any more. Its mode lets the
@@ -164,7 +183,7 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		Now: n.around.Now, Trace: n.controlTrace(), NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
 		Waiting: waiting,
 		Callers: n.bounds.callers, Strangers: n.bounds.strangers, Imports: n.bounds.imports, Exports: n.bounds.exports, Streams: n.bounds.streams, Watchers: n.bounds.watchers,
-		Pace: &gate.Pace{Calm: paceCalm, Step: paceStep, Now: time.Now, After: time.After},
+		Turns: n.bounds.turns,
 	}))
 	server.ErrorLog = slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug)
 	n.opened(func() error {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,10 +22,12 @@ import (
 )
 
 const (
-	askers   = 32
-	flooders = 24
-	phase    = 3 * time.Second
+	askers = 32
+	phase  = 3 * time.Second
 )
+
+// part is of what one node can do at most.
+var flooders = flag.Int("flooders", 24, "how many flood, beside the import")
 
 // part is of what one node can do at most.
 var part = flag.Float64("part", 0.5, "of the full load, how much is asked")
@@ -135,7 +136,7 @@ func (d *did) String() string {
 // are in a process of their own, as who asks must not wait for them: only the nodes may be what is slow.
 func (c *cluster) flood(round int) (stop func() string) {
 	c.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestFloodClients$", "-test.v")
+	cmd := exec.Command("nice", "-n", "19", os.Args[0], "-test.run", "^TestFloodClients$", "-test.v", fmt.Sprintf("-flooders=%d", *flooders))
 	cmd.Env = append(os.Environ(), floodAt+"="+c.control(0), floodToken+"="+c.admin, fmt.Sprintf("%s=%d", floodRound, round))
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -165,9 +166,6 @@ func TestFloodClients(t *testing.T) {
 	if os.Getenv(floodAt) == "" {
 		t.Skip("it is BenchmarkFlood's")
 	}
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
-		t.Log(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	d, round := new(did), os.Getenv(floodRound)
 	at := client.New(client.Options{
@@ -182,7 +180,7 @@ func TestFloodClients(t *testing.T) {
 			d.refused.Add(1)
 		}
 	}
-	for f := range flooders {
+	for f := range *flooders {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				name := fmt.Sprintf("%s-%d-%d", round, f, i)

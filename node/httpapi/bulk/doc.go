@@ -25,4 +25,6 @@
 //	B5  Lines are not told done for being under the name of a stream of which as many were: only
 //	    once the sum shows that they are the same.
 //	    TestOtherLinesAreNotToldDone
+//	B6  Lines are understood in a turn, which is left while the sender or the log is waited for.
+//	    TestTurnIsLeft
 package bulk

@@ -19,7 +19,7 @@ type line struct {
 	Reason    string        `json:"reason,omitempty"`
 }
 
-const perPage = 1000
+const perPage = 100
 
 // Export writes all revocations, by the time until which they are kept. List gives a page and the
 // cursor of the next. What is made or lifted meanwhile may be there or not.

@@ -18,10 +18,19 @@ type Importer struct {
 	// Named makes a revocation of one line, which is valid until it returns. Its errors are for
 	// the sender.
 	Named func(line []byte) (record.Revocation, error)
+	// Turn is when lines are read.
+	Turn Turn
 	// Propose has the cluster take part of the stream. It blocks until the log has it.
 	Propose func(context.Context, record.Import) (record.Result, error)
 	// Stop makes a Read of the lines that waits return. It is called when no more is read.
 	Stop func()
+}
+
+// Turn is when something that has time computes. Share takes it, and now and then lets others go first, until the context
+// ends; what blocks comes after Leave.
+type Turn interface {
+	Share(ctx context.Context) error
+	Leave()
 }
 
 // Progress is one line of the answer: of a line that was refused, of how far the stream is done,
@@ -57,10 +66,10 @@ type flight struct {
 // is that of the writer, who then knows no end, or one that nobody knows.
 func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
-	in := newReader(lines, x.Named)
+	in := newReader(lines, x.Named, x.Turn)
 	flights := make(chan *flight) // in their order
 	var work sync.WaitGroup
-	work.Go(in.read)
+	work.Go(func() { in.read(ctx) })
 	sent := false
 	work.Go(func() {
 		defer close(flights)

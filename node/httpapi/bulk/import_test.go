@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -95,10 +98,20 @@ func named(line []byte) (record.Revocation, error) {
 	return record.Revocation{Name: record.Name{Target: record.TargetJTI, Issuer: "i", Value: value}, Reason: reason}, nil
 }
 
+// turn knows whether it is held.
+type turn struct{ held atomic.Bool }
+
+func (t *turn) Share(ctx context.Context) error {
+	t.held.Store(true)
+	return ctx.Err()
+}
+
+func (t *turn) Leave() { t.held.Store(false) }
+
 func run(t testing.TB, c *cluster, in io.Reader) []bulk.Progress {
 	t.Helper()
 	var out bytes.Buffer
-	x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+	x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 	if err := x.Import(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +194,7 @@ func TestRefusedLinesAreTriedAgain(t *testing.T) {
 		t.Errorf("%d values, the last %s", n, c.values[n-1])
 	}
 	c.missing = make([]uint64, record.MaxMissing+1)
-	x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+	x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 	var nothing *bulk.NotBegun
 	if err := x.Import(t.Context(), strings.NewReader(strings.Join(lines, "\n")), io.Discard); !errors.As(err, &nothing) {
 		t.Errorf("nobody knows which are missing: %v", err)
@@ -251,7 +264,7 @@ func TestStreamWithoutItsContext(t *testing.T) {
 	for range 100 { // it depends on which of two is seen first
 		c := &cluster{}
 		var out bytes.Buffer
-		x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+		x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 		if err := x.Import(ctx, strings.NewReader(stream(10)), &out); err != nil {
 			continue
 		}
@@ -264,7 +277,7 @@ func TestStreamWithoutItsContext(t *testing.T) {
 // B4: whoever closes its side is told so, and not what became of the batch that was on its way.
 func TestSenderClosesItsSide(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	x := bulk.Importer{Named: named, Stop: func() {}, Propose: func(context.Context, record.Import) (record.Result, error) {
+	x := bulk.Importer{Named: named, Turn: new(turn), Stop: func() {}, Propose: func(context.Context, record.Import) (record.Result, error) {
 		cancel()
 		return record.Result{}, record.ErrOutcomeUnknown
 	}}
@@ -285,7 +298,7 @@ func TestOtherLinesAreNotToldDone(t *testing.T) {
 			c := &cluster{}
 			run(t, c, strings.NewReader(stream(lines)))
 			var out bytes.Buffer
-			x := bulk.Importer{Named: named, Propose: c.propose, Stop: func() {}}
+			x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 			err := x.Import(t.Context(), strings.NewReader(other), &out)
 			var nothing *bulk.NotBegun
 			if !errors.As(err, &nothing) {
@@ -306,7 +319,7 @@ func TestOtherLinesAreNotToldDone(t *testing.T) {
 func TestSlowStream(t *testing.T) {
 	in, send := io.Pipe()
 	out, told := io.Pipe()
-	x := bulk.Importer{Named: named, Propose: (&cluster{}).propose, Stop: func() { _ = in.CloseWithError(io.ErrClosedPipe) }}
+	x := bulk.Importer{Named: named, Propose: (&cluster{}).propose, Turn: new(turn), Stop: func() { _ = in.CloseWithError(io.ErrClosedPipe) }}
 	ended := make(chan error, 1)
 	go func() { ended <- x.Import(t.Context(), in, told) }()
 	d := json.NewDecoder(out)
@@ -324,6 +337,56 @@ func TestSlowStream(t *testing.T) {
 		if err := <-ended; err == nil {
 			t.Error("the end was told to nobody")
 		}
+	}
+}
+
+// sender looks whether the turn is held meanwhile.
+type sender struct {
+	io.Reader
+	t    *testing.T
+	turn *turn
+}
+
+func (o sender) Read(b []byte) (int, error) {
+	if o.turn.held.Load() {
+		o.t.Error("it is held while the sender is waited for")
+	}
+	return o.Reader.Read(b)
+}
+
+// B6
+func TestTurnIsLeft(t *testing.T) {
+	c, mine := &cluster{}, new(turn)
+	x := bulk.Importer{Named: func(line []byte) (record.Revocation, error) {
+		if !mine.held.Load() {
+			t.Error("a line is understood out of turn")
+		}
+		return named(line)
+	}, Turn: mine, Stop: func() {}, Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
+		for deadline := time.Now().Add(20 * time.Second); mine.held.Load(); runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Error("it is held while the log is waited for")
+				break
+			}
+		}
+		return c.propose(ctx, b)
+	}}
+	var out bytes.Buffer
+	if err := x.Import(t.Context(), sender{strings.NewReader(stream(5 * record.MaxImport)), t, mine}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if all := progress(t, &out); !all[len(all)-1].Done {
+		t.Errorf("%+v", all[len(all)-1])
+	}
+	if mine.held.Load() {
+		t.Error("it is held at the end")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	out.Reset()
+	err := x.Import(ended, strings.NewReader(stream(1)), &out)
+	if p, _ := httpapi.ProblemOf(err); p == nil || p.Code != "cut_off" {
+		t.Errorf("nobody waits for it any more: %v %s", err, &out)
 	}
 }
 

@@ -3,6 +3,7 @@ package bulk
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -40,6 +41,7 @@ type reader struct {
 	in    *bufio.Reader
 	table *crc32.Table
 	named func([]byte) (record.Revocation, error)
+	turn  Turn
 
 	mu      sync.Mutex
 	changed *sync.Cond // of all below
@@ -53,19 +55,31 @@ type reader struct {
 	err     error    // why, if that is not the end of the stream
 }
 
-func newReader(in io.Reader, named func([]byte) (record.Revocation, error)) *reader {
-	r := &reader{in: bufio.NewReaderSize(in, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named}
+func newReader(in io.Reader, named func([]byte) (record.Revocation, error), turn Turn) *reader {
+	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named}
 	r.changed = sync.NewCond(&r.mu)
 	r.batch = r.following()
 	return r
 }
 
+// outOfTurn leaves the turn before it waits for the sender.
+type outOfTurn struct {
+	io.Reader
+	turn Turn
+}
+
+func (o outOfTurn) Read(b []byte) (int, error) {
+	o.turn.Leave()
+	return o.Reader.Read(b) //nolint:wrapcheck // bufio looks at what it is
+}
+
 // read reads to the end of the stream, or until stop.
-func (r *reader) read() {
+func (r *reader) read(ctx context.Context) {
+	defer r.turn.Leave()
 	for {
 		line, err := r.next()
 		if len(line) > 0 || err == nil {
-			r.put(line)
+			r.put(ctx, line)
 		}
 		if err != nil {
 			r.end(err)
@@ -75,7 +89,7 @@ func (r *reader) read() {
 }
 
 // put adds a line to the batch, when there is room.
-func (r *reader) put(line []byte) {
+func (r *reader) put(ctx context.Context, line []byte) {
 	r.mu.Lock()
 	_, missing := slices.BinarySearch(r.missing, r.line+1)
 	known := r.line < r.done && !missing
@@ -83,11 +97,16 @@ func (r *reader) put(line []byte) {
 	var one record.Revocation
 	var err error
 	if !known {
+		if err := r.turn.Share(ctx); err != nil {
+			r.end(cutOff())
+			return
+		}
 		one, err = r.named(line)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.batch.full() && !r.ended {
+		r.turn.Leave()
 		r.changed.Wait()
 	}
 	r.line++

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/record"
 	"veto/validate"
@@ -261,6 +262,19 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerInContext{}, operator)))
 	})
+}
+
+// proposer is a Proposer for requests that have a turn: what blocks comes after it, and what then is left is little.
+type proposer struct{ Proposer }
+
+func (p proposer) Propose(ctx context.Context, c record.Command) (record.Result, error) {
+	gate.TurnOf(ctx).Leave()
+	return p.Proposer.Propose(ctx, c)
+}
+
+func (p proposer) Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error) {
+	gate.TurnOf(ctx).Leave()
+	return p.Proposer.Revoke(ctx, t, wait)
 }
 
 // propose sends a command in the name of who asks.

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/record"
 	"veto/record/trail"
 )
@@ -58,6 +59,7 @@ func (x *control) cluster() {
 }
 
 func (x *control) getCluster(ctx context.Context, _ *struct{}) (*clusterAnswer, error) {
+	gate.TurnOf(ctx).Leave()
 	return &clusterAnswer{Body: x.Cluster.Status(ctx)}, nil
 }
 
@@ -87,6 +89,7 @@ func (x *control) change(ctx context.Context, c record.MemberChange) (*memberAns
 		return nil, err
 	}
 	x.Log.Info("an operator changes the members", "action", c.Action, "node", c.Node, "by", operatorID(ctx))
+	gate.TurnOf(ctx).Leave()
 	got, err := x.Cluster.ChangeMember(ctx, c)
 	return &memberAnswer{Body: got}, err
 }
@@ -102,6 +105,7 @@ func (x *control) rotatePepper(ctx context.Context, in *Change) (*changed, error
 	if err != nil {
 		return nil, err
 	}
+	gate.TurnOf(ctx).Leave()
 	result, err := x.Peppers.Rotate(ctx, c)
 	if err != nil {
 		return nil, err

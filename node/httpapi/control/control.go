@@ -174,8 +174,8 @@ type Config struct {
 	Imports, Exports, Streams *gate.Places
 	// Watchers bounds how many of the streams of events each operator has. Nil bounds nothing.
 	Watchers *gate.Shares
-	// Pace is that of imports, of exports, and of streams of events from long ago. Nil holds up nothing.
-	Pace *gate.Pace
+	// Turns is when requests compute. Nil lets all do so at once.
+	Turns *gate.Turns
 	// Trace is told of requests; nil if nobody is.
 	Trace Tracer
 	// NodeID is this node's.
@@ -189,6 +189,8 @@ const (
 	maxBody       = 64 << 10
 	maxIssuerBody = 512 << 10
 )
+
+const metricsPath = "/metrics"
 
 type control struct {
 	Config
@@ -209,6 +211,7 @@ type routes interface {
 func New(c Config) http.Handler { return build(c, http.NewServeMux()) }
 
 func build(c Config, mux routes) http.Handler {
+	c.Proposer = proposer{c.Proposer}
 	settings := huma.DefaultConfig("Veto", c.Version)
 	settings.Info.Description = "May this JWT or API key still be used? The control plane, and the questions of the data plane."
 	settings.CreateHooks = nil // answers carry no links to schemas
@@ -240,7 +243,7 @@ func build(c Config, mux routes) http.Handler {
 	x.events(mux)
 	mux.HandleFunc("POST /v1/keys/leaked", x.reportLeaked)
 	x.describe()
-	mux.Handle("GET /metrics", x.guard(record.RoleAuditor, c.Metrics))
+	mux.Handle("GET "+metricsPath, x.guard(record.RoleAuditor, turned(c.Metrics)))
 	if c.Pprof {
 		x.pprof(mux)
 	}

@@ -62,7 +62,7 @@ func (x *control) describe() {
 		Content:     map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[batchVerdicts](), true, "BatchVerdicts")}},
 	}, "400": {Description: "It could not be asked"}, "413": {Description: "The body is too long"}, "415": {Description: "The body is not JSON"}}
 	api.AddOperation(&many)
-	metrics := operation("metrics", http.MethodGet, "/metrics", "Numbers for Prometheus", record.RoleAuditor)
+	metrics := operation("metrics", http.MethodGet, metricsPath, "Numbers for Prometheus", record.RoleAuditor)
 	metrics.Responses = map[string]*huma.Response{
 		"200": {Description: "Prometheus text format", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}},
 		"401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "503": {Description: "The node is not ready"},

@@ -39,6 +39,9 @@
 //	L14 Of streams of revocations and of the audit trail, in and out, there are so many at once, of streams of events
 //	    each operator has so many, and one more is told when to come again.
 //	    TestStreamsAreBounded, TestStreamsOfOneAreBounded
+//	L15 While validations take of the processors, a request computes in its turn and leaves that before it waits for anything; what does
+//	    not come to its turn in time is told when to come again, and nothing of it was done.
+//	    TestWhatBlocksIsOutOfTurn, TestTurnThatDoesNotCome
 //	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
 //	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions, TestMinRevisionBeforeWhoAsks

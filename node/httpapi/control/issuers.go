@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/record"
 )
 
@@ -193,6 +194,7 @@ func (x *control) refreshIssuer(ctx context.Context, in *IssuerID) (*list[record
 	if err != nil {
 		return nil, err
 	}
+	gate.TurnOf(ctx).Leave()
 	if err := x.Refresh(ctx, i); err != nil {
 		if _, known := httpapi.ProblemOf(err); known {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/node/httpapi/leaks"
 	"veto/node/intake"
 	"veto/node/leaked"
@@ -42,6 +43,9 @@ func (x *control) leaked(w http.ResponseWriter, r *http.Request) ([]leaks.Label,
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !gate.TurnOf(r.Context()).TakeWithin(r.Context(), turnLimit) {
+		return nil, httpapi.Busy()
 	}
 	found, err := leaks.Parse(body)
 	if err == nil && slices.ContainsFunc(found, func(f leaks.Found) bool { return intake.IsCredential(f.Type) }) {

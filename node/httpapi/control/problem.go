@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/record"
 )
@@ -67,7 +68,40 @@ func (x *control) around(mux routes) http.Handler {
 			writeProblem(w, r, problem)
 			return
 		}
+		x.serve(mux, w, r)
+	})
+}
+
+// turnLimit is how long a request waits for its turn, before anything of it is done.
+const turnLimit = 5 * time.Second
+
+// serve serves what waits for a turn, if it computes. Changes go before what is read, but for metrics, by which an operator sees why.
+func (x *control) serve(mux routes, w http.ResponseWriter, r *http.Request) {
+	if slices.Contains(Always, r.URL.Path) {
 		mux.ServeHTTP(w, r)
+		return
+	}
+	changes := r.Method != http.MethodGet
+	turn := x.Turns.Turn(gate.Work{Prompt: changes || r.URL.Path == metricsPath, Writes: changes})
+	defer turn.Leave()
+	mux.ServeHTTP(turn.Answer(w), r.WithContext(gate.WithTurn(r.Context(), turn)))
+}
+
+// inTurn waits for the request's turn, and otherwise refuses it.
+func inTurn(w http.ResponseWriter, r *http.Request) bool {
+	if !gate.TurnOf(r.Context()).TakeWithin(r.Context(), turnLimit) {
+		writeProblem(w, r, httpapi.Busy())
+		return false
+	}
+	return true
+}
+
+// turned serves in the request's turn.
+func turned(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if inTurn(w, r) {
+			h.ServeHTTP(w, r)
+		}
 	})
 }
 
@@ -97,19 +131,24 @@ func Busy(w http.ResponseWriter, r *http.Request) {
 	writeProblem(w, r.WithContext(context.WithValue(r.Context(), requestIDInContext{}, id)), httpapi.Busy())
 }
 
-// readBody reads what an operation takes, in the time that it has. What cannot be read huma would take for a failure of
-// its own.
+// readBody reads what an operation takes, in the time that it has, and then waits for its turn. What cannot be read huma would take for
+// a failure of its own.
 func (x *control) readBody(ctx huma.Context, next func(huma.Context)) {
 	o := ctx.Operation()
+	r, w := humago.Unwrap(ctx)
 	if o.RequestBody == nil {
-		next(ctx)
+		if inTurn(w, r) {
+			next(ctx)
+		}
 		return
 	}
-	r, w := humago.Unwrap(ctx)
 	_ = ctx.SetReadDeadline(time.Now().Add(o.BodyReadTimeout)) // without it, the server's own holds
 	body, err := io.ReadAll(io.LimitReader(r.Body, o.MaxBodyBytes))
 	if err != nil {
 		x.refuse(w, r, "a body cannot be read", &httpapi.Unread{Err: err})
+		return
+	}
+	if !inTurn(w, r) {
 		return
 	}
 	if where, holds := secretIn(body); holds {

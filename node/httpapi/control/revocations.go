@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"veto/node/httpapi"
+	"veto/node/httpapi/gate"
 	"veto/node/intake"
 	"veto/record"
 )
@@ -134,6 +135,7 @@ func (x *control) getRevocation(ctx context.Context, in *RevocationID) (*standin
 	}
 	ctx, cancel := context.WithTimeout(ctx, receiptWait)
 	defer cancel()
+	gate.TurnOf(ctx).Leave()
 	now, ok, err := x.settled(ctx, d)
 	if by := operatorOf(ctx); err == nil && ok && !by.ReadsAll() {
 		ok, err = x.intake.May(by, now.Revocation.Name)

@@ -25,10 +25,6 @@ import (
 // streamIdle is how long either side of a stream may be silent.
 const streamIdle = time.Minute
 
-// streamYield is how long each part of a stream is held up at most while others wait for a processor: an
-// import still brings 4,000 lines a second or more.
-const streamYield = time.Second
-
 const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
@@ -89,6 +85,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	// Stop leaves net/http's connection with a context that is done, and perhaps half a body.
 	w.Header().Set("Connection", "close")
 	importer := bulk.Importer{
+		Turn: x.Turns.Turn(gate.Work{Writes: true}),
 		Named: func(line []byte) (record.Revocation, error) {
 			b, err := intake.Parse(line)
 			if err != nil {
@@ -97,7 +94,6 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 			return x.intake.Named(operatorOf(r.Context()), b)
 		},
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
-			x.Pace.Yield(ctx, streamYield)
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
 		Stop: to.stop,
@@ -117,7 +113,9 @@ var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 	page := func(cursor string, limit int) ([]record.Revocation, string, error) {
-		x.Pace.Yield(r.Context(), streamYield)
+		if err := gate.TurnOf(r.Context()).Share(r.Context()); err != nil {
+			return nil, "", err
+		}
 		return x.Records.EveryRevocation(cursor, limit)
 	}
 	x.export(w, r, "revocations were not exported to the end", func(to io.Writer) error {
@@ -128,7 +126,7 @@ func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 // export answers with what is written, and cuts that off if it fails: so nobody takes what came for the whole.
 func (x *control) export(w http.ResponseWriter, r *http.Request, failed string, write func(io.Writer) error) {
 	w.Header().Set("Content-Type", ndjson)
-	if err := write(x.patient(w, r)); err != nil {
+	if err := write(gate.TurnOf(r.Context()).Paced(r.Context(), x.patient(w, r))); err != nil {
 		x.Log.Warn(failed, "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
 	}
@@ -142,19 +140,21 @@ func (x *control) exportAudit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.export(w, r, "the audit trail was not exported to the end", func(to io.Writer) error {
-		return trail.Write(to, x.Events.ClusterID(), f, paced{x.Records, func() { x.Pace.Yield(r.Context(), streamYield) }})
+		return trail.Write(to, x.Events.ClusterID(), f, shared{x.Records, r.Context()})
 	})
 }
 
-// paced are records of which each page of the audit trail waits its turn.
-type paced struct {
+// shared are records of which each page of the audit trail is read in a turn.
+type shared struct {
 	Records
-	yield func()
+	ctx context.Context
 }
 
-func (p paced) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
-	p.yield()
-	return p.Records.Audit(after, limit)
+func (s shared) Audit(after trail.Entry, limit int) ([]trail.Entry, error) {
+	if err := gate.TurnOf(s.ctx).Share(s.ctx); err != nil {
+		return nil, err
+	}
+	return s.Records.Audit(after, limit)
 }
 
 // octets is the type of a backup, of which only Veto knows the form.
@@ -162,7 +162,7 @@ const octets = "application/octet-stream"
 
 // exportBackup writes the state as it is now.
 func (x *control) exportBackup(w http.ResponseWriter, r *http.Request) {
-	to := &begun{Writer: &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}}
+	to := &begun{Writer: gate.TurnOf(r.Context()).Paced(r.Context(), &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now})}
 	w.Header().Set("Content-Type", octets)
 	x.Log.Info("a backup is made", "request_id", requestID(r.Context()), "by", operatorID(r.Context()))
 	err := x.Backup(r.Context(), to)
@@ -315,7 +315,7 @@ const (
 func (x *control) events(mux routes) {
 	streams := watch.New(watch.Config{
 		Source: x.Events, Heartbeat: heartbeat, Patience: streamIdle, Behind: placeWait, Places: x.Streams, Closing: x.Closing, Now: x.Now,
-		Space: streamSpace, After: time.After, Yield: func(ctx context.Context) { x.Pace.Yield(ctx, streamYield) },
+		Space: streamSpace, After: time.After, Turn: func() watch.Turn { return x.Turns.Turn(gate.Work{}) },
 	})
 	mux.Handle("GET /v1/events", x.guard(anyOperator, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := operatorID(r.Context())

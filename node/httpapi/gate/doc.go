@@ -2,7 +2,7 @@
 // are under way, how long whoever sends may take for it, and how often each caller comes. It
 // does not know what is asked, nor who may ask it.
 //
-// What is above a bound is told so at once, and when to come again. Nothing here waits, but for what has time: see Pace.
+// What is above a bound is told so at once, and when to come again. Nothing here waits, but for a turn: see Turns.
 //
 // Promises:
 //
@@ -18,8 +18,10 @@
 //	    TestPlacesAreBounded
 //	G7  No caller has more than its share of places, and others have theirs. Who has none is not remembered.
 //	    TestSharesAreBounded
-//	G6  What has time waits, part by part and not for ever, while others wait for a processor.
-//	    TestWhatHasTimeYields
+//	G6  While questions take of the processors, what can wait computes few at once, what is prompt first, and rests the longer
+//	    after it, the later questions are seen; but for a bounded time. Nobody has a turn who writes to somebody slow.
+//	    TestFewComputeAtOnce, TestWhatIsPromptGoesFirst, TestTurnsRest, TestStalledNodeStaysCrowded, TestWritesAreOutOfTurn,
+//	    TestLongWorkSharesItsTurn
 //	G4  A caller who comes too often is told when to come again, and no other caller is. What
 //	    is remembered of callers is bounded.
 //	    TestEachCallerHasARate, TestCallersAreForgotten

@@ -37,6 +37,12 @@ type Places interface {
 	Leave()
 }
 
+// Turn is when something that has time computes: from Take, which waits for it until the context ends, to Leave.
+type Turn interface {
+	Take(ctx context.Context) error
+	Leave()
+}
+
 // Config is what Streams are made of.
 type Config struct {
 	Source Source
@@ -50,8 +56,8 @@ type Config struct {
 	// them together are woken a bounded number of times a second, and what happens meanwhile goes in one page.
 	Space time.Duration
 	After func(time.Duration) <-chan time.Time
-	// Yield returns once there is room for work that has time: a stream far behind calls it before each page.
-	Yield func(context.Context)
+	// Turn is when a stream that is far behind reads a page.
+	Turn func() Turn
 	// Closing is closed when all streams are to end.
 	Closing <-chan struct{}
 	Now     func() time.Time
@@ -276,7 +282,11 @@ func (s *stream) behind(ctx context.Context) (page, error) {
 	if err != nil || !far {
 		return p, err
 	}
-	s.Yield(ctx)
+	turn := s.Turn()
+	if err := turn.Take(ctx); err != nil {
+		return page{}, err
+	}
+	defer turn.Leave()
 	facts, at, err := s.Source.Events(s.at, pageLimit)
 	if err != nil {
 		return page{}, err

@@ -111,7 +111,7 @@ type server struct {
 func serve(t *testing.T, change func(*watch.Config)) *server {
 	t.Helper()
 	s := &server{T: t, source: newSource(), closing: make(chan struct{})}
-	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Behind: time.Minute, Places: gate.NewPlaces(10), Closing: s.closing, Now: time.Now, After: time.After, Yield: func(context.Context) {}}
+	c := watch.Config{Source: s.source, Heartbeat: time.Minute, Patience: time.Minute, Behind: time.Minute, Places: gate.NewPlaces(10), Closing: s.closing, Now: time.Now, After: time.After, Turn: func() watch.Turn { return (*gate.Turn)(nil) }}
 	change(&c)
 	streams := watch.New(c)
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,6 @@
 package watch_test
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -118,7 +117,7 @@ func TestNewcomersLeaveTheTail(t *testing.T) {
 	var alone atomic.Int64
 	wake, resting := make(chan time.Time), make(chan struct{}, 10)
 	s := serve(t, func(c *watch.Config) {
-		c.Yield = func(context.Context) { alone.Add(1) }
+		c.Turn = func() watch.Turn { alone.Add(1); return (*gate.Turn)(nil) }
 		c.After = func(time.Duration) <-chan time.Time { resting <- struct{}{}; return wake }
 	})
 	s.happen(1, "")
