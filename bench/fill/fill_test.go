@@ -5,12 +5,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -104,11 +108,35 @@ func (x *alone) fill(args ...string) error {
 	return run(x.ctx, append([]string{"-data-dir", x.config.DataDir}, args...), io.Discard)
 }
 
+// says asks again while the node does not know, as on a busy machine it may be behind its own leader.
 func (x *alone) says(credential string, want validate.Code) {
 	x.Helper()
-	v, err := x.client().Validate(x.ctx, client.Question{Credential: credential})
-	require.NoError(x, err)
-	require.Equal(x, want, v.Code)
+	for tick := time.Tick(10 * time.Millisecond); ; <-tick {
+		v, err := x.client().Validate(x.ctx, client.Question{Credential: credential})
+		require.NoError(x, err)
+		if v.Outcome != validate.Unknown {
+			require.Equal(x, want, v.Code)
+			return
+		}
+	}
+}
+
+// does changes something, again if the node cannot tell whether it did: a busy machine may lose even a leader who is alone.
+func (x *alone) does(change func(c *client.Client) error) {
+	x.Helper()
+	again := false
+	for tick := time.Tick(10 * time.Millisecond); ; <-tick {
+		err := change(x.client())
+		var problem *client.Error
+		if !errors.As(err, &problem) || problem.Status < 500 {
+			if again && problem != nil && problem.Status == http.StatusNotFound {
+				return // it was deleted
+			}
+			require.NoError(x, err)
+			return
+		}
+		again = true
+	}
 }
 
 // T1
@@ -116,18 +144,24 @@ func TestNodeGoesOnWithWhatWasFilled(t *testing.T) {
 	x := start(t, func(*node.Config) {})
 	public, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
-	_, err = x.client().PutIssuer(x.ctx, "one", client.Rules{Issuer: iss, JWKS: fmt.Appendf(nil, `{"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "k", "x": %q}]}`, base64.RawURLEncoding.EncodeToString(public))})
-	require.NoError(t, err)
-	_, err = x.client().PutConsumer(x.ctx, "shop", client.ConsumerFields{})
-	require.NoError(t, err)
-	_, err = x.client().Revoke(x.ctx, client.RevokeRequest{Target: "jti", Issuer: iss, Value: "by hand"}, false, 0)
-	require.NoError(t, err)
+	x.does(func(c *client.Client) error {
+		_, err := c.PutIssuer(x.ctx, "one", client.Rules{Issuer: iss, JWKS: fmt.Appendf(nil, `{"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "k", "x": %q}]}`, base64.RawURLEncoding.EncodeToString(public))})
+		return err
+	})
+	x.does(func(c *client.Client) error {
+		_, err := c.PutConsumer(x.ctx, "shop", client.ConsumerFields{})
+		return err
+	})
+	x.does(func(c *client.Client) error {
+		_, err := c.Revoke(x.ctx, client.RevokeRequest{Target: "jti", Issuer: iss, Value: "by hand"}, false, 0)
+		return err
+	})
 	x.stop()
 
 	// Two parts and a rest, and another time, which goes on.
 	require.NoError(t, x.fill("-what", "revocations", "-of", iss, "-form", jti, "-count", "9000"))
 	require.NoError(t, x.fill("-what", "revocations", "-of", iss, "-form", jti, "-first", "9000", "-count", "1"))
-	require.NoError(t, x.fill("-what", "keys", "-of", "shop", "-form", secret, "-first", "5", "-count", "1300"))
+	require.NoError(t, x.fill("-what", "keys", "-of", "shop", "-form", secret, "-first", "5", "-count", "5300"))
 	x.start()
 
 	named := func(id string) string {
@@ -140,22 +174,39 @@ func TestNodeGoesOnWithWhatWasFilled(t *testing.T) {
 	} {
 		x.says(named(id), want)
 	}
-	for n, want := range map[int]validate.Code{4: validate.KeyNotFound, 5: validate.OK, 1304: validate.OK, 1305: validate.KeyNotFound} {
+	for n, want := range map[int]validate.Code{4: validate.KeyNotFound, 5: validate.OK, 6: validate.OK, 4100: validate.OK, 4101: validate.OK, 5304: validate.OK, 5305: validate.KeyNotFound} {
 		x.says(fmt.Sprintf(secret, n), want)
 	}
 	require.Equal(t, 9002, x.exported(), "revocations")
 	report, err := x.client().VerifyAudit(x.ctx)
 	require.NoError(t, err, "the audit trail's chain")
-	require.Greater(t, report.Entries, uint64(1300))
+	require.Greater(t, report.Entries, uint64(4)) // three parts of streams, the first key
 
 	// It goes on: what is changed now, it has after another start.
-	_, err = x.client().Revoke(x.ctx, client.RevokeRequest{Target: "jti", Issuer: iss, Value: "later"}, false, 0)
-	require.NoError(t, err)
+	x.does(func(c *client.Client) error {
+		_, err := c.Revoke(x.ctx, client.RevokeRequest{Target: "jti", Issuer: iss, Value: "later"}, false, 0)
+		return err
+	})
+	off := true
+	x.does(func(c *client.Client) error {
+		_, err := c.UpdateKey(x.ctx, fmt.Sprintf("key_%026d", 700), client.KeyChange{Disabled: &off})
+		return err
+	})
+	x.does(func(c *client.Client) error { _, err := c.DeleteKey(x.ctx, fmt.Sprintf("key_%026d", 701)); return err })
+	sum := sha256.Sum256(fmt.Appendf(nil, secret, 702))
+	_, err = x.client().CreateKey(x.ctx, client.KeyFields{Consumer: "shop", SHA256: hex.EncodeToString(sum[:])})
+	require.ErrorContains(t, err, "has this hash")
 	x.stop()
 	x.start()
 	require.Equal(t, 9003, x.exported())
 	x.says(named("later"), validate.Revoked)
-	x.says(fmt.Sprintf(secret, 700), validate.OK)
+	for n, want := range map[int]validate.Code{700: validate.KeyDisabled, 701: validate.KeyNotFound, 702: validate.OK} {
+		x.says(fmt.Sprintf(secret, n), want)
+	}
+	x.does(func(c *client.Client) error { _, err := c.DeleteConsumer(x.ctx, "shop"); return err }) // with all its keys
+	for _, n := range []int{5, 702, 5304} {
+		x.says(fmt.Sprintf(secret, n), validate.Malformed) // as no secret of any other form than Veto's is left
+	}
 }
 
 func (x *alone) exported() (lines int) {
@@ -180,8 +231,10 @@ func TestWhatIsRefusedIsAnError(t *testing.T) {
 		}
 		require.NoError(t, x.ctx.Err())
 	}
-	_, err := x.client().PutConsumer(x.ctx, "shop", client.ConsumerFields{})
-	require.NoError(t, err)
+	x.does(func(c *client.Client) error {
+		_, err := c.PutConsumer(x.ctx, "shop", client.ConsumerFields{})
+		return err
+	})
 	running := x.fill("-what", "keys", "-of", "shop", "-form", secret, "-count", "1")
 	require.Error(t, running, "while it runs")
 	x.stop()

@@ -42,9 +42,9 @@ func run(ctx context.Context, args []string, say io.Writer) (err error) {
 	w := &filler{first: *first, count: *count, of: *of, form: *form, stamp: time.Now().UTC().Truncate(time.Millisecond), say: say}
 	switch *what {
 	case "revocations":
-		w.bodies, w.atOnce = w.revocations, record.MaxImport
+		w.write, w.atOnce = w.revocations, record.MaxImport
 	case "keys":
-		w.bodies, w.atOnce = w.keys, keysAtOnce
+		w.write, w.atOnce = w.keys, keysAtOnce
 	default:
 		return fmt.Errorf("-what: %q is neither revocations nor keys", *what)
 	}
