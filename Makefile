@@ -2,7 +2,7 @@
 FUZZTIME ?= 20000x
 LINT = go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: menu build test vet lint fuzz bench bench-node bench-compare bench-short simulate soak flood faults upgrade check deb deploy-check deploy-short
+.PHONY: menu build test vet lint fuzz bench bench-build bench-node bench-compare bench-short simulate soak flood faults upgrade check deb deploy-check deploy-short
 menu: ## show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -25,13 +25,18 @@ fuzz: ## fuzz every decoder for FUZZTIME each (a count as 5000x, or a time, as 6
 	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel 2 $$p; \
 	  done; done
 
-# QUICK=1 sees that all works, in about a minute; its numbers are none to publish. ONLY=validate,inside,revoke,denial,scale does
-# some of it; SCALE=100000000 takes long, and 30 GB of disk. A section that was measured keeps its place in the report.
+# QUICK=1 sees that all works, in less than a minute once all is built; its numbers are none to quote. ONLY=validate,inside,revoke,denial,scale
+# does some of it. SCALE=10000000 and KEYS=10000000 have the curves of revocations and API keys go further: see docs/bench.md for what
+# that takes. A section that was measured keeps its place in the report.
 RESULTS ?= $(if $(QUICK),bin/bench-quick,bench/results)
-bench: build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, RESULTS=); installs redis-server and etcd-server
+bench: bench-build ## Veto beside what else people build, about ten minutes (QUICK=1, ONLY=, SCALE=1000000, KEYS=, RESULTS=)
+	bin/bench-side run -veto bin/veto -fill bin/bench-fill -inside bin/node.test -out $(RESULTS) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000) -keys $(or $(KEYS),0)
+
+bench-build: build ## build what `make bench` runs, and install redis-server and etcd-server
 	@tools/need redis-server:redis-server etcd:etcd-server taskset:util-linux
+	go build -o bin/bench-fill ./bench/fill
+	go test -c -o bin/node.test ./node
 	cd bench/side && go build -o ../../bin/bench-side .
-	bin/bench-side run -veto bin/veto -out $(RESULTS) -commit "$$(git describe --always --dirty)" -only "$(ONLY)" $(if $(QUICK),-quick) -scale $(or $(SCALE),1000000)
 
 bench-node: ## what a validation costs inside a node, against floors taken in the same run
 	go test ./node -run '^$$' -bench . -benchtime 5s -timeout 20m

@@ -70,6 +70,7 @@ var rooms = map[string][]string{
 	"node/dev":              {"node", "node/certs", "node/demo"},
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"bench":                 {},
+	"bench/fill":            {"record", "replication", "replication/consensus", "replication/store"},
 	"test/natsproc":         {},
 	"test/relay":            {},
 	"test/said":             {},

@@ -31,6 +31,12 @@ func about(ctx context.Context, o options, when time.Time) report.Run {
 	if o.quick {
 		r.Command += " QUICK=1"
 	}
+	if o.scale != defaultScale {
+		r.Command += fmt.Sprint(" SCALE=", o.scale)
+	}
+	if o.keys > 0 {
+		r.Command += fmt.Sprint(" KEYS=", o.keys)
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
 			for _, ours := range []string{"golang-jwt/jwt/v5", "lestrrat-go/jwx/v3", "redis/go-redis/v9", "etcd/client/v3", "open-policy-agent/opa", "ory/fosite", "valyala/fasthttp"} {

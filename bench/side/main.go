@@ -59,15 +59,17 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 // options are the flags of a run.
 type options struct {
-	veto, root, out, only, commit string
-	quick                         bool
-	scale                         int
+	veto, fill, inside, out, only, commit string
+	quick                                 bool
+	scale, keys                           int
 }
 
 // How long a section may take, quick or not, before it is given up: on a quiet machine all take far less.
 const (
 	quickLimit = 3 * time.Minute
 	fullLimit  = 6 * time.Minute
+	// each is how much longer for a revocation or key of those that are asked for.
+	each = 60 * time.Microsecond
 )
 
 // section is a part of the report that is measured by itself.
@@ -79,49 +81,19 @@ type section struct {
 func all() []section {
 	return []section{
 		{"validate", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
-			z := measure.Sizes{Rounds: 3, Round: 1500 * time.Millisecond, Step: time.Second, Revoked: 100_000}
-			if o.quick {
-				z = measure.Sizes{Rounds: 1, Round: 300 * time.Millisecond, Step: 200 * time.Millisecond, Revoked: 10_000}
-			}
-			return measure.RunValidate(ctx, m, z)
+			return measure.RunValidate(ctx, m, o.sizes().validate)
 		}},
 		{"inside", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
-			long := time.Second
-			if o.quick {
-				long = 100 * time.Millisecond
-			}
-			return measure.RunInside(ctx, m, o.root, long)
+			return measure.RunInside(ctx, m, o.inside, o.sizes().inside)
 		}},
 		{"revoke", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
-			z := measure.RevokeSizes{Rounds: 3, Round: 2 * time.Second, Writers: []int{1, 64, 512}, Bulk: 200_000}
-			if o.quick {
-				z = measure.RevokeSizes{Rounds: 1, Round: 400 * time.Millisecond, Writers: []int{1, 64, 512}, Bulk: 20_000}
-			}
-			return measure.RunRevoke(ctx, m, z)
+			return measure.RunRevoke(ctx, m, o.sizes().revoke)
 		}},
 		{"denial", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
-			ms := time.Millisecond
-			z := measure.DenialSizes{Delays: []time.Duration{0, 10 * ms, 40 * ms, 80 * ms}, Counts: []int{300, 100, 60, 30}, Cached: true, Limit: 10 * time.Second}
-			if o.quick {
-				z = measure.DenialSizes{Delays: []time.Duration{0, 40 * ms}, Counts: []int{12, 4}, Limit: 3 * time.Second}
-			}
-			return measure.RunDenial(ctx, m, z)
+			return measure.RunDenial(ctx, m, o.sizes().denial)
 		}},
 		{"scale", func(ctx context.Context, m *machine.Machine, o options) (any, error) {
-			z := measure.ScaleSizes{
-				Round: time.Second, Keys: []int{1000, 5000, 20_000}, Issuers: []int{1, 10, 100, 1000},
-				Voters: []int{1, 3, 5, 7}, Replicas: []int{1, 5, 15, 27}, Conns: []int{10, 100, 1000, 10_000},
-			}
-			for n := 10_000; n <= o.scale; n *= 10 {
-				z.Revocations = append(z.Revocations, n)
-			}
-			if o.quick {
-				z = measure.ScaleSizes{
-					Round: 300 * time.Millisecond, Revocations: []int{1000, 10_000, 50_000}, Keys: []int{100, 500, 1000}, Issuers: []int{1, 10, 50},
-					Voters: []int{3}, Replicas: []int{2}, Conns: []int{10, 100, 1000},
-				}
-			}
-			return measure.RunScale(ctx, m, z)
+			return measure.RunScale(ctx, m, o.sizes().scale)
 		}},
 	}
 }
@@ -130,18 +102,24 @@ func sections(ctx context.Context, args []string) error {
 	var o options
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
 	f.StringVar(&o.veto, "veto", "", "the program under test")
-	f.StringVar(&o.root, "root", ".", "the directory of Veto's source")
+	f.StringVar(&o.fill, "fill", "", "the program that fills nodes, bench/fill")
+	f.StringVar(&o.inside, "inside", "", "the test of room node, built: its benchmarks are run")
 	f.StringVar(&o.out, "out", "results", "where what was measured goes, and the report of it")
 	f.StringVar(&o.only, "only", "", "sections, with commas between them; all if empty")
 	f.StringVar(&o.commit, "commit", "unknown", "what the program was built from")
 	f.BoolVar(&o.quick, "quick", false, "less of everything: for trying out")
-	f.IntVar(&o.scale, "scale", 1_000_000, "how many revocations the scale curves go to")
+	f.IntVar(&o.scale, "scale", defaultScale, "how many revocations the scale curves go to, at least 10,000")
+	f.IntVar(&o.keys, "keys", 0, "how many API keys the scale curves go to, if more than 20,000")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if o.scale < fewestRevocations {
+		return errors.New("-scale: the curves begin at 10,000")
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
+	began := time.Now()
 	names := strings.FieldsFunc(o.only, func(r rune) bool { return r == ',' })
 	for _, s := range all() {
 		if len(names) > 0 && !slices.Contains(names, s.name) {
@@ -154,12 +132,19 @@ func sections(ctx context.Context, args []string) error {
 			return err
 		}
 	}
+	fmt.Fprintf(os.Stderr, "measured in %s: see %s\n", time.Since(began).Round(time.Second), filepath.Join(o.out, "README.md"))
+	if o.quick {
+		fmt.Fprintln(os.Stderr, "This was a quick run. Every system was held against what it must say, but rounds were few and short: its numbers are for looking, and not for quoting.")
+	}
 	return nil
 }
 
 // one measures a section and keeps what it found, so that another can be measured without it.
 func one(ctx context.Context, s section, o options) (err error) {
 	limit := fullLimit
+	if s.name == "scale" {
+		limit += time.Duration(o.scale+o.keys) * each
+	}
 	if o.quick {
 		limit = quickLimit
 	}
@@ -169,6 +154,7 @@ func one(ctx context.Context, s section, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	m.Fill = o.fill
 	defer func() { err = errors.Join(err, m.Close()) }()
 	began := time.Now()
 	m.Say("%s", s.name)

@@ -20,15 +20,17 @@ import (
 // Core is where a process runs: a list of cores as taskset takes it; empty is anywhere.
 type Core string
 
-// Machine is this one. It is used by one goroutine.
+// Machine is this one. What starts something may be called by many goroutines at once, and StopAll when they are done.
 type Machine struct {
-	// Veto is the program under test, Self this one.
-	Veto, Self string
+	// Veto is the program under test, Self this one, and Fill the one that fills nodes.
+	Veto, Self, Fill string
 	// Server is the core of what answers, Client that of who asks, Store that of Redis and etcd. With two
 	// cores Store and Client share one: so that what answers always has one for itself.
 	Server, Client, Store Core
 
-	dir  string
+	dir string
+
+	mu   sync.Mutex // guards what follows
 	say  io.Writer
 	open []*Process
 	port int
@@ -60,16 +62,52 @@ func (m *Machine) Close() error {
 	return os.RemoveAll(m.dir)
 }
 
-// StopAll stops all that runs, the last started first.
+// StopAll ends all that runs, at once: nobody will ask it, or read its files.
 func (m *Machine) StopAll() {
-	for i := len(m.open) - 1; i >= 0; i-- {
-		m.open[i].Stop()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.open {
+		p.Kill()
 	}
 	m.open = nil
 }
 
 // Say tells whoever looks on what is done.
-func (m *Machine) Say(format string, args ...any) { _, _ = fmt.Fprintf(m.say, format+"\n", args...) }
+func (m *Machine) Say(format string, args ...any) {
+	_, _ = fmt.Fprintf(lockedWriter{m}, format+"\n", args...) // nobody has to look on
+}
+
+// lockedWriter writes to whoever looks on, from many goroutines.
+type lockedWriter struct{ m *Machine }
+
+func (w lockedWriter) Write(p []byte) (int, error) {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	return w.m.say.Write(p)
+}
+
+// Progress tells whoever looks on how far something is, now and then.
+func (m *Machine) Progress() func(format string, args ...any) {
+	said := time.Now()
+	return func(format string, args ...any) {
+		if time.Since(said) >= sayEvery {
+			said = time.Now()
+			m.Say(format, args...)
+		}
+	}
+}
+
+// Room refuses to begin what would fill the disk.
+func (m *Machine) Room(bytes int64) error {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(m.dir, &s); err != nil {
+		return err
+	}
+	if free := int64(s.Bavail) * s.Bsize; free < bytes {
+		return fmt.Errorf("this takes some %d GB of disk, and %s has %d free: set TMPDIR to where there is more, or ask for less", bytes>>30, m.dir, free>>30)
+	}
+	return nil
+}
 
 // Dir is a new directory that goes with the machine's.
 func (m *Machine) Dir(name string) (string, error) { return os.MkdirTemp(m.dir, name+"-") }
@@ -77,12 +115,17 @@ func (m *Machine) Dir(name string) (string, error) { return os.MkdirTemp(m.dir, 
 const (
 	firstPort = 21000 // below those that the kernel gives to whoever dials
 	portStep  = 10
-	stopLimit = 10 * time.Second
+	dialLimit = 10 * time.Second
+	// stopLimit is for nodes that have gigabytes: those that are killed start more slowly, which is measured.
+	stopLimit = time.Minute
 	startTick = 20 * time.Millisecond
+	sayEvery  = 5 * time.Second
 )
 
 // Ports gives the first of ten that are free on all the hosts.
 func (m *Machine) Ports(hosts ...string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for {
 		m.port += portStep
 		free := true
@@ -128,6 +171,8 @@ func (m *Machine) Start(name string, core Core, program string, args ...string) 
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	go func() { _ = p.cmd.Wait(); close(p.gone) }()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.open = append(m.open, p)
 	return p, nil
 }

@@ -75,7 +75,7 @@ func (m *Machine) StartEtcd(ctx context.Context, core Core, hosts [3]string, tol
 		}
 		s.Processes = append(s.Processes, p)
 	}
-	c, err := etcd.New(etcd.Config{Endpoints: s.Addresses, DialTimeout: stopLimit, Context: ctx, Logger: zap.NewNop()})
+	c, err := etcd.New(etcd.Config{Endpoints: s.Addresses, DialTimeout: dialLimit, Context: ctx, Logger: zap.NewNop()})
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +29,7 @@ type Cluster struct {
 
 	m     *Machine
 	lines [][]string
+	dirs  []string
 	core  Core
 }
 
@@ -99,7 +100,7 @@ func (m *Machine) StartVeto(ctx context.Context, n Nodes, between func(port int)
 		} else if voters > 1 {
 			line = append(line, "--bootstrap-expect", strconv.Itoa(voters))
 		}
-		c.lines = append(c.lines, line)
+		c.lines, c.dirs = append(c.lines, line), append(c.dirs, filepath.Join(dir, id))
 		c.Data = append(c.Data, net.JoinHostPort(host, strconv.Itoa(port)))
 		c.Control = append(c.Control, net.JoinHostPort(host, strconv.Itoa(port+1)))
 		c.Processes = append(c.Processes, nil)
@@ -175,20 +176,69 @@ func (c *Cluster) Trust(ctx context.Context, jwks []byte) error {
 	return err
 }
 
-// Revoke revokes jtis as a stream.
-func (c *Cluster) Revoke(ctx context.Context, key string, jtis []string) error {
-	var stream bytes.Buffer
-	e := json.NewEncoder(&stream)
-	for _, jti := range jtis {
-		if err := e.Encode(client.RevokeRequest{Target: "jti", Issuer: tokens.Issuer, Value: jti}); err != nil {
-			return err
-		}
-	}
-	last, err := c.Client().RevokeAll(ctx, key, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(stream.Bytes())), nil }, func(client.Progress) {})
-	if err == nil && (last.Refused > 0 || last.Through != uint64(len(jtis))) {
-		err = errors.New("not all were taken")
+// Revoke revokes so many jtis as a stream, which is made as it is sent: any number takes no more memory here.
+func (c *Cluster) Revoke(ctx context.Context, key string, n int, jti func(i int) string) error {
+	told, start := c.m.Progress(), time.Now()
+	last, err := c.Client().RevokeAll(ctx, key, func() (io.ReadCloser, error) { return io.NopCloser(&lines{n: n, jti: jti}), nil }, func(p client.Progress) {
+		told("    %d of %d revocations, %s", p.Through, n, time.Since(start).Round(time.Second))
+	})
+	if err == nil && (last.Refused > 0 || last.Through != uint64(n)) {
+		err = fmt.Errorf("not all were taken: %d of %d, and %d were refused", last.Through, n, last.Refused)
 	}
 	return err
+}
+
+// lines are those of a stream of revocations.
+type lines struct {
+	n, next int
+	jti     func(i int) string
+	made    bytes.Buffer
+}
+
+// linesAtOnce are some 64 KB.
+const linesAtOnce = 500
+
+// Read makes the next lines.
+func (l *lines) Read(p []byte) (int, error) {
+	if l.made.Len() == 0 {
+		l.made.Reset()
+		e := json.NewEncoder(&l.made)
+		for end := min(l.next+linesAtOnce, l.n); l.next < end; l.next++ {
+			if err := e.Encode(client.RevokeRequest{Target: "jti", Issuer: tokens.Issuer, Value: l.jti(l.next)}); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return l.made.Read(p) // io.EOF when nothing more was made
+}
+
+// Fill writes revocations or keys into the state of a node that does not run, as bench/fill says: count of them from the
+// number first on. Of is the issuer or the consumer, and form their names or secrets.
+func (c *Cluster) Fill(ctx context.Context, i int, what, of, form string, first, count int) error {
+	cmd := exec.CommandContext(ctx, c.m.Fill, "-data-dir", c.dirs[i], "-what", what, "-of", of, "-form", form, "-first", strconv.Itoa(first), "-count", strconv.Itoa(count))
+	var said bytes.Buffer
+	cmd.Stderr = io.MultiWriter(lockedWriter{c.m}, &said)
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("filling a node: %w: %s", err, &said)
+	}
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	c.m.Say("    %d written, with %s of processor", count, used.Round(10*time.Millisecond))
+	return nil
+}
+
+// Stored is how many bytes a node that does not run has on the disk.
+func (c *Cluster) Stored(i int) (sum int64, err error) {
+	err = filepath.WalkDir(c.dirs[i], func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
 }
 
 // APIKey makes an API key.

@@ -44,6 +44,12 @@ type DenialSizes struct {
 	Delays []time.Duration
 	// Counts are how many revocations, for each of the delays.
 	Counts []int
+	// Early are revocations that are not counted, until all connections are there.
+	Early int
+	// AtOnce is whether all are started before the first is measured, and not each when its turn comes.
+	AtOnce bool
+	// Lose is whether it is measured while the leader is gone, too.
+	Lose bool
 	// Cached is whether the minute is waited for that a cache keeps what it was told.
 	Cached bool
 	// Limit is how long is waited for a denial.
@@ -55,8 +61,6 @@ const (
 	pause = 100 * time.Microsecond
 	// commitLimit is how long is waited for a receipt.
 	commitLimit = 10 * time.Second
-	// early are revocations that are not counted, until all connections are there.
-	early = 15
 )
 
 // RunDenial measures the time to denial.
@@ -74,12 +78,19 @@ func RunDenial(ctx context.Context, m *machine.Machine, z DenialSizes) (*Denial,
 		{Name: "etcd", Title: "golang-jwt + etcd's watch", About: "three members, and three servers with a map fed by the watch of the member in their region."},
 		{Name: "redis", Title: "golang-jwt + Redis pub/sub", About: "one Redis in the first region, where nothing has to be agreed on, and three servers that subscribe. What is published while a connection is broken is lost."},
 	}}
+	var all []*trial
 	for i, make := range []distant{vetoApart, etcdApart, redisApart("golang-jwt-pubsub")} {
-		for k, delay := range z.Delays {
-			m.Say("  %s, %s one way", d.Systems[i].Title, delay)
-			if err := d.Systems[i].measure(ctx, m, maker, jwks, make, z, k); err != nil {
-				return nil, fmt.Errorf("%s: %w", d.Systems[i].Title, err)
-			}
+		for k := range z.Delays {
+			all = append(all, &trial{of: &d.Systems[i], make: make, k: k, m: m, z: z, maker: maker, jwks: jwks})
+		}
+	}
+	atOnce := 1
+	if z.AtOnce {
+		atOnce = len(all)
+	}
+	for some := range slices.Chunk(all, atOnce) {
+		if err := inTurn(ctx, m, some); err != nil {
+			return nil, err
 		}
 	}
 	if z.Cached {
@@ -93,18 +104,54 @@ func RunDenial(ctx context.Context, m *machine.Machine, z DenialSizes) (*Denial,
 	return d, nil
 }
 
-func (d *Denied) measure(ctx context.Context, m *machine.Machine, maker *tokens.Maker, jwks []byte, make distant, z DenialSizes, k int) error {
-	delay, count := z.Delays[k], z.Counts[k]
-	r := relay.New(delay)
-	defer r.Close()
+// trial is one system at one delay.
+type trial struct {
+	of    *Denied
+	make  distant
+	k     int
+	m     *machine.Machine
+	z     DenialSizes
+	maker *tokens.Maker
+	jwks  []byte
+
+	relay *relay.Relay
+	nodes *apart
+}
+
+func (t *trial) delay() time.Duration { return t.z.Delays[t.k] }
+
+// inTurn starts them at once, measures one after the other, and stops them.
+func inTurn(ctx context.Context, m *machine.Machine, all []*trial) error {
 	defer m.StopAll()
-	x, err := make(ctx, m, jwks, r, delay)
-	if err != nil {
+	var starts []func() error
+	for _, t := range all {
+		t.relay = relay.New(t.delay())
+		defer t.relay.Close()
+		m.Say("  starting %s, %s one way", t.of.Title, t.delay())
+		starts = append(starts, func() (err error) {
+			if t.nodes, err = t.make(ctx, m, t.jwks, t.relay, t.delay()); err != nil {
+				err = fmt.Errorf("%s: %w", t.of.Title, err)
+			}
+			return err
+		})
+	}
+	if err := together(starts...); err != nil {
 		return err
 	}
+	for _, t := range all {
+		m.Say("  %s, %s one way", t.of.Title, t.delay())
+		if err := t.measure(ctx); err != nil {
+			return fmt.Errorf("%s: %w", t.of.Title, err)
+		}
+	}
+	return nil
+}
+
+func (t *trial) measure(ctx context.Context) error {
+	count, early := t.z.Counts[t.k], t.z.Early
 	var all []float64
 	for i := range count + early {
-		took, err := x.denied(ctx, maker, i, i%regions, []int{0, 1, 2}, commitLimit)
+		took, err := t.nodes.denied(ctx, t.maker, i, i%regions, []int{0, 1, 2}, commitLimit)
 		if err != nil {
 			return err
 		}
@@ -114,18 +161,18 @@ func (d *Denied) measure(ctx context.Context, m *machine.Machine, maker *tokens.
 	}
 	slices.Sort(all)
 	at := func(share float64) float64 { return all[min(int(share*float64(len(all))), len(all)-1)] }
-	d.At = append(d.At, DeniedAt{DelayMS: float64(delay.Milliseconds()), Count: count, P50: at(0.5), P99: at(0.99), Max: at(1)})
-	if k > 0 {
+	t.of.At = append(t.of.At, DeniedAt{DelayMS: float64(t.delay().Milliseconds()), Count: count, P50: at(0.5), P99: at(0.99), Max: at(1)})
+	if t.k > 0 || !t.z.Lose {
 		return nil
 	}
-	left, err := x.lose(ctx)
+	left, err := t.nodes.lose(ctx)
 	if err != nil {
 		return err
 	}
-	took, err := x.denied(ctx, maker, count+early, left[0], left, z.Limit)
-	d.LeaderLostMS = float64(took.Microseconds()) / 1000
+	took, err := t.nodes.denied(ctx, t.maker, count+early, left[0], left, t.z.Limit)
+	t.of.LeaderLostMS = float64(took.Microseconds()) / 1000
 	if err != nil && ctx.Err() == nil { // it never was, which is a finding
-		d.LeaderLostMS = -1
+		t.of.LeaderLostMS = -1
 	}
 	return ctx.Err()
 }

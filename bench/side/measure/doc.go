@@ -6,7 +6,7 @@
 //
 //	B2  What is measured is judged right in the same run: a system that allows what it must deny, or the other
 //	    way round, fails the section.
-//	    TestWrongJudgesFail
+//	    TestWrongJudgesFail, TestWrongSamplesFail
 //	B3  Slopes are what they are said to be.
 //	    TestSlope
 package measure

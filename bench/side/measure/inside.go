@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,35 +41,42 @@ type Check struct {
 	Allocs float64 `json:"allocs"`
 }
 
+// InsideSizes are how much is measured.
+type InsideSizes struct {
+	// Long is how long each check is measured; Revoked how many revocations a node has meanwhile.
+	Long    time.Duration
+	Revoked int
+}
+
+// nodeBenchmarks are those of room node that are read here.
+const nodeBenchmarks = "^Benchmark(Cold|Warm|APIKey)$/^(RS256|PS256|ES256|EdDSA|one)$"
+
 // RunInside measures libraries in this process, and Veto by the benchmarks of its own node, which take the same floor in the
-// same way: the bare check of the same signature by the standard library, in turns.
-func RunInside(ctx context.Context, m *machine.Machine, root string, long time.Duration) (*Inside, error) {
+// same way: the bare check of the same signature by the standard library, in turns. Program is their test, built before:
+// what is killed when the time is up must be the test itself.
+func RunInside(ctx context.Context, m *machine.Machine, program string, z InsideSizes) (*Inside, error) {
 	dir, err := m.Dir("inside")
 	if err != nil {
 		return nil, err
 	}
-	// Built first, as what is killed when the time is up must be the test itself.
-	program := dir + "/node.test"
-	m.Say("  building the benchmarks of Veto's node")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, "./node")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go test: %w: %s", err, out)
+	m.Say("  the benchmarks of Veto's node")
+	program, err = filepath.Abs(program)
+	if err != nil {
+		return nil, err
 	}
-	m.Say("  running them")
-	cmd := exec.CommandContext(ctx, program, "-test.run", "^$", "-test.bench", "^Benchmark(Cold|Warm|APIKey)$", "-test.benchtime", long.String())
-	cmd.Dir = root + "/node"
+	cmd := exec.CommandContext(ctx, program, "-test.run", "^$", "-test.bench", nodeBenchmarks, "-test.benchtime", z.Long.String(), "-revoked", strconv.Itoa(z.Revoked))
+	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("the benchmarks of a node: %w: %s", err, out)
 	}
-	in := &Inside{Checks: parse(out)}
+	in := &Inside{Checks: parse(out, z.Revoked)}
 	if len(in.Checks) == 0 {
 		return nil, fmt.Errorf("no benchmark in: %s", out)
 	}
 	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
 		m.Say("  libraries, %s", alg)
-		more, err := libraries(ctx, alg, long)
+		more, err := libraries(ctx, alg, z.Long)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +86,7 @@ func RunInside(ctx context.Context, m *machine.Machine, root string, long time.D
 }
 
 // parse reads what go test writes.
-func parse(out []byte) (all []Check) {
+func parse(out []byte, revoked int) (all []Check) {
 	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
 		f := strings.Fields(s.Text())
 		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
@@ -96,7 +104,7 @@ func parse(out []byte) (all []Check) {
 		case kind == "Cold":
 			all = append(all, Check{What: "Veto, a token never seen", Alg: alg, Nanos: value["best-ns"], Floor: value["x-floor"], Allocs: -1})
 		case name == "Warm/one":
-			all = append(all, Check{What: "Veto, a token seen before, among 100,000 revocations", Alg: "any", Nanos: value["ns/op"], Allocs: value["allocs/op"]})
+			all = append(all, Check{What: fmt.Sprintf("Veto, a token seen before, among %d,000 revocations", revoked/1000), Alg: "any", Nanos: value["ns/op"], Allocs: value["allocs/op"]})
 		case name == "APIKey/one":
 			all = append(all, Check{What: "Veto, an API key", Nanos: value["ns/op"], Allocs: value["allocs/op"]})
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -51,6 +52,30 @@ func TestWrongJudgesFail(t *testing.T) {
 	}
 }
 
+// B2: one wrong answer among the samples, of either kind, is found; the first and the last are among them.
+func TestWrongSamplesFail(t *testing.T) {
+	const n = 12_345
+	for name, wrong := range map[string]string{"none": "", "the first is allowed": "bad-0", "the last is allowed": fmt.Sprint("bad-", n-1), "one is denied": "good-77"} {
+		t.Run(name, func(t *testing.T) {
+			h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+				if strings.HasPrefix(token, "good") != (token == wrong) {
+					_, _ = io.WriteString(w, "allow")
+				}
+			}))
+			defer h.Close()
+			defer http.DefaultClient.CloseIdleConnections()
+			s := &system{name: "x", address: strings.TrimPrefix(h.URL, "http://"), request: bearer, allowed: "allow"}
+			err := exact(t.Context(), s, 300, func(i int) (string, error) { return fmt.Sprint("good-", i), nil }, func(i int) (string, error) { return fmt.Sprint("bad-", spread(i, 300, n)), nil })
+			if wrong == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, "must have allow")
+		})
+	}
+}
+
 // B3
 func TestSlope(t *testing.T) {
 	x := []float64{1, 10, 100, 1000}
@@ -90,8 +115,8 @@ func TestRunLoad(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	got := parse([]byte("goos: linux\nBenchmarkCold/RS256-2   \t 10\t 0 ns/op\t 29000 best-ns\t 1.080 x-floor\n" +
-		"BenchmarkWarm/one-2 \t 100\t 280.5 ns/op\t 0 B/op\t 0 allocs/op\nBenchmarkWarm/parallel-2 \t 100\t 140 ns/op\nBenchmarkAPIKey/one-2 \t 1\t 400 ns/op\t 0 B/op\t 0 allocs/op\nPASS\n"))
+	got := parse([]byte("goos: linux\nBenchmarkCold/RS256-2   \t 10\t 0 ns/op\t 29000 best-ns\t 1.080 x-floor\n"+
+		"BenchmarkWarm/one-2 \t 100\t 280.5 ns/op\t 0 B/op\t 0 allocs/op\nBenchmarkWarm/parallel-2 \t 100\t 140 ns/op\nBenchmarkAPIKey/one-2 \t 1\t 400 ns/op\t 0 B/op\t 0 allocs/op\nPASS\n"), 100_000)
 	require.Equal(t, []Check{
 		{What: "Veto, a token never seen", Alg: "RS256", Nanos: 29000, Floor: 1.08, Allocs: -1},
 		{What: "Veto, a token seen before, among 100,000 revocations", Alg: "any", Nanos: 280.5},

@@ -70,16 +70,17 @@ type writer struct {
 
 // RunRevoke measures how many revocations are committed.
 func RunRevoke(ctx context.Context, m *machine.Machine, z RevokeSizes) (*Revoke, error) {
-	var all []*writer
-	for _, start := range []func(context.Context, *machine.Machine) (*writer, error){
+	starts := []func(context.Context, *machine.Machine) (*writer, error){
 		vetoWriter, etcdWriter, redisWriter("always", "nothing that was answered, but everything with its disk"),
 		redisWriter("everysec", "up to a second of what was answered, and everything with its disk"),
-	} {
-		w, err := start(ctx, m)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, w)
+	}
+	all := make([]*writer, len(starts))
+	var at []func() error
+	for i, start := range starts {
+		at = append(at, func() (err error) { all[i], err = start(ctx, m); return err })
+	}
+	if err := together(at...); err != nil {
+		return nil, err
 	}
 	for _, n := range z.Writers {
 		m.Say("  %d writers", n)
@@ -185,7 +186,7 @@ func vetoWriter(ctx context.Context, m *machine.Machine) (*writer, error) {
 		return err
 	}
 	w.bulk = func(ctx context.Context, round int, jtis []string) error {
-		return c.Revoke(ctx, fmt.Sprintf("bulk-%d", round), jtis)
+		return c.Revoke(ctx, fmt.Sprintf("bulk-%d", round), len(jtis), func(i int) string { return jtis[i] })
 	}
 	return w, nil
 }

@@ -2,12 +2,9 @@ package measure
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"math"
+	"sync"
 	"time"
 
 	"veto/bench"
@@ -41,6 +38,12 @@ type Curve struct {
 type ScaleSizes struct {
 	Round                                     time.Duration
 	Revocations, Keys, Issuers, Voters, Conns []int
+	// Filled are more keys, written into the state of a node that is stopped.
+	Filled []int
+	// AtOnce is whether all clusters are started before the first is measured, and one node serves all curves of one node.
+	AtOnce bool
+	// Samples are how many credentials are held against what must be said, of those that are there and of others.
+	Samples int
 	// Replicas are beside three voters.
 	Replicas []int
 }
@@ -51,6 +54,8 @@ type curves struct {
 	z     ScaleSizes
 	order []string
 	all   map[string]*Curve
+	// started are clusters that were started before, by what they are for.
+	started map[string]*machine.Cluster
 }
 
 func (c *curves) add(of, cost, unit string, x int, y float64, note string) {
@@ -65,12 +70,19 @@ func (c *curves) add(of, cost, unit string, x int, y float64, note string) {
 
 // RunScale measures how cost grows.
 func RunScale(ctx context.Context, m *machine.Machine, z ScaleSizes) (*Scale, error) {
-	c := &curves{m: m, z: z, all: map[string]*Curve{}}
+	c := &curves{m: m, z: z, all: map[string]*Curve{}, started: map[string]*machine.Cluster{}}
+	if z.AtOnce {
+		if err := c.startAll(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for _, part := range []func(context.Context) error{c.revocations, c.keys, c.issuers, c.voters, c.replicas, c.connections} {
 		err := part(ctx)
-		m.StopAll()
 		if err != nil {
 			return nil, err
+		}
+		if !z.AtOnce {
+			m.StopAll()
 		}
 	}
 	s := &Scale{}
@@ -85,32 +97,80 @@ func RunScale(ctx context.Context, m *machine.Machine, z ScaleSizes) (*Scale, er
 	return s, nil
 }
 
+// one is what a single node is for.
+const one = "one node"
+
+// startAll starts all clusters at once.
+func (c *curves) startAll(ctx context.Context) error {
+	c.m.Say("  starting all clusters")
+	var mu sync.Mutex
+	start := func(what string, n machine.Nodes) func() error {
+		return func() error {
+			x, err := c.m.StartVeto(ctx, n, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			c.started[what] = x
+			return err
+		}
+	}
+	all := []func() error{start(one, c.single())}
+	for _, n := range c.z.Voters {
+		all = append(all, start(votersOf(n), machine.NodesOn("", n)))
+	}
+	for _, n := range c.z.Replicas {
+		all = append(all, start(replicasOf(n), withReplicas(n)))
+	}
+	return together(all...)
+}
+
+func votersOf(n int) string   { return fmt.Sprintf("%d voters", n) }
+func replicasOf(n int) string { return fmt.Sprintf("%d replicas beside 3 voters", n) }
+
+func withReplicas(n int) machine.Nodes {
+	all := machine.NodesOn("", 3+n)
+	all.Replicas = n
+	return all
+}
+
+// single is one node, which takes as many connections as are measured.
+func (c *curves) single() machine.Nodes {
+	return machine.NodesOn(c.m.Server, 1, "--max-connections", "20000")
+}
+
+// cluster is one that was started before, or starts now.
+func (c *curves) cluster(ctx context.Context, what string, n machine.Nodes) (*machine.Cluster, error) {
+	if x, ok := c.started[what]; ok {
+		return x, nil
+	}
+	return c.m.StartVeto(ctx, n, nil)
+}
+
 // alone is a node that trusts the issuer, and is asked about good tokens.
-func (c *curves) alone(ctx context.Context, args ...string) (*machine.Cluster, *system, error) {
+func (c *curves) alone(ctx context.Context) (*machine.Cluster, *system, *tokens.Maker, error) {
 	maker, err := tokens.New("EdDSA")
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	jwks, err := maker.JWKS()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	x, err := c.m.StartVeto(ctx, machine.NodesOn(c.m.Server, 1, args...), nil)
+	x, err := c.cluster(ctx, one, c.single())
 	if err == nil {
 		err = x.Trust(ctx, jwks)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	s := &system{name: "veto", address: x.Data[0], process: x.Processes[0], request: bearer, allowed: `"outcome":"allow"`}
 	for i := range goodTokens {
 		t, err := maker.Token(i)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		s.tokens = append(s.tokens, t)
 	}
-	return x, s, s.process.Await(ctx, "allowing", func() bool { ok, err := s.asks(ctx, s.tokens[0]); return ok && err == nil })
+	return x, s, maker, s.process.Await(ctx, "allowing", func() bool { ok, err := s.asks(ctx, s.tokens[0]); return ok && err == nil })
 }
 
 // cpu is the processor time of one validation, in microseconds.
@@ -123,94 +183,9 @@ func (c *curves) cpu(ctx context.Context, s *system) (float64, error) {
 	return median(x.CPU), err
 }
 
-// revocations rise on one node, which is then started again.
-func (c *curves) revocations(ctx context.Context) error {
-	x, s, err := c.alone(ctx)
-	if err != nil {
-		return err
-	}
-	const of = "revocations"
-	empty, have := s.process.Memory(), 0
-	for _, n := range c.z.Revocations {
-		c.m.Say("  %d revocations", n)
-		var jtis []string
-		for i := have; i < n; i++ {
-			jtis = append(jtis, tokens.JTI(firstDenied+i))
-		}
-		start := time.Now()
-		if err := x.Revoke(ctx, fmt.Sprintf("to-%d", n), jtis); err != nil {
-			return err
-		}
-		taken := time.Since(start)
-		c.add(of, "taking them, a million", "s", n, taken.Seconds()/float64(n-have)*1e6, "as a stream into one node, parsing and logging on one core.")
-		have = n
-		cost, err := c.cpu(ctx, s)
-		if err != nil {
-			return err
-		}
-		c.add(of, "a validation over HTTP", "us of processor", n, cost, "tokens that are not revoked, seen before.")
-		start = time.Now()
-		if err := x.Client().Export(ctx, io.Discard); err != nil {
-			return err
-		}
-		c.add(of, "export of all", "s", n, time.Since(start).Seconds(), "as lines of JSON, over HTTP.")
-		x.Processes[0].Stop()
-		start = time.Now()
-		if err := errors.Join(x.StartNode(0), x.AwaitReady(ctx, 0)); err != nil {
-			return err
-		}
-		s.process = x.Processes[0]
-		c.add(of, "restart until it answers", "s", n, time.Since(start).Seconds(), "")
-		c.add(of, "memory after the restart", "MiB", n, float64(s.process.Memory())/(1<<20), fmt.Sprintf("the whole process; %d MiB when it was empty.", empty>>20))
-	}
-	return nil
-}
-
-// keys rise on one node, one by one, as hashes of secrets that are known.
-func (c *curves) keys(ctx context.Context) error {
-	x, s, err := c.alone(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := x.Client().PutConsumer(ctx, "bench", client.ConsumerFields{Name: "bench"}); err != nil {
-		return err
-	}
-	admin, have := x.Client(), 0
-	s.tokens = nil
-	for _, n := range c.z.Keys {
-		c.m.Say("  %d API keys", n)
-		var secrets []string
-		for i := have; i < n; i++ {
-			secrets = append(secrets, fmt.Sprintf("an-old-secret-of-another-system-%d", i))
-		}
-		start := time.Now()
-		err := chunked(secrets, 50, 64, func(_ int, part []string) error {
-			for _, secret := range part {
-				sum := sha256.Sum256([]byte(secret))
-				if _, err := admin.CreateKey(ctx, client.KeyFields{Consumer: "bench", SHA256: hex.EncodeToString(sum[:])}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		c.add("API keys", "making one, from 64 callers", "ms", n, 1000*time.Since(start).Seconds()/float64(n-have), "by POST /v1/keys; what a key costs to check among ten million is measured by `go test ./node -bench APIKeys -keys 10000000`.")
-		have, s.tokens = n, append(s.tokens, secrets[:min(len(secrets), goodTokens)]...)
-		cost, err := c.cpu(ctx, s)
-		if err != nil {
-			return err
-		}
-		c.add("API keys", "a validation over HTTP", "us of processor", n, cost, "")
-		c.add("API keys", "memory", "MiB", n, float64(s.process.Memory())/(1<<20), "the whole process.")
-	}
-	return nil
-}
-
 // issuers rise on one node.
 func (c *curves) issuers(ctx context.Context) error {
-	x, s, err := c.alone(ctx)
+	x, s, _, err := c.alone(ctx)
 	if err != nil {
 		return err
 	}
@@ -246,8 +221,7 @@ func (c *curves) issuers(ctx context.Context) error {
 
 func (c *curves) voters(ctx context.Context) error {
 	for _, n := range c.z.Voters {
-		c.m.Say("  %d voters", n)
-		if err := c.nodes(ctx, "voters", n, machine.NodesOn("", n)); err != nil {
+		if err := c.nodes(ctx, "voters", n, votersOf(n), machine.NodesOn("", n)); err != nil {
 			return err
 		}
 	}
@@ -256,10 +230,7 @@ func (c *curves) voters(ctx context.Context) error {
 
 func (c *curves) replicas(ctx context.Context) error {
 	for _, n := range c.z.Replicas {
-		c.m.Say("  %d replicas beside 3 voters", n)
-		all := machine.NodesOn("", 3+n)
-		all.Replicas = n
-		if err := c.nodes(ctx, "replicas beside 3 voters", n, all); err != nil {
+		if err := c.nodes(ctx, "replicas beside 3 voters", n, replicasOf(n), withReplicas(n)); err != nil {
 			return err
 		}
 	}
@@ -267,9 +238,12 @@ func (c *curves) replicas(ctx context.Context) error {
 }
 
 // nodes measures a cluster of so many.
-func (c *curves) nodes(ctx context.Context, of string, n int, all machine.Nodes) error {
-	defer c.m.StopAll()
-	x, err := c.m.StartVeto(ctx, all, nil)
+func (c *curves) nodes(ctx context.Context, of string, n int, what string, all machine.Nodes) error {
+	c.m.Say("  %s", what)
+	if !c.z.AtOnce {
+		defer c.m.StopAll()
+	}
+	x, err := c.cluster(ctx, what, all)
 	if err != nil {
 		return err
 	}
@@ -321,7 +295,7 @@ func (c *curves) nodes(ctx context.Context, of string, n int, all machine.Nodes)
 // connections rise on one node, at one rate.
 func (c *curves) connections(ctx context.Context) error {
 	const rate = 2000
-	_, s, err := c.alone(ctx, "--max-connections", "20000")
+	_, s, _, err := c.alone(ctx)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,10 @@ type Sizes struct {
 	Round  time.Duration
 	// Step is how long each rate of the open loop is held.
 	Step time.Duration
+	// Steps is how many rates there are, evenly up to the top; 0 for as many as doubling takes.
+	Steps int `json:",omitempty"`
+	// Tokens are how many good ones there are, asked about in turn.
+	Tokens int
 	// Revoked is how many revocations there are while validations are measured.
 	Revoked int
 }
@@ -60,7 +64,7 @@ const (
 
 // RunValidate measures validations.
 func RunValidate(ctx context.Context, m *machine.Machine, z Sizes) (*Validate, error) {
-	all, cases, err := startAll(ctx, m, z.Revoked)
+	all, cases, err := startAll(ctx, m, z)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +88,7 @@ func RunValidate(ctx context.Context, m *machine.Machine, z Sizes) (*Validate, e
 	for i, s := range all {
 		top := most * median(v.Systems[i].Rates)
 		m.Say("  open loop, %s: to %.0f a second", s.title, top)
-		for _, rate := range rates(top) {
+		for _, rate := range rates(top, z.Steps) {
 			got, err := put(ctx, m, s.spec(connections, rate, z.Step))
 			if err != nil {
 				return nil, err
@@ -95,8 +99,14 @@ func RunValidate(ctx context.Context, m *machine.Machine, z Sizes) (*Validate, e
 	return v, nil
 }
 
-// rates double up to the top, which is the last.
-func rates(top float64) (all []float64) {
+// rates double up to the top, which is the last; or there are so many, evenly.
+func rates(top float64, steps int) (all []float64) {
+	for i := range steps {
+		all = append(all, top*float64(i+1)/float64(steps))
+	}
+	if steps > 0 {
+		return all
+	}
 	for r := float64(openFrom); r < top*0.8; r *= 2 {
 		all = append(all, r)
 	}
@@ -125,6 +135,7 @@ func (x *Measure) closed(ctx context.Context, m *machine.Machine, s *system, rou
 // ready is what all systems are made with.
 type ready struct {
 	m               *machine.Machine
+	z               Sizes
 	maker, stranger *tokens.Maker
 	jwks            []byte
 	good            []string
@@ -132,8 +143,8 @@ type ready struct {
 	redis, etcd     *machine.Stored
 }
 
-func prepare(ctx context.Context, m *machine.Machine, revoked int) (r *ready, err error) {
-	r = &ready{m: m}
+func prepare(ctx context.Context, m *machine.Machine, z Sizes) (r *ready, err error) {
+	r = &ready{m: m, z: z}
 	if r.maker, err = tokens.New("RS256"); err != nil {
 		return nil, err
 	}
@@ -143,23 +154,26 @@ func prepare(ctx context.Context, m *machine.Machine, revoked int) (r *ready, er
 	if r.jwks, err = r.maker.JWKS(); err != nil {
 		return nil, err
 	}
-	for i := range goodTokens {
-		t, err := r.maker.Token(i)
-		if err != nil {
-			return nil, err
-		}
-		r.good = append(r.good, t)
-	}
-	for i := range revoked {
+	for i := range z.Revoked {
 		r.denied = append(r.denied, tokens.JTI(firstDenied+i))
 	}
-	if r.redis, err = m.StartRedis(ctx, m.Store, "127.0.0.1", "everysec"); err != nil {
-		return nil, err
-	}
-	if r.etcd, err = m.StartEtcd(ctx, m.Store, [3]string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, machine.Direct, machine.Nothing); err != nil {
-		return nil, err
-	}
-	return r, r.fill(ctx)
+	return r, together(
+		func() (err error) { r.redis, err = m.StartRedis(ctx, m.Store, "127.0.0.1", "everysec"); return err },
+		func() (err error) {
+			r.etcd, err = m.StartEtcd(ctx, m.Store, [3]string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, machine.Direct, machine.Nothing)
+			return err
+		},
+		func() error {
+			for i := range z.Tokens {
+				t, err := r.maker.Token(i)
+				if err != nil {
+					return err
+				}
+				r.good = append(r.good, t)
+			}
+			return nil
+		},
+	)
 }
 
 // firstDenied is the number of the first token that is revoked.
@@ -193,25 +207,32 @@ func (r *ready) fill(ctx context.Context) error {
 	return nil
 }
 
-// startAll starts all systems and holds each against what it must say.
-func startAll(ctx context.Context, m *machine.Machine, revoked int) (all []*system, cases []string, err error) {
-	m.Say("  starting Redis and etcd, with %d revocations", revoked)
-	r, err := prepare(ctx, m, revoked)
+// startAll starts all systems, at once, and holds each against what it must say.
+func startAll(ctx context.Context, m *machine.Machine, z Sizes) (all []*system, cases []string, err error) {
+	m.Say("  starting Redis and etcd, Veto twice, and %d peers, each with %d revocations", len(peerNames()), z.Revoked)
+	r, err := prepare(ctx, m, z)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, start := range []func(context.Context) ([]*system, error){r.veto, r.peers} {
-		some, err := start(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, some...)
+	var veto, others []*system
+	err = together(
+		func() (err error) { veto, err = r.veto(ctx); return err },
+		func() (err error) {
+			if err = r.fill(ctx); err == nil { // first, as some read it when they start
+				others, err = r.peers(ctx)
+			}
+			return err
+		},
+	)
+	if err != nil {
+		return nil, nil, err
 	}
+	all = append(veto, others...)
 	for _, s := range all {
 		if s.name == "introspection" || !s.judges {
 			continue
 		}
-		if cases, err = judged(ctx, s, r.maker, r.stranger, firstDenied+revoked/2); err != nil {
+		if cases, err = judged(ctx, s, r.maker, r.stranger, firstDenied+z.Revoked/2); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -236,13 +257,12 @@ func (r *ready) introspection(ctx context.Context, all []*system) error {
 // is as if it had never been seen.
 func (r *ready) veto(ctx context.Context) ([]*system, error) {
 	start := func(name, title, about string, args ...string) (*system, *machine.Cluster, error) {
-		r.m.Say("  starting %s", title)
 		c, err := r.m.StartVeto(ctx, machine.NodesOn(r.m.Server, 1, args...), nil)
 		if err == nil {
 			err = c.Trust(ctx, r.jwks)
 		}
 		if err == nil {
-			err = c.Revoke(ctx, "bench", r.denied)
+			err = c.Revoke(ctx, "bench", len(r.denied), func(i int) string { return r.denied[i] })
 		}
 		if err != nil {
 			return nil, nil, err
@@ -256,11 +276,16 @@ func (r *ready) veto(ctx context.Context) ([]*system, error) {
 			request: bearer, allowed: `"outcome":"allow"`, tokens: r.good, revoke: revoke,
 		}, c, nil
 	}
-	warm, c, err := start("veto-warm", "Veto, tokens seen before", "one node as it comes; 1,000 tokens in turn, whose signatures it has verified before. Revocation, expiry and freshness are looked up each time.")
-	if err != nil {
-		return nil, err
-	}
-	cold, _, err := start("veto-cold", "Veto, tokens never seen", "the same with token_cache_bytes = 0: every signature is verified.", "--token-cache-bytes", "0")
+	var warm, cold *system
+	var c *machine.Cluster
+	about := fmt.Sprintf("one node as it comes; %d tokens in turn, whose signatures it has verified before. Revocation, expiry and freshness are looked up each time.", r.z.Tokens)
+	err := together(
+		func() (err error) { warm, c, err = start("veto-warm", "Veto, tokens seen before", about); return err },
+		func() (err error) {
+			cold, _, err = start("veto-cold", "Veto, tokens never seen", "the same with token_cache_bytes = 0: every signature is verified.", "--token-cache-bytes", "0")
+			return err
+		},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -278,24 +303,32 @@ func (r *ready) veto(ctx context.Context) ([]*system, error) {
 	return []*system{warm, cold, &key}, nil
 }
 
-func (r *ready) peers(ctx context.Context) (all []*system, err error) {
-	for _, name := range []string{
-		peers.EmptyFast, "empty", "golang-jwt-etcd", "golang-jwt-cached", "golang-jwt-redis", "jwx-redis", "opa", "introspection",
-	} {
-		r.m.Say("  starting %s", peers.All()[name].Title)
-		s, err := startPeer(ctx, r.m, r.m.Server, "127.0.0.1", name, peers.Config{JWKS: r.jwks, Redis: r.redis.Addresses[0], Etcd: r.etcd.Addresses}, r.denied)
-		if err != nil {
-			return nil, err
+// peerNames are those that validations are measured of, in the order of the report.
+func peerNames() []string {
+	return []string{peers.EmptyFast, "empty", "golang-jwt-etcd", "golang-jwt-cached", "golang-jwt-redis", "jwx-redis", "opa", "introspection"}
+}
+
+func (r *ready) peers(ctx context.Context) ([]*system, error) {
+	names := peerNames()
+	all := make([]*system, len(names))
+	starts := make([]func() error, len(names))
+	for i, name := range names {
+		starts[i] = func() error {
+			s, err := startPeer(ctx, r.m, r.m.Server, "127.0.0.1", name, peers.Config{JWKS: r.jwks, Redis: r.redis.Addresses[0], Etcd: r.etcd.Addresses}, r.denied)
+			if err != nil {
+				return err
+			}
+			if s.tokens == nil {
+				s.tokens = r.good
+			}
+			if slices.Contains(peers.All()[name].Needs, "redis") {
+				s.store = r.redis
+			}
+			all[i] = s
+			return nil
 		}
-		if s.tokens == nil {
-			s.tokens = r.good
-		}
-		if slices.Contains(peers.All()[name].Needs, "redis") {
-			s.store = r.redis
-		}
-		all = append(all, s)
 	}
-	return all, nil
+	return all, together(starts...)
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

@@ -143,7 +143,7 @@ func (p *page) run(r Run) {
 	}
 	p.line("\n</details>\n")
 	if r.Quick {
-		p.line("**This was a quick run, to see that everything works: its numbers are no measurement.**\n")
+		p.line("**This was a quick run, to see that everything works: with few and short rounds: its numbers are for looking, and not for quoting.**\n")
 	}
 }
 

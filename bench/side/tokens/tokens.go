@@ -69,8 +69,11 @@ func (m *Maker) JWKS() ([]byte, error) {
 // Public is the key that verifies.
 func (m *Maker) Public() crypto.PublicKey { return m.key.Public() }
 
+// Form is that of the names of tokens.
+const Form = "0192f0c1-7c2b-7d00-8000-%012d"
+
 // JTI is the name of the n-th token.
-func JTI(n int) string { return fmt.Sprintf("0192f0c1-7c2b-7d00-8000-%012d", n) }
+func JTI(n int) string { return fmt.Sprintf(Form, n) }
 
 // Change is what one claim is instead; nil takes it away.
 type Change map[string]any
