@@ -53,7 +53,7 @@ const (
 )
 
 const (
-	maxLines   = 90
+	maxLines   = 75
 	sampled    = 4 // lines of a stream whose tokens are asked about
 	sendFor    = 8 * time.Second
 	lateIssuer = "https://late.test"

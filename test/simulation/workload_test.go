@@ -180,7 +180,7 @@ func (s *simulation) work() {
 		c := client{s, n, rand.New(rand.NewPCG(s.plan.seed, uint64(10+n)))}
 		do, rest := c.one, 5
 		if n >= clients {
-			do, rest = c.sends, 900
+			do, rest = c.sends, 1500
 		}
 		all.Go(func() {
 			for time.Now().Before(end) {
