@@ -7,7 +7,8 @@
 // Promises:
 //
 //	G1  Members that can reach each other come to know each other, and hear of changes.
-//	    TestMembersMeet, TestChangeDoesNotWait
+//	    TestMembersMeet, TestChangeDoesNotWait, and while packets are lost and doubled TestSimulation in room
+//	    test/simulation
 //	G2  Who has another gossip key, or is of another cluster, is not met.
 //	    TestStrangersDoNotMeet
 //	G3  What a member says of itself always fits, or Change says that it does not.

@@ -26,7 +26,9 @@ type Config struct {
 	Bind, Advertise string
 	// Keys are what members read each other by, 32 bytes each; they speak by the first.
 	Keys [][]byte
-	Log  *slog.Logger
+	// Transport carries gossip instead of sockets at Bind, if it is not nil: Bind is only its name then.
+	Transport memberlist.Transport
+	Log       *slog.Logger
 }
 
 // maxGone bounds the members that are remembered after they left or died.
@@ -107,7 +109,7 @@ func (r *Roster) settings(c Config) (*memberlist.Config, error) {
 	}
 	m := memberlist.DefaultLANConfig()
 	m.Name, m.BindAddr, m.BindPort, m.AdvertisePort = c.Self.ID, host, port, port
-	m.AdvertiseAddr = c.Advertise
+	m.AdvertiseAddr, m.Transport = c.Advertise, c.Transport
 	m.Keyring, m.GossipVerifyIncoming, m.GossipVerifyOutgoing = r.keyring, true, true
 	m.DeadNodeReclaimTime = 5 * time.Second // who it is certificates prove, not addresses
 	m.Delegate, m.Events, m.Alive, m.Conflict = delegate{r}, delegate{r}, delegate{r}, delegate{r}

@@ -22,6 +22,13 @@ func (s *simulation) judge() {
 	if !s.settles() {
 		return
 	}
+	s.endStreams()
+	s.endMessages()
+	if s.failed() || !s.settles() {
+		return
+	}
+	s.meet()
+	s.once(s.feeds())
 	s.linear()
 	s.delivered()
 	s.ends()

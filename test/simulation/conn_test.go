@@ -158,20 +158,29 @@ type address string
 func (a address) Network() string { return "simulated" }
 func (a address) String() string  { return string(a) }
 
-// dial connects for Raft.
-func (w *network) dial(from *incarnation, id string, limit time.Duration) (net.Conn, error) {
-	to := numberOfNode(id)
+// reach connects to a node that is up.
+func (w *network) reach(from *incarnation, to int, limit time.Duration) (near, far *conn, err error) {
 	ctx, cancel := context.WithTimeout(from.ended, limit)
 	defer cancel()
 	if to < 0 || !w.link(from.number, to).surely(ctx) || !w.link(to, from.number).surely(ctx) {
-		return nil, errNobody
+		return nil, nil, errNobody
 	}
 	n := w.whoIs(to)
 	if n == nil || from.dead.Load() || n.dead.Load() {
-		return nil, errNobody
+		return nil, nil, errNobody
 	}
-	near, far := w.connect(from.number, to)
-	if !n.peers.accepts(far) {
+	near, far = w.connect(from.number, to)
+	return near, far, nil
+}
+
+// dial connects for Raft.
+func (w *network) dial(from *incarnation, id string, limit time.Duration) (net.Conn, error) {
+	to := numberOfNode(id)
+	near, far, err := w.reach(from, to, limit)
+	if err != nil {
+		return nil, err
+	}
+	if n := w.whoIs(to); n == nil || !n.peers.accepts(far) {
 		return nil, errNobody
 	}
 	from.peers.keep(near)

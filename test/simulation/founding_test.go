@@ -18,7 +18,7 @@ func TestVotersOfANewClusterWaitForEachOther(t *testing.T) {
 		s := newSimulation(t, p, newTally(), dir)
 		late := voters - 1
 		s.start(late)
-		s.net.whoIs(late).members.hearNobody(true)
+		s.net.whoIs(late).members.deaf.Store(true)
 		for i := range nodes {
 			if i != late {
 				s.start(i)
@@ -31,7 +31,7 @@ func TestVotersOfANewClusterWaitForEachOther(t *testing.T) {
 		if at := s.leader(); at >= 0 {
 			t.Errorf("%s leads without who is late", nodeID(at))
 		}
-		s.net.whoIs(late).members.hearNobody(false)
+		s.net.whoIs(late).members.deaf.Store(false)
 		s.prepare()
 		votes := 0
 		for _, n := range s.net.whoIs(0).replica.Status(t.Context()).Nodes {
@@ -42,10 +42,7 @@ func TestVotersOfANewClusterWaitForEachOther(t *testing.T) {
 		if votes != voters {
 			t.Errorf("%d of %d vote as soon as the cluster is founded", votes, voters)
 		}
-		for i := range nodes {
-			s.stopNode(i)
-		}
-		s.wg.Wait()
+		s.end()
 		for _, p := range s.problems {
 			t.Error(p)
 		}
@@ -70,10 +67,7 @@ func TestVoterThatLostItsDiskIsDemoted(t *testing.T) {
 		// Demoted first: whoever has no log is not heard before.
 		s.votesOf(lost, record.NodeReplica)
 		s.votesOf(lost, record.NodeVoter)
-		for i := range nodes {
-			s.stopNode(i)
-		}
-		s.wg.Wait()
+		s.end()
 		for _, p := range s.problems {
 			t.Error(p)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // network is between the nodes. What crosses a link is late, by what the seed says for that link and that
-// message; on the way of notices and beacons it may be lost, doubled and overtaken as well.
+// message; on the way of notices, beacons and packets of gossip it may be lost, doubled and overtaken as well.
 type network struct {
 	nodes int
 
@@ -32,9 +32,9 @@ type link struct {
 // weather is what a link does at a time.
 type weather struct {
 	cut   bool
-	muted bool    // for notices and beacons
+	muted bool    // for notices, beacons and packets
 	loss  float64 // of messages; on connections that delays what is sent
-	twice float64 // of notices and beacons
+	twice float64 // of notices, beacons and packets
 	slow  time.Duration
 }
 
@@ -94,6 +94,20 @@ func (l *link) passes() (late time.Duration, ok bool) {
 	return late, !l.cut && l.random.Float64() >= l.loss
 }
 
+// copies tells how long each copy of a message takes that is sent at most once, but may come twice.
+func (l *link) copies() (late []time.Duration) {
+	first, ok := l.passes()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !ok || l.muted {
+		return nil
+	}
+	if l.random.Float64() < l.twice {
+		return []time.Duration{first, 6 * first}
+	}
+	return []time.Duration{first}
+}
+
 // isCut tells whether nothing passes.
 func (l *link) isCut() bool {
 	l.mu.Lock()
@@ -133,19 +147,8 @@ func word[T any](w *network, from *incarnation, v T, hear func(*incarnation, T))
 			continue
 		}
 		l := w.link(from.number, to)
-		late, ok := l.passes()
-		l.mu.Lock()
-		ok = ok && !l.muted
-		copies := 1
-		if l.random.Float64() < l.twice {
-			copies = 2
-		}
-		l.mu.Unlock()
-		if !ok {
-			continue
-		}
-		for i := range copies {
-			time.AfterFunc(late*time.Duration(1+5*i), func() {
+		for _, late := range l.copies() {
+			time.AfterFunc(late, func() {
 				var got T
 				if l.isCut() || n.dead.Load() || record.Decode(b, &got) != nil {
 					return

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"veto/node/intake"
 	"veto/record"
 	"veto/replication"
 	"veto/replication/consensus"
@@ -54,12 +55,15 @@ type incarnation struct {
 	index   *index.Index
 	view    *replication.View
 	check   *validate.Validator
+	intake  *intake.Intake
 	replica *replication.Replica
 	peers   *peers
+	gossip  *gossip
 	members *members
 
 	// dead is set before its disk is taken away: what it says afterwards, nobody hears.
 	dead  atomic.Bool
+	hear  func([]happening) // what subscribers at the node are told
 	ended context.Context
 	end   context.CancelFunc
 
@@ -91,21 +95,20 @@ func (s *simulation) right() time.Time { return setClock(time.Now(), s.began, s.
 // start starts the node on its disk. It is one that falls or is stopped later.
 func (s *simulation) start(i int) {
 	d := s.nodes[i].disk
-	n := &incarnation{number: i, began: time.Now()}
+	n := &incarnation{number: i, began: time.Now(), hear: s.hear}
 	n.ended, n.end = context.WithCancel(context.Background())
 	n.peers = newPeers(n, s.net)
 	role := record.NodeVoter
 	if i >= voters {
 		role = record.NodeReplica
 	}
-	n.members = newMembers(roster.Member{ID: nodeID(i), PeerAddr: nodeID(i), Role: string(role), Expect: voters, State: "alive"})
 	if err := s.open(n, d, role); err != nil {
 		s.wrong("%s does not start: %v", nodeID(i), err)
 		n.end()
 		return
 	}
-	s.wg.Go(func() { n.members.meet(n, s.net) })
 	s.net.put(i, n)
+	s.wg.Go(n.join)
 }
 
 func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err error) {
@@ -129,6 +132,10 @@ func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err er
 		apikey.New(n.view), limiter.New(limiter.Config{Usage: n.view.Usage, Now: now()}))
 	streams, err := os.MkdirTemp(s.dir, nodeID(i))
 	if err == nil {
+		self := roster.Member{ID: nodeID(i), PeerAddr: nodeID(i), Role: string(role), Expect: voters}
+		err = s.startRoster(n, self)
+	}
+	if err == nil {
 		n.replica, err = replication.Open(replication.Config{
 			ID: nodeID(i), Address: nodeID(i), Role: role, Dir: streams, Journal: d.journal, Timing: s.plan.timing,
 			Expect: voters, Aim: consensus.Aim{MinVoters: voters}, Joins: true, Found: s.found, Founded: func() {}, WantKeys: func(...string) {},
@@ -144,6 +151,9 @@ func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err er
 	if err != nil {
 		return errors.Join(err, n.close())
 	}
+	n.intake = intake.New(intake.Config{
+		Taker: n.replica, Tokens: n.check, Revocations: n.view, Keys: n.view, State: n.view, Owners: n.view, Cluster: n.replica, NodeID: nodeID(i), Now: now,
+	})
 	return nil
 }
 
@@ -159,6 +169,9 @@ func (n *incarnation) close() error {
 	n.end()
 	n.peers.sever()
 	_ = n.peers.Close() // it never fails
+	if n.members != nil {
+		err = errors.Join(err, n.members.Close())
+	}
 	n.busy.Wait()
 	return errors.Join(err, n.index.Close(), n.outbox.Close(), n.store.Close())
 }
@@ -194,6 +207,15 @@ func (s *simulation) stopNode(i int) {
 	}
 	n.dead.Store(true)
 	s.net.put(i, nil)
+}
+
+// end ends all nodes, and waits for memberlist, which does not wait for its own probes.
+func (s *simulation) end() {
+	for i := range nodes {
+		s.stopNode(i)
+	}
+	s.wg.Wait()
+	s.pause(time.Minute)
 }
 
 // revive starts the node if it is down.

@@ -10,11 +10,9 @@ import (
 	"veto/record"
 	"veto/record/event"
 	"veto/replication/peer"
-	"veto/replication/roster"
 )
 
-// peers, members and words are what a node has instead of peer.Mux, roster.Roster and
-// broadcast.Broadcast.
+// peers and words are what a node has instead of peer.Mux and broadcast.Broadcast.
 type peers struct {
 	node *incarnation
 	net  *network
@@ -112,105 +110,6 @@ func (p *peers) sever() {
 	p.conns = nil
 }
 
-// members knows of the others what gossip would: who was reached lately, and what it said of itself.
-type members struct {
-	changed chan struct{}
-
-	mu   sync.Mutex
-	deaf bool // it hears of nobody new
-	self roster.Member
-	seen map[int]sighting
-}
-
-type sighting struct {
-	at time.Time
-	roster.Member
-}
-
-const (
-	gossipEvery = 500 * time.Millisecond
-	deadAfter   = 5 * time.Second
-)
-
-func newMembers(self roster.Member) *members {
-	return &members{changed: make(chan struct{}, 1), self: self, seen: map[int]sighting{}}
-}
-
-func (m *members) Members() []roster.Member {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := []roster.Member{m.self}
-	for i := range nodes {
-		if s, ok := m.seen[i]; ok {
-			s.State = "alive"
-			if time.Since(s.at) > deadAfter {
-				s.State = "dead"
-			}
-			all = append(all, s.Member)
-		}
-	}
-	return all
-}
-
-func (m *members) Self() roster.Member {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.self
-}
-
-func (m *members) Change(f func(self *roster.Member)) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f(&m.self)
-	return nil
-}
-
-func (m *members) Leave(time.Duration) error { return nil }
-
-func (m *members) Changed() <-chan struct{} { return m.changed }
-
-func (m *members) hearNobody(deaf bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.deaf = deaf
-}
-
-// meet hears of those that can be reached, until the node ends.
-func (m *members) meet(n *incarnation, w *network) {
-	tick := time.NewTicker(gossipEvery)
-	defer tick.Stop()
-	for n.ended.Err() == nil {
-		for i := range nodes {
-			other := w.whoIs(i)
-			if i == n.number || other == nil || w.link(i, n.number).isCut() || w.link(n.number, i).isCut() {
-				continue
-			}
-			if _, ok := w.link(i, n.number).passes(); !ok {
-				continue
-			}
-			said := other.members.Self()
-			m.mu.Lock()
-			before, known := m.seen[i]
-			if m.deaf && !known {
-				m.mu.Unlock()
-				continue
-			}
-			m.seen[i] = sighting{time.Now(), said}
-			m.mu.Unlock()
-			if !known || before.Member != said || time.Since(before.at) > deadAfter {
-				select {
-				case m.changed <- struct{}{}:
-				default:
-				}
-			}
-		}
-		select {
-		case <-n.ended.Done():
-		case <-tick.C:
-		}
-	}
-}
-
 // words brings notices and beacons to the others.
 type words struct {
 	node *incarnation
@@ -229,6 +128,14 @@ func (b words) Beacon(n record.Beacon) {
 	word(b.net, b.node, n, func(to *incarnation, n record.Beacon) { to.view.Beacon(n) })
 }
 
-func (words) Tell(string, []event.Fact) {}
-func (words) SetRoutes([]string) error  { return nil }
-func (words) Disconnect(string)         {}
+// Tell tells subscribers at all nodes.
+func (b words) Tell(_ string, facts []event.Fact) {
+	all := make([]happening, len(facts))
+	for i := range facts {
+		all[i] = happeningOf(&facts[i])
+	}
+	word(b.net, b.node, all, func(to *incarnation, all []happening) { to.hear(all) })
+}
+
+func (words) SetRoutes([]string) error { return nil }
+func (words) Disconnect(string)        {}

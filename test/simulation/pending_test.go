@@ -46,10 +46,7 @@ func TestPendingDeniesOnceReady(t *testing.T) {
 			t.Errorf("%s, with %d pending", v.Code, n.replica.Pending())
 		}
 		s.net.change(ours, func(w *weather) { *w = weather{} })
-		for i := range nodes {
-			s.stopNode(i)
-		}
-		s.wg.Wait()
+		s.end()
 		for _, p := range s.problems {
 			t.Error(p)
 		}

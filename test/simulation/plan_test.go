@@ -157,10 +157,10 @@ var harms = []harm{
 	{name: "messages are late, ms", all: true, size: between(10, 600), do: func(s *simulation, _, ms int) func() {
 		return s.weather(func(w *weather) { w.slow = time.Duration(ms) * time.Millisecond }, func(w *weather) { w.slow = 0 })
 	}},
-	{name: "notices and beacons are lost", all: true, do: func(s *simulation, _, _ int) func() {
+	{name: "notices, beacons and packets are lost", all: true, do: func(s *simulation, _, _ int) func() {
 		return s.weather(func(w *weather) { w.muted = true }, func(w *weather) { w.muted = false })
 	}},
-	{name: "notices and beacons come twice", all: true, do: func(s *simulation, _, _ int) func() {
+	{name: "notices, beacons and packets come twice", all: true, do: func(s *simulation, _, _ int) func() {
 		return s.weather(func(w *weather) { w.twice = 0.5 }, func(w *weather) { w.twice = 0 })
 	}},
 	{name: "the log's disk is slow, ms", size: between(20, 400), do: func(s *simulation, at, ms int) func() {

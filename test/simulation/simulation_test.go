@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/event"
 	"veto/replication/pepper"
+	"veto/replication/roster"
 	"veto/test/history"
 )
 
@@ -40,9 +42,12 @@ type simulation struct {
 	// signing signs tokens; secrets gives the random bytes of nodes and keys.
 	signing ed25519.PrivateKey
 	secrets *bytesOf
-	log     *slog.Logger
-	wg      sync.WaitGroup
-	tally   *tally
+	// gossipKey is by which members read each other.
+	gossipKey []byte
+	log       *slog.Logger
+	logged    *latest
+	wg        sync.WaitGroup
+	tally     *tally
 
 	clock       atomic.Int64  // that of the history
 	latest      atomic.Uint64 // the highest revision that anyone was told of
@@ -50,6 +55,10 @@ type simulation struct {
 	history     history.Log
 	credentials credentials
 	registers   registers
+	streams     streams
+	messages    messages
+	heard       heard
+	late        atomic.Bool // the issuer that was not there before is there
 
 	mu       sync.Mutex
 	pendings []pending
@@ -63,8 +72,10 @@ const (
 	// life of tokens, which is what their revocations are kept for.
 	life     = 4 * time.Hour
 	issuer   = "https://issuer.test"
+	adminKey = "key_admin"
 	kid      = "k1"
 	clients  = 4
+	senders  = 2 // of streams and messages
 	foundIn  = 30 * time.Second
 	settleIn = 90 * time.Second
 	runLimit = 3 * time.Minute // of the machine's time, for one run
@@ -94,13 +105,14 @@ func newSimulation(t *testing.T, p plan, all *tally, dir string) *simulation {
 	t.Helper()
 	s := &simulation{
 		t: t, plan: p, dir: dir, began: time.Now(), random: rand.New(rand.NewPCG(p.seed, 2)),
-		net: newNetwork(p.seed, nodes), secrets: seededBytes(p.seed), tally: all,
+		net: newNetwork(p.seed, nodes), secrets: seededBytes(p.seed), tally: all, heard: heard{all: map[event.ID]happening{}},
 	}
 	to := slog.DiscardHandler
 	if *tellAll {
 		to = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})
 	}
-	s.log = slog.New(watched{to, all})
+	s.logged = &latest{began: s.began}
+	s.log = slog.New(watched{Handler: to, tally: all, last: s.logged})
 	key := make([]byte, ed25519.SeedSize)
 	_, _ = s.secrets.Read(key) // it never fails
 	s.signing = ed25519.NewKeyFromSeed(key)
@@ -112,6 +124,8 @@ func newSimulation(t *testing.T, p plan, all *tally, dir string) *simulation {
 		}
 		s.ring = ring
 	}
+	s.gossipKey = make([]byte, roster.KeyBytes)
+	_, _ = s.secrets.Read(s.gossipKey)
 	s.passed.Store(p.passed)
 	for range nodes {
 		n := &node{}
@@ -123,7 +137,7 @@ func newSimulation(t *testing.T, p plan, all *tally, dir string) *simulation {
 
 func (s *simulation) found() (record.Found, error) {
 	f := record.Found{ClusterID: "simulated", ChainAudit: true, Admin: record.APIKey{
-		ID: "key_admin", Name: "admin", Hint: "veto_op_…", Roles: []record.Role{record.RoleAdmin},
+		ID: adminKey, Name: "admin", Hint: "veto_op_…", Roles: []record.Role{record.RoleAdmin},
 	}}
 	_, err := s.secrets.Read(f.DigestKey[:])
 	_, _ = s.secrets.Read(f.Admin.Hash[:])
@@ -146,10 +160,7 @@ func (s *simulation) run() {
 		<-done
 		s.judge()
 	}
-	for i := range nodes {
-		s.stopNode(i)
-	}
-	s.wg.Wait()
+	s.end()
 }
 
 // show tells what was wrong, and how to see it again.
@@ -167,7 +178,7 @@ func (s *simulation) show(t *testing.T) {
 	}
 }
 
-// P5, P6, P7, P8, P10, P12
+// P5, P6, P7, P8, P10, P12, and those of streams, messages, feeds and gossip.
 func TestSimulation(t *testing.T) {
 	all := newTally()
 	var next atomic.Uint64
@@ -189,9 +200,13 @@ func TestSimulation(t *testing.T) {
 
 func runSeed(t *testing.T, seed uint64, all *tally) {
 	t.Helper()
+	var now atomic.Pointer[simulation]
 	hung := time.AfterFunc(runLimit, func() {
 		stacks := make([]byte, 16<<20)
 		fmt.Fprintf(os.Stderr, "seed %d hangs\n%s\n", seed, stacks[:runtime.Stack(stacks, true)])
+		if s := now.Load(); s != nil {
+			fmt.Fprintf(os.Stderr, "nodes logged last:\n%s", s.logged)
+		}
 		os.Exit(2)
 	})
 	defer hung.Stop()
@@ -202,6 +217,7 @@ func runSeed(t *testing.T, seed uint64, all *tally) {
 	var s *simulation
 	synctest.Test(t, func(t *testing.T) {
 		s = newSimulation(t, newPlan(seed), all, dir)
+		now.Store(s)
 		s.run()
 	})
 	all.ran(len(s.problems))

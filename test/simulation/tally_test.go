@@ -84,12 +84,56 @@ func (n *tally) show(t *testing.T, took time.Duration) {
 type watched struct {
 	slog.Handler
 	tally *tally
+	node  string
+	last  *latest
+}
+
+// latest are the lines that nodes of one run logged last, for whoever reads of a run that hangs.
+type latest struct {
+	mu    sync.Mutex
+	began time.Time
+	lines [400]logged
+	next  int
+}
+
+type logged struct {
+	node string
+	slog.Record
+}
+
+func (l *latest) keep(node string, r slog.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines[l.next%len(l.lines)] = logged{node, r.Clone()}
+	l.next++
+}
+
+func (l *latest) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	for i := range l.lines {
+		r := l.lines[(l.next+i)%len(l.lines)]
+		fmt.Fprintf(&b, "%12s %s %s", r.Time.Sub(l.began), r.node, r.Message)
+		r.Attrs(func(a slog.Attr) bool {
+			fmt.Fprintf(&b, " %s", a)
+			return true
+		})
+		b.WriteString("\n")
+	}
+	return b.String()
 }
 
 func (w watched) Enabled(context.Context, slog.Level) bool { return true }
 
 func (w watched) WithAttrs(a []slog.Attr) slog.Handler {
-	return watched{w.Handler.WithAttrs(a), w.tally}
+	w.Handler = w.Handler.WithAttrs(a)
+	for _, one := range a {
+		if one.Key == "node" {
+			w.node = one.Value.String()
+		}
+	}
+	return w
 }
 
 func (w watched) Handle(ctx context.Context, r slog.Record) error {
@@ -100,6 +144,7 @@ func (w watched) Handle(ctx context.Context, r slog.Record) error {
 			w.tally.mu.Unlock()
 		}
 	}
+	w.last.keep(w.node, r)
 	if w.Handler.Enabled(ctx, r.Level) {
 		return w.Handler.Handle(ctx, r)
 	}

@@ -176,16 +176,30 @@ func (s *simulation) level() bool {
 func (s *simulation) work() {
 	var all sync.WaitGroup
 	end := time.Now().Add(s.plan.long)
-	for n := range clients {
+	for n := range clients + senders {
 		c := client{s, n, rand.New(rand.NewPCG(s.plan.seed, uint64(10+n)))}
+		do, rest := c.one, 5
+		if n >= clients {
+			do, rest = c.sends, 1500
+		}
 		all.Go(func() {
 			for time.Now().Before(end) {
-				c.one()
-				s.pause(time.Duration(5+c.random.IntN(120)) * time.Millisecond)
+				do()
+				s.pause(time.Duration(rest+c.random.IntN(120)) * time.Millisecond)
 			}
 		})
 	}
 	all.Wait()
+}
+
+// sends sends a stream, or brings a message.
+func (c client) sends() {
+	node := c.random.IntN(nodes)
+	if c.random.IntN(2) == 0 {
+		c.stream(node)
+		return
+	}
+	c.deliver(node)
 }
 
 // one is one call, or two that belong together.

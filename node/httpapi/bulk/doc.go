@@ -15,7 +15,7 @@
 //	B1  The outcome of each line is told: by its number if it was refused, by the number of a
 //	    later line that it was done. One that was refused is tried again when the stream is sent again,
 //	    and told again if it is still refused.
-//	    TestEachLineIsTold, TestRefusedLinesAreTriedAgain
+//	    TestEachLineIsTold, TestRefusedLinesAreTriedAgain, TestRevisionIsThatOfAllLines
 //	B2  A stream that is sent again is not done again, and one that was cut off goes on.
 //	    TestStreamGoesOn, TestPartsInTheirOrder
 //	B3  No line, however long or wrong, ends a stream or is kept in memory whole.

@@ -155,12 +155,13 @@ func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progre
 	end := b.body.First + uint64(b.lines) - 1
 	if result.Before > end {
 		// Only the sum of the last line that was done is known: whether these lines are the ones that
-		// were done is known once that line has come.
-		out.held = end
+		// were done is known once that line has come. What was missing of them may be done later than what
+		// follows, which need not wait for it.
+		out.held, out.heldAt = end, max(out.heldAt, result.Revision)
 		return nil
 	}
 	last.Through = end
-	last.Revision = max(last.Revision, result.Revision)
+	last.Revision = max(last.Revision, result.Revision, out.heldAt)
 	last.Resumed = max(last.Resumed, out.held)
 	if result.Before >= b.body.First {
 		last.Resumed = result.Before
@@ -179,6 +180,8 @@ type teller struct {
 	to   *json.Encoder
 	told bool
 	held uint64 // the last line of which it is not told that it had been done
+	// heldAt is the revision at which all up to that one are.
+	heldAt record.Revision
 }
 
 func (t *teller) Encode(p any) error {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type cluster struct {
 	mu       sync.Mutex
 	gaps     int           // parts that overtook another
-	overtake chan struct{} // if not nil, the first proposal waits for it
+	overtake chan struct{} // if not nil, the first proposal waits for it, until another has come before it
 	through  uint64
 	sum      []byte // of all lines through that one
 	missing  []uint64
@@ -36,7 +36,8 @@ type cluster struct {
 	values   []string
 	sizes    []int
 	revision record.Revision
-	failAt   int // which proposal fails, counted from 1
+	changed  record.Revision // of the last line that was done
+	failAt   int             // which proposal fails, counted from 1
 	lost     bool
 	count    int
 }
@@ -62,6 +63,9 @@ func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, er
 	if c.count == c.failAt && !c.lost {
 		return record.Result{}, errLost
 	}
+	if c.overtake != nil && b.First > 1 && c.count == 1 {
+		defer close(c.overtake)
+	}
 	c.revision++
 	r := record.Result{Revision: c.revision, Before: c.through, Missing: c.missing}
 	c.sizes = append(c.sizes, len(b.Items))
@@ -71,6 +75,7 @@ func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, er
 		if number <= r.Before && !r.Misses(number) {
 			continue
 		}
+		c.changed = c.revision
 		c.through = max(c.through, number)
 		if item.Alike < 0 || strings.HasPrefix(item.Value, "unknown") && !c.known[item.Value] {
 			c.missing = append(c.missing, number)
@@ -229,6 +234,19 @@ func TestPartsInTheirOrder(t *testing.T) {
 	for i, v := range c.values {
 		if want := fmt.Sprintf("r%dv%d", i%3, i); v != want {
 			t.Fatalf("%s in the place of %s", v, want)
+		}
+	}
+}
+
+// B1: also when a line that was missing is done after a later part of the stream, which need not wait for it.
+func TestRevisionIsThatOfAllLines(t *testing.T) {
+	lines := "r unknown\n" + stream(record.MaxImport) // two parts
+	c := &cluster{known: map[string]bool{}}
+	run(t, c, strings.NewReader(lines))
+	c.known["unknown"], c.overtake, c.count = true, make(chan struct{}), 0
+	for _, p := range run(t, c, strings.NewReader(lines)) {
+		if p.Revision < c.changed {
+			t.Errorf("the first line was done at %d, and all are told done at %d: %+v", c.changed, p.Revision, p)
 		}
 	}
 }
