@@ -118,24 +118,14 @@ func TestBackupIsStopped(t *testing.T) {
 		}
 		_ = c.Wait()
 	}
-	left := func() (names []string) {
-		there, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range there {
-			names = append(names, e.Name())
-		}
-		return names
-	}
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		c := begin()
-		if end(c, s); c.ProcessState.ExitCode() != exitError || len(left()) != 0 {
-			t.Errorf("%v: %v, left %v", s, c.ProcessState, left())
+		if end(c, s); c.ProcessState.ExitCode() != exitError || len(namesIn(t, dir)) != 0 {
+			t.Errorf("%v: %v, left %v", s, c.ProcessState, namesIn(t, dir))
 		}
 	}
 	end(begin(), syscall.SIGKILL)
-	if got := left(); !slices.Equal(got, []string{"b.part"}) {
+	if got := namesIn(t, dir); !slices.Equal(got, []string{"b.part"}) {
 		t.Fatal(got)
 	}
 	// Over what was left, beside one that is written.
@@ -144,9 +134,21 @@ func TestBackupIsStopped(t *testing.T) {
 	if code != exitError || !strings.Contains(out, "another backup is being written to") {
 		t.Errorf("%d %s", code, out)
 	}
-	if end(under, syscall.SIGTERM); len(left()) != 0 {
-		t.Error(left())
+	if end(under, syscall.SIGTERM); len(namesIn(t, dir)) != 0 {
+		t.Error(namesIn(t, dir))
 	}
+}
+
+func namesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range there {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 // Two of three are killed for good, then the third as well: it goes on alone with all that had a receipt, and the
