@@ -36,9 +36,9 @@
 //	    alive can always be asked. No browser is told that another site's pages may read an answer, and
 //	    none can be made to send a request that changes something.
 //	    TestWhoComesTooOften, TestOtherSitesPagesGetNothing
-//	L14 Of streams of revocations and of the audit trail, in and out, there are so many at once, of streams of events
-//	    each operator has so many, and one more is told when to come again.
-//	    TestStreamsAreBounded, TestStreamsOfOneAreBounded
+//	L14 Of streams of revocations and of the audit trail, in and out, there are so many at once, and of these,
+//	    of backups and of streams of events each operator has so many; one more is told when to come again.
+//	    TestStreamsAreBounded, TestStreamsOfOneAreBounded, TestTransfersOfOneAreBounded
 //	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
 //	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions, TestMinRevisionBeforeWhoAsks
