@@ -147,7 +147,8 @@ func (m *boundMetrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(m.shed, prometheus.CounterValue, float64(p.Refused()), kind)
 	}
 	for reason, n := range map[string]uint64{
-		"caller_rate": b.callers.Refused(), "stranger_rate": b.strangers.Refused(), "streams_of_one": b.watchers.Refused(), "turns": b.turns.Refused(),
+		"caller_rate": b.callers.Refused(), "stranger_rate": b.strangers.Refused(), "turns": b.turns.Refused(),
+		"streams_of_one": b.watchers.Refused(), "imports_of_one": b.importers.Refused(), "exports_of_one": b.exporters.Refused(),
 		"outbox": m.node.replica.Refused(), "nats": m.node.broadcast.Stats().Busy,
 	} {
 		to <- prometheus.MustNewConstMetric(m.shed, prometheus.CounterValue, float64(n), reason)

@@ -106,7 +106,8 @@ type KeysConfig struct {
 	KeyPrefix string `koanf:"key_prefix"`
 	// PepperKeyFile holds the key that wraps the peppers by which API keys are stored: 32 bytes in
 	// base64, and on a line below the one that it replaces, if there is one. The same on all nodes; if
-	// it is empty on one, the cluster has no pepper, and keys are stored by the SHA-256 alone.
+	// it is empty on one, the cluster has no pepper, and keys are stored by the SHA-256 alone. It is read again
+	// on SIGHUP.
 	PepperKeyFile string `koanf:"pepper_key_file"`
 }
 

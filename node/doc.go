@@ -47,7 +47,8 @@
 //	N11 A rotation of the pepper, and of the key that wraps it, breaks no check of a key on any node. A
 //	    node that cannot read a pepper is not ready, answers unknown of every API key, and goes on with
 //	    JWTs and revocations.
-//	    TestRotationBreaksNoCheck, TestPepperIsWrappedAnew, TestNodeWithoutThePepperFailsClosed
+//	    TestRotationBreaksNoCheck, TestPepperIsWrappedAnew, TestPepperIsWrappedAnewWithoutARestart,
+//	    TestNodeWithoutThePepperFailsClosed
 //	N12 No listener speaks a TLS below 1.3.
 //	    TestOldTLSIsRefused
 //	N13 A stream of revocations under the name of another is refused, and not taken for done.

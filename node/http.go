@@ -43,6 +43,7 @@ const (
 	maxRequests = 1024 // under way on the control plane, streams among them
 	maxImports  = 16
 	maxExports  = 16
+	maxShare    = 8   // of the imports, and of the exports, for one operator
 	maxStreams  = 256 // of events
 	maxWatching = 64  // of these, of one operator
 
@@ -57,7 +58,7 @@ const (
 // bounds are what is let onto the listeners.
 type bounds struct {
 	requests, imports, exports, streams *gate.Places
-	watchers                            *gate.Shares
+	importers, exporters, watchers      *gate.Shares
 	turns                               *gate.Turns
 	callers, strangers                  *gate.Rates
 	data, control                       *gate.Listener // once they are open
@@ -66,7 +67,7 @@ type bounds struct {
 func newBounds(callerRate int) *bounds {
 	return &bounds{
 		requests: gate.NewPlaces(maxRequests), imports: gate.NewPlaces(maxImports), exports: gate.NewPlaces(maxExports), streams: gate.NewPlaces(maxStreams),
-		watchers:  gate.NewShares(maxWatching),
+		importers: gate.NewShares(maxShare), exporters: gate.NewShares(maxShare), watchers: gate.NewShares(maxWatching),
 		callers:   gate.NewRates(gate.Rate{PerSecond: float64(callerRate), Burst: 2 * float64(callerRate)}),
 		strangers: gate.NewRates(gate.Rate{PerSecond: strangerRate, Burst: strangerBurst}),
 	}
@@ -182,7 +183,8 @@ func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {
 		NewID: newID, Metrics: n.metrics.handler(), Pprof: n.config.Pprof, Ready: n.checks,
 		Now: n.around.Now, Trace: n.controlTrace(), NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
 		Waiting: waiting,
-		Callers: n.bounds.callers, Strangers: n.bounds.strangers, Imports: n.bounds.imports, Exports: n.bounds.exports, Streams: n.bounds.streams, Watchers: n.bounds.watchers,
+		Callers: n.bounds.callers, Strangers: n.bounds.strangers, Imports: n.bounds.imports, Exports: n.bounds.exports, Streams: n.bounds.streams,
+		Importers: n.bounds.importers, Exporters: n.bounds.exporters, Watchers: n.bounds.watchers,
 		Turns: n.bounds.turns,
 	}))
 	server.ErrorLog = slog.NewLogLogger(n.around.Log.Handler(), slog.LevelDebug)

@@ -115,6 +115,7 @@ func (n *Node) gauges() []gauge {
 		{"veto_outbox_pending", "Revocations that this node has taken and the log does not have yet.", func() float64 { return float64(n.replica.Pending()) }},
 		{"veto_broadcast_dropped_total", "Messages that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
 		{"veto_broadcast_slow_total", "Times this node fell so far behind notices, beacons or requests that some were dropped.", func() float64 { return float64(n.broadcast.Stats().Slow) }},
+		{"veto_broadcast_refused_total", "Notices, beacons and requests that could not be read, and were dropped.", func() float64 { return float64(n.broadcast.Stats().Refused) }},
 		{"veto_broadcast_received_total", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},

@@ -272,23 +272,56 @@ func TestPepperIsWrappedAnew(t *testing.T) {
 	}
 	writeKeys(t, file, fresh, old)
 	restart()
-	for {
-		now, err := s.at(0).Pepper(s.ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p := now.Peppers[0]; p.WrappedBy != first.WrappedBy {
-			if p.ID != 1 || !p.MadeAt.Equal(first.MadeAt) || p.WrappedAt.Equal(first.WrappedAt) {
-				t.Errorf("%+v, was %+v", p, first)
-			}
-			break
-		}
-		select {
-		case <-s.ctx.Done():
-			t.Fatal("not wrapped by the new key")
-		case <-time.After(20 * time.Millisecond):
-		}
+	if p := s.wrappedAnew(first); p.ID != 1 || !p.MadeAt.Equal(first.MadeAt) || p.WrappedAt.Equal(first.WrappedAt) {
+		t.Errorf("%+v, was %+v", p, first)
 	}
 	writeKeys(t, file, fresh)
 	restart()
+}
+
+// wrappedAnew waits until the first pepper is wrapped by another key than it was.
+func (s *story) wrappedAnew(was record.Pepper) record.Pepper {
+	s.Helper()
+	for {
+		now, err := s.at(0).Pepper(s.ctx)
+		if err != nil {
+			s.Fatal(err)
+		}
+		if p := now.Peppers[0]; p.WrappedBy != was.WrappedBy {
+			return p
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatal("not wrapped by the new key")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// N11: nor need a node be started again for it.
+func TestPepperIsWrappedAnewWithoutARestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	keys := []string{newPepperKey(), newPepperKey(), newPepperKey()}
+	writeKeys(t, file, keys[0])
+	s := tellWith(t, 2, 2*time.Minute, func(c *node.Config) { c.PepperKeyFile = file })
+	secret := s.shopKeys(1)[0]
+	pepper := s.storedBy(0, "1").Peppers[0]
+	for i, key := range keys[1:] {
+		writeKeys(t, file, key, keys[i])
+		for n := range 2 {
+			s.cluster.Node(n).Reload()
+		}
+		pepper = s.wrappedAnew(pepper)
+		writeKeys(t, file, key)
+		for n := range 2 {
+			s.cluster.Node(n).Reload()
+			s.eventually(n, secret, validate.OK)
+		}
+	}
+	for n := range 2 { // and what it is wrapped by is what the file has
+		if err := errors.Join(s.cluster.StopNode(n), s.cluster.StartNode(n), s.cluster.AwaitReady(s.ctx, n)); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually(n, secret, validate.OK)
+	}
 }

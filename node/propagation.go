@@ -113,7 +113,7 @@ func (n *Node) openTrace(ctx context.Context) error {
 	}
 	var err error
 	n.trace, err = trace.Open(ctx, trace.Config{
-		Endpoint: n.config.TraceEndpoint, Sample: n.config.TraceSample, NodeID: n.config.NodeID, Version: n.around.Version,
+		Endpoint: n.config.TraceEndpoint, Sample: n.config.TraceSample, NodeID: n.config.NodeID, Version: n.around.Version, Log: n.around.Log,
 	})
 	n.opened(n.trace.Close)
 	return err

@@ -59,8 +59,8 @@ func (n *Node) identityOf(h *certs.Held) peer.Identity {
 	return peer.Identity{ID: h.Node.NodeID, Certificate: h.Node.Certificate, Authorities: h.Node.Authorities, Cluster: n.cluster}
 }
 
-// Reload has the node read its certificates and gossip keys again, as it does by itself every 10 seconds. It
-// does not block; the log says what came of it.
+// Reload has the node read its certificates and gossip keys again, as it does by itself every 10 seconds, and
+// the keys of the peppers, but not by itself. It does not block; the log says what came of it.
 func (n *Node) Reload() { signal(n.reload) }
 
 // renew follows the files until the context ends.
@@ -75,6 +75,7 @@ func (n *Node) renew(ctx context.Context) {
 			return
 		case <-n.reload:
 			asked = true
+			n.rereadPeppers()
 		case <-tick.C:
 		}
 		before := n.certs.Held()
@@ -89,6 +90,24 @@ func (n *Node) renew(ctx context.Context) {
 		case err == nil && asked:
 			n.around.Log.Info("certificates and gossip keys are as they were")
 		}
+	}
+}
+
+// rereadPeppers goes by the keys of the peppers that are in the file now, if there was one at the start.
+func (n *Node) rereadPeppers() {
+	if n.ring == nil {
+		return
+	}
+	other, err := n.config.Ring()
+	changed := false
+	if err == nil {
+		changed, err = n.ring.Take(other, n.view.Peppers().Records())
+	}
+	switch {
+	case err != nil:
+		n.around.Log.Error("the keys of the peppers as they are on the disk now cannot be used; the node goes on with those that it has", "error", err)
+	case changed:
+		n.around.Log.Info("the keys of the peppers were read again", "keys", n.ring.Fingerprints())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
@@ -36,7 +37,8 @@ func newBackup(r *remote) *cobra.Command {
 		return showContents(out, contents, "written", to.path)
 	})
 	c.Long = "Writes the whole state of the cluster, as it is at one revision on the node that answers, to a file.\n" +
-		"The cluster goes on meanwhile. The file is there once it is whole, and was read through.\n\n" +
+		"The cluster goes on meanwhile. The file is there once it is whole, and was read through; until then it is\n" +
+		"called FILE.part. One that is left by a backup that was killed is replaced by the next to that file.\n\n" +
 		"A backup holds shared secrets of issuers in the clear, and the key by which names are hashed. So it is\n" +
 		"encrypted with age to those who may restore it, unless --plain is given:\n\n" +
 		"  age-keygen -o veto-backup.key        once, on a machine that is not one of the cluster\n" +
@@ -93,12 +95,7 @@ func (b *backupTo) write(ctx context.Context, c *client.Client) (contents recove
 	if _, err := os.Lstat(b.path); err == nil {
 		return contents, fmt.Errorf("--out: %s is there already, and no file is overwritten", b.path)
 	}
-	body, err := c.Backup(ctx)
-	if err != nil {
-		return contents, err
-	}
-	defer func() { _ = body.Close() }()
-	f, err := os.CreateTemp(filepath.Dir(b.path), ".veto-backup-*") // which only its owner may open
+	f, err := partOf(b.path)
 	if err != nil {
 		return contents, fmt.Errorf("--out: %w", err)
 	}
@@ -106,17 +103,64 @@ func (b *backupTo) write(ctx context.Context, c *client.Client) (contents recove
 		if err != nil {
 			_ = os.Remove(f.Name())
 		}
+		err = errors.Join(err, f.Close()) // and with that others may write to it
 	}()
-	if contents, err = seal(f, body, recipients); err != nil {
-		return contents, errors.Join(err, f.Close())
+	body, err := c.Backup(ctx)
+	if err != nil {
+		return contents, err
 	}
-	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+	defer func() { _ = body.Close() }()
+	if contents, err = seal(f, body, recipients); err != nil {
+		return contents, err
+	}
+	if err = f.Sync(); err != nil {
 		return contents, fmt.Errorf("--out: %w", err)
 	}
 	if err = appear(f.Name(), b.path); err != nil {
 		return contents, fmt.Errorf("--out: %w", err)
 	}
 	return contents, syncDir(filepath.Dir(b.path))
+}
+
+// partOf makes the file in which a backup is written until it is whole, which only its owner may open. It is locked
+// as long as it is open: one that nobody has locked was left by a backup that was killed, and goes.
+func partOf(path string) (*os.File, error) {
+	path += ".part"
+	another := fmt.Errorf("another backup is being written to %s; wait for it, or give another --out", path)
+	left, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if err == nil {
+		if locked := lockFile(left); locked != nil {
+			return nil, errors.Join(another, left.Close())
+		}
+		err = errors.Join(os.Remove(path), left.Close())
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil, another
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Another may have locked it just before, and taken it for one that was left.
+	if lockFile(f) != nil || !isAt(f, path) {
+		return nil, errors.Join(another, f.Close())
+	}
+	return f, nil
+}
+
+func lockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+
+// isAt tells whether the file is still what is at the path.
+func isAt(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(mine, there)
 }
 
 // appear gives the file its name, unless one has that by now.

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,6 +68,87 @@ func TestBackupIsCutOff(t *testing.T) {
 			t.Errorf("%s: %d %s, left %v", name, code, out, left)
 		}
 	}
+}
+
+// A backup that is stopped takes away its part, and one that is killed leaves it to the next to the same file, which takes
+// nothing away from one that is being written.
+func TestBackupIsStopped(t *testing.T) {
+	var whole bytes.Buffer
+	if err := backup.Write(&whole, backup.Header{ClusterID: "c"}, bytes.NewReader(make([]byte, 100_000))); err != nil {
+		t.Fatal(err)
+	}
+	halfway := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		_, _ = w.Write(whole.Bytes()[:80_000])
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case halfway <- struct{}{}:
+		case <-r.Context().Done():
+		}
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	env := []string{"VETO_TOKEN=x", "VETO_ADDRESS=" + server.URL}
+	dir := t.TempDir()
+	begin := func() *exec.Cmd {
+		c := exec.CommandContext(t.Context(), program(t), "backup", "--out", filepath.Join(dir, "b"), "--plain")
+		c.Env = append(os.Environ(), env...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-halfway
+		for { // until it has written what came
+			info, err := os.Stat(filepath.Join(dir, "b.part"))
+			if err == nil && info.Size() > 0 {
+				if info.Mode() != 0o600 {
+					t.Errorf("others may open it: %v", info.Mode())
+				}
+				return c
+			}
+			if t.Context().Err() != nil {
+				t.Fatal(err)
+			}
+			runtime.Gosched()
+		}
+	}
+	end := func(c *exec.Cmd, s syscall.Signal) {
+		if err := c.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait()
+	}
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		c := begin()
+		if end(c, s); c.ProcessState.ExitCode() != exitError || len(namesIn(t, dir)) != 0 {
+			t.Errorf("%v: %v, left %v", s, c.ProcessState, namesIn(t, dir))
+		}
+	}
+	end(begin(), syscall.SIGKILL)
+	if got := namesIn(t, dir); !slices.Equal(got, []string{"b.part"}) {
+		t.Fatal(got)
+	}
+	// Over what was left, beside one that is written.
+	under := begin()
+	out, code := execute(t, env, "", "backup", "--out", filepath.Join(dir, "b"), "--plain")
+	if code != exitError || !strings.Contains(out, "another backup is being written to") {
+		t.Errorf("%d %s", code, out)
+	}
+	if end(under, syscall.SIGTERM); len(namesIn(t, dir)) != 0 {
+		t.Error(namesIn(t, dir))
+	}
+}
+
+func namesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range there {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 // Two of three are killed for good, then the third as well: it goes on alone with all that had a receipt, and the

@@ -71,6 +71,11 @@ func restore(ctx context.Context, config recovery.Config, in io.Reader, survivor
 	}()
 	buffer := bufio.NewWriter(f)
 	lines := json.NewEncoder(buffer)
+	end := config.Fatal
+	config.Fatal = func(why string) {
+		_ = os.Remove(refusedFile)
+		end(why)
+	}
 	config.Refused = func(r record.Revocation) error {
 		l := client.RevokeRequest{Target: r.Target.String(), Issuer: r.Issuer, Value: r.Value, And: r.And, Reason: r.Reason}
 		if !r.NotBefore.IsZero() {

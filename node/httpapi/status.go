@@ -49,6 +49,13 @@ func TooManyStreams() *Problem {
 	return p
 }
 
+// TooManyTransfers is the problem of who has as many imports, or exports, under way as anybody may at a node.
+func TooManyTransfers() *Problem {
+	p := New(http.StatusTooManyRequests, "too_many_transfers", "you have as many imports, or exports, under way at this node as it lets anybody have, and it has done nothing of this; wait for one, ask another node, or come again after the time in Retry-After")
+	p.retryAfter = 5 * time.Second
+	return p
+}
+
 // Busy is the problem of a node with more to do than it takes on at once.
 func Busy() *Problem {
 	p := New(http.StatusServiceUnavailable, "busy", "this node has as much to do as it takes on at once, and has done nothing of this; ask another, or come again")

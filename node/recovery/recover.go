@@ -72,19 +72,27 @@ func Recover(c Config) (out Recovered, err error) {
 	if _, err := store.SetIdentityAside(c.Node.DataDir); err != nil {
 		return out, fmt.Errorf("data directory: %w", err)
 	}
+	if err := c.goOn(d, &out); err != nil {
+		return out, fmt.Errorf("%w; the directory is no node's now, and has all that it had: do it again once that is mended, or restore from a backup", err)
+	}
+	return out, nil
+}
+
+// goOn makes a node of a new cluster of what is nobody's yet.
+func (c *Config) goOn(d *directory, out *Recovered) (err error) {
 	last := d.through()
 	if out.Replayed, err = d.replay(); err != nil {
-		return out, fmt.Errorf("the log could not be applied: %w; the directory is no node's now: try again, or restore from a backup", err)
+		return fmt.Errorf("the log could not be applied: %w", err)
 	}
 	// Raft begins in the next term after that which its log tells of: the state's must not be above.
 	term := max(min(max(d.store.Applied().Term, d.log.Term), d.log.Reached), 1)
 	if out.Refounded, err = c.refound(d.store, "recover", last, last, term); err != nil {
-		return out, err
+		return err
 	}
 	if err := c.makeParts(d.lacks); err != nil {
-		return out, err
+		return err
 	}
-	return out, store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster})
+	return store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster})
 }
 
 // openLast opens the node's directory, which must be that of a node, or of one of which a recovery was cut short.

@@ -39,14 +39,31 @@ func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) 
 		return Restored{}, err
 	}
 	out := Restored{Backup: b.Header, Merged: []Merged{}}
+	if c.Fatal != nil { // the process ends there, so whatever is to be taken away is then
+		end := c.Fatal
+		c.Fatal = func(why string) {
+			if err := c.undo(); err != nil {
+				why += fmt.Sprintf("; the data directory could not be emptied again: %v", err)
+			}
+			end(why)
+		}
+	}
 	if err := c.fill(ctx, b, survivors, &out); err != nil {
-		return out, errors.Join(err, os.RemoveAll(c.dir(node.StateDir)), os.RemoveAll(c.dir(node.OutboxDir)), os.RemoveAll(c.dir(node.RaftDir)))
+		return out, errors.Join(err, c.undo())
 	}
 	// Last: until then the directory is nobody's.
 	if err := store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster}); err != nil {
-		return out, fmt.Errorf("data directory: %w", err)
+		return out, errors.Join(fmt.Errorf("data directory: %w", err), c.undo())
 	}
 	return out, nil
+}
+
+// undo takes away what was made: first what says that the rest is a node's.
+func (c *Config) undo() error {
+	if err := store.RemoveIdentity(c.Node.DataDir); err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(c.dir(node.StateDir)), os.RemoveAll(c.dir(node.OutboxDir)), os.RemoveAll(c.dir(node.RaftDir)))
 }
 
 func (c *Config) checkEmpty() error {

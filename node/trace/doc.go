@@ -14,4 +14,6 @@
 //	    TestOffCostsNothing, TestNotSampledIsNotTold
 //	X3  What comes as a traceparent and is none begins a trace of its own.
 //	    TestCarriedIsChecked
+//	X4  What cannot be sent is told once, in the node's log and nowhere else, and so is that it can be again.
+//	    TestWhatCannotBeSentIsLogged
 package trace

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -30,6 +31,7 @@ type Config struct {
 	// beginner says.
 	Sample          float64
 	NodeID, Version string
+	Log             *slog.Logger
 }
 
 // Tracer tells of steps. It may be used from anywhere; nil tells of nothing.
@@ -47,7 +49,7 @@ func Open(ctx context.Context, c Config) (*Tracer, error) {
 	}
 	what := resource.NewSchemaless(attribute.String("service.name", "veto"), attribute.String("service.instance.id", c.NodeID),
 		attribute.String("service.version", c.Version))
-	p := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(what), sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(c.Sample))))
+	p := sdk.NewTracerProvider(sdk.WithBatcher(&telling{SpanExporter: exporter, log: c.Log}), sdk.WithResource(what), sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(c.Sample))))
 	return &Tracer{provider: p, tracer: p.Tracer("veto")}, nil
 }
 

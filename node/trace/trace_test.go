@@ -1,12 +1,16 @@
 package trace_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
+	"go.opentelemetry.io/otel"
 	"go.uber.org/goleak"
 
 	"veto/node/trace"
@@ -40,7 +44,7 @@ func open(t *testing.T, part float64) (tracer *trace.Tracer, told func() int64) 
 	var count atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { count.Add(1) }))
 	t.Cleanup(server.Close)
-	x, err := trace.Open(t.Context(), trace.Config{Endpoint: server.URL + "/v1/traces", Sample: part, NodeID: "n1"})
+	x, err := trace.Open(t.Context(), trace.Config{Endpoint: server.URL + "/v1/traces", Sample: part, NodeID: "n1", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,5 +92,38 @@ func TestCarriedIsChecked(t *testing.T) {
 	}
 	if told() != 0 {
 		t.Error("it was told of")
+	}
+}
+
+// X4
+func TestWhatCannotBeSentIsLogged(t *testing.T) {
+	was := otel.GetErrorHandler()
+	t.Cleanup(func() { otel.SetErrorHandler(was) })
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { t.Errorf("the whole process is told: %v", err) }))
+	const batch = 512 // as many as are sent at once
+	var refused atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if refused.Add(1) <= 2 {
+			http.Error(w, "no key", http.StatusUnauthorized)
+		}
+	}))
+	defer server.Close()
+	var log bytes.Buffer // read once nobody writes any more
+	x, err := trace.Open(t.Context(), trace.Config{
+		Endpoint: server.URL + "/v1/traces", Sample: 1, NodeID: "n1", Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * batch {
+		_, end := x.Begin(t.Context(), "step")
+		end()
+	}
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+	said := log.String()
+	if strings.Count(said, "cannot be sent") != 1 || !strings.Contains(said, "401") || strings.Count(said, "sent again") != 1 {
+		t.Error(said)
 	}
 }

@@ -76,7 +76,9 @@ type counts struct{ received, dropped, refused, slow, busy, taken, buried atomic
 
 // Stats are numbers for people who watch.
 type Stats struct {
-	Received, Dropped, Refused, Slow uint64
+	Received, Dropped, Slow uint64
+	// Refused are messages that could not be read, or do not say from whom they are.
+	Refused uint64
 	// Taken are events of a stream that were taken, Buried those that were refused.
 	Taken, Buried uint64
 	// Busy are requests of clients that were told to come again, Queued events that are to be sent.

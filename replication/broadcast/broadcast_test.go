@@ -323,3 +323,20 @@ func TestFeed(t *testing.T) {
 		return
 	}
 }
+
+// P2
+func TestWhatCannotBeReadIsCounted(t *testing.T) {
+	nodes := together(t, "one", "two")
+	if err := nodes[0].Mumble(); err != nil {
+		t.Fatal(err)
+	}
+	nodes[0].Notice(record.Notice{First: 7})
+	select {
+	case n := <-nodes[1].notices:
+		if s := nodes[1].Stats(); s.Refused != 1 || s.Received == 0 || n.First != 7 {
+			t.Errorf("%+v, then %+v", s, n)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the notice behind it does not come")
+	}
+}

@@ -17,6 +17,8 @@
 //
 //	P2  A notice that arrives is the one that was sent; others are not harmed by its loss.
 //	    TestNoticeReachesTheOthers
+//	    What cannot be read is dropped and counted.
+//	    TestWhatCannotBeReadIsCounted
 //	P9  A node without the cluster's certificate is no part of it, and no client can send or
 //	    read what is between nodes.
 //	    TestStrangerIsNoRoute, TestClientsStayOutside,

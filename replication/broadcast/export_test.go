@@ -9,6 +9,9 @@ const QueueLength = queueLength
 // Unsent is a Broadcast whose queue has so much room, and nobody who empties it.
 func Unsent(room int) *Broadcast { return &Broadcast{queue: make(chan told, room)} }
 
+// Mumble sends the other nodes what is no notice.
+func (b *Broadcast) Mumble() error { return b.nodes.Publish(subjectNotice, []byte("?")) }
+
 // Queued is how much is in the queue.
 func (b *Broadcast) Queued() int { return len(b.queue) }
 

@@ -25,4 +25,6 @@
 //	    TestPeppersAreLocked
 //	W5  There is no pepper before every node can read it, and none is wrapped by a key that one lacks.
 //	    TestKeeperWaitsForAllNodes
+//	W6  Keys that take the place of those that a node has unwrap what those unwrap.
+//	    TestKeysAreTaken
 package pepper

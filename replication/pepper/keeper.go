@@ -31,7 +31,7 @@ type Cluster interface {
 
 // Keeper keeps the peppers of a cluster.
 type Keeper struct {
-	ring    *Ring
+	ring    *Ring // which may change: see now
 	state   State
 	cluster Cluster
 	random  io.Reader
@@ -78,11 +78,11 @@ func (k *Keeper) Fingerprints() []string { return k.ring.Fingerprints() }
 
 // Tend does what is to be done: called while this node leads.
 func (k *Keeper) Tend(ctx context.Context) {
-	p := k.state.Peppers()
-	if k.ring == nil || p.Locked() {
+	p, ring := k.state.Peppers(), k.ring.now()
+	if ring == nil || p.Locked() {
 		return
 	}
-	err := k.wrap(ctx, p.Records())
+	err := k.wrap(ctx, ring, p.Records())
 	if err == nil {
 		err = k.rehash(ctx)
 	}
@@ -92,20 +92,20 @@ func (k *Keeper) Tend(ctx context.Context) {
 }
 
 // wrap makes the first pepper, or wraps those that there are by the newest key.
-func (k *Keeper) wrap(ctx context.Context, all []record.Pepper) error {
-	old := func(p record.Pepper) bool { return p.WrappedBy != k.ring.First() }
-	if len(all) > 0 && !slices.ContainsFunc(all, old) || !k.cluster.AllHold(ctx, k.ring.First()) {
+func (k *Keeper) wrap(ctx context.Context, ring *Ring, all []record.Pepper) error {
+	old := func(p record.Pepper) bool { return p.WrappedBy != ring.First() }
+	if len(all) > 0 && !slices.ContainsFunc(all, old) || !k.cluster.AllHold(ctx, ring.First()) {
 		return nil
 	}
 	if len(all) == 0 {
-		_, err := k.make(ctx, record.Command{})
+		_, err := k.make(ctx, ring, record.Command{})
 		return err
 	}
 	for _, p := range all {
 		if !old(p) {
 			continue
 		}
-		p, err := k.ring.Rewrap(k.random, k.state.ClusterID(), p)
+		p, err := ring.Rewrap(k.random, k.state.ClusterID(), p)
 		if err != nil {
 			return err
 		}
@@ -117,8 +117,8 @@ func (k *Keeper) wrap(ctx context.Context, all []record.Pepper) error {
 }
 
 // make proposes the next pepper with the command.
-func (k *Keeper) make(ctx context.Context, c record.Command) (record.Result, error) {
-	p, err := k.ring.Make(k.random, k.state.ClusterID(), k.state.Peppers().Newest()+1)
+func (k *Keeper) make(ctx context.Context, ring *Ring, c record.Command) (record.Result, error) {
+	p, err := ring.Make(k.random, k.state.ClusterID(), k.state.Peppers().Newest()+1)
 	if err != nil {
 		return record.Result{}, err
 	}
@@ -150,15 +150,17 @@ func (k *Keeper) rehash(ctx context.Context) error {
 
 // Rotate makes the next pepper for whoever sent the command, which has no body yet.
 func (k *Keeper) Rotate(ctx context.Context, c record.Command) (record.Result, error) {
-	switch p := k.state.Peppers(); {
-	case k.ring == nil:
+	// The key that all nodes were seen to have is the one that wraps: the file may be another meanwhile.
+	switch p, ring := k.state.Peppers(), k.ring.now(); {
+	case ring == nil:
 		return record.Result{}, record.Conflict("this node was given no pepper_key_file, so it can make no pepper; give every node one and start it again")
 	case p.Locked():
 		return record.Result{}, record.Conflict("this node cannot read a pepper that there is; `veto cluster` shows which nodes can: ask one of them")
-	case !k.cluster.AllHold(ctx, k.ring.First()):
-		return record.Result{}, record.Conflict("not every node has said that it has the key %s, which would wrap the pepper; start those that are missing, with that key in their pepper_key_file: `veto cluster` shows them", k.ring.First())
+	case !k.cluster.AllHold(ctx, ring.First()):
+		return record.Result{}, record.Conflict("not every node has said that it has the key %s, which would wrap the pepper; start those that are missing, with that key in their pepper_key_file: `veto cluster` shows them", ring.First())
+	default:
+		return k.make(ctx, ring, c)
 	}
-	return k.make(ctx, c)
 }
 
 // Status is what is told of the peppers.

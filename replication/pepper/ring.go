@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"veto/record"
 )
@@ -27,8 +29,9 @@ const (
 // secret is a pepper that was unwrapped.
 type secret [32]byte
 
-// Ring are the keys by which peppers are wrapped: the first wraps, each unwraps. Nil has none.
-type Ring struct{ keys []wrapper }
+// Ring are the keys by which peppers are wrapped: the first wraps, each unwraps. Nil has none, for good. It may be
+// used from anywhere.
+type Ring struct{ keys atomic.Pointer[[]wrapper] }
 
 type wrapper struct {
 	aead        cipher.AEAD
@@ -42,7 +45,7 @@ func ParseRing(content []byte) (*Ring, error) {
 	if len(content) > MaxKeyFile || len(lines) < 1 || len(lines) > maxKeys {
 		return nil, errors.New("must hold one key of 32 bytes in base64, or two on lines of their own with the new one first; `openssl rand -base64 32` makes one")
 	}
-	r := &Ring{}
+	var keys []wrapper
 	for _, line := range lines {
 		key, err := base64.StdEncoding.DecodeString(line)
 		if err != nil || len(key) != keyBytes {
@@ -52,12 +55,37 @@ func ParseRing(content []byte) (*Ring, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.Holds(w.fingerprint) {
+		if slices.ContainsFunc(keys, func(k wrapper) bool { return k.fingerprint == w.fingerprint }) {
 			return nil, errors.New("holds the same key twice; leave one out")
 		}
-		r.keys = append(r.keys, w)
+		keys = append(keys, w)
 	}
+	r := &Ring{}
+	r.keys.Store(&keys)
 	return r, nil
+}
+
+// Take has the keys of the other in place of its own, and tells whether they are others. They must unwrap the peppers
+// that are given: what is unwrapped already goes on, but after the next start of the node it would not.
+func (r *Ring) Take(other *Ring, all []record.Pepper) (changed bool, err error) {
+	for _, p := range all {
+		if r.Holds(p.WrappedBy) && !other.Holds(p.WrappedBy) {
+			return false, fmt.Errorf("pepper %d is wrapped by the key %s, which is no more in the file; leave it there, below the new one, until `veto pepper status` shows that all are wrapped by that", p.ID, p.WrappedBy)
+		}
+	}
+	changed = !slices.Equal(r.Fingerprints(), other.Fingerprints())
+	r.keys.Store(other.keys.Load())
+	return changed, nil
+}
+
+// now are the keys as they are now, for who asks for more than one thing of them; nil if there never are any.
+func (r *Ring) now() *Ring {
+	if r == nil {
+		return nil
+	}
+	as := &Ring{}
+	as.keys.Store(r.keys.Load())
+	return as
 }
 
 func newWrapper(key []byte) (wrapper, error) {
@@ -76,8 +104,9 @@ func (r *Ring) Fingerprints() []string {
 	if r == nil {
 		return nil
 	}
-	all := make([]string, len(r.keys))
-	for i, k := range r.keys {
+	keys := *r.keys.Load()
+	all := make([]string, len(keys))
+	for i, k := range keys {
 		all[i] = k.fingerprint
 	}
 	return all
@@ -88,7 +117,7 @@ func (r *Ring) First() string {
 	if r == nil {
 		return ""
 	}
-	return r.keys[0].fingerprint
+	return (*r.keys.Load())[0].fingerprint
 }
 
 // Holds tells whether the key with the fingerprint is here.
@@ -125,7 +154,7 @@ func (r *Ring) Rebind(random io.Reader, from, to string, p record.Pepper) (recor
 }
 
 func (r *Ring) wrap(random io.Reader, cluster string, id record.PepperID, s secret) (record.Pepper, error) {
-	with := r.keys[0]
+	with := (*r.keys.Load())[0]
 	nonce := make([]byte, with.aead.NonceSize())
 	if _, err := io.ReadFull(random, nonce); err != nil {
 		return record.Pepper{}, fmt.Errorf("pepper: %w", err)
@@ -136,10 +165,10 @@ func (r *Ring) wrap(random io.Reader, cluster string, id record.PepperID, s secr
 
 // unwrap says what to do if it cannot.
 func (r *Ring) unwrap(cluster string, p record.Pepper) (s secret, err error) {
-	if !r.Holds(p.WrappedBy) {
+	if r = r.now(); !r.Holds(p.WrappedBy) {
 		return s, fmt.Errorf("pepper %d is wrapped by the key %s, which this node was not given; put it into the pepper_key_file, below a newer one if there is one, and start the node again", p.ID, p.WrappedBy)
 	}
-	for _, k := range r.keys {
+	for _, k := range *r.keys.Load() {
 		n := k.aead.NonceSize()
 		if k.fingerprint != p.WrappedBy || len(p.Wrapped) < n {
 			continue

@@ -209,3 +209,35 @@ func FuzzUnwrap(f *testing.F) {
 		}
 	})
 }
+
+// W6
+func TestKeysAreTaken(t *testing.T) {
+	one, two, three := newKey(), newKey(), newKey()
+	held := ring(t, one)
+	p := put(t, held, rand.Reader, 1)
+	if _, err := held.Take(ring(t, two), []record.Pepper{p}); err == nil || !strings.Contains(err.Error(), held.First()) || strings.Contains(err.Error(), two) {
+		t.Errorf("keys that unwrap nothing: %v", err)
+	}
+	if held.First() != ring(t, one).First() {
+		t.Fatal("keys that were refused were taken")
+	}
+	for _, c := range []struct {
+		keys    []string
+		changed bool
+	}{{[]string{one}, false}, {[]string{two, one}, true}, {[]string{two, one}, false}} {
+		if changed, err := held.Take(ring(t, c.keys...), []record.Pepper{p}); err != nil || changed != c.changed {
+			t.Errorf("%t %v", changed, err)
+		}
+	}
+	again, err := held.Rewrap(rand.Reader, "c", p)
+	if err != nil || again.WrappedBy != ring(t, two).First() {
+		t.Fatalf("%+v %v", again, err)
+	}
+	if _, err := held.Take(ring(t, two), []record.Pepper{again}); err != nil {
+		t.Errorf("without the key that is of no more use: %v", err)
+	}
+	// What could not be unwrapped before keeps no key out.
+	if _, err := held.Take(ring(t, three, two), []record.Pepper{p, again}); err != nil {
+		t.Error(err)
+	}
+}

@@ -6,6 +6,9 @@ var Comparer = comparer
 // Lacks tells whether the store knows that the request is not there without a look at the disk.
 func (s *Store) Lacks(key []byte) bool { return s.live.requests.lack(key) }
 
+// RequestDays is of how many days the store keeps what it knows.
+func (s *Store) RequestDays() int { return len(s.live.requests.days.Load().all) }
+
 // What bounds the filters of requests.
 const (
 	FirstRequests = firstRequests

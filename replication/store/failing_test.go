@@ -3,9 +3,11 @@ package store_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +23,7 @@ import (
 // failing is a disk that fails at one of its operations that write: at that alone, or at all from there on.
 type failing struct {
 	memory *vfs.MemFS
+	with   syscall.Errno
 	at     int64
 	once   bool
 	seen   atomic.Int64
@@ -30,13 +33,21 @@ type failing struct {
 }
 
 func (f *failing) MaybeError(op errorfs.Op) error {
-	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || f.with == syscall.ENOSPC && !takesRoom(op.Kind) {
 		return nil
 	}
 	if n := f.seen.Add(1); n == f.at || n > f.at && !f.once {
-		return syscall.EIO
+		return f.with
 	}
 	return nil
+}
+
+func takesRoom(k errorfs.OpKind) bool {
+	switch k {
+	case errorfs.OpCreate, errorfs.OpMkdirAll, errorfs.OpLink, errorfs.OpReuseForWrite, errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFilePreallocate:
+		return true
+	}
+	return false
 }
 
 func (f *failing) String() string { return "failing" }
@@ -77,7 +88,7 @@ func eachFailure(t *testing.T, life func(f *failing), after func(f *failing, o s
 	t.Helper()
 	for _, once := range []bool{true, false} {
 		for at := int64(1); ; at++ {
-			f := &failing{memory: vfs.NewCrashableMem(), at: at, once: once, died: make(chan struct{})}
+			f := &failing{memory: vfs.NewCrashableMem(), with: syscall.EIO, at: at, once: once, died: make(chan struct{})}
 			life(f)
 			random := rand.New(rand.NewPCG(uint64(at), 0))
 			o := options()
@@ -176,4 +187,70 @@ func TestStoreOnAFailingDisk(t *testing.T) {
 		}
 		closed(t, s)
 	})
+}
+
+// S5: what a log holds must go to tables when it is opened, for which there may be no room.
+func TestOpenOnAFullDisk(t *testing.T) {
+	whole := vfs.NewCrashableMem()
+	o := options()
+	o.FS = whole
+	s, err := store.Open("state", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, 7, "xa", "xb")
+	closed(t, s)
+	b, err := store.OpenOutbox("outbox", bytes.NewReader(make([]byte, 64)), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Append(1, []record.Taken{{}}), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	for at := int64(1); ; at++ {
+		f := &failing{memory: whole.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}), with: syscall.ENOSPC, at: at, died: make(chan struct{})}
+		var s *store.Store
+		var b *store.Outbox
+		var err error
+		opened := f.do(func() error {
+			if s, err = store.Open("state", f.options()); err == nil {
+				b, err = store.OpenOutbox("outbox", bytes.NewReader(make([]byte, 64)), f.options())
+			}
+			return err
+		})
+		if opened {
+			f.do(func() error { return errors.Join(b.Close(), s.Close()) })
+			if f.seen.Load() < at { // it had room for all
+				return
+			}
+		}
+		select {
+		case <-f.died:
+		default:
+			if !opened && (strings.Contains(err.Error(), "damaged") || !store.NoRoom(err)) {
+				t.Errorf("full at %d: %v", at, err)
+			}
+		}
+		// And nothing is lost when there is room again.
+		o.FS = f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+		again, err := store.Open("state", o)
+		if err != nil {
+			t.Fatalf("full at %d: %v", at, err)
+		}
+		if got := agreed(t, again, "xa", "xb"); got != 7 {
+			t.Errorf("full at %d: applied %d", at, got)
+		}
+		closed(t, again)
+		box, err := store.OpenOutbox("outbox", bytes.NewReader(make([]byte, 64)), o)
+		if err != nil {
+			t.Fatalf("full at %d: %v", at, err)
+		}
+		if items, _, err := box.Load(0); err != nil || len(items) != 1 {
+			t.Errorf("full at %d: %v %v", at, items, err)
+		}
+		if err := box.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -85,6 +85,11 @@ func SetIdentityAside(dir string) (Identity, error) {
 	return id, err
 }
 
+// RemoveIdentity makes the directory nobody's, for good.
+func RemoveIdentity(dir string) error {
+	return removed(os.Remove(filepath.Join(dir, identityFile)))
+}
+
 // ReadIdentityAside reads what SetIdentityAside set aside; false if there is nothing.
 func ReadIdentityAside(dir string) (id Identity, known bool, err error) {
 	return readIdentity(filepath.Join(dir, asideFile))
@@ -120,10 +125,11 @@ func replaceFile(fs vfs.FS, create func(path string) (synced, error), path strin
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fs.Rename(temporary, path)
 	}
-	if err := fs.Rename(temporary, path); err != nil {
+	if err != nil {
+		_ = fs.Remove(temporary) // it is in nobody's way, but for a restore's, which wants an empty directory
 		return err
 	}
 	return syncDir(fs, fs.PathDir(path))

@@ -140,12 +140,17 @@ func OpenOutbox(dir string, random io.Reader, o Options) (*Outbox, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	var err error
+	at := &opening{logger: logger{o}}
 	b.db, err = pebble.Open(filepath.Clean(dir), &pebble.Options{
-		FS: o.FS, FormatMajorVersion: formatVersion, MemTableSize: 4 << 20, Logger: logger{o},
+		FS: o.FS, FormatMajorVersion: formatVersion, MemTableSize: 4 << 20, Logger: at.logger, EventListener: at.listener(),
 	})
+	if NoRoom(err) {
+		return nil, fmt.Errorf("the outbox in %s cannot be opened: %w; make room on its disk", dir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the outbox in %s is damaged (%w); it holds only what was taken and is not in the log: move it away, and revoke that again", dir, err)
 	}
+	at.done.Store(true)
 	if err := b.name(random); err != nil {
 		return nil, errors.Join(err, b.db.Close())
 	}

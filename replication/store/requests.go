@@ -27,7 +27,23 @@ const (
 // request under the keys of two days, and on disk that would be the larger part of what it costs. It knows of the
 // days of which it has seen all requests: those that had none when the database was opened.
 type requests struct {
-	days atomic.Pointer[[]*requestDay] // the newest first
+	days atomic.Pointer[requestDays]
+}
+
+// requestDays never change: there are others when there is a day more.
+type requestDays struct {
+	all  []*requestDay // the newest first, mostDays of them
+	from record.Bucket // of those before nothing is known
+}
+
+// newRequestDays keeps the newest of the days.
+func newRequestDays(all []*requestDay, from record.Bucket) *requestDays {
+	slices.SortFunc(all, func(a, b *requestDay) int { return cmp.Compare(b.bucket, a.bucket) })
+	if len(all) > mostDays {
+		from = max(from, all[mostDays].bucket+1)
+		all = slices.Clone(all[:mostDays])
+	}
+	return &requestDays{all, from}
 }
 
 // requestDay are the requests of one bucket; one goroutine adds.
@@ -51,9 +67,8 @@ func requestsOf(db *pebble.DB) (_ *requests, err error) {
 		days = append(days, d)
 		ok = d.bucket != record.Forever && it.SeekGE(record.TableRequests.Key((d.bucket + 1).Bytes()))
 	}
-	slices.Reverse(days)
 	r := &requests{}
-	r.days.Store(&days)
+	r.days.Store(newRequestDays(days, 0))
 	return r, it.Error()
 }
 
@@ -75,12 +90,13 @@ func (r *requests) lack(key []byte) bool {
 	if !isRequest(key) {
 		return false
 	}
-	for _, d := range *r.days.Load() {
-		if d.bucket == bucketOf(key) {
+	days, b := r.days.Load(), bucketOf(key)
+	for _, d := range days.all {
+		if d.bucket == b {
 			return d.lacks(bloomKey(key))
 		}
 	}
-	return true
+	return b >= days.from
 }
 
 func (d *requestDay) lacks(k bloom.Key) bool {
@@ -93,27 +109,28 @@ func (d *requestDay) lacks(k bloom.Key) bool {
 
 // note is called before the key is written, by the one who writes.
 func (r *requests) note(key []byte) {
-	if isRequest(key) {
-		r.day(bucketOf(key)).add(bloomKey(key))
+	if !isRequest(key) {
+		return
+	}
+	if d := r.day(bucketOf(key)); d != nil {
+		d.add(bloomKey(key))
 	}
 }
 
-// day finds the bucket's, or makes one, as nothing was there.
+// day finds the bucket's, or makes one, as nothing was there; nil if nothing is known of it.
 func (r *requests) day(b record.Bucket) *requestDay {
-	days := *r.days.Load()
-	for _, d := range days {
+	days := r.days.Load()
+	if b < days.from {
+		return nil
+	}
+	for _, d := range days.all {
 		if d.bucket == b {
 			return d
 		}
 	}
 	d := &requestDay{bucket: b}
 	d.filters.Store(new([]*bloom.Filter))
-	days = append(slices.Clone(days), d)
-	slices.SortFunc(days, func(a, b *requestDay) int { return cmp.Compare(b.bucket, a.bucket) })
-	for _, old := range days[min(mostDays, len(days)):] {
-		old.filters.Store(nil)
-	}
-	r.days.Store(&days)
+	r.days.Store(newRequestDays(append(slices.Clone(days.all), d), days.from))
 	return d
 }
 

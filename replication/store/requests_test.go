@@ -130,3 +130,31 @@ func TestRequestsAreNotLookedForInVain(t *testing.T) {
 		t.Error("an old day is known")
 	}
 }
+
+// S4: what is known of days does not grow with them, and a request is found whenever it was made.
+func TestDaysOfRequestsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	const days = 20
+	check := func() {
+		t.Helper()
+		for day := record.Bucket(1); day <= days; day++ {
+			if _, ok, err := s.Get(requestKey(24*day, 1)); err != nil || !ok {
+				t.Errorf("the request of day %d: %t, %v", day, ok, err)
+			}
+		}
+		if got := s.RequestDays(); got != store.MostDays {
+			t.Errorf("%d days are kept", got)
+		}
+	}
+	for day := record.Bucket(1); day <= days; day++ {
+		remember(t, s, uint64(day), requestKey(24*day, 1))
+	}
+	check()
+	remember(t, s, 100, requestKey(24, 2)) // by a clock that is far behind
+	check()
+	closed(t, s)
+	s = open(t, dir)
+	check()
+	closed(t, s)
+}

@@ -42,7 +42,7 @@ func (s *Store) Restore(r io.Reader) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
-	applied, err := fill(d.db, r)
+	applied, err := s.fill(d.db, r)
 	if here := s.Applied().Index; err == nil && applied.Index < here {
 		err = fmt.Errorf("store: it ends at entry %d and this state at %d: %w", applied.Index, here, ErrOlder)
 	}
@@ -75,7 +75,8 @@ func (s *Store) swap(d *database, a Applied) error {
 }
 
 // fill reads the stream into an empty database and makes it durable.
-func fill(db *pebble.DB, r io.Reader) (Applied, error) {
+func (s *Store) fill(db *pebble.DB, r io.Reader) (Applied, error) {
+	defer s.options.died()
 	batch := db.NewBatch()
 	defer func() { _ = batch.Close() }() // nothing is lost: it is committed or not wanted
 	a, err := ReadStream(r, func(key, value []byte) error {

@@ -205,6 +205,9 @@ func (s *Store) removeOthers(live string) error {
 }
 
 func (s *Store) corrupt(err error) error {
+	if NoRoom(err) {
+		return fmt.Errorf("the state in %s cannot be opened: %w; make room on its disk", s.dir, err)
+	}
 	return fmt.Errorf("the state in %s is damaged (%w); empty the data directory and let the node join again under another --node-id; a copy of the directory from before must not be put back, as others count on what this node has said since", s.dir, err)
 }
 
@@ -216,11 +219,12 @@ func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 	defer s.options.died()
 	cache := pebble.NewCache(s.options.CacheBytes)
 	defer cache.Unref()
+	at := &opening{logger: logger{s.options}}
 	o := &pebble.Options{
 		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion, Comparer: comparer(),
 		MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: 4, L0StopWritesThreshold: 20, LBaseMaxBytes: 256 << 20,
-		BytesPerSync: 512 << 10, Logger: logger{s.options}, ErrorIfNotExists: mustExist,
+		BytesPerSync: 512 << 10, Logger: at.logger, ErrorIfNotExists: mustExist, EventListener: at.listener(),
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -230,6 +234,7 @@ func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 	if err != nil {
 		return nil, s.corrupt(err)
 	}
+	at.done.Store(true)
 	return &database{name: name, db: db}, nil
 }
 
@@ -288,29 +293,4 @@ func (s *Store) Sync(a Applied) error {
 func (s *Store) Close() error {
 	err := s.Sync(Applied{})
 	return errors.Join(err, s.live.db.Close(), s.lock.Close())
-}
-
-// died is deferred where something is written: Pebble panics when its log cannot be, as on a full
-// disk.
-func (o Options) died() {
-	if p := recover(); p != nil {
-		logger{o}.Fatalf("%v", p)
-	}
-}
-
-// logger forwards what Pebble has to say. It says nothing of values.
-type logger struct{ Options }
-
-func (l logger) Infof(format string, args ...any) { l.Log.Debug(fmt.Sprintf(format, args...)) }
-
-func (l logger) Errorf(format string, args ...any) { l.Log.Error(fmt.Sprintf(format, args...)) }
-
-// Fatalf is called when the disk has failed under a write. It does not return.
-func (l logger) Fatalf(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	l.Log.Error("the disk failed; the node stops", "error", text)
-	if l.Fatal != nil {
-		l.Fatal(text)
-	}
-	panic("store: the disk failed: " + text)
 }

@@ -161,6 +161,45 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 }
 
+// L14: of imports and of exports each operator has so many, and the others theirs.
+func TestTransfersOfOneAreBounded(t *testing.T) {
+	importers, exporters := gate.NewShares(1), gate.NewShares(1)
+	p := open(t, func(c *control.Config) { c.Importers, c.Exporters = importers, exporters })
+	p.cluster.backup = func(io.Writer) error { return nil }
+	for _, c := range []struct {
+		shares       *gate.Shares
+		method, path string
+		roles        [2]record.Role
+	}{
+		{importers, "POST", "/v1/revocations/bulk", [2]record.Role{record.RoleRevoker, record.RoleAdmin}},
+		{exporters, "GET", "/v1/revocations/export", [2]record.Role{record.RoleAuditor, record.RoleAdmin}},
+		{exporters, "GET", "/v1/audit/export", [2]record.Role{record.RoleAuditor, record.RoleAdmin}},
+		{exporters, "GET", "/v1/backup", [2]record.Role{record.RoleAdmin}},
+	} {
+		ask := func(as record.Role) *httptest.ResponseRecorder {
+			return p.as(as, c.method, c.path, `{"target":"jti","issuer":"i","value":"a"}`, "Content-Type", ndjson)
+		}
+		one, other := c.roles[0], c.roles[1]
+		c.shares.Take("key_" + string(one))
+		w := ask(one)
+		refused := p.problem(w, 429, "too_many_transfers")
+		if w.Header().Get("Retry-After") == "" || !strings.Contains(refused.Detail, "wait for one") {
+			t.Errorf("%v %s: it says not what to do", w.Header(), refused.Detail)
+		}
+		for range 2 { // and each leaves its place
+			if other != "" && ask(other).Code != 200 {
+				t.Errorf("%s: another operator is refused", c.path)
+			}
+		}
+		c.shares.Leave("key_" + string(one))
+		for range 2 {
+			if w := ask(one); w.Code != 200 {
+				t.Errorf("%s: %d %s", c.path, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 // What chooses nothing takes no query: who asked for some must not take all for it.
 func TestStreamsTakeNoQuery(t *testing.T) {
 	p := open(t)

@@ -172,6 +172,8 @@ type Config struct {
 	// Imports, Exports and Streams bound how many streams of revocations are taken in, how many of them and of
 	// the audit trail are given out, and how many there are of events. Nil bounds nothing.
 	Imports, Exports, Streams *gate.Places
+	// Importers and Exporters bound how many of these each operator has; backups are exports there. Nil bounds nothing.
+	Importers, Exporters *gate.Shares
 	// Watchers bounds how many of the streams of events each operator has. Nil bounds nothing.
 	Watchers *gate.Shares
 	// Turns is when requests compute. Nil lets all do so at once.

@@ -36,9 +36,9 @@
 //	    alive can always be asked. No browser is told that another site's pages may read an answer, and
 //	    none can be made to send a request that changes something.
 //	    TestWhoComesTooOften, TestOtherSitesPagesGetNothing
-//	L14 Of streams of revocations and of the audit trail, in and out, there are so many at once, of streams of events
-//	    each operator has so many, and one more is told when to come again.
-//	    TestStreamsAreBounded, TestStreamsOfOneAreBounded
+//	L14 Of streams of revocations and of the audit trail, in and out, there are so many at once, and of these,
+//	    of backups and of streams of events each operator has so many; one more is told when to come again.
+//	    TestStreamsAreBounded, TestStreamsOfOneAreBounded, TestTransfersOfOneAreBounded
 //	L15 While validations take of the processors, a request computes in its turn and leaves that before it waits for anything; what does
 //	    not come to its turn in time is told when to come again, and nothing of it was done.
 //	    TestWhatBlocksIsOutOfTurn, TestTurnThatDoesNotCome

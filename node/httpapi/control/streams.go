@@ -29,16 +29,23 @@ const ndjson = "application/x-ndjson"
 
 // bulk adds the streams, which answer while they are sent and so are no operations of huma's.
 func (x *control) bulk(mux routes) {
-	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.unasked(x.importStream))))
-	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.unasked(x.exportStream))))
-	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.exportAudit)))
-	mux.Handle("GET /v1/backup", x.guard(record.RoleAdmin, x.unasked(x.exportBackup)))
+	mux.Handle("POST /v1/revocations/bulk", x.guard(record.RoleRevoker, within(x.Imports, x.Importers, x.unasked(x.importStream))))
+	mux.Handle("GET /v1/revocations/export", x.guard(anyOperator, within(x.Exports, x.Exporters, x.unasked(x.exportStream))))
+	mux.Handle("GET /v1/audit/export", x.guard(record.RoleAuditor, within(x.Exports, x.Exporters, x.exportAudit)))
+	mux.Handle("GET /v1/backup", x.guard(record.RoleAdmin, within(nil, x.Exporters, x.unasked(x.exportBackup))))
 }
 
-// within serves in one of the places. What a stream has in memory until the log takes it is a megabyte or more,
+// within serves in one of the places, of which each operator has a share. What a stream has in memory until the log takes it is a megabyte or more,
 // and what it costs goes on for as long as it does: so of streams there are far fewer than of requests.
-func within(p *gate.Places, h http.HandlerFunc) http.Handler {
+func within(p *gate.Places, s *gate.Shares, h http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := operatorID(r.Context())
+		if !s.Take(who) {
+			w.Header().Set("Connection", "close") // what it still sends is not waited for
+			writeProblem(w, r, httpapi.TooManyTransfers())
+			return
+		}
+		defer s.Leave(who)
 		if !p.Take() {
 			w.Header().Set("Connection", "close") // what it still sends is not waited for
 			writeProblem(w, r, httpapi.Busy())
@@ -261,6 +268,8 @@ func (p *patient) Read(b []byte) (int, error) {
 // stop ends a Read that waits.
 func (p *patient) stop() { _ = p.control.SetReadDeadline(p.now()) }
 
+const tooManyTransfers = "You come too often, or have as many of these under way at the node as anybody may"
+
 // describeStreams completes the API's description.
 func (x *control) describeStreams(api *huma.OpenAPI) {
 	schemas := api.Components.Schemas
@@ -270,7 +279,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")}}}
 	in.Responses = map[string]*huma.Response{"200": {Description: "The progress; the last line has done or error", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[bulk.Progress](), true, "Progress")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key, or a query"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key, or a query"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
 	in.Parameters = []*huma.Param{{
 		Name: "Idempotency-Key", In: "header", Description: "Names the stream; one is made, and answered, if there is none",
 		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(record.MaxRequestKey)},
@@ -280,7 +289,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	out.Description += " Each line is what revoke-bulk takes."
 	out.Responses = map[string]*huma.Response{"200": {Description: "The revocations", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A query"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A query"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&out)
 	audit := operation("export-audit", http.MethodGet, "/v1/audit/export", "The audit trail, line by line", record.RoleAuditor)
 	audit.Description += " The first line says of which cluster, up to which head, and whether entries were chosen; chosen ones are no chain."
@@ -293,13 +302,13 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	slices.SortFunc(audit.Parameters, func(a, b *huma.Param) int { return strings.Compare(a.Name, b.Name) })
 	audit.Responses = map[string]*huma.Response{"200": {Description: "The entries", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[trail.Entry](), true, "Entry")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A wrong choice"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A wrong choice"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&audit)
 	backup := operation("backup", http.MethodGet, "/v1/backup", "The whole state as it is at one revision, for `veto restore`", record.RoleAdmin)
 	backup.Description += " It holds shared secrets of issuers in the clear, and what API keys are stored by. One at a time is made on a node."
 	backup.Responses = map[string]*huma.Response{"200": {Description: "The backup; it ends with a checksum, without which it is not whole", Content: map[string]*huma.MediaType{
 		octets: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "Another backup is being made on this node"}, "422": {Description: "A query"}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "Another backup is being made on this node"}, "422": {Description: "A query"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&backup)
 }
 
