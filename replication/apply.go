@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"sync"
 
 	"veto/record"
 	"veto/replication/consensus"
@@ -228,20 +229,60 @@ func (a *applier) changes() iter.Seq2[record.Change, error] {
 			record.TableIssuers, record.TableSigningKeys, record.TableConsumers,
 			record.TablePeppers, record.TableRoles, record.TableKeys, record.TableOutboxes,
 		} {
-			more := true
-			err := a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
-				r, err := decodeRecord(t, value)
-				more = err == nil && yield(record.Change{Record: r}, nil)
-				return more, err
-			})
+			more, err := a.ahead(t, yield)
 			if err != nil {
 				yield(record.Change{}, fmt.Errorf("table %c: %w", t, err))
 			}
-			if !more {
+			if !more || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// aheadBy is how many records are read, on another processor, while as many are taken in.
+const aheadBy = 1024
+
+// ahead gives the records of the table, and tells whether more are wanted.
+func (a *applier) ahead(t record.Table, yield func(record.Change, error) bool) (more bool, err error) {
+	read, enough := make(chan []record.Record), make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		defer close(read)
+		var some []record.Record
+		send := func() bool {
+			select {
+			case read <- some:
+				some = make([]record.Record, 0, aheadBy)
+				return true
+			case <-enough:
+				return false
+			}
+		}
+		err = a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
+			r, err := decodeRecord(t, value)
+			if err != nil {
+				return false, err
+			}
+			some = append(some, r)
+			return len(some) < aheadBy || send(), nil
+		})
+		if err == nil {
+			send()
+		}
+	})
+	more = true
+	for some := range read {
+		for i := 0; i < len(some) && more; i++ {
+			more = yield(record.Change{Record: some[i]}, nil)
+		}
+		if !more {
+			close(enough)
+			break
+		}
+	}
+	reader.Wait()
+	return more, err
 }
 
 func decodeRecord(t record.Table, value []byte) (record.Record, error) {

@@ -3,6 +3,7 @@ package replication
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -411,5 +412,60 @@ func TestForemostClockGoesOn(t *testing.T) {
 		if ahead := behind.aheadAt(began.Add(passed)); ahead != 40*time.Hour {
 			t.Errorf("after %s: %s", passed, ahead)
 		}
+	}
+}
+
+// P13: what a node reads as it starts is all that there is, in its order, however little of it is wanted.
+func TestRecordsAreReadAhead(t *testing.T) {
+	p := newParts(t)
+	put := func(name string, value []byte) {
+		t.Helper()
+		b := p.store.Begin()
+		at := p.store.Applied()
+		at.Index++
+		if err := errors.Join(b.Put(append(record.TableKeys.Key(), name...), value), b.Commit(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const keys = 2*aheadBy + 10
+	b := p.store.Begin()
+	for i := range keys {
+		value, err := record.Encode(&record.APIKey{ID: fmt.Sprintf("key_%05d", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Put(append(record.TableKeys.Key(), fmt.Sprintf("key_%05d", i)...), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Commit(p.store.Applied()); err != nil {
+		t.Fatal(err)
+	}
+	read := func(most int) (n int, err error) {
+		for c, failed := range p.changes() {
+			if failed != nil {
+				err = failed
+				continue
+			}
+			if k, ok := c.Record.(*record.APIKey); !ok || k.ID != fmt.Sprintf("key_%05d", n) {
+				t.Fatalf("record %d is %+v", n, c.Record)
+			}
+			if n++; n == most {
+				break
+			}
+		}
+		return n, err
+	}
+	for _, most := range []int{1, aheadBy - 1, aheadBy, aheadBy + 1, 2 * aheadBy, keys - 1, keys} {
+		if n, err := read(most); n != most || err != nil {
+			t.Errorf("of %d wanted there are %d: %v", most, n, err)
+		}
+	}
+	if n, err := read(-1); n != keys || err != nil {
+		t.Errorf("%d in all: %v", n, err)
+	}
+	put("key_02050x", []byte("no record"))
+	if _, err := read(-1); err == nil {
+		t.Error("what cannot be read is left out")
 	}
 }

@@ -43,6 +43,8 @@
 //	P10  A restarted node is not ready until it has applied what the leader reported as
 //	     committed after its start.
 //	     TestNotReadyBeforeTheFirstBeaconIsReached
+//	P13  What a node reads as it starts is all that there is, in its order.
+//	     TestRecordsAreReadAhead
 //	P12  A revocation is kept long enough whatever the clock of who leads, if one of the voters that confirm
 //	     it has the right time.
 //	     TestForemostClockGoesOn, and make faults
