@@ -47,7 +47,6 @@ const (
 	maxStreams  = 256 // of events
 	maxWatching = 64  // of these, of one operator
 
-	askedCost = 40 * time.Microsecond // of a processor, for a validation over HTTP, with what the kernel does for it
 	turnCalm  = 500 * time.Microsecond
 	turnSlice = 500 * time.Microsecond
 
@@ -88,9 +87,6 @@ func (n *Node) openHTTP(context.Context) error {
 	if err != nil {
 		return errors.Join(err, dataListener.Close())
 	}
-	if err := n.openTurns(); err != nil {
-		return errors.Join(err, dataListener.Close(), controlListener.Close())
-	}
 	n.bounds.data, n.bounds.control = dataListener, controlListener
 	listeners := []net.Listener{dataListener}
 	if n.config.Socket != "" {
@@ -100,16 +96,18 @@ func (n *Node) openHTTP(context.Context) error {
 		}
 		listeners = append(listeners, local)
 	}
-	n.serveData(listeners)
+	if err := n.openTurns(n.serveData(listeners)); err != nil {
+		return errors.Join(err, controlListener.Close())
+	}
 	n.serveControl(controlListener, signers)
 	return nil
 }
 
 // openTurns has the control plane make room for validations, as soon as there are any.
-func (n *Node) openTurns() (err error) {
+func (n *Node) openTurns(validations *data.Server) (err error) {
 	processors := runtime.GOMAXPROCS(0)
 	n.bounds.turns, err = gate.NewTurns(gate.TurnsConfig{
-		Most: max(1, processors/2), Asked: n.metrics.asked.Load, Cost: askedCost, Processors: processors, Calm: turnCalm, Slice: turnSlice,
+		Most: max(1, processors/2), Took: validations.Took, Processors: processors, Calm: turnCalm, Slice: turnSlice,
 		Echo: func() (io.ReadCloser, io.WriteCloser, error) { return os.Pipe() }, Now: time.Now, After: time.After,
 	})
 	if err == nil {
@@ -141,7 +139,7 @@ func listenLocal(path string) (net.Listener, error) {
 	return l, nil
 }
 
-func (n *Node) serveData(listeners []net.Listener) {
+func (n *Node) serveData(listeners []net.Listener) *data.Server {
 	server := data.New(data.Config{
 		Validator: n.validator, Revisions: n.view, Ready: n.checks,
 		Wait: httpapi.Wait{Limit: n.config.MinRevisionWait, Most: mostWaiting}, Observe: n.metrics.observe, Trace: n.questions(),
@@ -159,6 +157,7 @@ func (n *Node) serveData(listeners []net.Listener) {
 			}
 		})
 	}
+	return server
 }
 
 func (n *Node) serveControl(l net.Listener, signers leaks.Signers) {

@@ -3,7 +3,6 @@ package node
 import (
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +21,6 @@ type metrics struct {
 	// longer than to count.
 	counters map[validate.Kind]map[validate.Code]prometheus.Counter
 	duration prometheus.Histogram
-	asked    atomic.Uint64 // validations
 
 	propagation *propagation
 }
@@ -141,7 +139,6 @@ func behind(s record.PepperStatus) int {
 }
 
 func (m *metrics) observe(v validate.Verdict, took time.Duration) {
-	m.asked.Add(1)
 	c, ok := m.counters[v.Kind][v.Code]
 	if !ok {
 		c = m.verdicts.WithLabelValues(string(v.Kind), v.Outcome.String(), string(v.Code))

@@ -390,7 +390,7 @@ func TestTurnIsLeft(t *testing.T) {
 		return c.propose(ctx, b)
 	}}
 	var out bytes.Buffer
-	if err := x.Import(t.Context(), sender{strings.NewReader(strings.TrimSpace(stream(5*record.MaxImport))), t, mine}, &out); err != nil {
+	if err := x.Import(t.Context(), sender{strings.NewReader(strings.TrimSpace(stream(5 * record.MaxImport))), t, mine}, &out); err != nil {
 		t.Fatal(err)
 	}
 	if all := progress(t, &out); !all[len(all)-1].Done {

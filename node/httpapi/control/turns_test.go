@@ -19,9 +19,9 @@ import (
 // crowded is a turn for a control plane whose node is asked all the time.
 func crowded(t *testing.T) *gate.Turns {
 	t.Helper()
-	var asked, passed atomic.Int64
+	var took, passed atomic.Int64
 	turns, err := gate.NewTurns(gate.TurnsConfig{
-		Most: 1, Asked: func() uint64 { return uint64(asked.Add(1000)) }, Cost: time.Second, Processors: 1, Calm: time.Hour, Slice: time.Hour,
+		Most: 1, Took: func() time.Duration { return time.Duration(took.Add(int64(time.Hour))) }, Processors: 1, Calm: time.Hour, Slice: time.Hour,
 		Echo: func() (io.ReadCloser, io.WriteCloser, error) { return os.Pipe() },
 		Now:  func() time.Time { return time.Unix(1000, passed.Add(int64(20*time.Millisecond))) }, After: func(time.Duration) <-chan time.Time { return time.After(0) },
 	})

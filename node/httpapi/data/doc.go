@@ -25,6 +25,8 @@
 //	    TestNothingIsHiddenBehindARequest, TestInStepWithNginx, TestWhatIsClearIsAnswered
 //	Q10 Who sends slowly is cut off.
 //	    TestSlowSendersAreCutOff
+//	Q11 What validations take of the processors is known, so that others can make room for them.
+//	    TestWhatValidationsTakeIsCounted
 //	Q5  After Close nothing is served, also when Close came before Serve.
 //	    TestCloseBeforeServe, TestClose
 package data

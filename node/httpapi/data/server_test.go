@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -323,5 +324,32 @@ func TestReadiness(t *testing.T) {
 	p.problem(p.send("GET", "/readyz?verbos", ""), 400, "bad_request")
 	if a := p.send("GET", "/livez", ""); a.StatusCode != http.StatusOK {
 		t.Errorf("alive though not ready: %d", a.StatusCode)
+	}
+}
+
+// Q11
+func TestWhatValidationsTakeIsCounted(t *testing.T) {
+	const decision = time.Millisecond // that is, between two looks at the clock
+	var looks atomic.Int64
+	p := start(t, func(c *data.Config) {
+		c.Now = func() time.Time { return time.Unix(1000, looks.Add(int64(decision))) }
+	})
+	before := p.server.Took()
+	count := func(path, body string) time.Duration {
+		p.send("POST", path, body)
+		took := p.server.Took() - before
+		before += took
+		return took
+	}
+	question := `{"credential": "x"}`
+	one := count("/v1/validate", question)
+	if one <= decision {
+		t.Errorf("one took %s, of which the decision %s", one, decision)
+	}
+	if batch, want := count("/v1/validate/batch", `{"requests": [`+question+","+question+","+question+`]}`), one+2*decision; batch != want {
+		t.Errorf("a batch of three took %s, want %s", batch, want)
+	}
+	if none := count("/nowhere", question); none != 0 {
+		t.Errorf("what is no question took %s", none)
 	}
 }

@@ -13,9 +13,8 @@ import (
 type TurnsConfig struct {
 	// Most is how many compute at once, while questions are asked.
 	Most int
-	// Asked is how many questions were answered so far. One takes about Cost of the Processors' time.
-	Asked      func() uint64
-	Cost       time.Duration
+	// Took is what questions have taken so far of the time of the Processors.
+	Took       func() time.Duration
 	Processors int
 	// Calm is how late a goroutine may see what came for it while nobody need make room.
 	Calm time.Duration
@@ -42,13 +41,13 @@ type Turns struct {
 	ended   sync.WaitGroup
 	refused atomic.Uint64
 
-	mu      sync.Mutex
-	rest    float64   // in turns
-	busy    float64   // the part of the processors' time that questions take
-	counted uint64    // questions, at
-	at      time.Time // this time
-	sent    time.Time // the byte that is on its way; zero if none is
-	heard   time.Time // the last
+	mu    sync.Mutex
+	rest  float64       // in turns
+	busy  float64       // the part of the processors' time that questions take
+	took  time.Duration // all of them, at
+	at    time.Time     // this time
+	sent  time.Time     // the byte that is on its way; zero if none is
+	heard time.Time     // the last
 }
 
 const (
@@ -73,7 +72,7 @@ const (
 
 // NewTurns makes Turns, which have a goroutine until Close.
 func NewTurns(c TurnsConfig) (*Turns, error) {
-	t := &Turns{config: c, free: make(chan time.Time, c.Most), patient: make(chan struct{}, 1), counted: c.Asked(), at: c.Now()}
+	t := &Turns{config: c, free: make(chan time.Time, c.Most), patient: make(chan struct{}, 1), took: c.Took(), at: c.Now()}
 	for range c.Most {
 		t.free <- time.Time{}
 	}
@@ -108,10 +107,10 @@ func (t *Turns) crowded() bool {
 	defer t.mu.Unlock()
 	now := t.config.Now()
 	if passed := now.Sub(t.at); passed >= busyEvery {
-		asked := t.config.Asked()
-		lately := float64(asked-t.counted) * float64(t.config.Cost) / float64(passed) / float64(t.config.Processors)
+		took := t.config.Took()
+		lately := float64(took-t.took) / float64(passed) / float64(t.config.Processors)
 		t.busy = max(min(lately, 1), t.busy*math.Exp2(-float64(passed)/float64(busyHalves)))
-		t.counted, t.at = asked, now
+		t.took, t.at = took, now
 	}
 	if t.busy < leastBusy {
 		t.rest = 0

@@ -17,14 +17,13 @@ import (
 // stage is where turns are taken.
 type stage struct {
 	*gate.Turns
-	t     *testing.T
-	asked atomic.Uint64
-	late  atomic.Int64 // how late a byte is seen
+	t    *testing.T
+	took atomic.Int64
+	late atomic.Int64 // how late a byte is seen
 }
 
 const (
 	calm  = time.Millisecond
-	cost  = 100 * time.Microsecond
 	slice = 10 * time.Millisecond
 )
 
@@ -35,7 +34,7 @@ func onStage(t *testing.T, most int, test func(t *testing.T, s *stage)) {
 		s := &stage{t: t}
 		var err error
 		s.Turns, err = gate.NewTurns(gate.TurnsConfig{
-			Most: most, Asked: s.asked.Load, Cost: cost, Processors: 2, Calm: calm, Slice: slice, Now: time.Now, After: time.After,
+			Most: most, Took: func() time.Duration { return time.Duration(s.took.Load()) }, Processors: 2, Calm: calm, Slice: slice, Now: time.Now, After: time.After,
 			Echo: func() (io.ReadCloser, io.WriteCloser, error) {
 				out, in := io.Pipe()
 				return seenLate{out, &s.late}, in, nil
@@ -64,7 +63,7 @@ func (l seenLate) Read(b []byte) (int, error) {
 
 // pass has time pass in which the processors are busy with questions for a part of it.
 func (s *stage) pass(d time.Duration, busy float64) {
-	s.asked.Add(uint64(float64(d) * busy * 2 / float64(cost)))
+	s.took.Add(int64(float64(d) * busy * 2))
 	<-time.After(d)
 }
 
