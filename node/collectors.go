@@ -123,7 +123,7 @@ func newBoundMetrics(n *Node) *boundMetrics {
 		open:     prometheus.NewDesc("veto_connections_open", "Connections that are open.", []string{"plane"}, nil),
 		shed:     prometheus.NewDesc("veto_requests_shed_total", "Requests that were told to come again, by what there was too much of.", []string{"reason"}, nil),
 		underWay: prometheus.NewDesc("veto_control_under_way", "Requests on the control plane that are under way, and those of them that are streams.", []string{"kind"}, nil),
-		rest:     prometheus.NewDesc("veto_control_rest", "For how many times as long as it computed the control plane rests after each turn, so that validations go first.", nil, nil),
+		rest:     prometheus.NewDesc("veto_control_rest", "How many times as long as a turn the control plane's rest after it is, so that validations go first; after a change it is five times that.", nil, nil),
 	}
 }
 

@@ -108,6 +108,9 @@ func (n *Node) rereadPeppers() {
 		n.around.Log.Error("the keys of the peppers as they are on the disk now cannot be used; the node goes on with those that it has", "error", err)
 	case changed:
 		n.around.Log.Info("the keys of the peppers were read again", "keys", n.ring.Fingerprints())
+		if n.view.Peppers().Locked() {
+			n.around.Log.Warn("peppers that this node could not read at its start it reads at the next: start it again")
+		}
 	}
 }
 

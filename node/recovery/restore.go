@@ -39,7 +39,7 @@ func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) 
 		return Restored{}, err
 	}
 	out := Restored{Backup: b.Header, Merged: []Merged{}}
-	if c.Fatal != nil { // the process ends there, so whatever is to be taken away is then
+	if c.Fatal != nil { // which ends the process: nothing after it takes away what was made
 		end := c.Fatal
 		c.Fatal = func(why string) {
 			if err := c.undo(); err != nil {

@@ -26,11 +26,9 @@ const (
 	phase  = 3 * time.Second
 )
 
-// part is of what one node can do at most.
 var flooders = flag.Int("flooders", 24, "how many flood, beside the import")
 
-// part is of what one node can do at most.
-var part = flag.Float64("part", 0.5, "of the full load, how much is asked")
+var part = flag.Float64("part", 0.5, "of what one node can answer at most, how much is asked")
 
 // BenchmarkFlood measures, in each round, the p99 of validations at half of what one node can do at most (-part): quiet, and
 // while its control plane is flooded and revocations are imported in bulk. Latency is counted from when a

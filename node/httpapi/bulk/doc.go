@@ -17,7 +17,7 @@
 //	    and told again if it is still refused.
 //	    TestEachLineIsTold, TestRefusedLinesAreTriedAgain, TestRevisionIsThatOfAllLines
 //	B2  A stream that is sent again is not done again, and one that was cut off goes on.
-//	    TestStreamGoesOn, TestPartsInTheirOrder
+//	    TestStreamGoesOn, TestPartsInTheirOrder, TestLineWithoutATurnIsTheLast
 //	B3  No line, however long or wrong, ends a stream or is kept in memory whole.
 //	    TestWrongLines, FuzzImport
 //	B4  Of a stream that was not taken in to its end, for whatever reason, nobody says that it was.

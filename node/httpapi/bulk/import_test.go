@@ -408,6 +408,36 @@ func TestTurnIsLeft(t *testing.T) {
 	}
 }
 
+// fewTurns come to an end with the context, and then again, as some others' do.
+type fewTurns struct {
+	left int
+	end  context.CancelFunc
+}
+
+func (f *fewTurns) Share(ctx context.Context) error {
+	if f.left--; f.left == -1 {
+		f.end()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (f *fewTurns) Leave() {}
+
+// B2: no line is taken for another, as one before it came to no turn.
+func TestLineWithoutATurnIsTheLast(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	c, lines := &cluster{}, "r a\nr b\nr c\nr d\nr e\n"
+	x := bulk.Importer{Named: named, Turn: &fewTurns{2, cancel}, Stop: func() {}, Propose: c.propose}
+	_ = x.Import(ctx, strings.NewReader(lines), io.Discard) // nobody listens
+	if all := run(t, c, strings.NewReader(lines)); !all[len(all)-1].Done {
+		t.Errorf("%+v", all[len(all)-1])
+	}
+	if got := strings.Join(c.values, " "); got != "ra rb rc rd re" {
+		t.Errorf("%s", got)
+	}
+}
+
 func FuzzImport(f *testing.F) {
 	f.Add([]byte("r a\nr b\n"))
 	f.Add([]byte("\n\r\n x"))

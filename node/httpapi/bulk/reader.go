@@ -78,8 +78,8 @@ func (r *reader) read(ctx context.Context) {
 	defer r.turn.Leave()
 	for {
 		line, err := r.next()
-		if len(line) > 0 || err == nil {
-			r.put(ctx, line)
+		if (len(line) > 0 || err == nil) && !r.put(ctx, line) {
+			return
 		}
 		if err != nil {
 			r.end(err)
@@ -88,8 +88,8 @@ func (r *reader) read(ctx context.Context) {
 	}
 }
 
-// put adds a line to the batch, when there is room.
-func (r *reader) put(ctx context.Context, line []byte) {
+// put adds a line to the batch, when there is room. Without it there is no line after it: each has its number.
+func (r *reader) put(ctx context.Context, line []byte) bool {
 	r.mu.Lock()
 	_, missing := slices.BinarySearch(r.missing, r.line+1)
 	known := r.line < r.done && !missing
@@ -99,7 +99,7 @@ func (r *reader) put(ctx context.Context, line []byte) {
 	if !known {
 		if err := r.turn.Share(ctx); err != nil {
 			r.end(cutOff())
-			return
+			return false
 		}
 		one, err = r.named(line)
 	}
@@ -114,6 +114,7 @@ func (r *reader) put(ctx context.Context, line []byte) {
 	r.batch.add(r.line, one, known, err)
 	r.batch.body.Sums = binary.BigEndian.AppendUint32(r.batch.body.Sums, r.sum)
 	r.changed.Broadcast()
+	return true
 }
 
 // end notes that nothing more comes.

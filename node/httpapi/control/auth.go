@@ -264,7 +264,8 @@ func (x *control) guard(role record.Role, h http.Handler) http.Handler {
 	})
 }
 
-// proposer is a Proposer for requests that have a turn: what blocks comes after it, and what then is left is little.
+// What blocks leaves the turn of the request first, and what is left of that then, which is little, is done without:
+// proposer and records do so for whoever is given them.
 type proposer struct{ Proposer }
 
 func (p proposer) Propose(ctx context.Context, c record.Command) (record.Result, error) {
@@ -275,6 +276,18 @@ func (p proposer) Propose(ctx context.Context, c record.Command) (record.Result,
 func (p proposer) Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error) {
 	gate.TurnOf(ctx).Leave()
 	return p.Proposer.Revoke(ctx, t, wait)
+}
+
+type records struct{ Records }
+
+func (r records) Stands(ctx context.Context, v record.Revocation, a record.Accepted) (now record.Revocation, told bool, err error) {
+	gate.TurnOf(ctx).Leave()
+	return r.Records.Stands(ctx, v, a)
+}
+
+func (r records) AwaitRevision(ctx context.Context, at record.Revision) error {
+	gate.TurnOf(ctx).Leave()
+	return r.Records.AwaitRevision(ctx, at)
 }
 
 // propose sends a command in the name of who asks.

@@ -213,7 +213,7 @@ type routes interface {
 func New(c Config) http.Handler { return build(c, http.NewServeMux()) }
 
 func build(c Config, mux routes) http.Handler {
-	c.Proposer = proposer{c.Proposer}
+	c.Proposer, c.Records = proposer{c.Proposer}, records{c.Records}
 	settings := huma.DefaultConfig("Veto", c.Version)
 	settings.Info.Description = "May this JWT or API key still be used? The control plane, and the questions of the data plane."
 	settings.CreateHooks = nil // answers carry no links to schemas

@@ -17,6 +17,9 @@ func (r registered) HandleFunc(pattern string, h func(http.ResponseWriter, *http
 	r.Handle(pattern, http.HandlerFunc(h))
 }
 
+// WorkOf is what the request's turn is for.
+var WorkOf = workOf
+
 // NewWithRoutes is New, and the patterns of everything that it answers.
 func NewWithRoutes(c Config) (http.Handler, []string) {
 	var patterns []string

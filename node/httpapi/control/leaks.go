@@ -91,6 +91,7 @@ func (x *control) reporter(w http.ResponseWriter, r *http.Request) (by *record.A
 	}
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, leaks.MaxBody))
 	if errors.As(err, new(*http.MaxBytesError)) {
+		w.Header().Set("Connection", "close") // what it still sends is not waited for
 		return nil, nil, httpapi.New(http.StatusRequestEntityTooLarge, httpapi.CodeOf(http.StatusRequestEntityTooLarge), fmt.Sprintf("a report has at most %d bytes; send it in parts", leaks.MaxBody))
 	}
 	if err != nil {

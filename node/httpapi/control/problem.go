@@ -75,14 +75,19 @@ func (x *control) around(mux routes) http.Handler {
 // turnLimit is how long a request waits for its turn, before anything of it is done.
 const turnLimit = 5 * time.Second
 
-// serve serves what waits for a turn, if it computes. Changes go before what is read, but for metrics, by which an operator sees why.
+// workOf is what the request's turn is for. Changes go before what is read, but for metrics, by which an operator sees why.
+func workOf(r *http.Request) gate.Work {
+	changes := r.Method != http.MethodGet && r.Method != http.MethodHead
+	return gate.Work{Prompt: changes || r.URL.Path == metricsPath, Writes: changes}
+}
+
+// serve serves what waits for a turn, if it computes.
 func (x *control) serve(mux routes, w http.ResponseWriter, r *http.Request) {
 	if slices.Contains(Always, r.URL.Path) {
 		mux.ServeHTTP(w, r)
 		return
 	}
-	changes := r.Method != http.MethodGet
-	turn := x.Turns.Turn(gate.Work{Prompt: changes || r.URL.Path == metricsPath, Writes: changes})
+	turn := x.Turns.Turn(workOf(r))
 	defer turn.Leave()
 	mux.ServeHTTP(turn.Answer(w), r.WithContext(gate.WithTurn(r.Context(), turn)))
 }

@@ -83,6 +83,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, r, "a stream of revocations cannot be named", err)
 		return
 	}
+	r = r.WithContext(gate.WithTurn(r.Context(), nil)) // it has one where it reads, and proposes from several goroutines
 	to := x.patient(w, r)
 	if err := to.control.EnableFullDuplex(); err != nil {
 		x.Log.Warn("a stream of revocations cannot be answered before its end", "request_id", requestID(r.Context()), "error", err)
@@ -133,7 +134,7 @@ func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 // export answers with what is written, and cuts that off if it fails: so nobody takes what came for the whole.
 func (x *control) export(w http.ResponseWriter, r *http.Request, failed string, write func(io.Writer) error) {
 	w.Header().Set("Content-Type", ndjson)
-	if err := write(gate.TurnOf(r.Context()).Paced(r.Context(), x.patient(w, r))); err != nil {
+	if err := write(x.patient(w, r)); err != nil {
 		x.Log.Warn(failed, "request_id", requestID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
 	}
@@ -169,6 +170,9 @@ const octets = "application/octet-stream"
 
 // exportBackup writes the state as it is now.
 func (x *control) exportBackup(w http.ResponseWriter, r *http.Request) {
+	if !inTurn(w, r) {
+		return
+	}
 	to := &begun{Writer: gate.TurnOf(r.Context()).Paced(r.Context(), &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now})}
 	w.Header().Set("Content-Type", octets)
 	x.Log.Info("a backup is made", "request_id", requestID(r.Context()), "by", operatorID(r.Context()))
@@ -268,7 +272,7 @@ func (p *patient) Read(b []byte) (int, error) {
 // stop ends a Read that waits.
 func (p *patient) stop() { _ = p.control.SetReadDeadline(p.now()) }
 
-const tooManyTransfers = "You come too often, or have as many of these under way at the node as anybody may"
+const describedTooMany = "You come too often, or have as many of these under way at the node as anybody may"
 
 // describeStreams completes the API's description.
 func (x *control) describeStreams(api *huma.OpenAPI) {
@@ -279,7 +283,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	in.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")}}}
 	in.Responses = map[string]*huma.Response{"200": {Description: "The progress; the last line has done or error", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[bulk.Progress](), true, "Progress")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key, or a query"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "The Idempotency-Key is that of another stream"}, "415": {Description: "Not a stream of lines"}, "422": {Description: "A wrong Idempotency-Key, or a query"}, "429": {Description: describedTooMany}, "503": {Description: "The node is not ready"}}
 	in.Parameters = []*huma.Param{{
 		Name: "Idempotency-Key", In: "header", Description: "Names the stream; one is made, and answered, if there is none",
 		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(record.MaxRequestKey)},
@@ -289,7 +293,7 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	out.Description += " Each line is what revoke-bulk takes."
 	out.Responses = map[string]*huma.Response{"200": {Description: "The revocations", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[intake.RevokeRequest](), true, "RevokeRequest")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A query"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A query"}, "429": {Description: describedTooMany}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&out)
 	audit := operation("export-audit", http.MethodGet, "/v1/audit/export", "The audit trail, line by line", record.RoleAuditor)
 	audit.Description += " The first line says of which cluster, up to which head, and whether entries were chosen; chosen ones are no chain."
@@ -302,13 +306,13 @@ func (x *control) describeStreams(api *huma.OpenAPI) {
 	slices.SortFunc(audit.Parameters, func(a, b *huma.Param) int { return strings.Compare(a.Name, b.Name) })
 	audit.Responses = map[string]*huma.Response{"200": {Description: "The entries", Content: map[string]*huma.MediaType{
 		ndjson: {Schema: schemas.Schema(typeOf[trail.Entry](), true, "Entry")},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A wrong choice"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "422": {Description: "A wrong choice"}, "429": {Description: describedTooMany}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&audit)
 	backup := operation("backup", http.MethodGet, "/v1/backup", "The whole state as it is at one revision, for `veto restore`", record.RoleAdmin)
 	backup.Description += " It holds shared secrets of issuers in the clear, and what API keys are stored by. One at a time is made on a node."
 	backup.Responses = map[string]*huma.Response{"200": {Description: "The backup; it ends with a checksum, without which it is not whole", Content: map[string]*huma.MediaType{
 		octets: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
-	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "Another backup is being made on this node"}, "422": {Description: "A query"}, "429": {Description: tooManyTransfers}, "503": {Description: "The node is not ready"}}
+	}}, "401": {Description: "No operator's key"}, "403": {Description: "Not the role"}, "409": {Description: "Another backup is being made on this node"}, "422": {Description: "A query"}, "429": {Description: describedTooMany}, "503": {Description: "The node is not ready"}}
 	api.AddOperation(&backup)
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"veto/node/httpapi/gate"
 	"veto/record"
 	"veto/record/trail"
+	"veto/test/token"
 )
 
 // crowded is a turn for a control plane whose node is asked all the time.
@@ -81,6 +83,21 @@ func (o *observed) Rotate(ctx context.Context, c record.Command) (record.Result,
 	return peppers{o.cluster}.Rotate(ctx, c)
 }
 
+func (o *observed) AwaitRevision(ctx context.Context, r record.Revision) error {
+	o.see("await revision")
+	return context.DeadlineExceeded
+}
+
+func (o *observed) Stands(ctx context.Context, r record.Revocation, a record.Accepted) (record.Revocation, bool, error) {
+	o.see("stands")
+	return o.cluster.Stands(ctx, r, a)
+}
+
+func (o *observed) Revocation(d record.Digest) (record.Standing, bool, error) {
+	o.see("revocation")
+	return o.cluster.Revocation(d)
+}
+
 func (o *observed) Keys(q record.KeyQuery, now time.Time, after string, limit int) ([]record.APIKey, string, error) {
 	o.see("keys")
 	return o.cluster.Keys(q, now, after, limit)
@@ -113,6 +130,7 @@ func TestWhatBlocksIsOutOfTurn(t *testing.T) {
 	p := open(t, func(c *control.Config) {
 		o.cluster = c.Cluster.(*cluster)
 		c.Turns, c.Proposer, c.Cluster, c.Records, c.Peppers = o.turns, o, o, o, rotating{peppers{o.cluster}, o}
+		c.FindKey = func(string) (*record.APIKey, bool, bool) { o.see("find key"); return nil, false, false }
 		c.Refresh = func(context.Context, record.Issuer) error { o.see("refresh"); return nil }
 		c.Backup = func(_ context.Context, w io.Writer) error {
 			_, err := io.WriteString(w, "all")
@@ -122,6 +140,9 @@ func TestWhatBlocksIsOutOfTurn(t *testing.T) {
 	})
 	s := newSigner(t)
 	revocation := `{"target":"jti","issuer":"i","value":"a"}`
+	id := (&cluster{}).RevocationID(record.Name{Target: record.TargetJTI, Issuer: "i", Value: "a"})
+	claims := map[string]any{"iss": s.iss, "sub": "x", "jti": "j", "iat": now().Unix(), "exp": now().Add(time.Hour).Unix()}
+	ofAnotherKey := fmt.Sprintf(`{"token": %q}`, token.Sign(t, s.key, "another", "JWT", claims))
 	for _, c := range []struct {
 		role                       record.Role
 		method, path, body         string
@@ -130,7 +151,10 @@ func TestWhatBlocksIsOutOfTurn(t *testing.T) {
 	}{
 		{record.RoleAdmin, "PUT", "/v1/issuers/demo", fmt.Sprintf(`{"issuer": %q, "jwks": %s}`, s.iss, s.jwks(t)), nil, "[]", "[propose put_issuer]"},
 		{record.RoleAdmin, "POST", "/v1/issuers/demo/refresh", "", nil, "[]", "[refresh]"},
-		{record.RoleRevoker, "POST", "/v1/revocations", revocation, nil, "[]", "[revoke enforced]"},
+		{record.RoleRevoker, "POST", "/v1/revocations", revocation, nil, "[]", "[revoke stands enforced]"},
+		{record.RoleRevoker, "POST", "/v1/revocations", ofAnotherKey, nil, "[]", "[await revision]"},
+		{record.RoleAuditor, "GET", "/v1/revocations/" + id, "", nil, "[]", "[revocation enforced]"},
+		{record.RoleRevoker, "POST", "/v1/keys/leaked", `[{"token": "x", "type": "t"}]`, nil, "[find key]", "[]"},
 		{record.RoleAdmin, "GET", "/v1/cluster", "", nil, "[]", "[status]"},
 		{record.RoleAdmin, "POST", "/v1/cluster/nodes/n2/promote", "", nil, "[]", "[member]"},
 		{record.RoleAdmin, "POST", "/v1/pepper/rotate", "", nil, "[]", "[rotate]"},
@@ -142,12 +166,26 @@ func TestWhatBlocksIsOutOfTurn(t *testing.T) {
 	} {
 		o.inTurn, o.without = nil, nil
 		w := p.as(c.role, c.method, c.path, c.body, c.header...)
-		if in, out := fmt.Sprint(o.inTurn), fmt.Sprint(o.without); w.Code >= 300 || in != c.wantInTurn || out != c.wantOutOfTurns {
+		if in, out := fmt.Sprint(o.inTurn), fmt.Sprint(o.without); w.Code == 503 || in != c.wantInTurn || out != c.wantOutOfTurns {
 			t.Errorf("%s %s: %d %s; in turn %s, out of turn %s", c.method, c.path, w.Code, w.Body, in, out)
 		}
 	}
 	if !o.turns.Turn(gate.Work{}).TakeWithin(t.Context(), 5*time.Second) {
 		t.Error("somebody did not leave a turn")
+	}
+}
+
+// L15
+func TestWhatATurnIsFor(t *testing.T) {
+	change, read := gate.Work{Prompt: true, Writes: true}, gate.Work{}
+	for route, want := range map[string]gate.Work{
+		"GET /v1/keys": read, "HEAD /v1/keys": read, "GET /v1/revocations/export": read, "GET /metrics": {Prompt: true},
+		"POST /v1/keys": change, "PUT /v1/issuers/demo": change, "PATCH /v1/keys/a": change, "DELETE /v1/keys/a": change,
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		if got := control.WorkOf(httptest.NewRequestWithContext(t.Context(), method, path, nil)); got != want {
+			t.Errorf("%s: %+v", route, got)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@
 //	G7  No caller has more than its share of places, and others have theirs. Who has none is not remembered.
 //	    TestSharesAreBounded
 //	G6  While questions take of the processors, what can wait computes few at once, what is prompt first, and rests the longer
-//	    after it, the later questions are seen; but for a bounded time. Nobody has a turn who writes to somebody slow.
+//	    after it, the later questions are seen; but each rest is bounded. Nobody has a turn who writes to somebody slow.
 //	    TestFewComputeAtOnce, TestWhatIsPromptGoesFirst, TestTurnsRest, TestStalledNodeStaysCrowded, TestWritesAreOutOfTurn,
 //	    TestLongWorkSharesItsTurn
 //	G4  A caller who comes too often is told when to come again, and no other caller is. What

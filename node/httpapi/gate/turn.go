@@ -29,8 +29,11 @@ func (t *Turns) Turn(w Work) *Turn {
 // Take waits until it is this one's turn, but not beyond the context's end: then there is none, and it gives its error.
 // Whoever has it leaves it before anything that blocks.
 func (t *Turn) Take(ctx context.Context) error {
-	if t == nil || t.held || !t.of.crowded() {
+	if t == nil || t.held {
 		return nil
+	}
+	if err := ctx.Err(); err != nil || !t.of.crowded() {
+		return err //nolint:wrapcheck // it is the caller's
 	}
 	if !t.work.Prompt {
 		select {

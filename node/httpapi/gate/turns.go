@@ -16,7 +16,7 @@ type TurnsConfig struct {
 	// Took is what questions have taken so far of the time of the Processors.
 	Took       func() time.Duration
 	Processors int
-	// Calm is how late a goroutine may see what came for it while nobody need make room.
+	// Calm is how late the node may see what came for it, without anybody having to make more room.
 	Calm time.Duration
 	// Echo makes what bytes are sent through and seen at, as a question is at a connection.
 	Echo func() (out io.ReadCloser, in io.WriteCloser, err error)
@@ -61,8 +61,8 @@ const (
 
 	// A rest grows and shrinks by these, so that about one byte in ten is later than Calm.
 	restGrows, restMore, restShrinks = 1.25, 1, 0.98
-	// It is at most mostRest turns long, and at least leastRest, if questions take a part of the processors' time of an eighth,
-	// and of a half, or more, and less if less. So a flood finds the node prepared. No rest is longer than restLimit.
+	// A rest is so many turns long at most, and at least, while questions take this part of the processors' time or more; if
+	// they take less, proportionally less. So a flood finds the node prepared. No rest is longer than restLimit.
 	mostRest, mostRestAt   = 20, 1. / 8
 	leastRest, leastRestAt = 10, 1. / 2
 	restLimit              = 20 * time.Millisecond

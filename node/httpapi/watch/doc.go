@@ -20,7 +20,7 @@
 //	    someone listens.
 //	    TestHeartbeat
 //	W6  Many streams cost little more than one: what they follow is read and encoded once, and the more
-//	    there are the longer each rests when it has sent what there is. Who is far behind reads by itself, and who begins
+//	    there are the longer each rests when it has sent what there is. Who is far behind reads by itself, in a turn, and who begins
 //	    further on takes nothing from the others.
-//	    TestManyStreamsReadOnce, TestStreamsRest, TestTailIsBounded, TestNewcomersLeaveTheTail
+//	    TestManyStreamsReadOnce, TestStreamsRest, TestTailIsBounded, TestFarBehindReadsInATurn, TestNewcomersLeaveTheTail
 package watch

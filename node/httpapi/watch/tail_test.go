@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -109,6 +110,38 @@ func TestTailIsBounded(t *testing.T) {
 		if e := r.event(); e.ID != fmt.Sprintf("%d.1", revisions+1) {
 			t.Errorf("%s", e.ID)
 		}
+	}
+}
+
+// turn counts those that are held.
+type turn struct{ taken, held *atomic.Int64 }
+
+func (o turn) Take(context.Context) error {
+	o.taken.Add(1)
+	o.held.Add(1)
+	return nil
+}
+
+func (o turn) Leave() { o.held.Add(-1) }
+
+// W6: who is far behind reads in a turn, which others have afterwards.
+func TestFarBehindReadsInATurn(t *testing.T) {
+	var taken, held atomic.Int64
+	s := serve(t, func(c *watch.Config) { c.Turn = func() watch.Turn { return turn{&taken, &held} } })
+	first := s.open("after=0.0")
+	const revisions = 60
+	for range revisions {
+		s.happen(100, "") // more in all than is kept
+	}
+	read := func(r *reader) {
+		for range 100 * revisions {
+			r.event()
+		}
+	}
+	read(first)
+	read(s.open("after=0.0"))
+	if taken.Load() == 0 || held.Load() != 0 {
+		t.Errorf("%d turns were taken, and %d are held", taken.Load(), held.Load())
 	}
 }
 
