@@ -230,7 +230,7 @@ func (a *applier) changes() iter.Seq2[record.Change, error] {
 			record.TablePeppers, record.TableRoles, record.TableKeys, record.TableOutboxes,
 		} {
 			more, err := a.ahead(t, yield)
-			if err != nil {
+			if more && err != nil {
 				yield(record.Change{}, fmt.Errorf("table %c: %w", t, err))
 			}
 			if !more || err != nil {

@@ -465,6 +465,11 @@ func TestRecordsAreReadAhead(t *testing.T) {
 		t.Errorf("%d in all: %v", n, err)
 	}
 	put("key_02050x", []byte("no record"))
+	for range 100 { // the reader is ahead of who stops, and may have met it
+		if n, err := read(aheadBy); n != aheadBy || err != nil {
+			t.Fatalf("of %d wanted there are %d: %v", aheadBy, n, err)
+		}
+	}
 	if _, err := read(-1); err == nil {
 		t.Error("what cannot be read is left out")
 	}

@@ -157,7 +157,7 @@ func (k *Keeper) Rotate(ctx context.Context, c record.Command) (record.Result, e
 	case p.Locked():
 		return record.Result{}, record.Conflict("this node cannot read a pepper that there is; `veto cluster` shows which nodes can: ask one of them")
 	case !k.cluster.AllHold(ctx, ring.First()):
-		return record.Result{}, record.Conflict("not every node has said that it has the key %s, which would wrap the pepper; start those that are missing, with that key in their pepper_key_file: `veto cluster` shows them", ring.First())
+		return record.Result{}, record.Conflict("not every node has said that it has the key %s, which would wrap the pepper; put it into the pepper_key_file of those that are missing, and start them or send them SIGHUP: `veto cluster` shows them", ring.First())
 	default:
 		return k.make(ctx, ring, c)
 	}

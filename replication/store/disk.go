@@ -9,10 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// NoRoom tells whether it is for want of room, or of leave to write, that something cannot be opened: then
-// nothing in it is damaged.
+// NoRoom tells whether it is for want of room that something cannot be opened: then nothing in it is damaged.
 func NoRoom(err error) bool {
-	for _, why := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS} {
+	for _, why := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, why) {
 			return true
 		}
