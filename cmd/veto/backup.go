@@ -126,41 +126,46 @@ func (b *backupTo) write(ctx context.Context, c *client.Client) (contents recove
 // as long as it is open: one that nobody has locked was left by a backup that was killed, and goes.
 func partOf(path string) (*os.File, error) {
 	path += ".part"
-	another := fmt.Errorf("another backup is being written to %s; wait for it, or give another --out", path)
 	left, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if err == nil {
-		if locked := lockFile(left); locked != nil {
-			return nil, errors.Join(another, left.Close())
+		if err = lockAt(left, path); err == nil {
+			err = os.Remove(path)
 		}
-		err = errors.Join(os.Remove(path), left.Close())
+		err = errors.Join(err, left.Close())
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return nil, another
+		return nil, anotherAt(path)
 	}
 	if err != nil {
 		return nil, err
 	}
-	// Another may have locked it just before, and taken it for one that was left.
-	if lockFile(f) != nil || !isAt(f, path) {
-		return nil, errors.Join(another, f.Close())
+	if err := lockAt(f, path); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func lockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
-
-// isAt tells whether the file is still what is at the path.
-func isAt(f *os.File, path string) bool {
-	mine, err := f.Stat()
-	if err != nil {
-		return false
+// lockAt locks the file, if it is what is at the path still: another may have locked it just before, taken it for one
+// that was left, and put its own there.
+func lockAt(f *os.File, path string) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("%s cannot be locked: %w", path, err)
 	}
-	there, err := os.Lstat(path)
-	return err == nil && os.SameFile(mine, there)
+	mine, errMine := f.Stat()
+	there, errThere := os.Lstat(path)
+	if err != nil || errMine != nil || errThere != nil || !os.SameFile(mine, there) {
+		return anotherAt(path)
+	}
+	return nil
+}
+
+func anotherAt(path string) error {
+	return fmt.Errorf("another backup is being written to %s; wait for it, or give another --out", path)
 }
 
 // appear gives the file its name, unless one has that by now.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -240,6 +241,31 @@ func (c *cluster) reached(i int, revision uint64) {
 }
 
 // A file that came while a backup was written is not overwritten.
+// Of several that begin at once where one was killed, whoever has the file keeps it.
+func TestPartOfABackupIsOnesOwn(t *testing.T) {
+	for range 1000 {
+		path := filepath.Join(t.TempDir(), "b")
+		if err := os.WriteFile(path+".part", []byte("left"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		files := make([]*os.File, 4)
+		for i := range files {
+			all.Go(func() { files[i], _ = partOf(path) }) // others have it
+		}
+		all.Wait()
+		for _, f := range files {
+			if f == nil {
+				continue
+			}
+			if err := lockAt(f, path+".part"); err != nil {
+				t.Fatal(err)
+			}
+			_ = f.Close()
+		}
+	}
+}
+
 func TestBackupOverwritesNothing(t *testing.T) {
 	dir := t.TempDir()
 	written, path := filepath.Join(dir, "written"), filepath.Join(dir, "path")
