@@ -109,12 +109,15 @@ func sections(ctx context.Context, args []string) error {
 	f.StringVar(&o.commit, "commit", "unknown", "what the program was built from")
 	f.BoolVar(&o.quick, "quick", false, "less of everything: for trying out")
 	f.IntVar(&o.scale, "scale", defaultScale, "how many revocations the scale curves go to, at least 10,000")
-	f.IntVar(&o.keys, "keys", 0, "how many API keys the scale curves go to, if more than 20,000")
+	f.IntVar(&o.keys, "keys", 0, "how many API keys the scale curves go to, 100,000 or more, if more than 20,000")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if o.scale < fewestRevocations {
-		return errors.New("-scale: the curves begin at 10,000")
+	if !powerOfTen(o.scale) || o.scale < fewestRevocations {
+		return errors.New("-scale: the curves begin at 10,000 and go by tens: give 100000, 1000000 and so on")
+	}
+	if o.keys != 0 && (!powerOfTen(o.keys) || o.keys < fewestFilled) {
+		return errors.New("-keys: the curve goes by tens beyond what is made one by one: give 100000, 1000000 and so on")
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err

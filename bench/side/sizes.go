@@ -42,6 +42,13 @@ func (o options) sizes() sizes {
 	return z
 }
 
+func powerOfTen(n int) bool {
+	for n > 1 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
+}
+
 // Where curves begin: of revocations, and of keys that are not made one by one.
 const (
 	fewestRevocations = 10_000
