@@ -464,7 +464,7 @@ func TestRecordsAreReadAhead(t *testing.T) {
 	if n, err := read(-1); n != keys || err != nil {
 		t.Errorf("%d in all: %v", n, err)
 	}
-	put("key_02050x", []byte("no record"))
+	put(fmt.Sprintf("key_%05dx", aheadBy-1), []byte("no record"))
 	for range 100 { // the reader is ahead of who stops, and may have met it
 		if n, err := read(aheadBy); n != aheadBy || err != nil {
 			t.Fatalf("of %d wanted there are %d: %v", aheadBy, n, err)

@@ -90,6 +90,11 @@ func TestFewComputeAtOnce(t *testing.T) {
 		for range 10 { // nobody asks
 			s.take(gate.Work{})
 		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if err := s.Turn(gate.Work{}).Take(gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("who is gone: %v", err)
+		}
 		s.pass(time.Second, 0.005)
 		for range 10 { // hardly anybody does
 			s.take(gate.Work{})
