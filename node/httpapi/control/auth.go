@@ -277,6 +277,14 @@ func (p proposer) Revoke(ctx context.Context, t record.Taken, wait time.Duration
 	return p.Proposer.Revoke(ctx, t, wait)
 }
 
+// state is the Records' state for requests that have a turn: nobody has it while waiting for what has yet to come.
+type state struct{ Records }
+
+func (s state) AwaitRevision(ctx context.Context, r record.Revision) error {
+	gate.TurnOf(ctx).Leave()
+	return s.Records.AwaitRevision(ctx, r)
+}
+
 // propose sends a command in the name of who asks.
 func (x *control) propose(ctx context.Context, key string, asked any, body record.Body) (record.Result, error) {
 	c, err := commandOf(ctx, key, asked, body.Kind())

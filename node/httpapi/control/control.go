@@ -228,7 +228,7 @@ func build(c Config, mux routes) http.Handler {
 	}
 	x := &control{Config: c, api: humago.New(mux, settings)}
 	x.intake = intake.New(intake.Config{
-		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, State: c.Records, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
+		Taker: c.Proposer, Tokens: c.Validator, Revocations: c.Records, State: state{c.Records}, Owners: c.Records, Cluster: c.Cluster, NodeID: c.NodeID, Now: c.Now,
 	})
 	x.desk = leaked.New(leaked.Config{
 		Changer: c.Proposer, Records: c.Records, FindKey: c.FindKey, Mark: c.MarkLeaks, Now: c.Now, Log: c.Log,

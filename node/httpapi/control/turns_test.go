@@ -14,6 +14,7 @@ import (
 	"veto/node/httpapi/gate"
 	"veto/record"
 	"veto/record/trail"
+	"veto/test/token"
 )
 
 // crowded is a turn for a control plane whose node is asked all the time.
@@ -81,6 +82,11 @@ func (o *observed) Rotate(ctx context.Context, c record.Command) (record.Result,
 	return peppers{o.cluster}.Rotate(ctx, c)
 }
 
+func (o *observed) AwaitRevision(context.Context, record.Revision) error {
+	o.see("await")
+	return context.DeadlineExceeded
+}
+
 func (o *observed) Keys(q record.KeyQuery, now time.Time, after string, limit int) ([]record.APIKey, string, error) {
 	o.see("keys")
 	return o.cluster.Keys(q, now, after, limit)
@@ -145,6 +151,12 @@ func TestWhatBlocksIsOutOfTurn(t *testing.T) {
 		if in, out := fmt.Sprint(o.inTurn), fmt.Sprint(o.without); w.Code >= 300 || in != c.wantInTurn || out != c.wantOutOfTurns {
 			t.Errorf("%s %s: %d %s; in turn %s, out of turn %s", c.method, c.path, w.Code, w.Body, in, out)
 		}
+	}
+	o.inTurn, o.without = nil, nil
+	w := p.as(record.RoleRevoker, "POST", "/v1/revocations", fmt.Sprintf(`{"token": %q}`, token.Sign(t, s.key, "k2", "JWT", map[string]any{"iss": s.iss})))
+	p.problem(w, 422, "unknown_signing_key")
+	if in, out := fmt.Sprint(o.inTurn), fmt.Sprint(o.without); in != "[]" || out != "[await]" {
+		t.Errorf("a token whose key has yet to come: in turn %s, out of turn %s", in, out)
 	}
 	if !o.turns.Turn(gate.Work{}).TakeWithin(t.Context(), 5*time.Second) {
 		t.Error("somebody did not leave a turn")
