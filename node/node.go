@@ -250,7 +250,11 @@ func (n *Node) identify(id store.Identity, known bool) error {
 	if err != nil {
 		return err
 	}
-	if ok && !known {
+	part, err := store.IsPart(filepath.Join(n.config.DataDir, StateDir))
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if (ok || part) && !known {
 		return fmt.Errorf("the data directory %s holds a state and does not say whose: a restore, or a recovery, was cut short there; do that again, a restore into an empty directory", n.config.DataDir)
 	}
 	if n.identity = id; id.Cluster == "" {

@@ -27,9 +27,10 @@
 //	D5  Nodes of the old cluster that come back, alone or as its majority, neither join the new one nor
 //	    disturb it.
 //	    TestOldNodesComeBack
-//	D6  What is interrupted can be done again, and leaves no directory in which a node starts.
-//	    TestInterruptedRecovery, TestInterruptedRestore, TestTwoRestoresIntoOneDirectory,
-//	    TestOneRestoreHasTheDirectory
+//	D6  What is interrupted can be done again, and leaves no directory in which a node starts; a restore that fails leaves
+//	    nothing.
+//	    TestInterruptedRecovery, TestInterruptedRestore, TestRestoreInterruptedHalfway, TestTwoRestoresIntoOneDirectory,
+//	    TestOneRestoreHasTheDirectory, TestWhatWasMadeIsTakenAway
 //	D7  A backup that was taken while the state changed is of one revision.
 //	    TestBackupUnderLoad
 //	D8  The new cluster gives no revision that the backup or a survivor's directory shows to have been given,

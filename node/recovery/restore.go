@@ -52,7 +52,11 @@ func Restore(ctx context.Context, c Config, file io.Reader, survivors []string) 
 		return out, errors.Join(err, c.undo())
 	}
 	// Last: until then the directory is nobody's.
-	if err := store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster}); err != nil {
+	err = store.SetWhole(c.dir(node.StateDir))
+	if err == nil {
+		err = store.WriteIdentity(c.Node.DataDir, store.Identity{NodeID: c.Node.NodeID, Cluster: out.Cluster})
+	}
+	if err != nil {
 		return out, errors.Join(fmt.Errorf("data directory: %w", err), c.undo())
 	}
 	return out, nil
@@ -63,7 +67,17 @@ func (c *Config) undo() error {
 	if err := store.RemoveIdentity(c.Node.DataDir); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(c.dir(node.StateDir)), os.RemoveAll(c.dir(node.OutboxDir)), os.RemoveAll(c.dir(node.RaftDir)))
+	return errors.Join(removeAll(c.dir(node.StateDir)), removeAll(c.dir(node.OutboxDir)), removeAll(c.dir(node.RaftDir)))
+}
+
+// removeAll takes a directory away in which a database may still make files, as one does whose disk has just failed: it finds
+// its directory no more.
+func removeAll(dir string) error {
+	gone := dir + ".gone"
+	if err := os.Rename(dir, gone); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(gone)
 }
 
 func (c *Config) checkEmpty() error {
@@ -99,6 +113,9 @@ func (c *Config) claim() error {
 }
 
 func (c *Config) fill(ctx context.Context, b *backup.Reader, survivors []string, out *Restored) (err error) {
+	if err := store.SetPart(c.dir(node.StateDir)); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
 	s, err := c.open(node.StateDir)
 	if err != nil {
 		return err

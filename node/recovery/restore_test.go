@@ -404,6 +404,30 @@ func TestInterruptedRestore(t *testing.T) {
 	require.ErrorContains(t, err, "was cut short")
 }
 
+// D6: nor does a node start in what a restore has left that was killed before the state was whole.
+func TestRestoreInterruptedHalfway(t *testing.T) {
+	old, _, path := oneRevoked(t)
+	c, killed := old.successor(1).config(0), filepath.Join(t.TempDir(), "killed")
+	file, err := os.ReadFile(path)
+	require.NoError(t, err)
+	half := &onFirstRead{Reader: bytes.NewReader(file[len(file)/2:]), do: func() { require.NoError(t, os.CopyFS(killed, os.DirFS(c.Node.DataDir))) }}
+	_, err = recovery.Restore(t.Context(), c, io.MultiReader(bytes.NewReader(file[:len(file)/2]), half), nil)
+	require.NoError(t, err)
+	left, err := os.ReadDir(filepath.Join(c.Node.DataDir, node.StateDir))
+	require.NoError(t, err)
+	for _, e := range left {
+		require.NotEqual(t, "part", e.Name())
+	}
+	c.Node.CertsDir, c.Node.DataDir = filepath.Join(old.dir, "certs"), killed
+	_, err = node.Start(c.Node, node.Surroundings{Version: "test", Now: c.Now, Log: c.Log, AdminToken: func(string) error { return nil }})
+	require.ErrorContains(t, err, "was cut short")
+	_, err = recovery.Restore(t.Context(), c, bytes.NewReader(file), nil)
+	require.ErrorContains(t, err, "not empty")
+	require.NoError(t, os.RemoveAll(killed))
+	_, err = recovery.Restore(t.Context(), c, bytes.NewReader(file), nil)
+	require.NoError(t, err)
+}
+
 // D6: who restores into a directory into which another has meanwhile takes nothing of that away.
 func TestTwoRestoresIntoOneDirectory(t *testing.T) {
 	old, token, path := oneRevoked(t)

@@ -15,6 +15,8 @@ import (
 const (
 	identityFile = "identity.json"
 	asideFile    = "identity.json.aside"
+	// partFile is beside the databases of a state that is not whole yet.
+	partFile = "part"
 )
 
 // Identity says whose data a directory holds.
@@ -94,6 +96,19 @@ func RemoveIdentity(dir string) error {
 func ReadIdentityAside(dir string) (id Identity, known bool, err error) {
 	return readIdentity(filepath.Join(dir, asideFile))
 }
+
+// SetPart has the directory of a state, which is there, say that the state is not whole, so that no node starts with it,
+// until SetWhole.
+func SetPart(dir string) error { return ReplaceFile(filepath.Join(dir, partFile), nil) }
+
+// IsPart tells whether the directory of a state says so.
+func IsPart(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, partFile))
+	return err == nil, removed(err)
+}
+
+// SetWhole undoes SetPart.
+func SetWhole(dir string) error { return removed(os.Remove(filepath.Join(dir, partFile))) }
 
 func removed(err error) error {
 	if errors.Is(err, os.ErrNotExist) {

@@ -6,8 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"veto/node/httpapi/bulk"
 	"veto/node/httpapi/control"
@@ -216,5 +219,34 @@ func TestStreamsTakeNoQuery(t *testing.T) {
 		if w := p.as(c.role, c.method, c.path, "", "Content-Type", ndjson); w.Code != 200 {
 			t.Errorf("%s: %d %s", c.path, w.Code, w.Body)
 		}
+	}
+}
+
+// answered sees until when its answer may be written.
+type answered struct {
+	*httptest.ResponseRecorder
+	deadline, until time.Time
+}
+
+func (a *answered) SetWriteDeadline(t time.Time) error { a.deadline = t; return nil }
+func (a *answered) SetReadDeadline(time.Time) error    { return nil }
+func (a *answered) EnableFullDuplex() error            { return nil }
+
+func (a *answered) WriteHeader(code int) {
+	a.until = a.deadline
+	a.ResponseRecorder.WriteHeader(code)
+}
+
+// L14: the server's own deadline has passed when a sender has been silent for as long.
+func TestSilentSenderIsTold(t *testing.T) {
+	p := open(t)
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/revocations/bulk", io.MultiReader(strings.NewReader(`{"target":`), iotest.ErrReader(os.ErrDeadlineExceeded)))
+	r.Header.Set("Content-Type", ndjson)
+	r.Header.Set("Authorization", "Bearer "+p.secrets[record.RoleRevoker])
+	w := &answered{ResponseRecorder: httptest.NewRecorder()}
+	p.handler.ServeHTTP(w, r)
+	p.problem(w.ResponseRecorder, 400, "cut_off")
+	if !w.until.After(now()) {
+		t.Errorf("the answer may be written until %s, and it is %s", w.until, now())
 	}
 }

@@ -37,8 +37,9 @@
 //	    none can be made to send a request that changes something.
 //	    TestWhoComesTooOften, TestOtherSitesPagesGetNothing
 //	L14 Of streams of revocations and of the audit trail, in and out, there are so many at once, and of these,
-//	    of backups and of streams of events each operator has so many; one more is told when to come again.
-//	    TestStreamsAreBounded, TestStreamsOfOneAreBounded, TestTransfersOfOneAreBounded
+//	    of backups and of streams of events each operator has so many; one more is told when to come again. Whose
+//	    stream ends as nothing more came is told so.
+//	    TestStreamsAreBounded, TestStreamsOfOneAreBounded, TestTransfersOfOneAreBounded, TestSilentSenderIsTold
 //	L15 While validations take of the processors, a request computes in its turn and leaves that before it waits for anything; what does
 //	    not come to its turn in time is told when to come again, and nothing of it was done.
 //	    TestWhatBlocksIsOutOfTurn, TestTurnThatDoesNotCome, TestWhatATurnIsFor

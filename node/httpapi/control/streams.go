@@ -110,6 +110,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	var nothing *bulk.NotBegun
 	switch {
 	case errors.As(err, &nothing):
+		to.wait() // the sender may have been silent for as long as an answer may take
 		x.refuse(w, r, "a stream of revocations cannot be taken", nothing.Reason)
 	case err != nil:
 		x.Log.Info("a stream of revocations ended early", "request_id", requestID(r.Context()), "error", err)
@@ -254,9 +255,14 @@ func (x *control) patient(w http.ResponseWriter, r *http.Request) *patient {
 	return &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now}
 }
 
+// wait gives what is written next its time.
+func (p *patient) wait() {
+	_ = p.control.SetWriteDeadline(p.now().Add(streamIdle)) // without it, the server's own holds
+}
+
 // Write sends at once.
 func (p *patient) Write(b []byte) (int, error) {
-	_ = p.control.SetWriteDeadline(p.now().Add(streamIdle)) // without it, the server's own holds
+	p.wait()
 	n, err := p.ResponseWriter.Write(b)
 	if err != nil {
 		return n, err
