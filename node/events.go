@@ -54,7 +54,7 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 	}
 	g := broadcast.Grant{Name: key.ID, Until: verdict.ExpiresAt}
 	if reader != nil && reader.ReadsAll() {
-		g.Subscribe = []string{"veto.revoked.>", "veto.lifted.>", "veto.key.>"}
+		g.Subscribe = broadcast.Feeds()
 	}
 	if key.HasRole(record.RoleRevoker) {
 		g.Publish = []string{broadcast.SubjectRevoke, broadcast.EventsOf(key.ID)}

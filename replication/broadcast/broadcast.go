@@ -92,7 +92,9 @@ func Start(c Config) (*Broadcast, error) {
 	if _, err := io.ReadFull(c.Random, secret); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	g := &gatekeeper{secret: hex.EncodeToString(secret), authorize: c.Authorize, connected: map[string][]uint64{}}
+	g := &gatekeeper{
+		secret: hex.EncodeToString(secret), authorize: c.Authorize, node: c.NodeID, stream: c.JetStream.Dir != "", connected: map[string][]uint64{},
+	}
 	options, err := serverOptions(c, g)
 	if err != nil {
 		return nil, err

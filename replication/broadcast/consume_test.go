@@ -47,11 +47,7 @@ func newEvents(t *testing.T, j broadcast.JetStream) *events {
 	e.node, err = broadcast.Start(broadcast.Config{
 		NodeID: "n1", ClientAddr: "127.0.0.1:0", RouteAddr: "127.0.0.1:0", RouteTLS: newAuthority(t).routes(t), Random: rand.Reader,
 		Authorize: func(token string) (broadcast.Grant, bool) {
-			g := broadcast.Grant{Name: "key_" + token, Publish: []string{broadcast.EventsOf("key_" + token)}, Subscribe: []string{broadcast.InboxOf("key_"+token) + ".>"}}
-			if token == "inside" {
-				g.Publish, g.Subscribe = []string{">"}, []string{">"}
-			}
-			return g, true
+			return broadcast.Grant{Name: "key_" + token, Publish: []string{broadcast.SubjectRevoke, broadcast.EventsOf("key_" + token)}, Subscribe: []string{broadcast.InboxOf("key_"+token) + ".>"}}, true
 		},
 		Handlers:  broadcast.Handlers{Notice: func(record.Notice) {}, Beacon: func(record.Beacon) {}},
 		JetStream: j, Log: slog.New(slog.NewTextHandler(e.log, nil)),
@@ -113,8 +109,7 @@ func ofNode(t *testing.T) *events {
 	t.Helper()
 	e := newEvents(t, broadcast.JetStream{Dir: t.TempDir(), MaxBytes: 64 << 20, Stream: "EVENTS", DeadLetter: deadLetter})
 	e.stream = broadcast.Stream{Name: "EVENTS", Durable: "veto", DeadLetter: deadLetter, AckWait: time.Second}
-	as := func(token string) jetstream.JetStream {
-		conn, err := nats.Connect("nats://"+e.node.ClientAddr(), nats.Token(token), nats.CustomInboxPrefix(broadcast.InboxOf("key_"+token)))
+	of := func(conn *nats.Conn, err error) jetstream.JetStream {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,8 +120,9 @@ func ofNode(t *testing.T) *events {
 		}
 		return js
 	}
-	e.js = as("inside")
-	e.publish = e.publisher(as("alice"), broadcast.EventsOf("key_alice"))
+	e.js = of(e.node.Inside())
+	alice := of(nats.Connect("nats://"+e.node.ClientAddr(), nats.Token("alice"), nats.CustomInboxPrefix(broadcast.InboxOf("key_alice"))))
+	e.publish = e.publisher(alice, broadcast.EventsOf("key_alice"))
 	return e
 }
 

@@ -4,8 +4,9 @@
 //
 // What it carries may be lost, doubled, late or out of order; nobody waits for it, and
 // nothing relies on it: correctness is the log's. The nodes' subjects are in an account that
-// clients from outside cannot reach; they are given the account of the feed, and within it
-// what their grant names.
+// clients from outside cannot reach. The clients of each grant have an account of their own, into which
+// the feeds come, and out of which only requests go, and to a node's own stream events; and within it what their
+// grant names.
 //
 // Queues. Notices and beacons wait in none: each is one write into the server in this process. What is
 // told to other systems goes to a queue of 65,536 events with one goroutine; when it is full an event is
@@ -24,18 +25,20 @@
 //	    TestStrangerIsNoRoute, TestClientsStayOutside,
 //	    TestClientsAreCutOffWithTheirGrant
 //	P13 A request is done in the name of the grant that its client was let in with. No client can
-//	    make it another's, or hear another's answer.
-//	    TestRequestsAreAnswered, TestNobodyAsksInTheNameOfAnother
+//	    make it another's, hear another's answer, or have its own go to another, whatever subject it names
+//	    for that: not to the feeds, an inbox, or a stream.
+//	    TestRequestsAreAnswered, TestNobodyAsksInTheNameOfAnother, TestAnswersGoToNobodyElse, TestAnswersAreNoEvents,
+//	    TestClientsComeBackWhenRoutesChange, TestRoutesChangeAsAClientIsLetIn
 //	P14 An event of a stream is acknowledged after it was done, and not before; until then it comes
 //	    again, with the same name.
 //	    TestEventsAreTaken, TestNotAcknowledgedBeforeItIsDone, TestLostBeforeItIsAcknowledged,
 //	    TestLaterComesAgain, TestConsumerThatWouldLoseEvents
 //	P15 An event that is refused is put aside, with the reason, before it is acknowledged.
 //	    TestDeadLetters, TestDeadLetterIsKeptFirst
-//	P17 What a client chose, such as its name or a subject, is in no log.
-//	    TestWhatClientsSayIsNotLogged
+//	P17 What a client chose, such as its name or a subject, is in no log, here or on another node.
+//	    TestWhatClientsSayIsNotLogged, TestOtherNodesDoNotKnowTheClients
 //	P18 Whoever tells, or publishes to the stream, waits for nothing that is full.
 //	    TestFullFeedDrops, TestStreamWaitsForRoom, TestNodeThatIsBehindHasRoom
 //	P16 In the node's own stream a client publishes in its own name only, and hears of no event.
-//	    TestPublishersStayApart
+//	    TestPublishersStayApart, TestAnswersAreNoEvents
 package broadcast

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ const SubjectRevoke = "veto.revoke"
 func InboxOf(grant string) string { return "_INBOX." + grant }
 
 // Requests come to the nodes' account on a subject of its own, to which no client from outside can
-// publish: the public account imports it as SubjectRevoke, and the server that the client is
+// publish: the accounts of clients import it as SubjectRevoke, and the server that the client is
 // connected to says in a header which user that is. A header of that name that a client sends itself
 // is replaced.
 const (
@@ -41,17 +42,6 @@ type Request struct {
 	// ID is how the client names the request; empty if it does not.
 	ID   string
 	Body []byte
-}
-
-// share makes the one way from the public account into the nodes'.
-func share(nodes, public *server.Account) error {
-	if err := nodes.AddServiceExport(subjectRequest, []*server.Account{public}); err != nil {
-		return err
-	}
-	if err := public.AddServiceImport(nodes, SubjectRevoke, subjectRequest); err != nil {
-		return err
-	}
-	return public.SetServiceImportSharing(nodes, subjectRequest, true)
 }
 
 // Answer has requests of clients answered by the handler, each in a goroutine of its own, until stop,
@@ -123,5 +113,6 @@ func requestedBy(m *nats.Msg) (server.ClientInfo, bool) {
 	if err := json.Unmarshal([]byte(m.Header.Get(server.ClientInfoHdr)), &who); err != nil {
 		return who, false
 	}
-	return who, who.User != "" && who.Account == accountPublic
+	// In the public account are the clients of a node with an older version.
+	return who, who.User != "" && (who.Account == accountPublic || strings.HasPrefix(who.Account, accountClient))
 }

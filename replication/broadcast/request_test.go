@@ -22,8 +22,9 @@ import (
 
 // asking are grants of clients that may ask, by their tokens.
 var asking = map[string]broadcast.Grant{
-	"alice":  {Name: "key_alice", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{broadcast.InboxOf("key_alice") + ".>"}},
+	"alice":  {Name: "key_alice", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{"veto.revoked.>", broadcast.InboxOf("key_alice") + ".>"}},
 	"bob":    {Name: "key_bob", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{broadcast.InboxOf("key_bob") + ".>"}},
+	"carol":  {Name: "key_carol", Publish: []string{broadcast.SubjectRevoke}, Subscribe: []string{"veto.revoked.>", broadcast.InboxOf("key_carol") + ".>"}},
 	"reader": {Name: "key_reader", Subscribe: []string{"veto.>"}},
 }
 

@@ -28,9 +28,6 @@ type Grant struct {
 }
 
 const (
-	accountNodes  = "NODES"
-	accountPublic = "PUBLIC"
-
 	maxPayload   = 1 << 20
 	maxClients   = 4096
 	readyLimit   = 10 * time.Second
@@ -43,9 +40,14 @@ const (
 type gatekeeper struct {
 	secret    string
 	authorize func(token string) (Grant, bool)
+	// node is this node's id; stream is whether it has a stream of its own.
+	node   string
+	stream bool
 	// server is set before it lets anyone in. Accounts are found by name, as it makes new ones
 	// when its routes change.
 	server *server.Server
+
+	making sync.Mutex // held while an account of clients is made
 
 	mu        sync.Mutex
 	connected map[string][]uint64 // the clients of each grant, by its name
@@ -90,8 +92,12 @@ func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 		if subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) != 1 {
 			return false
 		}
-		return g.admit(c, map[string]string{userNodes: accountNodes, userPublic: accountPublic}[o.Username],
-			&server.User{Username: o.Username})
+		account, err := g.server.LookupAccount(map[string]string{userNodes: accountNodes, userPublic: accountPublic}[o.Username])
+		if err != nil {
+			return false
+		}
+		c.RegisterUser(&server.User{Username: o.Username, Account: account})
+		return true
 	}
 	token := o.Token
 	if token == "" {
@@ -107,7 +113,7 @@ func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 	if _, still := g.authorize(token); !still {
 		return false
 	}
-	return g.admit(c, accountPublic, &server.User{
+	return g.admit(c, &server.User{
 		Username: grant.Name, ConnectionDeadline: grant.Until, Permissions: &server.Permissions{
 			Publish:   only(grant.Publish),
 			Subscribe: only(grant.Subscribe),
@@ -123,13 +129,19 @@ func only(subjects []string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: subjects}
 }
 
-func (g *gatekeeper) admit(c server.ClientAuthentication, account string, u *server.User) bool {
-	var err error
-	if u.Account, err = g.server.LookupAccount(account); err != nil {
-		return false
+// admit lets the client into the account of its grant.
+func (g *gatekeeper) admit(c server.ClientAuthentication, u *server.User) bool {
+	for {
+		var err error
+		if u.Account, err = g.accountOf(u.Username); err != nil {
+			return false
+		}
+		c.RegisterUser(u)
+		// If routes change just now the account may have gone before the client was in it, to be cut off with it.
+		if now, err := g.server.LookupAccount(u.Account.Name); err == nil && now == u.Account {
+			return true
+		}
 	}
-	c.RegisterUser(u)
-	return true
 }
 
 func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
@@ -142,7 +154,7 @@ func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
 		return nil, err
 	}
 	nodes, public := server.NewAccount(accountNodes), server.NewAccount(accountPublic)
-	if err := share(nodes, public); err != nil {
+	if err := export(nodes, public); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	o := &server.Options{
@@ -228,9 +240,15 @@ func said(f string, a ...any) string {
 }
 
 func (l serverLog) Noticef(f string, a ...any) { l.log.Debug(said(f, a...)) }
-func (l serverLog) Errorf(f string, a ...any)  { l.log.Warn(said(f, a...)) }
 func (l serverLog) Debugf(f string, a ...any)  {}
 func (l serverLog) Tracef(f string, a ...any)  {}
+
+// Errorf leaves out that another node has clients: see accountClient.
+func (l serverLog) Errorf(f string, a ...any) {
+	if text := said(f, a...); !strings.Contains(text, `Unknown account "`+accountClient) {
+		l.log.Warn(text)
+	}
+}
 
 // Warnf leaves out one warning: the server believes that routes are not verified, since they
 // are verified by our own rule, by which a node has an id and no host name.
