@@ -72,7 +72,8 @@ type Config struct {
 	// Guarded has a node without a log hear no other node before Admit: its id may be that of a voter that promised what
 	// this one knows nothing of.
 	Guarded bool
-	// Failed is called once, with why, when the state machine failed. It must not block.
+	// Failed is called once, with why, when the node cannot go on: its state machine failed, or Raft cannot go on before
+	// it is started again (ErrStartAgain). It must not block.
 	Failed func(error)
 	Log    *slog.Logger
 	// Timing may shorten Raft's timeouts and log limits in tests; the zero value is right.

@@ -105,6 +105,17 @@ type member struct {
 // start starts a node in the directory; close it with stop.
 func start(t *testing.T, id, dir, address string, timing Timing) *member {
 	t.Helper()
+	return startOn(t, nil, id, dir, address, timing)
+}
+
+// memory is a log that has nothing of what was deleted; one on disk may, until its file is gone.
+type memory struct{ *raft.InmemStore }
+
+func (memory) Close() error { return nil }
+
+// startOn starts a node on a log; on one in the directory, if there is none.
+func startOn(t *testing.T, log Journal, id, dir, address string, timing Timing) *member {
+	t.Helper()
 	s, err := store.Open(dir+"/state", store.Options{CacheBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +127,7 @@ func start(t *testing.T, id, dir, address string, timing Timing) *member {
 	addresses.Store(id, l.Addr().String())
 	m := &member{journal: &journal{store: s}, failed: make(chan error, 1), address: l.Addr().String(), dir: dir}
 	m.Node, err = Open(Config{
-		ID: id, Dir: dir, Address: m.address, Store: s, Machine: m.journal, Peers: plain{l},
+		ID: id, Dir: dir, Journal: log, Address: m.address, Store: s, Machine: m.journal, Peers: plain{l},
 		Resolve: resolve, Failed: func(err error) { m.failed <- err },
 		Log: slog.New(slog.DiscardHandler), Timing: timing,
 	})

@@ -36,7 +36,7 @@
 //	    TestLateStateIsRefused
 //	C11 A state that comes late takes nothing away that continues it: what this node has said that its log
 //	    holds stays there.
-//	    TestLogBehindALateStateStays
+//	    TestLogBehindALateStateStays, TestLogBehindAStateThatComesAgainStays
 //	C12 As many voters as are wanted are kept, of those that may be: who waits takes the place of one that is
 //	    dead, before that one loses it, and nobody is demoted without whom the rest could decide nothing.
 //	    TestPilotKeepsTheVoters, TestNobodyIsDemotedWhoIsNeeded
@@ -44,4 +44,15 @@
 //	    an entry of Raft's own follows in the log, as at a term's beginning. What they are told changes nothing in a
 //	    follower that lacks the entry, or has another, and whoever is gone is not told.
 //	    TestFollowersAreTold, TestWhatIsToldBindsNobodyElse, TestRemovedServersAreNotTold
+//	C14 A node takes what follows the state that it has, whatever was never committed stood there in its log. Where a state
+//	    from another node replaces a log with another past, which reached as far, the node ends (ErrStartAgain) and
+//	    takes it once it was started again: Raft would go on to believe in that log (hashicorp/raft#697).
+//	    TestReplacedLogLetsTheNodeGoOn, TestCutLogIsToldWhatFollowsTheState, TestCutLeavesTheStatesLastEntry
+//
+// Until such a node has ended, it votes by the end of the log that it had. That binds nobody wrongly: what the state has was
+// committed without this node, by voters whose logs end in a later term than that log, and who refuse it. Whom it
+// votes for needs the vote of one of them as well.
+//
+// What is left: a node that was sent a state, and then entries behind it that were never committed, and hears of a leader
+// without those entries whose own state has not gone on, is sent that state again until it has; nothing is lost by that.
 package consensus

@@ -17,13 +17,15 @@ import (
 var errFailed = errors.New("this node's state machine has failed and the node is stopping")
 
 // fsm hands Raft's entries to the state machine. Its methods are called by one goroutine of
-// Raft's, never two at once; failed is read by others.
+// Raft's, never two at once; failed and restored are for others, too.
 type fsm struct {
 	machine StateMachine
 	report  func(error)
 	// committed is called with the last of the entries that are to be applied. It must not block.
 	committed func(last *raft.Log)
 	failed    atomic.Bool
+	// restored is set when a state that another node sent was taken in; the log clears it.
+	restored atomic.Bool
 }
 
 // ApplyBatch never panics and never skips: after a failure it refuses everything (C4).
@@ -94,6 +96,9 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		return errors.Join(errFailed, r.Close())
 	}
 	err := f.machine.Restore(r)
+	if err == nil {
+		f.restored.Store(true)
+	}
 	if err != nil && !errors.Is(err, store.ErrBrokenStream) && !errors.Is(err, store.ErrOlder) {
 		f.fail(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -122,16 +123,28 @@ func (l *Log) Close() error {
 	return l.wal.Close()
 }
 
-// retained is a log that keeps what continues the state. Raft deletes all of the log when it has taken in a
-// state that another node sent, also entries behind it which this node has answered that it has: when
-// that state came late, the leader may have counted on them (the Raft paper's figure 13, rule 6).
+// ErrStartAgain says that a node cannot go on as it is, but can when it is started again.
+var ErrStartAgain = errors.New("start the node again")
+
+// retained is a log that keeps what continues the state, and the state's own last entry before it: by that one
+// Raft tells whether what a leader sends continues the state, too.
 type retained struct {
 	Journal
 	store interface{ Applied() store.Applied }
+	// taken is set when the store has taken in a state that another node sent.
+	taken *atomic.Bool
+	// fail ends the node. It must not block.
+	fail func(error)
 }
 
 // IsMonotonic tells Raft that entries have no gaps (raft.MonotonicLogStore).
 func (retained) IsMonotonic() bool { return true }
+
+// StoreLogs stores entries. When Raft does, it has removed the log that a state replaces, if there was one.
+func (r retained) StoreLogs(logs []*raft.Log) error {
+	r.taken.Store(false)
+	return r.Journal.StoreLogs(logs)
+}
 
 // DeleteRange deletes entries from one to the other, inclusive.
 func (r retained) DeleteRange(from, to uint64) error {
@@ -140,14 +153,47 @@ func (r retained) DeleteRange(from, to uint64) error {
 		return err
 	}
 	state := r.store.Applied()
-	if to == last && from <= state.Index && state.Index < last {
-		var entry raft.Log
-		if err := r.GetLog(state.Index, &entry); err != nil {
-			return err
-		}
-		if entry.Term == state.Term {
-			to = state.Index
-		}
+	if to == last && r.taken.Swap(false) {
+		return r.replace(from, last, state)
+	}
+	if to == state.Index && to < last {
+		to--
+	}
+	return r.cut(from, to)
+}
+
+// replace deletes of the log, which has these ends, what a state that was taken in replaces. Raft would delete
+// all of it, also entries behind the state which this node has answered that it has: when that state
+// came late, the leader may have counted on them (the Raft paper's figure 13, rule 6).
+//
+// A log of another past than the state's that reached as far is not one to go on with, and Raft goes on to believe that
+// it ends where it did (hashicorp/raft#697): it refuses all that follows the state, and is sent the state again, without
+// a pause. So the node ends. Started again, its log ends with the state.
+func (r retained) replace(first, last uint64, state store.Applied) error {
+	if last < state.Index {
+		return r.cut(first, last)
+	}
+	if first > state.Index {
+		return nil // that state was here before
+	}
+	var entry raft.Log
+	if err := r.GetLog(state.Index, &entry); err != nil {
+		return err
+	}
+	if entry.Term == state.Term {
+		return r.cut(first, state.Index-1)
+	}
+	if err := r.cut(first, last); err != nil {
+		return err
+	}
+	r.fail(fmt.Errorf("another node's state was taken in, up to entry %d of term %d, where the log here had one of term %d that was never committed: that log, up to its end at %d, is removed; %w",
+		state.Index, state.Term, entry.Term, last, ErrStartAgain))
+	return nil
+}
+
+func (r retained) cut(from, to uint64) error {
+	if from > to {
+		return nil
 	}
 	return r.Journal.DeleteRange(from, to)
 }

@@ -1,8 +1,10 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -73,37 +75,100 @@ type at store.Applied
 
 func (a at) Applied() store.Applied { return store.Applied(a) }
 
-// C11: as Raft deletes the log once it has taken in a state.
+// replaced is a log of entries 1 to 10 of term 2, as the node has it that has taken in a state.
+func replaced(t *testing.T, state at) (l retained, failed *error) {
+	t.Helper()
+	failed = new(error)
+	l = retained{memory{raft.NewInmemStore()}, state, &atomic.Bool{}, func(err error) { *failed = err }}
+	var logs []*raft.Log
+	for i := uint64(1); i <= 10; i++ {
+		logs = append(logs, &raft.Log{Index: i, Term: 2})
+	}
+	if err := l.StoreLogs(logs); err != nil {
+		t.Fatal(err)
+	}
+	l.taken.Store(true)
+	return l, failed
+}
+
+func (r retained) ends(t *testing.T) (first, last uint64) {
+	t.Helper()
+	first, errFirst := r.FirstIndex()
+	last, errLast := r.LastIndex()
+	if err := errors.Join(errFirst, errLast); err != nil {
+		t.Fatal(err)
+	}
+	return first, last
+}
+
+// C11, C14: as Raft deletes the log once it has taken in a state.
 func TestLogBehindALateStateStays(t *testing.T) {
-	for name, c := range map[string]struct{ state, term, first, last uint64 }{
-		"late":                 {5, 2, 6, 10},
-		"of another past":      {5, 3, 0, 0},
-		"of the last entry":    {10, 2, 0, 0},
-		"further than the log": {12, 2, 0, 0},
-		"long ago":             {1, 2, 2, 10},
+	for name, c := range map[string]struct {
+		state, term, first, last uint64
+		ends                     bool
+	}{
+		"late":                         {5, 2, 5, 10, false},
+		"of another past":              {5, 3, 0, 0, true},
+		"of the last entry":            {10, 2, 10, 10, false},
+		"of another past, at its end":  {10, 3, 0, 0, true},
+		"further than the log":         {12, 2, 0, 0, false},
+		"of another past, and further": {11, 3, 0, 0, false},
+		"long ago":                     {1, 2, 1, 10, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, err := openLog(filepath.Join(t.TempDir(), "log"), 64<<10)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer w.Close()
-			var logs []*raft.Log
-			for i := uint64(1); i <= 10; i++ {
-				logs = append(logs, &raft.Log{Index: i, Term: 2})
-			}
-			if err := w.StoreLogs(logs); err != nil {
-				t.Fatal(err)
-			}
-			l := retained{w, at{Index: c.state, Term: c.term}}
+			l, failed := replaced(t, at{Index: c.state, Term: c.term})
 			if err := l.DeleteRange(1, 10); err != nil {
 				t.Fatal(err)
 			}
-			first, errFirst := l.FirstIndex()
-			last, errLast := l.LastIndex()
-			if first != c.first || last != c.last || errFirst != nil || errLast != nil {
-				t.Errorf("%d to %d, %v, %v", first, last, errFirst, errLast)
+			if first, last := l.ends(t); first != c.first || last != c.last || errors.Is(*failed, ErrStartAgain) != c.ends {
+				t.Errorf("%d to %d, %v", first, last, *failed)
 			}
 		})
+	}
+}
+
+// C11: a state that comes again, when the log begins behind it.
+func TestLogBehindAStateThatComesAgainStays(t *testing.T) {
+	l, failed := replaced(t, at{Index: 5, Term: 2})
+	if err := l.Journal.DeleteRange(1, 5); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.DeleteRange(6, 10); err != nil {
+		t.Fatal(err)
+	}
+	if first, last := l.ends(t); first != 6 || last != 10 || *failed != nil {
+		t.Errorf("%d to %d, %v", first, last, *failed)
+	}
+	// What a leader takes back is deleted, whatever was taken in before.
+	if err := l.StoreLogs([]*raft.Log{{Index: 11, Term: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	l.taken.Store(true)
+	if err := l.StoreLogs([]*raft.Log{{Index: 12, Term: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.DeleteRange(6, 12); err != nil {
+		t.Fatal(err)
+	}
+	if first, last := l.ends(t); first != 0 || last != 0 || *failed != nil {
+		t.Errorf("%d to %d, %v", first, last, *failed)
+	}
+}
+
+// C14: a cut leaves the state's last entry, by which Raft tells whether what it is sent follows.
+func TestCutLeavesTheStatesLastEntry(t *testing.T) {
+	l, _ := replaced(t, at{Index: 5, Term: 2})
+	l.taken.Store(false)
+	if err := l.DeleteRange(1, 5); err != nil {
+		t.Fatal(err)
+	}
+	if first, last := l.ends(t); first != 5 || last != 10 {
+		t.Errorf("%d to %d", first, last)
+	}
+	if err := l.DeleteRange(5, 5); err != nil {
+		t.Fatal(err)
+	}
+	if first, last := l.ends(t); first != 5 || last != 10 {
+		t.Errorf("again: %d to %d", first, last)
 	}
 }

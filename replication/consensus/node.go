@@ -61,7 +61,8 @@ func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 	if err := agree(c, w); err != nil {
 		return nil, err
 	}
-	cache, err := raft.NewLogCache(logCacheEntries, retained{w, c.Store})
+	f := &fsm{machine: c.Machine, report: c.Failed}
+	cache, err := raft.NewLogCache(logCacheEntries, retained{w, c.Store, &f.restored, f.fail})
 	if err != nil {
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
@@ -83,9 +84,9 @@ func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 	})
 	n := &Node{
 		id: c.ID, transport: transport, stream: s, log: w, logger: c.Log, leading: make(chan bool, 16),
-		teller: newTeller(c.ID, transport),
+		teller: newTeller(c.ID, transport), fsm: f,
 	}
-	n.fsm = &fsm{machine: c.Machine, report: c.Failed, committed: func(last *raft.Log) { n.teller.tell(ctx, last) }}
+	f.committed = func(last *raft.Log) { n.teller.tell(ctx, last) }
 	n.raft, err = newRaft(c, n, cache, w, snaps)
 	if err != nil {
 		return nil, errors.Join(err, transport.Close())

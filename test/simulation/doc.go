@@ -47,12 +47,14 @@
 // is never slow; Raft's log is. Where clocks may be wrong by days, a stream or a message that comes again may be one
 // of another day, which nobody knows any more: there it may be done twice.
 //
-// What it finds and nobody has mended: a run may hang, rarely, in what Raft's library does when a state from
-// another node replaces a log that is another one and goes on behind it (hashicorp/raft#697). The node goes on to
-// believe that it has that log, refuses what follows the state, and is sent the state again, without a pause, until
-// the leader's state is behind the log's old end: for good, if the leader can commit nothing without this node. It
-// takes more entries that were never committed than the leader keeps of its log: here that may be one, in production
-// at least 1,024. What nodes logged last then repeats "Installed remote snapshot" and "failed to get previous log".
+// A node that ends by itself is wrong here, unless it says that it can go on once it is started again
+// (consensus.ErrStartAgain): then it is, as by whoever watches over processes.
+//
+// What it found, rarely, by a run that hung: Raft's library does not see that a state from another node replaced a log
+// that had another past and went on behind it (hashicorp/raft#697). The node refused what follows the state, and was
+// sent the state again, without a pause, for good if the leader could commit nothing without it. It takes more entries that
+// were never committed than the leader keeps of its log: here that may be one, in production at least 1,024. If that
+// comes again, what nodes logged last repeats "Installed remote snapshot" and "failed to get previous log".
 //
 // Promises that it holds:
 //
@@ -68,4 +70,6 @@
 //	S1   clocks are set as an operator sets them: TestClockIsSet
 //	S2   the voters of a new cluster wait for each other: TestVotersOfANewClusterWaitForEachOther
 //	S3   a voter that lost its disk is demoted before it hears of anything: TestVoterThatLostItsDiskIsDemoted
+//	S4   a node whose log was replaced by a state goes on, also when nothing can be committed without it:
+//	     TestNodeWhoseLogWasReplacedGoesOn
 package simulation

@@ -42,8 +42,9 @@ func numberOfNode(id string) int {
 // node is one node through all its starts.
 type node struct {
 	disk  *disk
-	wrong atomic.Int64 // by how many seconds its clock is
-	sync  atomic.Int64 // how long a sync of its log takes
+	turn  chan struct{} // held by who starts or ends it
+	wrong atomic.Int64  // by how many seconds its clock is
+	sync  atomic.Int64  // how long a sync of its log takes
 }
 
 // incarnation is a node from one start to its end.
@@ -92,8 +93,20 @@ func (s *simulation) now(i int) time.Time {
 // right is what time it is.
 func (s *simulation) right() time.Time { return setClock(time.Now(), s.began, s.passed.Load()) }
 
+// hold waits until nobody else starts or ends the node.
+func (s *simulation) hold(i int) (release func()) {
+	turn := s.nodes[i].turn
+	turn <- struct{}{}
+	return func() { <-turn }
+}
+
 // start starts the node on its disk. It is one that falls or is stopped later.
 func (s *simulation) start(i int) {
+	defer s.hold(i)()
+	s.startHeld(i)
+}
+
+func (s *simulation) startHeld(i int) {
 	d := s.nodes[i].disk
 	n := &incarnation{number: i, began: time.Now(), hear: s.hear}
 	n.ended, n.end = context.WithCancel(context.Background())
@@ -141,11 +154,7 @@ func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err er
 			Expect: voters, Aim: consensus.Aim{MinVoters: voters}, Joins: true, Found: s.found, Founded: func() {}, WantKeys: func(...string) {},
 			KeepRole: func(record.NodeRole) error { return nil }, Leave: func() {}, Host: func() record.NodeHost { return record.NodeHost{} },
 			Ring: s.ring, Random: s.secrets, Now: now, Log: log,
-			Failed: func(err error) {
-				if !n.dead.Load() {
-					s.wrong("%s cannot go on: %v", nodeID(i), err)
-				}
-			},
+			Failed: func(err error) { s.endsItself(n, err) },
 		}, replication.Parts{Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.members, Broadcast: words{n, s.net}})
 	}
 	if err != nil {
@@ -155,6 +164,28 @@ func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err er
 		Taker: n.replica, Tokens: n.check, Revocations: n.view, Keys: n.view, State: n.view, Owners: n.view, Cluster: n.replica, NodeID: nodeID(i), Now: now,
 	})
 	return nil
+}
+
+// endsItself is called when the node cannot go on. If it says that it can once it is started again, whoever watches over
+// processes does that.
+func (s *simulation) endsItself(n *incarnation, why error) {
+	i := n.number
+	if n.dead.Load() {
+		return
+	}
+	if !errors.Is(why, consensus.ErrStartAgain) {
+		s.wrong("%s cannot go on: %v", nodeID(i), why)
+		return
+	}
+	s.tell("%s ends: %v", nodeID(i), why)
+	s.tally.did("(it ends by itself, and is started again)")
+	s.wg.Go(func() {
+		defer s.hold(i)()
+		if s.net.whoIs(i) == n {
+			s.stopHeld(i)
+			s.startHeld(i)
+		}
+	})
 }
 
 // close closes the parts, in their order.
@@ -183,6 +214,7 @@ func (s *simulation) fall(i int) { s.fallKeeping(i, s.random.IntN(101)) }
 func (s *simulation) lose(i int) { s.fallKeeping(i, 0) }
 
 func (s *simulation) fallKeeping(i, percent int) {
+	defer s.hold(i)()
 	n := s.net.whoIs(i)
 	if n == nil {
 		return
@@ -198,6 +230,11 @@ func (s *simulation) fallKeeping(i, percent int) {
 
 // stopNode ends the node as its operator does.
 func (s *simulation) stopNode(i int) {
+	defer s.hold(i)()
+	s.stopHeld(i)
+}
+
+func (s *simulation) stopHeld(i int) {
 	n := s.net.whoIs(i)
 	if n == nil {
 		return
@@ -220,8 +257,9 @@ func (s *simulation) end() {
 
 // revive starts the node if it is down.
 func (s *simulation) revive(i int) {
+	defer s.hold(i)()
 	if s.net.whoIs(i) == nil {
-		s.start(i)
+		s.startHeld(i)
 	}
 }
 

@@ -128,7 +128,7 @@ func newSimulation(t *testing.T, p plan, all *tally, dir string) *simulation {
 	_, _ = s.secrets.Read(s.gossipKey)
 	s.passed.Store(p.passed)
 	for range nodes {
-		n := &node{}
+		n := &node{turn: make(chan struct{}, 1)}
 		n.disk = newDisk(func() time.Duration { return 300*time.Microsecond + time.Duration(n.sync.Load()) })
 		s.nodes = append(s.nodes, n)
 	}
