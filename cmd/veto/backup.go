@@ -100,7 +100,7 @@ func (b *backupTo) write(ctx context.Context, c *client.Client) (contents recove
 		return contents, fmt.Errorf("--out: %w", err)
 	}
 	defer func() {
-		if err != nil {
+		if err != nil && lockAt(f, f.Name()) == nil { // it is this one's still
 			_ = os.Remove(f.Name())
 		}
 		err = errors.Join(err, f.Close()) // and with that others may write to it
@@ -114,6 +114,9 @@ func (b *backupTo) write(ctx context.Context, c *client.Client) (contents recove
 		return contents, err
 	}
 	if err = f.Sync(); err != nil {
+		return contents, fmt.Errorf("--out: %w", err)
+	}
+	if err = lockAt(f, f.Name()); err != nil { // somebody has put another file there
 		return contents, fmt.Errorf("--out: %w", err)
 	}
 	if err = appear(f.Name(), b.path); err != nil {

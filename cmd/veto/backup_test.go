@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -263,6 +264,28 @@ func TestPartOfABackupIsOnesOwn(t *testing.T) {
 			}
 			_ = f.Close()
 		}
+	}
+}
+
+// What somebody else has put in the place of the part is not removed.
+func TestPartIsReplacedMeanwhile(t *testing.T) {
+	var whole bytes.Buffer
+	if err := backup.Write(&whole, backup.Header{ClusterID: "c"}, bytes.NewReader(make([]byte, 100_000))); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	part := filepath.Join(dir, "b.part")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := errors.Join(os.Remove(part), os.WriteFile(part, []byte("another's"), 0o600)); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		_, _ = w.Write(whole.Bytes())
+	}))
+	defer server.Close()
+	out, code := execute(t, []string{"VETO_TOKEN=x", "VETO_ADDRESS=" + server.URL}, "", "backup", "--out", filepath.Join(dir, "b"), "--plain")
+	if left := namesIn(t, dir); code != exitError || !slices.Equal(left, []string{"b.part"}) {
+		t.Errorf("%d %s, left %v", code, out, left)
 	}
 }
 
