@@ -47,7 +47,7 @@ const (
 	maxStreams  = 256 // of events
 	maxWatching = 64  // of these, of one operator
 
-	turnCalm  = 500 * time.Microsecond
+	turnCalm  = 300 * time.Microsecond
 	turnSlice = 500 * time.Microsecond
 
 	strangerRate  = 20 // a second, from one address
