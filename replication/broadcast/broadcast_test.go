@@ -102,6 +102,13 @@ func together(t *testing.T, ids ...string) []*node {
 	for _, id := range ids {
 		nodes = append(nodes, start(t, id, a.routes(t)))
 	}
+	meet(t, nodes...)
+	return nodes
+}
+
+// join tells each node the routes of the others.
+func join(t *testing.T, nodes ...*node) {
+	t.Helper()
 	for _, n := range nodes {
 		var others []string
 		for _, o := range nodes {
@@ -113,6 +120,12 @@ func together(t *testing.T, ids ...string) []*node {
 			t.Fatal(err)
 		}
 	}
+}
+
+// meet joins the nodes, and waits until each hears each.
+func meet(t *testing.T, nodes ...*node) {
+	t.Helper()
+	join(t, nodes...)
 	for _, from := range nodes {
 		for _, to := range nodes {
 			if from != to {
@@ -120,7 +133,6 @@ func together(t *testing.T, ids ...string) []*node {
 			}
 		}
 	}
-	return nodes
 }
 
 // hears sends beacons until one arrives.

@@ -87,11 +87,7 @@ func answer(t *testing.T, b *broadcast.Broadcast, begun chan<- struct{}) (stop f
 func TestAnswersGoToNobodyElse(t *testing.T) {
 	a := newAuthority(t)
 	one, two := answering(t, "one", a, nil), answering(t, "two", a, nil)
-	if err := errors.Join(two.SetRoutes([]string{one.RouteAddr()}), one.SetRoutes([]string{two.RouteAddr()})); err != nil {
-		t.Fatal(err)
-	}
-	hears(t, one, two)
-	hears(t, two, one)
+	meet(t, one, two)
 	begun := make(chan struct{}, 100)
 	stop := answer(t, one.Broadcast, begun)
 	hears(t, one, two) // and so it knows who answers
@@ -194,9 +190,7 @@ func TestAnswersAreNoEvents(t *testing.T) {
 func TestClientsComeBackWhenRoutesChange(t *testing.T) {
 	a := newAuthority(t)
 	one, two := answering(t, "one", a, nil), answering(t, "two", a, echo("two"))
-	if err := errors.Join(two.SetRoutes([]string{one.RouteAddr()}), one.SetRoutes([]string{two.RouteAddr()})); err != nil {
-		t.Fatal(err)
-	}
+	join(t, one, two)
 	hears(t, two, one)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -274,9 +268,7 @@ func TestOtherNodesDoNotKnowTheClients(t *testing.T) {
 	a := newAuthority(t)
 	one := answering(t, "one", a, nil)
 	two := startWith(t, "two", a.routes(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	if err := errors.Join(two.SetRoutes([]string{one.RouteAddr()}), one.SetRoutes([]string{two.RouteAddr()})); err != nil {
-		t.Fatal(err)
-	}
+	join(t, one, two)
 	hears(t, one, two)
 	listen(t, one)
 	hears(t, one, two)
@@ -289,11 +281,7 @@ func TestOtherNodesDoNotKnowTheClients(t *testing.T) {
 func TestFeedIsSharedByAGroup(t *testing.T) {
 	a := newAuthority(t)
 	one, two := answering(t, "one", a, nil), answering(t, "two", a, nil)
-	if err := errors.Join(two.SetRoutes([]string{one.RouteAddr()}), one.SetRoutes([]string{two.RouteAddr()})); err != nil {
-		t.Fatal(err)
-	}
-	hears(t, one, two)
-	hears(t, two, one)
+	meet(t, one, two)
 	heard := make(chan string, 1000)
 	for _, n := range []*node{one, two} {
 		for _, token := range []string{"alice", "carol"} {

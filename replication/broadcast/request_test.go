@@ -79,14 +79,7 @@ func ask(t *testing.T, n *node, token string, m *nats.Msg) string {
 func TestRequestsAreAnswered(t *testing.T) {
 	a := newAuthority(t)
 	one, two := answering(t, "one", a, echo("one")), answering(t, "two", a, nil)
-	if err := two.SetRoutes([]string{one.RouteAddr()}); err != nil {
-		t.Fatal(err)
-	}
-	if err := one.SetRoutes([]string{two.RouteAddr()}); err != nil {
-		t.Fatal(err)
-	}
-	hears(t, one, two)
-	hears(t, two, one)
+	meet(t, one, two)
 	m := nats.NewMsg(broadcast.SubjectRevoke)
 	m.Data = []byte("please")
 	m.Header.Set(nats.MsgIdHdr, "r1")
