@@ -22,7 +22,7 @@ func newIndexMetrics(stats func() index.Stats) *indexMetrics {
 	}
 	return &indexMetrics{
 		stats:    stats,
-		active:   desc("veto_revocations_active", "Revocations in force, by what they name; about as many where veto_index_filtered is 1.", "target"),
+		active:   desc("veto_revocations_active", "Revocations in force, by what they name; about as many where veto_index_filtered is 1, not told while they are read after a start.", "target"),
 		filtered: desc("veto_index_filtered", "1 for targets whose revocations are on disk behind a filter, 0 where they are in memory.", "target"),
 		bytes:    desc("veto_index_bytes", "Memory that tables and filters of revocations take."),
 		disk:     desc("veto_index_disk_lookups_total", "Look-ups that a filter left to the disk, by what it said.", "result"),
@@ -44,7 +44,9 @@ func (m *indexMetrics) Collect(to chan<- prometheus.Metric) {
 		if c.Filtered {
 			filtered = 1
 		}
-		to <- prometheus.MustNewConstMetric(m.active, prometheus.GaugeValue, float64(c.Revocations), c.Class.String())
+		if !c.Unread { // how many there are is not known yet
+			to <- prometheus.MustNewConstMetric(m.active, prometheus.GaugeValue, float64(c.Revocations), c.Class.String())
+		}
 		to <- prometheus.MustNewConstMetric(m.filtered, prometheus.GaugeValue, filtered, c.Class.String())
 		bytes += c.Bytes
 	}

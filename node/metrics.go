@@ -87,7 +87,7 @@ func (n *Node) gauges() []gauge {
 			return -1
 		}},
 		{"veto_raft_is_leader", "1 while this node leads.", func() float64 { return yes(n.replica.Leads()) }},
-		{"veto_revocations", "Names that are revoked, with those of the canary.", func() float64 { return float64(n.view.Stats().Revocations) }},
+		{"veto_revocations", "Names that are revoked, with those of the canary; after a start without those that are still being read.", func() float64 { return float64(n.view.Stats().Revocations) }},
 		{"veto_api_keys", "API keys known.", func() float64 { return float64(n.view.Stats().Keys) }},
 		{"veto_leaked_keys", "API keys that go on though a secret of theirs is known where anyone can read it.", func() float64 {
 			n, err := n.view.Leaked(n.around.Now())

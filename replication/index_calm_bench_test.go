@@ -28,6 +28,7 @@ func BenchmarkIndexCalm(b *testing.B) {
 			if err := x.Load(func(func(record.Change, error) bool) {}, "c", benchKey, x.Revision()); err != nil {
 				b.Fatal(err)
 			}
+			benchAwaitRead(x)
 			quiet := 0.0
 			for _, c := range []struct {
 				name string

@@ -1,6 +1,7 @@
 package bloom
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 )
@@ -24,6 +25,15 @@ type block [BlockBytes / 8]atomic.Uint64
 // New makes a filter with room for so many keys, at least one.
 func New(room int) *Filter {
 	return &Filter{make([]block, max(room+KeysPerBlock-1, KeysPerBlock)/KeysPerBlock)}
+}
+
+// Full makes a filter that says maybe to everything.
+func Full() *Filter {
+	f := New(0)
+	for i := range f.blocks[0] {
+		f.blocks[0][i].Store(math.MaxUint64)
+	}
+	return f
 }
 
 // place is where the key's bits are; which ones, its second number tells.

@@ -13,18 +13,23 @@ const (
 	// nothing of the disk's for long and leaves the machine to those who look things up.
 	pageKeys  = 4096
 	pagePause = time.Millisecond
+	// takeKeys of them are taken in at once: the writer waits for no more.
+	takeKeys = 256
 	// spare is the part of what there is that a new filter without a table has room for beyond
 	// it: a quarter.
 	spare = 4
+	// sample is the part of the digests that is counted to tell how many there are: they are spread evenly.
+	sample = 64
 )
 
-// builder makes filters anew that are worn. It is one goroutine, which makes one at a time, from
-// what is on disk.
+// builder reads what is on disk: after the start, and to make filters anew that are worn. It is one
+// goroutine, which makes one at a time.
 type builder struct {
 	index *Index
 	wake  chan struct{} // of one: more news is no news
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
+	keys  int // read since the last rest
 }
 
 func startBuilder(x *Index) *builder {
@@ -81,25 +86,29 @@ func (b *builder) run(ctx context.Context) {
 	}
 }
 
-// build makes a filter of the class and shows it. Readers and the writer go on meanwhile.
+// read is what a revocation's key on disk says, but for its bucket.
+type read struct {
+	key  key
+	rule rule
+}
+
+// build makes what readers look in for the class, and shows it. They and the writer go on meanwhile.
 func (b *builder) build(ctx context.Context, t *tables, c *class) error {
-	f, buckets := c.begin()
+	live, err := b.live(c)
+	if err != nil {
+		return err
+	}
+	buckets := c.begin(live)
 	complete := false
-	defer func() { c.end(f, complete) }()
+	defer func() { c.end(complete) }()
 	for _, bucket := range buckets {
 		from, more := record.Entry{Bucket: bucket, Digest: record.Digest{byte(c.number)}}, true
 		for more {
-			var err error
-			if from, more, err = b.page(c, f, from); err != nil {
+			if from, more, err = b.page(c, from); err != nil {
 				return err
 			}
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(pagePause):
-			}
-			if b.index.tables.Load() != t {
-				return nil // all of it was replaced
+			if b.rest(ctx); ctx.Err() != nil || b.index.tables.Load() != t {
+				return nil // all of it was replaced, or is not wanted any more
 			}
 		}
 	}
@@ -107,23 +116,57 @@ func (b *builder) build(ctx context.Context, t *tables, c *class) error {
 	return nil
 }
 
-// page adds the next keys of a bucket, and tells where to go on.
-func (b *builder) page(c *class, f *filter, from record.Entry) (next record.Entry, more bool, err error) {
-	keys, added := 0, 0
+// rest does so when it is time.
+func (b *builder) rest(ctx context.Context) {
+	if b.keys < pageKeys {
+		return
+	}
+	b.keys = 0
+	select {
+	case <-ctx.Done():
+	case <-time.After(pagePause):
+	}
+}
+
+// live is about how many revocations there are of the class.
+func (b *builder) live(c *class) (n int, err error) {
+	if !c.unread() {
+		return c.size(), nil
+	}
+	for _, bucket := range *c.inUse.Load() {
+		from := record.Entry{Bucket: bucket, Digest: record.Digest{byte(c.number)}}
+		err := b.index.config.Disk.Revocations(from, func(e record.Entry) bool {
+			if e.Bucket != bucket || e.Digest.Class() != c.number || int(e.Digest[1])*sample >= 1<<8 {
+				return false
+			}
+			n += sample
+			return true
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// page takes in the next keys of a bucket, and tells where to go on.
+func (b *builder) page(c *class, from record.Entry) (next record.Entry, more bool, err error) {
+	some := make([]read, 0, takeKeys)
 	err = b.index.config.Disk.Revocations(from, func(e record.Entry) bool {
 		if e.Bucket != from.Bucket || e.Digest.Class() != c.number {
 			return false
 		}
-		if keys == pageKeys {
+		if b.keys == pageKeys {
 			next, more = e, true
 			return false
 		}
-		keys++
-		if f.add(keyOf(&e.Digest)) {
-			added++
+		b.keys++
+		if some = append(some, read{keyOf(&e.Digest), newRule(e.Bucket, e.Cutoff)}); len(some) == takeKeys {
+			c.take(some, from.Bucket)
+			some = some[:0]
 		}
 		return true
 	})
-	c.counted(f, from.Bucket, added)
+	c.take(some, from.Bucket)
 	return next, more, err
 }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -21,11 +22,14 @@ type class struct {
 	// anything of it is found.
 	inUse atomic.Pointer[[]record.Bucket]
 
-	// mu is held by the writer while it changes anything, and by the builder when it begins or
-	// ends. Readers do not need it.
+	// mu is held by whoever changes anything, the writer or the builder. Readers do not need it.
 	mu      sync.Mutex
 	buckets map[record.Bucket]bool
-	next    *filter // being built; what is added goes into it, too
+	next    *shown // being built; what is added goes into it, too
+	// lifted are the keys that were lifted since next was begun, and below expired all have: what the
+	// builder has read of them from the disk may be older.
+	lifted  map[key]bool
+	expired record.Bucket
 }
 
 // shown is what readers look in.
@@ -36,28 +40,22 @@ type shown struct {
 	answers *settled.Answers
 }
 
-// newClass has room for about so many revocations.
-func newClass(number record.Class, live, exactMax int) *class {
+// newClass is one of which there was nothing yet.
+func newClass(number record.Class, exactMax int) *class {
+	return classOf(number, exactMax, &shown{filter: newFilter(0), exact: newTable(0)})
+}
+
+// classOnDisk is one of which nothing was read yet, so that the disk settles what is asked, until the
+// builder has read it.
+func classOnDisk(number record.Class, exactMax int) *class {
+	return classOf(number, exactMax, &shown{filter: unread(), answers: new(settled.Answers)})
+}
+
+func classOf(number record.Class, exactMax int, s *shown) *class {
 	c := &class{number: number, exactMax: exactMax, buckets: map[record.Bucket]bool{}}
-	s := &shown{}
-	if live <= exactMax {
-		s.exact = newTable(live)
-	} else {
-		s.answers = new(settled.Answers)
-	}
-	s.filter = newFilter(s.room(live))
 	c.shown.Store(s)
 	c.inUse.Store(new([]record.Bucket))
 	return c
-}
-
-// room is how many a new filter should have room for, when there are so many. Beside a table a
-// filter is small, and has more.
-func (s *shown) room(live int) int {
-	if s.exact != nil {
-		return 2 * live
-	}
-	return live + live/spare
 }
 
 // use notes that there are revocations in the bucket. Called with the lock held.
@@ -77,38 +75,51 @@ func (c *class) add(k key, cutoff int64, b record.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.use(b)
-	s := c.shown.Load()
-	if s.exact != nil {
-		s.exact.add(k, newRule(b, cutoff)) // before the filter: what says maybe must be settled right
-	} else {
-		s.answers.Forget(settledKey(k))
+	for s := range c.each() {
+		s.add(k, newRule(b, cutoff), b)
 	}
-	c.eachFilter(func(f *filter) {
-		if f.add(k) {
-			f.tally(b, 1)
-		}
-	})
 	c.bound()
 }
 
-// bound drops the table when it has become too big: all that is in it is on disk. Called with the
-// lock held.
-func (c *class) bound() {
-	if s := c.shown.Load(); s.exact != nil && s.exact.count.Load() > int64(c.exactMax) {
-		c.shown.Store(&shown{filter: s.filter, answers: new(settled.Answers)})
+// add takes in one rule of the key, which is in the bucket.
+func (s *shown) add(k key, r rule, b record.Bucket) {
+	if s.exact != nil {
+		s.exact.add(k, r) // before the filter: what says maybe must be settled right
+	} else if s.answers != nil {
+		s.answers.Forget(settledKey(k))
+	}
+	if s.filter.add(k) {
+		s.filter.tally(b, 1)
 	}
 }
+
+// bound drops a table that has become too big: all that is in it is on disk. Called with the lock held.
+func (c *class) bound() {
+	if s := c.shown.Load(); s.over(c.exactMax) {
+		c.shown.Store(&shown{filter: s.filter, answers: new(settled.Answers)})
+	}
+	if c.next != nil && c.next.over(c.exactMax) {
+		c.next.exact = nil
+	}
+}
+
+func (s *shown) over(exactMax int) bool { return s.exact != nil && s.exact.count.Load() > int64(exactMax) }
 
 // lift takes one rule of the key away, after it has gone from the disk; with it go all others,
 // in the same command.
 func (c *class) lift(k key, b record.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.eachFilter(func(f *filter) { f.forget(b, 1) })
-	if s := c.shown.Load(); s.exact != nil {
-		s.exact.remove(k)
-	} else {
-		s.answers.Forget(settledKey(k))
+	for s := range c.each() {
+		s.filter.forget(b, 1)
+		if s.exact != nil {
+			s.exact.remove(k)
+		} else if s.answers != nil {
+			s.answers.Forget(settledKey(k))
+		}
+	}
+	if c.next != nil {
+		c.lifted[k] = true
 	}
 }
 
@@ -118,19 +129,23 @@ func (c *class) expire(below record.Bucket) {
 	defer c.mu.Unlock()
 	maps.DeleteFunc(c.buckets, func(b record.Bucket, _ bool) bool { return b < below })
 	c.publish()
-	c.eachFilter(func(f *filter) { f.expire(below) })
-	if s := c.shown.Load(); s.exact != nil {
-		s.exact.expire(below)
-	} else {
-		s.answers.ForgetAll()
+	for s := range c.each() {
+		s.filter.expire(below)
+		if s.exact != nil {
+			s.exact.expire(below)
+		} else if s.answers != nil {
+			s.answers.ForgetAll()
+		}
 	}
+	c.expired = max(c.expired, below)
 }
 
-// eachFilter goes through the filter that is shown and the one that is being built.
-func (c *class) eachFilter(do func(*filter)) {
-	do(c.shown.Load().filter)
-	if c.next != nil {
-		do(c.next)
+// each goes through what is shown and what is being built, which has no answers.
+func (c *class) each() iter.Seq[*shown] {
+	return func(yield func(*shown) bool) {
+		if yield(c.shown.Load()) && c.next != nil {
+			yield(c.next)
+		}
 	}
 }
 
@@ -141,39 +156,57 @@ func (c *class) due() bool {
 	return c.next == nil && c.shown.Load().filter.worn()
 }
 
-// begin starts the building of a filter: from now on it is given what is added, and what was added
-// before is on disk, in the buckets.
-func (c *class) begin() (*filter, []record.Bucket) {
-	f := newFilter(c.shown.Load().room(c.size()))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.next = f
-	return f, *c.inUse.Load()
-}
-
-// counted adds to the tally of the filter that is being built.
-func (c *class) counted(f *filter, b record.Bucket, n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f.tally(b, n)
-	if !c.buckets[b] {
-		f.forget(b, n) // it has expired meanwhile
+// begin starts the building of a filter for about so many, and of a table, if there should be one and is
+// not: from now on they are given what is added, and what was added before is on disk, in the buckets.
+func (c *class) begin(live int) []record.Bucket {
+	next, room := new(shown), live+live/spare
+	exact := c.shown.Load().exact != nil
+	if !exact && live <= c.exactMax {
+		next.exact, exact = newTable(live), true
 	}
+	if exact {
+		room = 2 * live // beside a table a filter is small
+	}
+	next.filter = newFilter(room)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next, c.lifted, c.expired = next, map[key]bool{}, 0
+	return *c.inUse.Load()
 }
 
-// end shows the filter in place of what was shown, or drops it.
-func (c *class) end(f *filter, complete bool) {
+// take adds what was read from the disk, all of one bucket, to what is being built.
+func (c *class) take(read []read, b record.Bucket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b < c.expired {
+		return
+	}
+	for _, r := range read {
+		if !c.lifted[r.key] {
+			c.next.add(r.key, r.rule, b)
+		}
+	}
+	c.bound()
+}
+
+// end shows what was built, or drops it.
+func (c *class) end(complete bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if complete {
-		now := *c.shown.Load()
-		now.filter = f
-		c.shown.Store(&now)
+		now := c.shown.Load()
+		if c.next.exact == nil {
+			c.next.exact, c.next.answers = now.exact, now.answers
+		}
+		c.shown.Store(c.next)
 	}
-	c.next = nil
+	c.next, c.lifted = nil, nil
 }
 
-// size is about how many revocations there are.
+// unread tells whether nothing was read of what is on disk.
+func (c *class) unread() bool { return c.shown.Load().filter.unread }
+
+// size is about how many revocations there are; 0 while they are unread.
 func (c *class) size() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,11 +222,14 @@ func (c *class) bytes() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
-	if s := c.shown.Load(); s.exact != nil {
-		n = s.exact.bytes()
-	} else {
-		n = settled.Bytes()
+	for s := range c.each() {
+		n += s.filter.bytes()
+		if s.exact != nil {
+			n += s.exact.bytes()
+		}
+		if s.answers != nil {
+			n += settled.Bytes()
+		}
 	}
-	c.eachFilter(func(f *filter) { n += f.bytes() })
 	return n
 }

@@ -19,6 +19,8 @@ type disk struct {
 	entries []record.Entry // in order
 	failure atomic.Pointer[error]
 	asked   atomic.Int64
+	read    atomic.Int64                 // entries, one after the other
+	between atomic.Pointer[func(n int64)] // called with the number of each entry that is read
 }
 
 func order(a, b record.Entry) int {
@@ -43,38 +45,30 @@ func (k *disk) Revoked(d record.Digest, issuedAt int64, buckets []record.Bucket)
 	return 0, false, nil
 }
 
-// Revocations takes the lock for each entry, as a disk lets others go on.
+// Revocations goes through what there was when it was called, as a disk does.
 func (k *disk) Revocations(from record.Entry, fn func(record.Entry) bool) error {
-	for {
+	k.mu.RLock()
+	at, _ := slices.BinarySearchFunc(k.entries, from, order)
+	var entries []record.Entry // up to the first of the next bucket: nobody reads on
+	for _, e := range k.entries[at:min(at+5000, len(k.entries))] {
+		if entries = append(entries, e); e.Bucket != from.Bucket {
+			break
+		}
+	}
+	k.mu.RUnlock()
+	for _, e := range entries {
 		if failure := k.failure.Load(); failure != nil {
 			return *failure
 		}
-		k.mu.RLock()
-		at, _ := slices.BinarySearchFunc(k.entries, from, order)
-		if at == len(k.entries) {
-			k.mu.RUnlock()
-			return nil
+		n := k.read.Add(1)
+		if between := k.between.Load(); between != nil {
+			(*between)(n)
 		}
-		e := k.entries[at]
-		k.mu.RUnlock()
 		if !fn(e) {
 			return nil
 		}
-		from = e
-		from.Cutoff++
-		if e.Cutoff == record.DeniesAll { // there is none above
-			from = record.Entry{Bucket: e.Bucket, Digest: next(e.Digest)}
-		}
 	}
-}
-
-func next(d record.Digest) record.Digest {
-	for i := len(d) - 1; i >= 0; i-- {
-		if d[i]++; d[i] != 0 {
-			return d
-		}
-	}
-	return d
+	return nil
 }
 
 func (k *disk) commit(changes []record.Change) {

@@ -6,6 +6,10 @@
 // index is a copy: the store has the truth, and Load builds the index from it. It decides
 // nothing: a Hit is a rule that matches, and what follows is the reader's to say.
 //
+// Load reads all but the revocations, of which there may be many millions: these it leaves on disk, where
+// they are looked up, at some 10 to 50 us for each token, until they have been read beside the writer and
+// the readers. So a node answers as soon after a start whatever number there is.
+//
 // Revocations are held by classes: digests of 128 bits, keyed with the cluster's secret. A class
 // of which nothing was revoked costs a look-up one load. Any other has a Bloom filter, of 2 to 2.5
 // bytes for each name, which rules most names out with one read of memory. What it does not rule
@@ -13,10 +17,11 @@
 // above Config.ExactMax the class has none, and the disk settles it, whose last answers are
 // remembered. So the answers are exact either way.
 //
-// A filter is made anew from what is on disk, beside the writer and the readers, by a goroutine
-// that the index owns: when it holds more than it has room for, and when much of what it holds has
-// expired or was lifted. What is added meanwhile goes into the one that is shown and into the one
-// that is being made; then one store shows the new one to the readers. A filter that is too full
+// A filter is made from what is on disk, beside the writer and the readers, by a goroutine
+// that the index owns: after Load, when it holds more than it has room for, and when much of what it
+// holds has expired or was lifted. With it comes a table, if there is none and there are few enough.
+// What is added meanwhile goes into what is shown and into what is being made; what is lifted is not
+// taken from the disk any more; then one store shows the new to the readers. A filter that is too full
 // says maybe more often, and that is all: so there is never more than one to ask.
 //
 // Notices are in an overlay beside the tables until the log has passed their revision. It
@@ -31,11 +36,11 @@
 //	X1  What was applied is denied, what was not is not: in either mode the same, and the same
 //	    after a Load.
 //	    TestAgainstModel
-//	X2  A look-up of a name that is not revoked does not allocate.
+//	X2  A look-up of a name that is not revoked does not allocate, once its class was read.
 //	    TestMissDoesNotAllocate
-//	X3  No reader ever gets a no for what is revoked, while a table is dropped or a filter is made
-//	    anew.
-//	    TestBuildingHidesNothing, TestNothingIsLostAtTheSwap
+//	X3  No reader ever gets a no for what is revoked, or a yes for what was lifted, while what is on disk is
+//	    read, a table is dropped or a filter is made anew.
+//	    TestReadBesideTheWriter, TestBuildingHidesNothing, TestNothingIsLostAtTheSwap
 //	X4  A filter takes 2 to 3 bytes for each name, also when it has grown or much of it has gone,
 //	    and asks the disk seldom for what is not revoked.
 //	    TestFilterFollowsWhatThereIs
@@ -53,4 +58,7 @@
 //	    TestUsesAreToldOnce
 //	X11 Whether there are imported keys is told, and as soon as the first of them is found.
 //	    TestImportedKeysAreCounted
+//	X12 Load reads one revocation of each class and bucket, and no more; what it has not read is answered from
+//	    the disk.
+//	    TestStartReadsOneOfEach
 package index

@@ -27,17 +27,20 @@ func (x *Index) Settle() {
 // Renew makes every filter anew at once. The index must be closed: there is one builder.
 func (x *Index) Renew() error {
 	for c := range x.tables.Load().classes() {
-		f, buckets := c.begin()
-		for _, b := range buckets {
+		live, err := x.builder.live(c)
+		if err != nil {
+			return err
+		}
+		for _, b := range c.begin(live) {
 			from, more := record.Entry{Bucket: b, Digest: record.Digest{byte(c.number)}}, true
 			for more {
-				var err error
-				if from, more, err = x.builder.page(c, f, from); err != nil {
+				x.builder.keys = 0 // it has no time to rest
+				if from, more, err = x.builder.page(c, from); err != nil {
 					return err
 				}
 			}
 		}
-		c.end(f, true)
+		c.end(true)
 	}
 	return nil
 }

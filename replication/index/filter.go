@@ -12,6 +12,8 @@ const fewestKeys = 64
 type filter struct {
 	bits *bloom.Filter
 	room int // of digests
+	// unread tells that what there is has not been read yet, so that the filter says maybe to everything.
+	unread bool
 
 	// The tally is guarded by the class's lock. It counts digests as the filter tells them apart.
 	held map[record.Bucket]int
@@ -23,6 +25,9 @@ func newFilter(room int) *filter {
 	room = max(room, fewestKeys)
 	return &filter{bits: bloom.New(room), room: room, held: map[record.Bucket]int{}}
 }
+
+// unread is the filter of what is on disk until one is made.
+func unread() *filter { return &filter{bits: bloom.Full(), unread: true, held: map[record.Bucket]int{}} }
 
 // has says no, or maybe.
 func (f *filter) has(k key) bool { return f.bits.Has(bloom.Key{A: k.a, B: k.b}) }
@@ -53,11 +58,11 @@ func (f *filter) expire(below record.Bucket) {
 	}
 }
 
-// worn tells whether the filter should be made anew: it holds more than it has room for, or a good
-// part of what it holds is gone.
+// worn tells whether the filter should be made anew: it was never made, it holds more than it has room
+// for, or a good part of what it holds is gone.
 func (f *filter) worn() bool {
 	all := f.kept + f.gone
-	return all > f.room || f.gone > fewestKeys && f.gone*10 > all*3
+	return f.unread || all > f.room || f.gone > fewestKeys && f.gone*10 > all*3
 }
 
 func (f *filter) bytes() int { return f.bits.Bytes() }

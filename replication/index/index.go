@@ -23,7 +23,7 @@ type Config struct {
 	OnIssuers func([]record.Issuer, []record.SigningKeys)
 	Disk      Disk
 	// ExactMax is how many revocations of one class are held exactly in memory. When there are
-	// more, the class has no table any more.
+	// more, the class has no table any more, until a filter is made for as few.
 	ExactMax int
 	// Ring are the keys that unwrap the peppers of API keys; nil if this node has none.
 	Ring *pepper.Ring
@@ -100,14 +100,17 @@ func (x *Index) Close() error {
 	return nil
 }
 
-// Load replaces everything by the records of the changes and by the disk's revocations, built
-// aside and swapped. It fails, and changes nothing, if the revision is lower than the one that
-// readers have seen, or if the changes or the disk end with an error.
+// Load replaces everything by the records of the changes, built aside and swapped, and by the disk's
+// revocations, which are looked up there until the builder has read them. It fails, and changes nothing, if
+// the revision is lower than the one that readers have seen, or if the changes or the disk end with an error.
 func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, key record.DigestKey, rev record.Revision) error {
 	if now := x.Revision(); rev < now {
 		return fmt.Errorf("index: the state to load ends at revision %d, below %d, which readers have seen", rev, now)
 	}
 	t := newTables(x.used, x.config.ExactMax, cluster, key)
+	if err := t.open(x.config.Disk); err != nil {
+		return err
+	}
 	var delivered []record.Change
 	for c, err := range changes {
 		if err != nil {
@@ -119,9 +122,6 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 		x.apply(t, c)
 	}
 	t.keys.Settle()
-	if err := t.load(x.config.Disk); err != nil {
-		return err
-	}
 	t.publish()
 	x.tables.Store(t)
 	x.tell(t)
@@ -241,7 +241,7 @@ func (t *tables) publish() {
 func (t *tables) class(number record.Class) *class {
 	c := t.revocations[number].Load()
 	if c == nil {
-		c = newClass(number, 0, t.exactMax)
+		c = newClass(number, t.exactMax)
 		t.revocations[number].Store(c)
 	}
 	return c

@@ -118,6 +118,80 @@ func TestAgainstModel(t *testing.T) {
 	})
 }
 
+// X12
+func TestStartReadsOneOfEach(t *testing.T) {
+	n := newNode(t, manyExact)
+	_ = n.Close() // nothing reads what there is
+	m := model{}
+	for i := range int64(3000) {
+		r := revocation(fmt.Sprint(i), i%3*50, 1+i%2)
+		n.disk.commit([]record.Change{{Record: &r}})
+		m[r.Value] = map[[2]int64]bool{{int64(r.Bucket()), r.Cutoff()}: true}
+	}
+	if err := n.Load(none, "c", digestKey, 1); err != nil {
+		t.Fatal(err)
+	}
+	if read := n.disk.read.Load(); read > 2 {
+		t.Errorf("%d were read as it started", read)
+	}
+	same := func() {
+		t.Helper()
+		for i := range int64(4000) {
+			b, want := m.find(fmt.Sprint(i), i%101)
+			if hit, got := n.Revoked(digest(fmt.Sprint(i)), i%101); got != want || got && int64(hit.Bucket) != b {
+				t.Fatalf("%d: %v %+v, want %v %d", i, got, hit, want, b)
+			}
+		}
+	}
+	if c := n.Stats().Classes[0]; !c.Unread || !c.Filtered {
+		t.Errorf("%+v", c)
+	}
+	same()
+	if err := n.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	if c := n.Stats().Classes[0]; c.Unread || c.Filtered || c.Revocations != 3000 {
+		t.Errorf("%+v", c)
+	}
+	same()
+}
+
+// X1, X3: what is changed while the rest is read from the disk is as if it had been read before.
+func TestReadBesideTheWriter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := newNode(t, rapid.SampledFrom([]int{manyExact, 100, 0}).Draw(rt, "max"))
+		_ = n.Close() // the test is the builder
+		m, rev := model{}, record.Revision(0)
+		step := func() {
+			rev++
+			n.Apply(m.step(rt), rev)
+		}
+		for range 8 {
+			step()
+		}
+		if err := n.Load(none, "c", digestKey, rev); err != nil {
+			rt.Fatal(err)
+		}
+		first, every := n.disk.read.Load(), rapid.Int64Range(1, 100).Draw(rt, "every")
+		between := func(read int64) {
+			if (read-first)%every == 0 && rev < 30 {
+				step()
+			}
+		}
+		n.disk.between.Store(&between)
+		if err := n.Renew(); err != nil {
+			rt.Fatal(err)
+		}
+		for i := range 150 {
+			v, iat := fmt.Sprint(i), int64(i%11)
+			b, want := m.find(v, iat)
+			if hit, got := n.Revoked(digest(v), iat); got != want || got && int64(hit.Bucket) != b {
+				rt.Fatalf("revision %d, %s issued at %d: %v %+v, want %v %d; %+v", rev, v, iat, got, hit, want, b, n.Stats())
+			}
+		}
+	})
+}
+
 // X3: what is shown as revoked stays so for every reader, while a class goes over to a filter, the
 // filter grows, others are lifted and expire, and it is made anew.
 func TestBuildingHidesNothing(t *testing.T) {
@@ -227,6 +301,7 @@ func TestFilterFollowsWhatThereIs(t *testing.T) {
 	if err := n.Load(none, "c", digestKey, 30000); err != nil {
 		t.Fatal(err)
 	}
+	n.Settle()
 	each(1.9, 3)
 	for i := range 20000 {
 		if _, ok := n.Revoked(digest(fmt.Sprint(i)), 1); ok != (i >= 16000) {

@@ -17,8 +17,9 @@ type ClassStats struct {
 	// Revocations are exact with a table, but for those that another covers; without they are
 	// about as many names as there are.
 	Revocations int
-	// Filtered tells that the class has a filter only, and no table.
-	Filtered bool
+	// Filtered tells that the class has a filter only, and no table. Unread tells that the node has
+	// started and not yet read what there is, so that every look-up is settled on disk.
+	Filtered, Unread bool
 	// Bytes that table and filters take of memory.
 	Bytes int
 }
@@ -35,7 +36,7 @@ func (x *Index) Stats() Stats {
 		Settled: Settled{Yes: x.settled.yes.Load(), No: x.settled.no.Load(), Failed: x.settled.failed.Load()},
 	}
 	for c := range t.classes() {
-		one := ClassStats{Class: c.number, Revocations: c.size(), Filtered: c.shown.Load().exact == nil, Bytes: c.bytes()}
+		one := ClassStats{Class: c.number, Revocations: c.size(), Filtered: c.shown.Load().exact == nil, Unread: c.unread(), Bytes: c.bytes()}
 		s.Classes = append(s.Classes, one)
 		s.Revocations += one.Revocations
 	}
