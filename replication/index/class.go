@@ -103,7 +103,9 @@ func (c *class) bound() {
 	}
 }
 
-func (s *shown) over(exactMax int) bool { return s.exact != nil && s.exact.count.Load() > int64(exactMax) }
+func (s *shown) over(exactMax int) bool {
+	return s.exact != nil && s.exact.count.Load() > int64(exactMax)
+}
 
 // lift takes one rule of the key away, after it has gone from the disk; with it go all others,
 // in the same command.

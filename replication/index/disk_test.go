@@ -19,7 +19,7 @@ type disk struct {
 	entries []record.Entry // in order
 	failure atomic.Pointer[error]
 	asked   atomic.Int64
-	read    atomic.Int64                 // entries, one after the other
+	read    atomic.Int64                  // entries, one after the other
 	between atomic.Pointer[func(n int64)] // called with the number of each entry that is read
 }
 

@@ -27,7 +27,9 @@ func newFilter(room int) *filter {
 }
 
 // unread is the filter of what is on disk until one is made.
-func unread() *filter { return &filter{bits: bloom.Full(), unread: true, held: map[record.Bucket]int{}} }
+func unread() *filter {
+	return &filter{bits: bloom.Full(), unread: true, held: map[record.Bucket]int{}}
+}
 
 // has says no, or maybe.
 func (f *filter) has(k key) bool { return f.bits.Has(bloom.Key{A: k.a, B: k.b}) }

@@ -87,6 +87,7 @@ func (x *control) tooOften(ctx context.Context, by caller, refused *httpapi.Prob
 	if refused != nil {
 		return refused
 	}
+	gate.TurnOf(ctx).For(by.key.ID)
 	if x.Callers == nil {
 		return nil
 	}

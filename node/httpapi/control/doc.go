@@ -41,8 +41,9 @@
 //	    stream ends as nothing more came is told so.
 //	    TestStreamsAreBounded, TestStreamsOfOneAreBounded, TestTransfersOfOneAreBounded, TestSilentSenderIsTold
 //	L15 While validations take of the processors, a request computes in its turn and leaves that before it waits for anything; what does
-//	    not come to its turn in time is told when to come again, and nothing of it was done.
-//	    TestWhatBlocksIsOutOfTurn, TestTurnThatDoesNotCome, TestWhatATurnIsFor
+//	    not come to its turn in time is told when to come again, and nothing of it was done. Of what is only read, each operator
+//	    has so many requests wait, and no more.
+//	    TestWhatBlocksIsOutOfTurn, TestTurnThatDoesNotCome, TestOperatorsWaitBehindThemselves, TestWhatATurnIsFor
 //	L12 Managers of a consumer reach /v1/me and nothing else, by it their consumer's keys and no others,
 //	    and of others no more than of what is not there.
 //	    TestManagersReachTheirOwn, TestManagersReachNothingElse, TestWhoManages, TestPortalSessions, TestMinRevisionBeforeWhoAsks

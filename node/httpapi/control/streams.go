@@ -176,16 +176,16 @@ func (x *control) exportBackup(w http.ResponseWriter, r *http.Request) {
 	}
 	to := &begun{Writer: gate.TurnOf(r.Context()).Paced(r.Context(), &patient{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, now: x.Now})}
 	w.Header().Set("Content-Type", octets)
-	x.Log.Info("a backup is made", "request_id", requestID(r.Context()), "by", operatorID(r.Context()))
 	err := x.Backup(r.Context(), to)
 	switch {
 	case err == nil:
+		x.Log.Info("a backup was made", "request_id", requestID(r.Context()), "by", operatorID(r.Context()))
 	case !to.yes:
 		w.Header().Del("Content-Type")
 		x.refuse(w, r, "a backup cannot be made", err)
 	default:
 		// Cut off, so that nobody takes what came for the whole.
-		x.Log.Warn("a backup was not written to the end", "request_id", requestID(r.Context()), "error", err)
+		x.Log.Warn("a backup was not written to the end", "request_id", requestID(r.Context()), "by", operatorID(r.Context()), "error", err)
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -190,6 +190,43 @@ func TestWhatATurnIsFor(t *testing.T) {
 }
 
 // L15
+func TestOperatorsWaitBehindThemselves(t *testing.T) {
+	turns := crowded(t)
+	p := open(t, func(c *control.Config) { c.Turns = turns })
+	held := turns.Turn(gate.Work{})
+	if err := held.Take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list := func(ctx context.Context, as record.Role) int {
+		r, w := httptest.NewRequestWithContext(ctx, "GET", "/v1/keys", nil), httptest.NewRecorder()
+		r.Header.Set("Authorization", "Bearer "+p.secrets[as])
+		p.handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	const more = 5
+	answered := make(chan int, 64+more)
+	for range cap(answered) {
+		go func() { answered <- list(t.Context(), record.RoleAdmin) }()
+	}
+	for range more { // while the others wait
+		if code := <-answered; code != 503 {
+			t.Errorf("%d", code)
+		}
+	}
+	moment, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if list(moment, record.RoleAuditor); turns.Refused() != more {
+		t.Errorf("%d refused: another operator did not wait", turns.Refused())
+	}
+	held.Leave()
+	for range 64 {
+		if code := <-answered; code != 200 {
+			t.Errorf("who waited: %d", code)
+		}
+	}
+}
+
+// L15
 func TestTurnThatDoesNotCome(t *testing.T) {
 	turns := crowded(t)
 	p := open(t, func(c *control.Config) { c.Turns = turns })

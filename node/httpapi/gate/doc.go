@@ -25,4 +25,7 @@
 //	G4  A caller who comes too often is told when to come again, and no other caller is. What
 //	    is remembered of callers is bounded.
 //	    TestEachCallerHasARate, TestCallersAreForgotten
+//	G8  Who lets many requests wait for a turn that are not prompt is refused further ones at once; others wait behind
+//	    a bounded number of them.
+//	    TestNobodyFillsTheQueue
 package gate

@@ -12,10 +12,11 @@ type Work struct{ Prompt, Writes bool }
 
 // Turn is one goroutine's of Turns, again and again. Nil need not be waited for.
 type Turn struct {
-	of    *Turns
-	work  Work
-	held  bool
-	began time.Time
+	of     *Turns
+	work   Work
+	caller string
+	held   bool
+	began  time.Time
 }
 
 // Turn makes one that is not taken yet.
@@ -24,6 +25,13 @@ func (t *Turns) Turn(w Work) *Turn {
 		return nil
 	}
 	return &Turn{of: t, work: w}
+}
+
+// For says whose it is, as soon as that is known.
+func (t *Turn) For(caller string) {
+	if t != nil {
+		t.caller = caller
+	}
 }
 
 // Take waits until it is this one's turn, but not beyond the context's end: then there is none, and it gives its error.
@@ -60,10 +68,17 @@ func (t *Turn) Take(ctx context.Context) error {
 	return nil
 }
 
-// TakeWithin is Take for as long as the limit at most, and tells whether it is this one's turn.
+// TakeWithin is Take for as long as the limit at most, and tells whether it is this one's turn. It is not, at once, if as many of
+// the caller's wait already as may: others would wait behind them all.
 func (t *Turn) TakeWithin(ctx context.Context, limit time.Duration) bool {
 	if t == nil {
 		return true
+	}
+	if !t.work.Prompt {
+		if !t.of.waiting.Take(t.caller) {
+			return false
+		}
+		defer t.of.waiting.Leave(t.caller)
 	}
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -36,6 +36,7 @@ type Turns struct {
 	free chan time.Time
 	// patient is held by the next of those who are not prompt.
 	patient chan struct{}
+	waiting *Shares // who are not prompt and have not begun
 	out     io.ReadCloser
 	in      io.WriteCloser
 	ended   sync.WaitGroup
@@ -66,13 +67,15 @@ const (
 	mostRest, mostRestAt   = 20, 1. / 8
 	leastRest, leastRestAt = 10, 1. / 2
 	restLimit              = 20 * time.Millisecond
+	// So many requests of one caller that are not prompt may wait at once: with rests of restLimit, some 1.3 s long.
+	mostWaiting = 64
 	// What is written takes time beyond its turn, in the log, on the disk and on other nodes. All of it is as much as so many turns.
 	writeTurns = 5
 )
 
 // NewTurns makes Turns, which have a goroutine until Close.
 func NewTurns(c TurnsConfig) (*Turns, error) {
-	t := &Turns{config: c, free: make(chan time.Time, c.Most), patient: make(chan struct{}, 1), took: c.Took(), at: c.Now()}
+	t := &Turns{config: c, free: make(chan time.Time, c.Most), patient: make(chan struct{}, 1), waiting: NewShares(mostWaiting), took: c.Took(), at: c.Now()}
 	for range c.Most {
 		t.free <- time.Time{}
 	}
@@ -98,8 +101,8 @@ func (t *Turns) Rest() float64 {
 	return t.rest
 }
 
-// Refused is how often a turn did not come in time.
-func (t *Turns) Refused() uint64 { return t.refused.Load() }
+// Refused is how often a turn did not come in time, or too many waited for theirs.
+func (t *Turns) Refused() uint64 { return t.refused.Load() + t.waiting.Refused() }
 
 // crowded tells whether there are questions to make room for, and has it measured now and then how late they are seen.
 func (t *Turns) crowded() bool {

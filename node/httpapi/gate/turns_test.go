@@ -177,6 +177,46 @@ func TestWhatIsPromptGoesFirst(t *testing.T) {
 	})
 }
 
+// G8
+func TestNobodyFillsTheQueue(t *testing.T) {
+	onStage(t, 1, func(t *testing.T, s *stage) { //nolint:thelper // it is the test
+		s.pass(time.Second, 0.5)
+		held := s.take(gate.Work{})
+		const many = 100
+		came, gone := make(chan bool, many), make(chan bool, 2)
+		ask := func(caller string, w gate.Work, came chan<- bool) {
+			turn := s.Turn(w)
+			turn.For(caller)
+			go func() {
+				came <- turn.TakeWithin(t.Context(), time.Hour)
+				turn.Leave()
+			}()
+			synctest.Wait()
+		}
+		for range many {
+			ask("a", gate.Work{}, came)
+		}
+		if len(came) != many-64 || s.Refused() != many-64 || <-came {
+			t.Errorf("%d of %d were answered at once, %d refused", len(came), many, s.Refused())
+		}
+		ask("b", gate.Work{}, gone)
+		ask("a", gate.Work{Prompt: true}, gone)
+		held.Leave()
+		for range 2 {
+			if !<-gone {
+				t.Error("others are refused, or what is prompt")
+			}
+		}
+		for range many - 1 {
+			<-came
+		}
+		ask("a", gate.Work{}, gone)
+		if !<-gone {
+			t.Error("refused though nobody waits any more")
+		}
+	})
+}
+
 // G6
 func TestTurnsRest(t *testing.T) {
 	onStage(t, 1, func(t *testing.T, s *stage) { //nolint:thelper // it is the test
