@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"math"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -22,10 +25,13 @@ var (
 	whole   = must(decoding(cbor.ExtraDecErrorUnknownField).DecMode())
 )
 
+// maxItems are so many as a list or a map may have.
+const maxItems = 1 << 16
+
 func decoding(also cbor.ExtraDecErrorCond) cbor.DecOptions {
 	return cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden,
-		MaxNestedLevels: 16, MaxArrayElements: 1 << 16, MaxMapPairs: 1 << 16,
+		MaxNestedLevels: 16, MaxArrayElements: maxItems, MaxMapPairs: maxItems,
 		UTF8: cbor.UTF8DecodeInvalid, ExtraReturnErrors: also,
 	}
 }
@@ -43,6 +49,167 @@ func Encode(v any) ([]byte, error) { return encoder.Marshal(v) }
 // Decode reads a record into v. It copies what it keeps of b. Fields that it does not know
 // are left out, so that an older node reads a newer one's records.
 func Decode(b []byte, v any) error { return decoder.Unmarshal(b, v) }
+
+// DecodeKey is Decode for the record of an API key, of which a node reads millions as it starts. Its texts are
+// parts of b.
+func DecodeKey(b string, k *APIKey) error {
+	*k = APIKey{}
+	if r := (items{rest: b}); r.key(k) {
+		return nil
+	}
+	*k = APIKey{}
+	return Decode([]byte(b), k)
+}
+
+// items reads CBOR in the order and the form in which Encode writes it. Of what it does not expect it gives
+// nothing, and is odd from then on: what that is, Decode says.
+type items struct {
+	rest string
+	odd  bool
+}
+
+// The major types (RFC 8949, section 3.1).
+const (
+	majorNumber = iota
+	_
+	majorBytes
+	majorText
+	majorArray
+	majorMap
+)
+
+// cborFalse is false, and the next true (section 3.3).
+const cborFalse = 0xf4
+
+// key reads the record of a key, and tells whether it was all that there is.
+func (r *items) key(k *APIKey) (ok bool) {
+	field := uint64(0)
+	for more := r.head(majorMap); more > 0 && !r.odd; more-- {
+		before := field
+		if field = r.head(majorNumber); field <= before {
+			return false
+		}
+		switch field {
+		case 1:
+			k.ID = r.text()
+		case 2:
+			k.Consumer = r.text()
+		case 3:
+			k.Name = r.text()
+		case 4:
+			hash := r.take(majorBytes)
+			r.odd = r.odd || copy(k.Hash[:], hash) != len(k.Hash) || len(hash) != len(k.Hash)
+		case 5:
+			k.Hint = r.text()
+		case 6:
+			k.Scopes = listOf[string](r)
+		case 7:
+			k.Roles = listOf[Role](r)
+		case 8:
+			k.Metadata = json.RawMessage(r.take(majorBytes))
+		case 9:
+			k.ExpiresAt = r.time()
+		case 10:
+			k.Disabled = r.bool()
+		case 11:
+			k.CreatedAt = r.time()
+		case 12:
+			k.Revision = Revision(r.head(majorNumber))
+		case 13:
+			k.Created = Revision(r.head(majorNumber))
+		case 15:
+			k.Environment = r.text()
+		case 16:
+			k.Chain = r.chain()
+		case 17:
+			k.Imported = r.bool()
+		case 18:
+			r.other(&k.Rotating)
+		case 19:
+			k.RolledAt = r.time()
+		case 20:
+			k.Rolled = Revision(r.head(majorNumber))
+		case 30:
+			r.other(&k.Limits)
+		default:
+			return false
+		}
+	}
+	return !r.odd && r.rest == ""
+}
+
+// head reads the head of an item of the major type, and gives its argument.
+func (r *items) head(major byte) (n uint64) {
+	if r.odd = r.odd || r.rest == "" || r.rest[0]>>5 != major; r.odd {
+		return 0
+	}
+	n, r.rest = uint64(r.rest[0]&31), r.rest[1:]
+	if n < 24 {
+		return n
+	}
+	size := 1 << (n - 24)
+	if r.odd = size > 8 || size > len(r.rest); r.odd {
+		return 0
+	}
+	n = 0
+	for _, b := range []byte(r.rest[:size]) {
+		n = n<<8 | uint64(b)
+	}
+	r.rest = r.rest[size:]
+	return n
+}
+
+// take reads bytes or a text.
+func (r *items) take(major byte) (b string) {
+	n := r.head(major)
+	if r.odd = r.odd || n > uint64(len(r.rest)); r.odd {
+		return ""
+	}
+	b, r.rest = r.rest[:n], r.rest[n:]
+	return b
+}
+
+func (r *items) text() string { return r.take(majorText) }
+
+func (r *items) bool() (is bool) {
+	if r.odd = r.odd || r.rest == "" || r.rest[0]&^1 != cborFalse; r.odd {
+		return false
+	}
+	is, r.rest = r.rest[0] != cborFalse, r.rest[1:]
+	return is
+}
+
+func (r *items) time() time.Time {
+	t, err := time.Parse(time.RFC3339, r.text())
+	r.odd = r.odd || err != nil
+	return t
+}
+
+func (r *items) chain() Chain {
+	r.odd = r.odd || r.head(majorArray) != 2
+	from, to := r.head(majorNumber), r.head(majorNumber)
+	r.odd = r.odd || max(from, to) > math.MaxUint32
+	return Chain{From: PepperID(from), To: PepperID(to)}
+}
+
+func listOf[T ~string](r *items) []T {
+	n := r.head(majorArray)
+	if r.odd = r.odd || n > uint64(len(r.rest)) || n > maxItems; r.odd {
+		return nil
+	}
+	all := make([]T, n)
+	for i := range all {
+		all[i] = T(r.text())
+	}
+	return all
+}
+
+// other reads an item of any form.
+func (r *items) other(v any) {
+	rest, err := decoder.UnmarshalFirst([]byte(r.rest), v)
+	r.odd = r.odd || err != nil
+	r.rest = r.rest[len(r.rest)-len(rest):]
+}
 
 // errUnknownField says that there is a field that this program does not know.
 var errUnknownField = errors.New("a field in it is unknown")
