@@ -17,6 +17,8 @@ type Grants struct {
 	shown atomic.Pointer[[]atomic.Pointer[Set]] // by their numbers
 	free  []uint32                              // numbers
 	left  []uint32                              // numbers that are free after Settle
+	// scratch is what the key that is taken is made of.
+	scratch []byte
 }
 
 // Set is what keys have, shared by all that have the same. It does not change, but for what the roles
@@ -63,10 +65,10 @@ func (g *Grants) At(number uint32) *Set {
 
 // Take counts a key in and gives the number of what it has.
 func (g *Grants) Take(k *record.APIKey) uint32 {
-	of := madeOf(k)
-	s, ok := g.sets[of]
+	g.scratch = appendMadeOf(g.scratch[:0], k)
+	s, ok := g.sets[string(g.scratch)]
 	if !ok {
-		s = &Set{Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers, Consumers: k.Consumers, Targets: k.Targets, madeOf: of}
+		s = &Set{Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers, Consumers: k.Consumers, Targets: k.Targets, madeOf: string(g.scratch)}
 		g.add(s, k.Consumer != "")
 	}
 	s.keys++
@@ -101,9 +103,8 @@ func (g *Grants) Settle() {
 	g.free, g.left = append(g.free, g.left...), nil
 }
 
-// madeOf is the same of keys that have the same.
-func madeOf(k *record.APIKey) string {
-	var b []byte
+// appendMadeOf appends what is the same of keys that have the same.
+func appendMadeOf(b []byte, k *record.APIKey) []byte {
 	if k.Consumer != "" {
 		b = append(b, 'c')
 	}
@@ -118,7 +119,7 @@ func madeOf(k *record.APIKey) string {
 			put(s)
 		}
 	}
-	return string(b)
+	return b
 }
 
 // add shows a set. Roles of a consumer's keys bring scopes.

@@ -116,10 +116,14 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 		if err != nil {
 			return err
 		}
-		if _, ok := c.Record.(*record.Delivered); ok {
+		switch r := c.Record.(type) {
+		case *record.APIKey:
+			t.keys.Fill(r)
+		case *record.Delivered:
 			delivered = append(delivered, c)
+		default:
+			x.apply(t, c)
 		}
-		x.apply(t, c)
 	}
 	t.keys.Settle()
 	t.publish()

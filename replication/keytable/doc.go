@@ -51,4 +51,8 @@
 //	Y10 The secret of a portal session is stored by the newest pepper, once all nodes look for it so, and
 //	    found by whichever it was.
 //	    TestSessionsArePeppered
+//	Y11 The record that was given may be another's once it was taken in.
+//	    TestGivenRecordIsNotKept
+//	Y12 What a table is filled with at first is found as what is taken in later.
+//	    TestFilledIsFound
 package keytable

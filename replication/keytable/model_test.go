@@ -264,3 +264,72 @@ func TestLeavingKeysKeepTheirOwn(t *testing.T) {
 		t.Error("found by the hash that it left")
 	}
 }
+
+// Y11
+func TestGivenRecordIsNotKept(t *testing.T) {
+	x, given, room := keytable.New(), new(record.KeyRoom), new(record.KeyRoom)
+	of := func(i int) record.APIKey {
+		id := fmt.Sprint("key_", i)
+		given.Limits, given.Rotating, given.Leak = limit.Limits{Burst: uint32(i)}, record.Rotating{Hash: sumOf("old " + id), Hint: id}, record.Leak{By: id}
+		return record.APIKey{
+			ID: id, Consumer: id, Hash: sumOf(id), Scopes: []string{id}, Roles: []record.Role{record.Role(id)}, Metadata: json.RawMessage(`"` + id + `"`),
+			Limits: &given.Limits, Rotating: &given.Rotating, Leak: &given.Leak,
+		}
+	}
+	for i := range 3 {
+		given.Key = of(i)
+		x.Set(&given.Key, nil, false)
+	}
+	x.Settle()
+	for i := range 3 {
+		want := of(i)
+		got, _, ok := x.Find(want.Hash, room)
+		if !ok {
+			t.Fatalf("%s is not found", want.ID)
+		}
+		if diff := cmp.Diff(&want, shown(got), chains); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+// Y12
+func TestFilledIsFound(t *testing.T) {
+	x, room := keytable.New(), new(record.KeyRoom)
+	const n = 20_000
+	of := func(i int) record.APIKey {
+		k := record.APIKey{ID: fmt.Sprint("key_", i), Hash: sumOf(fmt.Sprint(i))}
+		if i%3 == 0 {
+			k.Rotating = &record.Rotating{Hash: sumOf(fmt.Sprint("old ", i))}
+		}
+		return k
+	}
+	for i := range n {
+		k := of(i)
+		x.Fill(&k)
+	}
+	x.Settle()
+	hashes := 0
+	for i := range n {
+		want := of(i)
+		for _, h := range []record.KeyHash{want.Hash, sumOf(fmt.Sprint("old ", i))} {
+			got, _, ok := x.Find(h, room)
+			if ok != (h == want.Hash || want.Rotating != nil) || ok && cmp.Diff(&want, shown(got), chains) != "" {
+				t.Fatalf("%d: %t, %+v", i, ok, got)
+			}
+			if ok {
+				hashes++
+			}
+		}
+	}
+	if w := x.Waste(); x.Size() != hashes || w.Slots > 2*hashes+16*256 {
+		t.Errorf("%d hashes, counted %d: %+v", hashes, x.Size(), w)
+	}
+	for i := range n {
+		k := of(i)
+		x.Set(&k, nil, true)
+	}
+	if x.Settle(); x.Size() != 0 {
+		t.Errorf("%d are left", x.Size())
+	}
+}

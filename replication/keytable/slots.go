@@ -14,6 +14,8 @@ type slots struct {
 	arena *arena
 	parts [1 << partBits]part
 	size  atomic.Int64
+
+	expected int // hashes of forms that fill is to show; the writer's own
 }
 
 type part struct {
@@ -131,6 +133,35 @@ func (s *slots) take(h *record.KeyHash) {
 	}
 }
 
+// expect says that fill will show a form under the hash.
+func (s *slots) expect(h *record.KeyHash) {
+	s.parts[h[0]].held++
+	s.expected++
+}
+
+// fill shows all forms that have a place, in slots that have had none yet and are made once, as many as are needed.
+func (s *slots) fill(p *places) {
+	if s.expected == 0 {
+		return
+	}
+	for i := range s.parts {
+		s.renew(&s.parts[i], s.parts[i].held)
+	}
+	for place := range p.all {
+		at := ref(place.at.Load())
+		if at == 0 {
+			continue
+		}
+		f := s.arena.at(at)
+		for which := range f.hashes() {
+			number, rest, tag := whereabouts(f.hash(which))
+			settle(*s.parts[number].shown.Load(), rest, makeWord(at, which, tag))
+		}
+	}
+	s.size.Store(int64(s.expected))
+	s.expected = 0
+}
+
 // renew makes the part anew with room for so many, and half as many more.
 func (s *slots) renew(p *part, held int) {
 	all := make([]slot, max(held+held/2, 8))
@@ -140,12 +171,17 @@ func (s *slots) renew(p *part, held int) {
 			continue
 		}
 		_, rest, _ := whereabouts(s.arena.at(refOf(word)).hash(whichOf(word)))
-		at := home(rest, len(all))
-		for all[at].Load() != empty {
-			at = (at + 1) % len(all)
-		}
-		all[at].Store(word)
+		settle(all, rest, word)
 	}
 	p.gone = 0
 	p.shown.Store(&all)
+}
+
+// settle puts a word into slots that nobody reads yet.
+func settle(all []slot, rest uint64, word uint64) {
+	at := home(rest, len(all))
+	for all[at].Load() != empty {
+		at = (at + 1) % len(all)
+	}
+	all[at].Store(word)
 }

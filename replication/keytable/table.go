@@ -158,12 +158,25 @@ func (t *Table) shorten(w *ways, id string, sum, h record.KeyHash) {
 
 // Set takes in a change of a key; Settle is to follow. It is shown under the hashes of its secrets, and
 // then no more under those it had. Imported keys, and those of a chain, are counted before the first can
-// be found: so none is taken for malformed, or not looked for, that is known. Called by the writer.
+// be found: so none is taken for malformed, or not looked for, that is known. Neither record is kept, but
+// lists in them may be. Called by the writer.
 func (t *Table) Set(k, was *record.APIKey, gone bool) {
 	if gone {
 		t.delete(k)
 	} else {
 		t.write(k, was, t.leave)
+	}
+}
+
+// Fill takes in a key of a table that nobody reads yet and that has no key with its id or a hash of it. It is
+// found once all is settled. The record is not kept, but lists in it may be.
+func (t *Table) Fill(k *record.APIKey) {
+	t.count(k, 1)
+	number := t.places.take()
+	t.scratch = appendForm(t.scratch[:0], k, number, t.grants.Take(k))
+	t.places.of(number).at.Store(uint64(t.arena.add(t.scratch)))
+	for _, h := range hashesOf(k) {
+		t.slots.expect(&h)
 	}
 }
 
@@ -243,6 +256,7 @@ func (t *Table) Settle() {
 		}
 		t.leaving = nil
 	}
+	t.slots.fill(t.places)
 	t.grants.Settle()
 	t.places.settle()
 	t.arena.compact(func(at ref, f form) {
