@@ -222,7 +222,7 @@ func (a *applier) load() error {
 }
 
 // changes goes through all records of the store that the index holds, but for revocations, whose
-// keys it reads itself.
+// keys it reads itself. The record of an API key is another one after the next was asked for.
 func (a *applier) changes() iter.Seq2[record.Change, error] {
 	return func(yield func(record.Change, error) bool) {
 		for _, t := range []record.Table{
@@ -249,23 +249,25 @@ func (a *applier) ahead(t record.Table, yield func(record.Change, error) bool) (
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(read)
-		var some []record.Record
+		// What was sent last is done with when more can be sent: so the records of the time before are free.
+		some, others, n := make([]record.Record, aheadBy), make([]record.Record, aheadBy), 0
 		send := func() bool {
 			select {
-			case read <- some:
-				some = make([]record.Record, 0, aheadBy)
+			case read <- some[:n]:
+				some, others, n = others, some, 0
 				return true
 			case <-enough:
 				return false
 			}
 		}
 		err = a.store.Scan(t.Key(), record.KeyAfter(t.Key()), func(_, value []byte) (bool, error) {
-			r, err := decodeRecord(t, value)
+			r, err := decodeRecord(t, value, some[n])
 			if err != nil {
 				return false, err
 			}
-			some = append(some, r)
-			return len(some) < aheadBy || send(), nil
+			some[n] = r
+			n++
+			return n < aheadBy || send(), nil
 		})
 		if err == nil {
 			send()
@@ -285,7 +287,9 @@ func (a *applier) ahead(t record.Table, yield func(record.Change, error) bool) (
 	return more, err
 }
 
-func decodeRecord(t record.Table, value []byte) (record.Record, error) {
+// decodeRecord decodes what is in the table: an API key into the one that is free, if there is one, as nobody keeps
+// it, and as there are millions.
+func decodeRecord(t record.Table, value []byte, free record.Record) (record.Record, error) {
 	var r record.Record
 	switch t {
 	case record.TableIssuers:
@@ -299,7 +303,11 @@ func decodeRecord(t record.Table, value []byte) (record.Record, error) {
 	case record.TableRoles:
 		r = new(record.DefinedRole)
 	case record.TableKeys:
-		r = new(record.APIKey)
+		k, ok := free.(*record.APIKey)
+		if !ok {
+			k = new(record.APIKey)
+		}
+		return k, record.DecodeKey(string(value), k)
 	case record.TableOutboxes:
 		r = new(record.Delivered)
 	default:
