@@ -81,7 +81,7 @@ func TestStandsThoughOthersTellOfIt(t *testing.T) {
 	notice(1)
 	says(ended, r, record.Accepted{Outbox: record.OutboxID{1}, Number: 1}, 0)
 	for outbox, others := range map[byte]bool{1: false, 2: true} {
-		if got := p.view.mayAddNothing(p.view.Digest(name), now.Unix(), record.Accepted{Outbox: record.OutboxID{outbox}, Number: 1}); got != others {
+		if got := p.view.mayAddNothing(p.view.Digest(name), &weaker, record.Accepted{Outbox: record.OutboxID{outbox}, Number: 1}); got != others {
 			t.Errorf("outbox %d told of it: another's is %v", outbox, got)
 		}
 	}

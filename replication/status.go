@@ -23,21 +23,22 @@ const statusLimit = time.Second
 // it answers for this node alone and does not block.
 func (r *Replica) EnforcedOn(ctx context.Context, a record.Accepted, all bool) (on, pending []string) {
 	servers, _ := r.node().Servers()
-	if !all { // then nothing is waited for
+	reached := make([]bool, len(servers))
+	if all {
+		reached = r.ask(servers, func(s consensus.Server, addr string) bool {
+			if s.ID == r.config.ID {
+				return r.inForce(ctx, a) == nil
+			}
+			got, err := r.awaitAt(ctx, s.ID, addr, a, record.Digest{})
+			return err == nil && got
+		})
+	} else { // then nothing is waited for
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
-		ctx = ended
+		for i, s := range servers {
+			reached[i] = s.ID == r.config.ID && r.inForce(ended, a) == nil
+		}
 	}
-	reached := r.ask(servers, func(s consensus.Server, addr string) bool {
-		if s.ID == r.config.ID {
-			return r.inForce(ctx, a) == nil
-		}
-		if !all {
-			return false
-		}
-		got, err := r.awaitAt(ctx, s.ID, addr, a, record.Digest{})
-		return err == nil && got
-	})
 	on, pending = []string{}, []string{}
 	for i, s := range servers {
 		if reached[i] {

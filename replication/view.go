@@ -313,7 +313,7 @@ func (v *View) Stands(ctx context.Context, r record.Revocation, a record.Accepte
 	r.KeptUntil, told = a.Kept.Until()
 	d := v.Digest(r.Name)
 	// Most add something, and need not wait until this node has applied them.
-	look := !told || v.mayAddNothing(d, r.Cutoff(), a)
+	look := !told || v.mayAddNothing(d, &r, a)
 	if applied := look && v.AwaitRevision(ctx, a.Revision) == nil; !applied {
 		return r, told, nil
 	}
@@ -329,14 +329,20 @@ func (v *View) Stands(ctx context.Context, r record.Revocation, a record.Accepte
 	return r, false, err
 }
 
-// mayAddNothing tells whether anything is known here that denies as much as what was accepted, and may not be that.
-func (v *View) mayAddNothing(d record.Digest, cutoff int64, a record.Accepted) bool {
-	hit, ok := v.index.Revoked(d, cutoff)
+// mayAddNothing tells whether anything is known here that denies as much as what was accepted, and may not be that. Of
+// what denies all there is one in a bucket, which is the last that was made: so where nothing is kept longer than the
+// bucket in which this is at least, that is this.
+func (v *View) mayAddNothing(d record.Digest, r *record.Revocation, a record.Accepted) bool {
+	hit, ok := v.index.Revoked(d, r.Cutoff())
 	if ok && hit.Notice != nil && (hit.Taken.Outbox != a.Outbox || hit.Taken.Number != a.Number) {
 		return true
 	}
-	_, ok = v.index.Committed(d, cutoff)
-	return ok
+	least := record.Forever
+	if !r.KeptUntil.IsZero() {
+		least = record.BucketUntil(r.KeptUntil)
+	}
+	hit, ok = v.index.Committed(d, r.Cutoff())
+	return ok && (r.Cutoff() < record.DeniesAll || hit.By == index.ByFailure || hit.Bucket > least)
 }
 
 // longestKept is, of the revocations in the log that deny what was issued at the second, the one that is kept longest.

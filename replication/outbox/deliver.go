@@ -8,10 +8,17 @@ import (
 	"veto/record"
 )
 
+// A proposal costs all nodes some milliseconds of a processor, however little is in it. Those who were answered at once
+// come again at once: so after a proposal of restAt or more a rest follows, as long as that took and longestRest at most, in
+// which they get into the next one. Otherwise two halves of them go in turns. Where more waits than fits, there is none.
+const (
+	restAt      = 4
+	longestRest = 10 * time.Millisecond
+)
+
 // deliver proposes what is pending, until ctx ends.
 func (o *Outbox) deliver(ctx context.Context) {
-	pause := firstPause
-	for {
+	for pause := firstPause; ctx.Err() == nil; {
 		batch, ok := o.oldest()
 		if !ok {
 			select {
@@ -21,22 +28,29 @@ func (o *Outbox) deliver(ctx context.Context) {
 			}
 			continue
 		}
+		began := time.Now()
 		result, err := o.config.Deliver(ctx, batch)
 		if err == nil {
 			pause = firstPause
 			o.delivered(batch, result)
+			if len(batch.Items) >= restAt && o.Pending() <= record.MaxRevocations {
+				wait(ctx, min(time.Since(began), longestRest))
+			}
 			continue
 		}
 		if ctx.Err() == nil {
 			o.config.Log.Warn("revocations that this node took are not in the log yet; it tries again", "pending", o.Pending(), "error", err)
 			o.TellAgain()
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
+		wait(ctx, pause)
 		pause = min(2*pause, longestPause)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 

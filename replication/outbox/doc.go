@@ -6,7 +6,8 @@
 //
 // One goroutine keeps: it makes durable, at once, all that came in while it did the same for
 // those before. One delivers: it proposes what is kept, oldest first, one proposal at a time, so
-// that the log needs no more than a number to know what it has of this outbox.
+// that the log needs no more than a number to know what it has of this outbox. After one of several it rests a
+// moment: so proposals are few where there are many writers.
 //
 // Queues. What waits to be made durable is bounded by queueLength: a caller waits for room. What
 // waits to be delivered, in all outboxes of the node, is bounded by MaxPending: over that nothing is
@@ -26,4 +27,7 @@
 //	    TestOldDataDirectoryLosesNothing in room node
 //	O4  Nothing writes to the disk after Close, and what the log brings never waits for the disk.
 //	    TestCloseRefusesWhoWaits, TestDeliveredDoesNotWaitForTheDisk
+//	O5  Who are answered together, and come again in as long as that took, go into one proposal; and who comes alone
+//	    waits for no other.
+//	    TestAnsweredTogetherProposedTogether
 package outbox

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -270,6 +272,58 @@ func TestRestoredIsUnsure(t *testing.T) {
 	if box.Pending() != 1 {
 		t.Errorf("%d pending", box.Pending())
 	}
+}
+
+// O5
+func TestAnsweredTogetherProposedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hop = time.Millisecond
+		var proposed []int
+		box := outbox.Open(outbox.Config{
+			ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler), Coming: nothing, Kept: nothing,
+			Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
+				<-time.After(10 * hop)
+				proposed = append(proposed, len(d.Items))
+				return record.Result{Before: d.First - 1}, nil
+			},
+		}, nil, 1)
+		defer box.Close()
+		// write has so many writers, who begin one after the other and each come twice.
+		write := func(writers int) {
+			var wg sync.WaitGroup
+			for i := range writers {
+				wg.Go(func() {
+					for range 2 {
+						<-time.After(time.Duration(i) * hop / 10)
+						ticket, err := box.Take(t.Context(), item("a"))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						<-ticket.Decided
+					}
+				})
+			}
+			wg.Wait()
+		}
+		write(1)
+		if !slices.Equal(proposed, []int{1, 1}) {
+			t.Errorf("who comes alone: %v", proposed)
+		}
+		proposed = nil
+		write(20)
+		// The first is alone, and waits with the others when it comes again.
+		if !slices.Equal(proposed, []int{1, 19, 20}) {
+			t.Errorf("twenty: %v", proposed)
+		}
+		proposed = nil
+		<-time.After(10 * hop) // of rest
+		began := time.Now()
+		write(1)
+		if took := time.Since(began); took != 2*10*hop || !slices.Equal(proposed, []int{1, 1}) {
+			t.Errorf("who comes alone later: %v in %s", proposed, took)
+		}
+	})
 }
 
 func nothing(uint64, []record.Taken) {}

@@ -170,6 +170,9 @@ var forSecrets = []string{"token", "shared_secret", "jwks"}
 // secretIn finds the form of a credential in what is to be kept, and says in which member. What is no JSON is
 // refused by whoever reads it.
 func secretIn(body []byte) (where string, holds bool) {
+	if !bytes.ContainsRune(body, '\\') && !intake.IsCredential(string(body)) {
+		return "", false // without escapes, every text stands in the body as it is
+	}
 	var members map[string]any
 	if json.Unmarshal(body, &members) != nil {
 		return "", false

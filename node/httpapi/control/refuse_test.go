@@ -340,8 +340,9 @@ func TestNoSecretIsKept(t *testing.T) {
 				t.Errorf("%s: %s", request, w.Body)
 			}
 		}
-		w := p.by(session, "POST", "/v1/me/keys", `{"name": "`+secret+`"}`)
-		p.problem(w, 422, "invalid")
+		for _, written := range []string{secret, fmt.Sprintf(`\u%04x%s`, secret[0], secret[1:])} {
+			p.problem(p.by(session, "POST", "/v1/me/keys", `{"name": "`+written+`"}`), 422, "invalid")
+		}
 		if strings.Contains(p.said.String(), secret) {
 			t.Error("the secret came back")
 		}
