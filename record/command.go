@@ -471,6 +471,8 @@ func (*RaiseLevel) record()    {}
 type Change struct {
 	Record Record
 	Gone   bool
+	// Digest is that of a revocation's name: who makes the change has it, and others need not make it again.
+	Digest Digest
 	// Was is the record before, of an API key that was there and has another secret now, or one less.
 	Was Record
 }

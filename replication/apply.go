@@ -117,26 +117,11 @@ func applyOne(batch *store.Batch, e consensus.Entry) (applied, record.Result, er
 		effect.found = &f
 	}
 	effect.changes = changes
-	effect.told, err = tell(batch, c, changes, effect.revision)
+	effect.told, err = feed.Write(batch, c, changes, effect.revision)
 	if e, ok := c.Body.(record.Expire); ok && err == nil && result.Rejection == nil {
 		err = feed.Expire(batch, e.Before)
 	}
 	return effect, result, err
-}
-
-// tell writes what other systems are told of the changes.
-func tell(batch *store.Batch, c record.Command, changes []record.Change, r record.Revision) (feed.Told, error) {
-	var found *record.Found
-	return feed.Write(batch, c, changes, r, func(n record.Name) (record.Digest, error) {
-		if found == nil {
-			f, _, err := machine.Cluster(batch)
-			if err != nil {
-				return record.Digest{}, err
-			}
-			found = &f
-		}
-		return found.DigestKey.Digest(n), nil
-	})
 }
 
 // show makes committed effects visible, in their order.

@@ -50,8 +50,6 @@ var (
 	start     = time.Date(2026, 11, 25, 12, 10, 0, 0, time.UTC)
 )
 
-func digest(n record.Name) (record.Digest, error) { return digestKey.Digest(n), nil }
-
 // log writes what happens at one revision after the other.
 type log struct {
 	*testing.T
@@ -68,7 +66,12 @@ func newLog(t *testing.T) *log {
 func (l *log) write(body record.Body, changes ...record.Change) feed.Told {
 	l.Helper()
 	l.revision++
-	told, err := feed.Write(l.state, record.Command{Stamp: l.at, Body: body}, changes, l.revision, digest)
+	for i, c := range changes {
+		if r, ok := c.Record.(*record.Revocation); ok {
+			changes[i].Digest = digestKey.Digest(r.Name)
+		}
+	}
+	told, err := feed.Write(l.state, record.Command{Stamp: l.at, Body: body}, changes, l.revision)
 	if err != nil {
 		l.Fatal(err)
 	}

@@ -74,11 +74,11 @@ type Told struct {
 	Records []record.Record
 }
 
-// Write writes what the command changed into the state. Digest gives the digest of a name.
-func Write(s State, c record.Command, changes []record.Change, r record.Revision, digest func(record.Name) (record.Digest, error)) (Told, error) {
+// Write writes what the command changed into the state.
+func Write(s State, c record.Command, changes []record.Change, r record.Revision) (Told, error) {
 	var t Told
-	if err := t.collect(c, changes, r, digest); err != nil || len(t.Entry.Items) == 0 {
-		return t, err
+	if t.collect(c, changes, r); len(t.Entry.Items) == 0 {
+		return t, nil
 	}
 	p, err := readProgress(s)
 	if err != nil {
@@ -103,7 +103,7 @@ func Write(s State, c record.Command, changes []record.Change, r record.Revision
 	return t, p.write(s)
 }
 
-func (t *Told) collect(c record.Command, changes []record.Change, r record.Revision, digest func(record.Name) (record.Digest, error)) error {
+func (t *Told) collect(c record.Command, changes []record.Change, r record.Revision) {
 	reason := ""
 	if lift, ok := c.Body.(record.Lift); ok {
 		reason = lift.Reason
@@ -120,18 +120,13 @@ func (t *Told) collect(c record.Command, changes []record.Change, r record.Revis
 				continue // a name is lifted once, however many revocations it had
 			}
 			lifted = change.Gone
-			d, err := digest(item.Name)
-			if err != nil {
-				return err
-			}
-			t.Entry.Items = append(t.Entry.Items, event.RevocationItem(item, d, change.Gone, reason))
+			t.Entry.Items = append(t.Entry.Items, event.RevocationItem(item, change.Digest, change.Gone, reason))
 			t.Records = append(t.Records, item)
 		case *record.APIKey:
 			t.Entry.Items = append(t.Entry.Items, event.KeyItem(item, change.Gone, r))
 			t.Records = append(t.Records, item)
 		}
 	}
-	return nil
 }
 
 // mark notes the first revision of the command's hour. Leaders' clocks may go back: then an hour has

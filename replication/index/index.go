@@ -172,7 +172,10 @@ func (x *Index) pass(changes []record.Change, rev record.Revision) {
 func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 	switch r := c.Record.(type) {
 	case *record.Revocation:
-		d := t.key.Digest(r.Name)
+		d := c.Digest
+		if d == (record.Digest{}) {
+			d = t.key.Digest(r.Name)
+		}
 		if c.Gone {
 			t.lift(d, r.Bucket())
 		} else {

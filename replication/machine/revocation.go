@@ -53,7 +53,7 @@ func (x *change) addRevocation(r *record.Revocation, d record.Digest) error {
 // revoked notes a revocation, whose id is made only if anyone will see it. The canary's are not
 // for the audit trail.
 func (x *change) revoked(r *record.Revocation, d record.Digest) {
-	x.changes = append(x.changes, record.Change{Record: r})
+	x.changes = append(x.changes, record.Change{Record: r, Digest: d})
 	if !r.OfCanary() {
 		x.audit.revocation(d)
 	}
@@ -149,7 +149,8 @@ func (x *change) lift(b record.Lift) error {
 		if err := x.state.Delete(gone[n].key); err != nil {
 			return err
 		}
-		x.changed(&gone[n].revocation, true, x.ref)
+		x.changes = append(x.changes, record.Change{Record: &gone[n].revocation, Gone: true, Digest: b.Digest})
+		x.audit.record(kindRevocation, x.ref)
 	}
 	return nil
 }
