@@ -313,7 +313,8 @@ const (
 	TableConsumerKey Table = 'o' // consumer id, 0, key id -> nothing
 	TableRoles       Table = 'R' // role -> DefinedRole
 	TableRoleKeys    Table = 'K' // role, 0, key id -> nothing
-	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation
+	TableRevocations Table = 'r' // bucket, digest, cut-off -> Revocation, or Alike and its value
+	TableAlike       Table = 'A' // bucket, Alike -> Revocation without its value
 	TableRequests    Table = 'q' // bucket, sum of caller and Idempotency-Key -> Remembered
 	TableAudit       Table = 'a' // revision, number -> trail.Entry
 	TableOutboxes    Table = 'b' // outbox id -> Delivered

@@ -2,6 +2,7 @@ package record
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"time"
@@ -310,6 +311,54 @@ func (s *Stencil) Append(to []byte, value string) []byte {
 	}
 	to = append(to, value...)
 	return append(to, s.after...)
+}
+
+// Alike stands, in the state, for what many revocations of one command have in common: it is kept once, and the value of
+// each follows Alike, which is a fraction of what the whole would take.
+type Alike []byte
+
+// alikeForm is the first byte of Alike; no whole revocation begins with it.
+const alikeForm = 0
+
+// NewAlike is that of what was made at the revision, of which there may be several kinds.
+func NewAlike(r Revision, kind int) Alike {
+	return binary.AppendUvarint(binary.AppendUvarint([]byte{alikeForm}, uint64(r)), uint64(kind))
+}
+
+// Key is the store key of what they have in common; it goes with their bucket.
+func (a Alike) Key(b Bucket) []byte { return TableAlike.Key(b.Bytes(), a) }
+
+// alikeOf is what a stored value begins with; false if it is a whole revocation.
+func alikeOf(value []byte) (Alike, bool) {
+	if len(value) == 0 || value[0] != alikeForm {
+		return nil, false
+	}
+	end := 1
+	for range 2 {
+		_, n := binary.Uvarint(value[end:])
+		end += max(n, 0)
+	}
+	return value[:end], true
+}
+
+// StoredRevocation reads a revocation as the state has it under the key. Get reads another value of the state; if
+// that is not there the revocation is gone as well, as they expire together.
+func StoredRevocation(key, value []byte, get func(key []byte) ([]byte, bool, error)) (r Revocation, ok bool, err error) {
+	alike, short := alikeOf(value)
+	if !short {
+		return r, true, Decode(value, &r)
+	}
+	b, _, _, ok := ParseRevocationKey(key)
+	if !ok {
+		return r, false, Invalid("the key is not a revocation's")
+	}
+	common, ok, err := get(alike.Key(b))
+	if err != nil || !ok {
+		return r, false, err
+	}
+	err = Decode(common, &r)
+	r.Value = string(value[len(alike):])
+	return r, true, err
 }
 
 // Revoke adds revocations: all of them, or none if one is refused. At most MaxRevocations.

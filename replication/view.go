@@ -110,12 +110,12 @@ func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) 
 // stored reads the revocation with the greatest cut-off of the digest in the bucket.
 func (v *View) stored(b record.Bucket, d record.Digest, issuedAt int64) (r record.Revocation, found bool, err error) {
 	from := record.TableRevocations.Key(b.Bytes(), d[:])
-	err = v.store.Scan(from, record.KeyAfter(from), func(_, value []byte) (bool, error) {
-		var candidate record.Revocation
-		if err := record.Decode(value, &candidate); err != nil {
+	err = v.store.Scan(from, record.KeyAfter(from), func(key, value []byte) (bool, error) {
+		candidate, ok, err := record.StoredRevocation(key, value, v.store.Get)
+		if err != nil {
 			return false, err
 		}
-		if issuedAt <= candidate.Cutoff() {
+		if ok && issuedAt <= candidate.Cutoff() {
 			r, found = candidate, true
 		}
 		return true, nil
@@ -396,14 +396,11 @@ func (v *View) revocations(cursor string, limit int, keep func(*record.Revocatio
 			next = hex.EncodeToString(last)
 			return false, nil
 		}
-		var r record.Revocation
-		if err := record.Decode(value, &r); err != nil {
-			return false, err
+		r, ok, err := record.StoredRevocation(key, value, v.store.Get)
+		if err != nil || !ok || r.OfCanary() {
+			return err == nil, err
 		}
 		_, d, _, _ := record.ParseRevocationKey(key)
-		if r.OfCanary() {
-			return true, nil
-		}
 		if ok, err := keep(&r, d); err != nil || !ok {
 			return err == nil, err
 		}

@@ -279,9 +279,12 @@ func (d *directory) without() []string { return d.lacks }
 // each gives what the state has, what the log has behind it, committed or not, and what the node took.
 func (d *directory) each(fn func(string, record.Revocation) error, _ func(where, why string)) error {
 	table := record.TableRevocations.Key()
-	err := d.store.Scan(table, record.KeyAfter(table), func(_, value []byte) (bool, error) {
-		var r record.Revocation
-		if err := record.Decode(value, &r); err != nil {
+	err := d.store.Scan(table, record.KeyAfter(table), func(key, value []byte) (bool, error) {
+		r, ok, err := record.StoredRevocation(key, value, d.store.Get)
+		if err == nil && !ok {
+			err = errors.New("the state is damaged: it lacks what revocations of a stream have in common")
+		}
+		if err != nil {
 			return false, err
 		}
 		return true, fn(place(&r), r)

@@ -68,20 +68,27 @@ func Read(s Reader, after event.ID, through record.Revision, limit int) (facts [
 
 // lookUp finds the record that the fact is about, if it is there still.
 func lookUp(s Reader, f *event.Fact) error {
-	var into record.Record = new(record.Revocation)
 	key := record.RevocationKey(f.Item.Ref.Bucket, f.Item.Ref.Digest, f.Item.Ref.Cutoff)
 	switch {
 	case f.Item.Lifted != nil:
 		return nil
 	case f.Item.Key != "":
-		into, key = new(record.APIKey), record.TableKeys.Key([]byte(f.Item.Key))
+		key = record.TableKeys.Key([]byte(f.Item.Key))
 	}
 	b, ok, err := s.Get(key)
 	if err != nil || !ok {
 		return err
 	}
-	f.Record = into
-	return record.Decode(b, into)
+	if f.Item.Key != "" {
+		k := new(record.APIKey)
+		f.Record = k
+		return record.Decode(b, k)
+	}
+	r, ok, err := record.StoredRevocation(key, b, s.Get)
+	if ok {
+		f.Record = &r
+	}
+	return err
 }
 
 // Facts are what was told, with the records as they were then.

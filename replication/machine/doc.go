@@ -67,4 +67,7 @@
 //	     TestQuotaIsDrawn
 //	M20  The audit trail is cut at the entry that is named, and says so itself; its last entry stays.
 //	     TestTrailIsCut
+//	M21  What many revocations of a part of a stream have in common is kept once, where all nodes can read that, and
+//	     each is read as if it were whole.
+//	     TestWhatIsAlikeIsKeptOnce
 package machine

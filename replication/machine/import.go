@@ -26,7 +26,14 @@ type alike struct {
 	known      bool
 	err        error
 	stencil    record.Stencil
+	// few are too few for what they have in common to be kept apart; short stands for that if it is.
+	few    bool
+	short  record.Alike
+	common []byte
 }
+
+// fewAlike is how many take no more room whole.
+const fewAlike = 8
 
 // written is a revocation to be written; its bytes are in stream.room.
 type written struct {
@@ -61,9 +68,11 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	x.through = last.Before
 	s := &stream{change: x, alike: make([]alike, len(b.Alike)), puts: make([]written, 0, len(b.Items)), made: make([]record.Revocation, 0, len(b.Items))}
 	x.changes = slices.Grow(x.changes, len(b.Items))
-	for i, r := range b.Alike {
-		s.alike[i].revocation = r
+	at, err := Level(x.state)
+	if err != nil {
+		return err
 	}
+	s.kinds(&b, at)
 	if b.First <= last.Before {
 		x.missing = last.Missing
 	}
@@ -83,20 +92,29 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	if err := s.write(); err != nil {
 		return err
 	}
-	return s.remember(c, &b, last)
+	return s.remember(c, &b, last, at)
+}
+
+// kinds looks what the items have in common, and whether enough of them have.
+func (s *stream) kinds(b *record.Import, at record.Level) {
+	count := make([]int, len(b.Alike))
+	for _, item := range b.Items {
+		if item.Alike >= 0 && item.Alike < len(count) {
+			count[item.Alike]++
+		}
+	}
+	for i, r := range b.Alike {
+		s.alike[i] = alike{revocation: r, few: at < record.LevelTrail || count[i] <= fewAlike}
+	}
 }
 
 // remember notes how far the stream has come, and what is missing of it by then.
-func (s *stream) remember(c record.Command, b *record.Import, last record.Result) error {
+func (s *stream) remember(c record.Command, b *record.Import, last record.Result, at record.Level) error {
 	now := record.Result{Revision: s.revision, Before: last.Before, Sum: last.Sum}
 	end := b.First + uint64(len(b.Items)) - 1
 	if end > last.Before {
 		now.Before = end
 		now.Sum, _ = b.Sum(end)
-	}
-	at, err := Level(s.state)
-	if err != nil {
-		return err
 	}
 	if at >= record.LevelTrail {
 		now.Missing = missing(last.Missing, b.First, end, s.refused)
@@ -152,8 +170,7 @@ func (s *stream) one(item record.ImportItem) error {
 		if err == nil {
 			r.KeptUntil = until
 			a.revocation = *r
-			a.stencil, err = record.NewStencil(*r)
-			if err != nil {
+			if a.draw(record.NewAlike(s.revision, item.Alike)) != nil {
 				a.err = record.Invalid("a value in it cannot be stored")
 			}
 		} else {
@@ -167,6 +184,19 @@ func (s *stream) one(item record.ImportItem) error {
 	return s.add(r, a)
 }
 
+// draw prepares how each of the kind is written.
+func (a *alike) draw(short record.Alike) (err error) {
+	if a.few || !a.revocation.Target.OfIssuer() {
+		a.stencil, err = record.NewStencil(a.revocation)
+		return err
+	}
+	common := a.revocation
+	common.Value = ""
+	a.short = short
+	a.common, err = record.Encode(&common)
+	return err
+}
+
 func (s *stream) add(r *record.Revocation, a *alike) error {
 	key, err := s.digestKey()
 	if err != nil {
@@ -175,13 +205,16 @@ func (s *stream) add(r *record.Revocation, a *alike) error {
 	d := key.Digest(r.Name)
 	s.revoked(r, d)
 	from := len(s.room)
-	if r.Value == "" { // an issuer
+	switch {
+	case a.short != nil:
+		s.room = append(append(s.room, a.short...), r.Value...)
+	case r.Value == "": // an issuer
 		whole, err := record.Encode(r)
 		if err != nil {
 			return record.Invalid("a value in it cannot be stored")
 		}
 		s.room = append(s.room, whole...)
-	} else {
+	default:
 		s.room = a.stencil.Append(s.room, r.Value)
 	}
 	s.puts = append(s.puts, written{record.Entry{Bucket: r.Bucket(), Digest: d, Cutoff: r.Cutoff()}, from, len(s.room)})
@@ -191,6 +224,13 @@ func (s *stream) add(r *record.Revocation, a *alike) error {
 // write writes in the order of the keys: so each finds its place beside the one before. Of two
 // with the same key the later counts.
 func (s *stream) write() error {
+	for i := range s.alike {
+		if a := &s.alike[i]; a.short != nil && a.err == nil {
+			if err := s.state.Put(a.short.Key(a.revocation.Bucket()), a.common); err != nil {
+				return err
+			}
+		}
+	}
 	order := make([]*written, len(s.puts))
 	for i := range s.puts {
 		order[i] = &s.puts[i]

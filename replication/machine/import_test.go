@@ -3,11 +3,13 @@ package machine_test
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"veto/record"
+	"veto/replication/machine"
 )
 
 func imported(key string, first uint64, values ...string) record.Command {
@@ -178,21 +180,89 @@ func TestRefusedImport(t *testing.T) {
 // revoked are the names of all revocations, in the order of the values.
 func revoked(t *testing.T, s state) []string {
 	t.Helper()
-	var all []record.Revocation
-	from := record.TableRevocations.Key()
-	err := s.Scan(from, record.KeyAfter(from), func(_, v []byte) (bool, error) {
-		var r record.Revocation
-		err := record.Decode(v, &r)
-		all = append(all, r)
-		return err == nil, err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := stored(t, s)
 	slices.SortFunc(all, func(a, b record.Revocation) int { return int(a.Value[0]) - int(b.Value[0]) })
 	var names []string
 	for _, r := range all {
 		names = append(names, fmt.Sprintf("%s %s", r.Target, r.Value))
 	}
 	return names
+}
+
+// stored are all revocations of the state, as they are read.
+func stored(t *testing.T, s state) (all []record.Revocation) {
+	t.Helper()
+	from := record.TableRevocations.Key()
+	err := s.Scan(from, record.KeyAfter(from), func(k, v []byte) (bool, error) {
+		r, ok, err := record.StoredRevocation(k, v, s.Get)
+		if !ok {
+			t.Errorf("the revocation %x cannot be read", k)
+		}
+		all = append(all, r)
+		return err == nil, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// weigh counts the records of a table, and the bytes of their values.
+func weigh(t *testing.T, s state, table record.Table) (records, bytes int) {
+	t.Helper()
+	err := s.Scan(table.Key(), record.KeyAfter(table.Key()), func(_, v []byte) (bool, error) {
+		records, bytes = records+1, bytes+len(v)
+		return true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records, bytes
+}
+
+// M21
+func TestWhatIsAlikeIsKeptOnce(t *testing.T) {
+	values := make([]string, 40)
+	for n := range values {
+		values[n] = fmt.Sprintf("value %d", n)
+	}
+	var states []state
+	for _, level := range []record.Level{record.LevelKeys, record.LevelTrail} {
+		s, rev := founded(t)
+		apply(t, s, rev, stamp, record.RaiseLevel{To: level})
+		for n, part := range [][]string{values, values[:4]} {
+			*rev = record.Revision(100 * (n + 1))
+			if r := applyCommand(t, s, rev, imported(fmt.Sprint(n), 1, part...)); r.Rejection != nil || len(r.Refused) > 0 {
+				t.Fatalf("%+v", r)
+			}
+		}
+		gone := revocation(record.TargetSubject, "value 39")
+		result, changes, err := machine.Apply(s, record.Command{Stamp: stamp, Body: record.Lift{Digest: record.DigestKey{1}.Digest(gone.Name), Reason: "why"}}, 1000)
+		if err != nil || result.Rejection != nil || len(changes) != 1 || changes[0].Record.(*record.Revocation).Value != gone.Value {
+			t.Fatalf("%+v, %+v, %v", result, changes, err)
+		}
+		states = append(states, s)
+	}
+	whole, short := states[0], states[1]
+	if got, want := stored(t, short), stored(t, whole); !reflect.DeepEqual(got, want) || len(want) != 39 {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if n, _ := weigh(t, whole, record.TableAlike); n != 0 {
+		t.Error("older nodes could not read this")
+	}
+	_, before := weigh(t, whole, record.TableRevocations)
+	kinds, shared := weigh(t, short, record.TableAlike)
+	if _, after := weigh(t, short, record.TableRevocations); kinds != 2 || (after+shared)*2 > before {
+		t.Errorf("%d kinds, and %d bytes and %d instead of %d", kinds, shared, after, before)
+	}
+	rev := record.Revision(2000)
+	apply(t, short, &rev, stamp, record.Expire{Before: record.Forever - 1})
+	if kinds, _ := weigh(t, short, record.TableAlike); kinds != 1 {
+		t.Errorf("%d kinds are left when one has expired", kinds)
+	}
+	for _, r := range stored(t, short) {
+		if r.Target != record.TargetSubject {
+			t.Errorf("%+v", r)
+		}
+	}
 }

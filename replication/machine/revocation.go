@@ -187,11 +187,11 @@ func (x *change) nextBucket(from record.Bucket) (next record.Bucket, ok bool, er
 func (x *change) collect(into []stored, b record.Bucket, d record.Digest) ([]stored, error) {
 	prefix := record.TableRevocations.Key(b.Bytes(), d[:])
 	err := x.state.Scan(prefix, record.KeyAfter(prefix), func(key, value []byte) (bool, error) {
-		l := stored{key: append([]byte(nil), key...)}
-		if err := record.Decode(value, &l.revocation); err != nil {
+		r, _, err := record.StoredRevocation(key, value, x.state.Get)
+		if err != nil {
 			return false, err
 		}
-		into = append(into, l)
+		into = append(into, stored{append([]byte(nil), key...), r})
 		return true, nil
 	})
 	return into, err
@@ -206,7 +206,7 @@ func (x *change) expire(b record.Expire) error {
 	if err := x.endSessions(func(s *record.PortalSession) bool { return !x.stamp.Before(s.ExpiresAt) }); err != nil {
 		return err
 	}
-	for _, t := range []record.Table{record.TableRevocations, record.TableRequests} {
+	for _, t := range []record.Table{record.TableRevocations, record.TableAlike, record.TableRequests} {
 		from, to := t.Key(), t.Key(b.Before.Bytes())
 		some, others := false, false
 		err := x.state.Scan(from, to, func(_, value []byte) (bool, error) {
@@ -235,7 +235,7 @@ func (x *change) expire(b record.Expire) error {
 	return nil
 }
 
-// ofCanary tells whether a stored revocation is the canary's. What cannot be read is not.
+// ofCanary tells whether a stored revocation is the canary's, which are all whole. What cannot be read is not.
 func ofCanary(value []byte) bool {
 	var r record.Revocation
 	return record.Decode(value, &r) == nil && r.OfCanary()
