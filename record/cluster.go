@@ -405,7 +405,8 @@ const (
 	LevelKeys Level = 2
 	// LevelTrail came with an audit trail that is cut, with portal sessions that are bounded and stored by a
 	// pepper, with ids of issuers that do not pass to another iss while they name managers, with lines of
-	// streams that are tried again, and with requests that are known by a clock that is behind.
+	// streams that are tried again, with requests that are known by a clock that is behind, and with revocations
+	// of a stream that are kept without what they have in common.
 	LevelTrail Level = 3
 
 	LevelNewest = LevelTrail

@@ -552,9 +552,9 @@ func revocationsIn(t *testing.T, path string) map[string]record.Revision {
 		if record.Table(key[0]) != record.TableRevocations {
 			return nil
 		}
-		var r record.Revocation
-		require.NoError(t, record.Decode(value, &r))
-		if strings.HasPrefix(r.Value, "w") && !r.OfCanary() {
+		r, ok, err := record.StoredRevocation(key, value, func([]byte) ([]byte, bool, error) { return nil, false, nil })
+		require.NoError(t, err)
+		if ok && strings.HasPrefix(r.Value, "w") && !r.OfCanary() {
 			held[r.Value] = r.Revision
 		}
 		return nil
