@@ -19,7 +19,8 @@
 //	R1  Encoding the same record gives the same bytes on every node.
 //	    TestEncodingIsDeterministic, TestStencilEncodesAsEncode
 //	R2  Decoding never panics, whatever the bytes, and refuses unknown versions.
-//	    FuzzDecodeCommand, TestUnknownCommand, TestUnknownFieldIsNotLeftOut, TestConditionIsInTheHeader
+//	    FuzzDecodeCommand, TestUnknownCommand, TestUnknownFieldIsNotLeftOut, TestConditionIsInTheHeader,
+//	    TestWhatIsAlikeIsNotThere
 //	R3  Two different names have different digests, whatever characters they hold.
 //	    TestDigestSeparatesFields
 //	R4  What managers may give covers no more than it says.

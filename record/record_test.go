@@ -423,6 +423,21 @@ func TestStencilEncodesAsEncode(t *testing.T) {
 	})
 }
 
+// R2
+func TestWhatIsAlikeIsNotThere(t *testing.T) {
+	key := record.RevocationKey(7, record.Digest{1}, 0)
+	value := append([]byte(record.NewAlike(1<<40, 300)), "value"...)
+	none := func([]byte) ([]byte, bool, error) { return nil, false, nil }
+	for n := 1; n <= len(value); n++ {
+		if r, ok, err := record.StoredRevocation(key, value[:n], none); ok || err != nil {
+			t.Errorf("%x: %+v, %v", value[:n], r, err)
+		}
+	}
+	if _, ok, err := record.StoredRevocation(key[1:], value, none); ok || err == nil {
+		t.Errorf("under a key of nothing: %v, %v", ok, err)
+	}
+}
+
 func TestScopesOfKeys(t *testing.T) {
 	for scope, good := range map[string]bool{
 		"orders:read": true, "orders:*": true, "*": true, "https://api.example/orders.read": true, "a:b:*": true, "!": true,
