@@ -5,12 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"veto/record"
 	"veto/record/limit"
+	"veto/replication/alike"
 	"veto/replication/index"
 	"veto/replication/machine"
 	"veto/replication/pepper"
@@ -26,51 +26,12 @@ type View struct {
 	horizon *Horizon
 	cluster atomic.Pointer[record.Found] // nil until the cluster is founded
 	level   atomic.Uint32
-	alike   alike
-}
-
-// alike remembers what revocations of streams have in common, which never changes: a list meets it in no order, and
-// would read it again for each.
-type alike struct {
-	mu   sync.Mutex
-	kept map[string][]byte // no more than maxAlike
-}
-
-// maxAlike is what imports of 64 million lines leave, in some 4 MiB.
-const maxAlike = 16384
-
-func (a *alike) get(key []byte) ([]byte, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	b, ok := a.kept[string(key)]
-	return b, ok
-}
-
-func (a *alike) put(key, value []byte) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.kept) >= maxAlike {
-		clear(a.kept)
-	}
-	a.kept[string(key)] = value
-}
-
-// common reads what stands under a key of record.TableAlike. The bytes are shared.
-func (v *View) common(key []byte) ([]byte, bool, error) {
-	b, ok := v.alike.get(key)
-	if ok {
-		return b, true, nil
-	}
-	b, ok, err := v.store.Get(key)
-	if err == nil && ok {
-		v.alike.put(key, b)
-	}
-	return b, ok, err
+	common  *alike.Common // of revocations of streams
 }
 
 // NewView shows the parts' state.
 func NewView(x *index.Index, s *store.Store, h *Horizon) *View {
-	return &View{index: x, store: s, horizon: h, alike: alike{kept: map[string][]byte{}}}
+	return &View{index: x, store: s, horizon: h, common: alike.New(s)}
 }
 
 // Freshness is how far the state reaches. Read it before looking anything up.
@@ -152,7 +113,7 @@ func (v *View) Revoked(n record.Name, issuedAt int64) (record.Revocation, bool) 
 func (v *View) stored(b record.Bucket, d record.Digest, issuedAt int64) (r record.Revocation, found bool, err error) {
 	from := record.TableRevocations.Key(b.Bytes(), d[:])
 	err = v.store.Scan(from, record.KeyAfter(from), func(key, value []byte) (bool, error) {
-		candidate, ok, err := record.StoredRevocation(key, value, v.common)
+		candidate, ok, err := record.StoredRevocation(key, value, v.common.Get)
 		if err != nil {
 			return false, err
 		}
@@ -437,7 +398,7 @@ func (v *View) revocations(cursor string, limit int, keep func(*record.Revocatio
 			next = hex.EncodeToString(last)
 			return false, nil
 		}
-		r, ok, err := record.StoredRevocation(key, value, v.common)
+		r, ok, err := record.StoredRevocation(key, value, v.common.Get)
 		if err != nil || !ok || r.OfCanary() {
 			return err == nil, err
 		}
