@@ -28,6 +28,7 @@ type message struct {
 	mu    sync.Mutex
 	begun int64 // when it first came, by the history's clock
 	tries uint64
+	open  int // tries that have not ended well
 	taken bool
 }
 
@@ -83,6 +84,9 @@ func (c client) take(node int, m *message) (taken bool) {
 		if _, err := n.intake.Authority(adminKey); err != nil {
 			return // the node does not know of the key yet
 		}
+		if !c.tries(ctx, n, m) {
+			return
+		}
 		err := n.intake.TakeEvent(ctx, intake.Event{Key: adminKey, Place: m.place, Body: m.body}, takeFor)
 		if n.dead.Load() {
 			return
@@ -97,20 +101,32 @@ func (c client) take(node int, m *message) (taken bool) {
 		c.tally.saw("take an event", "done")
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		m.open--
 		if taken = true; !m.taken {
 			m.taken = true
-			c.known(m.one, n.number, begun, 0)
+			c.known(m.one, n.number, begun, 0, m.open == 0)
 		}
 	})
 	return taken
 }
 
-// known notes that a credential was revoked, by the log, since it was first asked for.
-func (c client) known(one *credential, node int, begun int64, r record.Revision) {
+// tries notes a try, which may leave the revocation in the node's outbox, and have it denied until it is in the log, however it
+// ends: so what is tried elsewhere as well is not lifted. A node that knows that it was taken leaves nothing.
+func (c client) tries(ctx context.Context, n *incarnation, m *message) bool {
+	latest := record.Revision(c.latest.Load())
+	m.mu.Lock()
+	taken := m.taken
+	m.open++
+	m.mu.Unlock()
+	return !taken || n.view.AwaitRevision(ctx, latest) == nil
+}
+
+// known notes that a credential was revoked, by the log, since it was first asked for, and whether it may be lifted.
+func (c client) known(one *credential, node int, begun int64, r record.Revision, alone bool) {
 	q := history.Question{Credential: one.number, Do: history.Revoke, Node: node}
 	c.note(q, history.Answer{}, begun)
 	one.mu.Lock()
-	one.stuck, one.revoked = false, true
+	one.stuck, one.revoked = !alone, true
 	one.mu.Unlock()
 	c.promised(one, q, history.Answer{Revision: r})
 }

@@ -304,7 +304,7 @@ func (h *hearer) Write(b []byte) (int, error) {
 	}
 	h.saw(p.Revision)
 	for _, l := range h.done(p) {
-		h.known(l.one, h.node.number, h.stream.begun, p.Revision)
+		h.known(l.one, h.node.number, h.stream.begun, p.Revision, true)
 	}
 	return len(b), nil
 }
