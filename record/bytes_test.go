@@ -32,6 +32,17 @@ func FuzzDecodeKey(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	for _, odd := range []map[int]any{
+		{1: "a hash that is too long", 4: make([]byte, 33)}, {1: "a chain that is too great", 16: []uint64{1 << 33, 0}},
+		{1: "too many scopes", 6: make([]string, maxItems+1)}, {1: "no text", 2: 7}, {1: "no time", 9: "yesterday"},
+	} {
+		b, err := Encode(odd)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte("\xa2\x01\x61a\x01\x61b")) // a field twice
 	f.Fuzz(func(t *testing.T, b []byte) {
 		want, got := APIKey{}, keyWithAll()
 		wrong, err := Decode(b, &want), DecodeKey(string(b), &got)

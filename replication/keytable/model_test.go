@@ -278,7 +278,7 @@ func TestGivenRecordIsNotKept(t *testing.T) {
 	}
 	for i := range 3 {
 		given.Key = of(i)
-		x.Set(&given.Key, nil, false)
+		x.Fill(&given.Key)
 	}
 	x.Settle()
 	for i := range 3 {
