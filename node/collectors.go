@@ -23,7 +23,7 @@ func newIndexMetrics(stats func() index.Stats) *indexMetrics {
 	return &indexMetrics{
 		stats:    stats,
 		active:   desc("veto_revocations_active", "Revocations in force, by what they name; about as many where veto_index_filtered is 1, not told while they are read after a start.", "target"),
-		filtered: desc("veto_index_filtered", "1 for targets whose revocations are on disk behind a filter, 0 where they are in memory.", "target"),
+		filtered: desc("veto_index_filtered", "1 for targets whose revocations are on disk behind a filter, or are still read after a start, 0 where they are in memory.", "target"),
 		bytes:    desc("veto_index_bytes", "Memory that tables and filters of revocations take."),
 		disk:     desc("veto_index_disk_lookups_total", "Look-ups that a filter left to the disk, by what it said.", "result"),
 	}

@@ -207,7 +207,7 @@ func (a *applier) load() error {
 }
 
 // changes goes through all records of the store that the index holds, but for revocations, whose
-// keys it reads itself. The record of an API key is another one after the next was asked for.
+// keys it reads itself. The record of an API key may be another one once the next was asked for.
 func (a *applier) changes() iter.Seq2[record.Change, error] {
 	return func(yield func(record.Change, error) bool) {
 		for _, t := range []record.Table{

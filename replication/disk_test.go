@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -8,6 +9,9 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/record/event"
+	"veto/replication/consensus"
+	"veto/replication/feed"
 	"veto/replication/index"
 	"veto/replication/store"
 )
@@ -17,6 +21,63 @@ func (p *parts) read() {
 	for slices.ContainsFunc(p.index.Stats().Classes, func(c index.ClassStats) bool { return c.Unread }) {
 		runtime.Gosched()
 	}
+}
+
+// M21: what came in a stream is read back whole, wherever it is read.
+func TestStreamIsReadBack(t *testing.T) {
+	p := newParts(t)
+	b := record.Import{First: 1, Alike: []record.Revocation{{Name: record.Name{Target: record.TargetJTI, Issuer: "i"}, Reason: "leaked"}}}
+	const lines = 20
+	for i := range lines {
+		b.Items = append(b.Items, record.ImportItem{Value: fmt.Sprint("token ", i)})
+	}
+	c := record.Command{Stamp: now, By: "key_a", Request: record.Request{Key: "k"}, Body: b}
+	wire, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.must(t, founding(t, 1), entry(t, 2, record.RaiseLevel{To: record.LevelTrail}),
+		entry(t, 3, record.PutIssuer{Issuer: record.Issuer{ID: "one", Issuer: "i", JWKSURI: "https://i/"}}),
+		consensus.Entry{Index: 4, Term: 1, Command: wire})
+	if _, some, err := p.store.Get(record.NewAlike(4, 0).Key(p.bucket(t))); !some || err != nil {
+		t.Fatalf("they are kept whole: %v", err)
+	}
+	whole := func(where string, r record.Revocation) {
+		t.Helper()
+		if !strings.HasPrefix(r.Value, "token ") || r.Target != record.TargetJTI || r.Issuer != "i" || r.Reason != "leaked" || r.By != "key_a" || r.Revision != 4 || r.KeptUntil.IsZero() {
+			t.Errorf("%s: %+v", where, r)
+		}
+	}
+	for i := range lines {
+		r, found := p.view.Revoked(record.Name{Target: record.TargetJTI, Issuer: "i", Value: fmt.Sprint("token ", i)}, 1)
+		if !found {
+			t.Errorf("%d is not denied", i)
+		}
+		whole("denied", r)
+	}
+	all, _, err := p.view.EveryRevocation("", 100)
+	if err != nil || len(all) != lines {
+		t.Errorf("%d in the list, %v", len(all), err)
+	}
+	facts, _, err := feed.Read(p.store, event.ID{Revision: 3}, 4, 100)
+	if err != nil || len(facts) != lines {
+		t.Errorf("%d events, %v", len(facts), err)
+	}
+	for _, r := range all {
+		whole("listed", r)
+	}
+	for _, f := range facts {
+		whole("told", *f.Record.(*record.Revocation))
+	}
+}
+
+// bucket is that of the first revocation in the state.
+func (p *parts) bucket(t *testing.T) (b record.Bucket) {
+	t.Helper()
+	if err := p.store.Revocations(record.Entry{}, func(e record.Entry) bool { b = e.Bucket; return false }); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // X1, as readers of the whole see it: in either mode the record is found that denies, though of two

@@ -115,7 +115,8 @@ func benchRevoke(b *testing.B, s *store.Store, x *index.Index) error {
 	for i := range changes {
 		n := *benchRevocations + int(at.Index)*1000 + i
 		benchPut(b, batch, record.TargetSession, n)
-		changes[i].Record = &record.Revocation{Name: benchName(record.TargetSession, n)}
+		r := &record.Revocation{Name: benchName(record.TargetSession, n)}
+		changes[i] = record.Change{Record: r, Digest: benchKey.Digest(r.Name)}
 	}
 	if err := batch.Commit(at); err != nil {
 		return err
@@ -130,7 +131,7 @@ func benchForget(x *index.Index) {
 	changes := make([]record.Change, 10_000)
 	for i := range changes {
 		r := &record.Revocation{Name: benchName(record.TargetJTI, i), At: now, KeptUntil: now.Add(time.Duration(i%benchHours) * time.Hour)}
-		changes[i] = record.Change{Record: r, Gone: true}
+		changes[i] = record.Change{Record: r, Gone: true, Digest: benchKey.Digest(r.Name)}
 	}
 	x.Apply(changes, x.Revision()+1)
 }

@@ -1,7 +1,7 @@
 // Package alike remembers what many revocations of a stream have in common, which the store keeps once (record.Alike): a list
 // meets it in no order, and would read it again for each. It decides nothing and writes nothing.
 //
-// What is remembered is bounded: imports of some 64 million lines leave as much, in some 4 MiB. When there is more, all
+// What is remembered is bounded: imports of some 64 million lines of one kind leave as much, in some 4 to 16 MiB. When there is more, all
 // is forgotten, and read again.
 //
 // Promises:

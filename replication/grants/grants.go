@@ -3,6 +3,7 @@ package grants
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"veto/record"
@@ -19,6 +20,22 @@ type Grants struct {
 	left  []uint32                              // numbers that are free after Settle
 	// scratch is what the key that is taken is made of.
 	scratch []byte
+}
+
+// newSet is what the key has. It shares no text with the key, which may be a part of a whole record.
+func newSet(k *record.APIKey, of string) *Set {
+	return &Set{
+		Scopes: cloned(k.Scopes), Roles: cloned(k.Roles), Issuers: cloned(k.Issuers), Consumers: cloned(k.Consumers), Targets: cloned(k.Targets),
+		madeOf: of,
+	}
+}
+
+func cloned[T ~string](texts []T) []T {
+	own := slices.Clone(texts)
+	for i := range own {
+		own[i] = T(strings.Clone(string(own[i])))
+	}
+	return own
 }
 
 // Set is what keys have, shared by all that have the same. It does not change, but for what the roles
@@ -68,7 +85,7 @@ func (g *Grants) Take(k *record.APIKey) uint32 {
 	g.scratch = appendMadeOf(g.scratch[:0], k)
 	s, ok := g.sets[string(g.scratch)]
 	if !ok {
-		s = &Set{Scopes: k.Scopes, Roles: k.Roles, Issuers: k.Issuers, Consumers: k.Consumers, Targets: k.Targets, madeOf: string(g.scratch)}
+		s = newSet(k, string(g.scratch))
 		g.add(s, k.Consumer != "")
 	}
 	s.keys++

@@ -94,7 +94,7 @@ type read struct {
 
 // build makes what readers look in for the class, and shows it. They and the writer go on meanwhile.
 func (b *builder) build(ctx context.Context, t *tables, c *class) error {
-	live, err := b.live(c)
+	live, err := b.live(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (b *builder) rest(ctx context.Context) {
 }
 
 // live is about how many revocations there are of the class.
-func (b *builder) live(c *class) (n int, err error) {
+func (b *builder) live(ctx context.Context, c *class) (n int, err error) {
 	if !c.unread() {
 		return c.size(), nil
 	}
@@ -139,12 +139,14 @@ func (b *builder) live(c *class) (n int, err error) {
 			if e.Bucket != bucket || e.Digest.Class() != c.number || int(e.Digest[1])*sample >= 1<<8 {
 				return false
 			}
+			b.keys++
 			n += sample
-			return true
+			return ctx.Err() == nil
 		})
 		if err != nil {
 			return 0, err
 		}
+		b.rest(ctx)
 	}
 	return n, nil
 }

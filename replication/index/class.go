@@ -93,6 +93,25 @@ func (s *shown) add(k key, r rule, b record.Bucket) {
 	}
 }
 
+// lift takes all rules of the key away, of which one is in the bucket.
+func (s *shown) lift(k key, b record.Bucket) {
+	s.filter.forget(b, 1)
+	if s.exact != nil {
+		s.exact.remove(k)
+	} else if s.answers != nil {
+		s.answers.Forget(settledKey(k))
+	}
+}
+
+func (s *shown) expire(below record.Bucket) {
+	s.filter.expire(below)
+	if s.exact != nil {
+		s.exact.expire(below)
+	} else if s.answers != nil {
+		s.answers.ForgetAll()
+	}
+}
+
 // bound drops a table that has become too big: all that is in it is on disk. Called with the lock held.
 func (c *class) bound() {
 	if s := c.shown.Load(); s.over(c.exactMax) {
@@ -113,12 +132,7 @@ func (c *class) lift(k key, b record.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for s := range c.each() {
-		s.filter.forget(b, 1)
-		if s.exact != nil {
-			s.exact.remove(k)
-		} else if s.answers != nil {
-			s.answers.Forget(settledKey(k))
-		}
+		s.lift(k, b)
 	}
 	if c.next != nil {
 		c.lifted[k] = true
@@ -132,12 +146,7 @@ func (c *class) expire(below record.Bucket) {
 	maps.DeleteFunc(c.buckets, func(b record.Bucket, _ bool) bool { return b < below })
 	c.publish()
 	for s := range c.each() {
-		s.filter.expire(below)
-		if s.exact != nil {
-			s.exact.expire(below)
-		} else if s.answers != nil {
-			s.answers.ForgetAll()
-		}
+		s.expire(below)
 	}
 	c.expired = max(c.expired, below)
 }

@@ -107,7 +107,13 @@ func newNode(t testing.TB, exactMax int) node {
 	return n
 }
 
+// Apply does for revocations what the machine does, which makes their digests.
 func (n node) Apply(changes []record.Change, rev record.Revision) {
+	for i := range changes {
+		if r, ok := changes[i].Record.(*record.Revocation); ok {
+			changes[i].Digest = digestKey.Digest(r.Name)
+		}
+	}
 	n.disk.commit(changes)
 	n.Index.Apply(changes, rev)
 }

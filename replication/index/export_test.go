@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"runtime"
 
 	"veto/record"
@@ -27,10 +28,11 @@ func (x *Index) Settle() {
 // Renew makes every filter anew at once. The index must be closed: there is one builder.
 func (x *Index) Renew() error {
 	for c := range x.tables.Load().classes() {
-		live, err := x.builder.live(c)
+		live, err := x.builder.live(context.Background(), c)
 		if err != nil {
 			return err
 		}
+		x.builder.keys = 0
 		for _, b := range c.begin(live) {
 			from, more := record.Entry{Bucket: b, Digest: record.Digest{byte(c.number)}}, true
 			for more {

@@ -172,15 +172,11 @@ func (x *Index) pass(changes []record.Change, rev record.Revision) {
 func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 	switch r := c.Record.(type) {
 	case *record.Revocation:
-		d := c.Digest
-		if d == (record.Digest{}) {
-			d = t.key.Digest(r.Name)
-		}
 		if c.Gone {
-			t.lift(d, r.Bucket())
+			t.lift(c.Digest, r.Bucket())
 		} else {
-			use(t.used, d)
-			t.class(d.Class()).add(keyOf(&d), r.Cutoff(), r.Bucket())
+			use(t.used, c.Digest)
+			t.class(c.Digest.Class()).add(keyOf(&c.Digest), r.Cutoff(), r.Bucket())
 		}
 	case *record.Expiry:
 		for c := range t.classes() {

@@ -156,7 +156,7 @@ func TestLoadNeverGoesBack(t *testing.T) {
 		t.Error("it went back")
 	}
 	r := revocation("a", 0, 0)
-	err := x.Load(of(nil, record.Change{Record: &r}), "c", digestKey, 10)
+	err := x.Load(of(nil, record.Change{Record: &r, Digest: digestKey.Digest(r.Name)}), "c", digestKey, 10)
 	if _, ok := x.Revoked(digest("a"), 1); err != nil || !ok || x.Revision() != 10 {
 		t.Errorf("%v %v %d", err, ok, x.Revision())
 	}

@@ -19,7 +19,7 @@ const (
 )
 
 // table is the exact set of one class: every rule of every digest, but those that another covers.
-// One goroutine writes, or, at the start, several in different shards; readers need no lock, since
+// One goroutine writes at a time; readers need no lock, since
 // a slot's first word is written last, its words are atomic, and a shard is replaced whole when it
 // has to grow.
 type table struct {
@@ -29,7 +29,7 @@ type table struct {
 
 type shard struct {
 	slots atomic.Pointer[[]slot]
-	used  int // of slots, with those of dead rules; owned by the writer, as is dead
+	used  int // of slots, with those of dead rules; owned by who writes, as is dead
 	dead  int
 }
 

@@ -68,6 +68,6 @@
 //	M20  The audit trail is cut at the entry that is named, and says so itself; its last entry stays.
 //	     TestTrailIsCut
 //	M21  What many revocations of a part of a stream have in common is kept once, where all nodes can read that, and
-//	     each is read as if it were whole.
+//	     each is read as if it were whole. It goes when they expire; those that do not are kept whole.
 //	     TestWhatIsAlikeIsKeptOnce
 package machine

@@ -184,9 +184,10 @@ func (s *stream) one(item record.ImportItem) error {
 	return s.add(r, a)
 }
 
-// draw prepares how each of the kind is written.
+// draw prepares how each of the kind is written. What is kept until it is lifted is written whole: what its kind has in
+// common would stay when the last of it is gone.
 func (a *alike) draw(short record.Alike) (err error) {
-	if a.few || !a.revocation.Target.OfIssuer() {
+	if a.few || !a.revocation.Target.OfIssuer() || a.revocation.Bucket() == record.Forever {
 		a.stencil, err = record.NewStencil(a.revocation)
 		return err
 	}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"fmt"
 	"time"
 
 	"veto/record"
@@ -187,7 +188,10 @@ func (x *change) nextBucket(from record.Bucket) (next record.Bucket, ok bool, er
 func (x *change) collect(into []stored, b record.Bucket, d record.Digest) ([]stored, error) {
 	prefix := record.TableRevocations.Key(b.Bytes(), d[:])
 	err := x.state.Scan(prefix, record.KeyAfter(prefix), func(key, value []byte) (bool, error) {
-		r, _, err := record.StoredRevocation(key, value, x.state.Get)
+		r, ok, err := record.StoredRevocation(key, value, x.state.Get)
+		if err == nil && !ok {
+			err = fmt.Errorf("the state is damaged: it lacks what the revocation %s has in common with others", d.RevocationID())
+		}
 		if err != nil {
 			return false, err
 		}

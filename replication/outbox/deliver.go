@@ -10,7 +10,7 @@ import (
 
 // A proposal costs all nodes some milliseconds of a processor, however little is in it. Those who were answered at once
 // come again at once: so after a proposal of restAt or more a rest follows, as long as that took and longestRest at most, in
-// which they get into the next one. Otherwise two halves of them go in turns. Where more waits than fits, there is none.
+// which they get into the next one. Otherwise two halves of them go in turns. Where more waits than fits into one, there is none.
 const (
 	restAt      = 4
 	longestRest = 10 * time.Millisecond
@@ -33,7 +33,7 @@ func (o *Outbox) deliver(ctx context.Context) {
 		if err == nil {
 			pause = firstPause
 			o.delivered(batch, result)
-			if len(batch.Items) >= restAt && o.Pending() <= record.MaxRevocations {
+			if len(batch.Items) >= restAt && !o.overflows() {
 				wait(ctx, min(time.Since(began), longestRest))
 			}
 			continue
@@ -60,6 +60,13 @@ func (o *Outbox) oldest() (record.Deliver, bool) {
 	defer o.mu.Unlock()
 	some := slices.Clone(o.pending[:fits(o.pending)])
 	return record.Deliver{Outbox: o.config.ID, First: o.first(), Items: some}, len(some) > 0
+}
+
+// overflows tells whether more is pending than fits in one proposal.
+func (o *Outbox) overflows() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return fits(o.pending) < len(o.pending)
 }
 
 // fits is how many of the items fit in one proposal.
