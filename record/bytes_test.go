@@ -33,8 +33,11 @@ func FuzzDecodeKey(f *testing.F) {
 		f.Add(b)
 	}
 	for _, odd := range []map[int]any{
-		{1: "a hash that is too long", 4: make([]byte, 33)}, {1: "a chain that is too great", 16: []uint64{1 << 33, 0}},
-		{1: "too many scopes", 6: make([]string, maxItems+1)}, {1: "no text", 2: 7}, {1: "no time", 9: "yesterday"},
+		{1: "a hash that is too long", 4: make([]byte, 33)},
+		{1: "a chain that is too great", 16: []uint64{1 << 33, 0}},
+		{1: "too many scopes", 6: make([]string, maxItems+1)},
+		{1: "no text", 2: 7},
+		{1: "no time", 9: "yesterday"},
 	} {
 		b, err := Encode(odd)
 		if err != nil {
