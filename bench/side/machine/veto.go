@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -140,6 +141,33 @@ func (c *Cluster) AwaitReady(ctx context.Context, i int) error {
 		_ = r.Body.Close()
 		return r.StatusCode == http.StatusOK
 	})
+}
+
+// AwaitRead waits until a node that has started has read its revocations: it tells then how many of each kind there are.
+func (c *Cluster) AwaitRead(ctx context.Context, i int) error {
+	return c.Processes[i].Await(ctx, "read", func() bool {
+		text := c.metrics(ctx, i)
+		kinds := bytes.Count(text, []byte("\nveto_index_filtered{"))
+		return len(text) > 0 && bytes.Count(text, []byte("\nveto_revocations_active{")) == kinds
+	})
+}
+
+// metrics are a node's, and nothing if it does not give them now.
+func (c *Cluster) metrics(ctx context.Context, i int) []byte {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Control[i]+"/metrics", nil)
+	if err != nil {
+		return nil
+	}
+	r.Header.Set("Authorization", "Bearer "+c.Token)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err = errors.Join(err, answer.Body.Close()); err != nil || answer.StatusCode != http.StatusOK {
+		return nil
+	}
+	return text
 }
 
 // findToken finds the first admin's key: whoever led first has it.

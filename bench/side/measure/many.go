@@ -40,6 +40,9 @@ func (c *curves) many(ctx context.Context, of string) (*many, error) {
 	return &many{curves: c, of: of, node: x, asked: s, maker: maker, empty: s.process.Memory()}, nil
 }
 
+// ofRevocations names their curves.
+const ofRevocations = "revocations"
+
 // restart starts the node again, with fill done meanwhile, and holds it against what must be said.
 func (x *many) restart(ctx context.Context, n int, fill func() error) error {
 	x.node.Processes[0].Stop()
@@ -55,10 +58,17 @@ func (x *many) restart(ctx context.Context, n int, fill func() error) error {
 		return err
 	}
 	took := time.Since(start)
+	if err := x.node.AwaitRead(ctx, 0); err != nil {
+		return err
+	}
+	read := time.Since(start)
 	x.asked.process = x.node.Processes[0]
 	memory := x.asked.process.Memory()
-	x.m.Say("    started again in %s, with %d MiB of memory and %d MiB on the disk", took.Round(time.Millisecond), memory>>20, stored>>20)
+	x.m.Say("    started again in %s, all read in %s, with %d MiB of memory and %d MiB on the disk", took.Round(time.Millisecond), read.Round(time.Millisecond), memory>>20, stored>>20)
 	x.add(x.of, "restart until it answers", "s", n, took.Seconds(), "")
+	if x.of == ofRevocations {
+		x.add(x.of, "restart until all are in memory", "s", n, read.Seconds(), "until then they are looked up on disk, which costs more.")
+	}
 	x.add(x.of, "memory after the restart", "MiB", n, float64(memory)/(1<<20), fmt.Sprintf("the whole process; %d MiB when it was empty.", x.empty>>20))
 	x.add(x.of, "on the disk", "MiB", n, float64(stored)/(1<<20), "all of the node's files, while it is stopped: how much of it was compacted by then differs.")
 	return nil
@@ -69,7 +79,7 @@ func (c *curves) revocations(ctx context.Context) error {
 	if err := c.m.Room(diskOfRevocation * int64(c.z.Revocations[len(c.z.Revocations)-1])); err != nil {
 		return err
 	}
-	x, err := c.many(ctx, "revocations")
+	x, err := c.many(ctx, ofRevocations)
 	if err != nil {
 		return err
 	}
