@@ -34,6 +34,17 @@ func crowded(t *testing.T) *gate.Turns {
 	return turns
 }
 
+// stalled is a control plane of which somebody has the only turn.
+func stalled(t *testing.T) (p *plane, turns *gate.Turns, held *gate.Turn) {
+	t.Helper()
+	turns = crowded(t)
+	held = turns.Turn(gate.Work{})
+	if err := held.Take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, func(c *control.Config) { c.Turns = turns }), turns, held
+}
+
 // observed says of each call whether it is made in the turn.
 type observed struct {
 	*cluster
@@ -191,12 +202,7 @@ func TestWhatATurnIsFor(t *testing.T) {
 
 // L15
 func TestOperatorsWaitBehindThemselves(t *testing.T) {
-	turns := crowded(t)
-	p := open(t, func(c *control.Config) { c.Turns = turns })
-	held := turns.Turn(gate.Work{})
-	if err := held.Take(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	p, turns, held := stalled(t)
 	list := func(ctx context.Context, as record.Role) int {
 		r, w := httptest.NewRequestWithContext(ctx, "GET", "/v1/keys", nil), httptest.NewRecorder()
 		r.Header.Set("Authorization", "Bearer "+p.secrets[as])
@@ -228,12 +234,7 @@ func TestOperatorsWaitBehindThemselves(t *testing.T) {
 
 // L15
 func TestTurnThatDoesNotCome(t *testing.T) {
-	turns := crowded(t)
-	p := open(t, func(c *control.Config) { c.Turns = turns })
-	held := turns.Turn(gate.Work{})
-	if err := held.Take(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	p, _, held := stalled(t)
 	ask := func(method, path, body string) *httptest.ResponseRecorder {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
