@@ -7,8 +7,9 @@
 // nothing: a Hit is a rule that matches, and what follows is the reader's to say.
 //
 // Load reads all but the revocations, of which there may be many millions: these it leaves on disk, where
-// they are looked up, at some 10 to 100 us for each token (the more, the more buckets there are, and while the files are
-// not in the machine's cache), until they have been read beside the writer and the readers. So a node answers as soon after a start whatever number there is.
+// they are looked up, at some 10 to 100 us for each token (the more, the more buckets there are, and while the
+// files are not in the machine's cache), until they have been read beside the writer and the readers. So a node
+// answers as soon after a start whatever number there is.
 //
 // Revocations are held by classes: digests of 128 bits, keyed with the cluster's secret. A class
 // of which nothing was revoked costs a look-up one load. Any other has a Bloom filter, of 2 to 2.5
