@@ -36,7 +36,7 @@ var rooms = map[string][]string{
 	"replication/lease":     {"record/limit"},
 	"replication/bloom":     {},
 	"replication/store":     {"record", "replication/bloom"},
-	"replication/alike":     {},
+	"replication/constant":  {},
 	"replication/settled":   {"record"},
 	"replication/grants":    {"record"},
 	"replication/pepper":    {"record"},

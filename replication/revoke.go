@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/replication/constant"
 	"veto/replication/index"
 	"veto/replication/machine"
 	"veto/replication/outbox"
@@ -58,7 +59,7 @@ type rules struct {
 
 	mu   sync.Mutex
 	asOf *record.Issuer // the first of those whom the index had when read was begun
-	read map[string][]byte
+	read *constant.Values
 }
 
 // Get is the store's, whose value is shared: Admit only decodes it.
@@ -69,20 +70,11 @@ func (r *rules) Get(key []byte) (value []byte, ok bool, err error) {
 	}
 	r.mu.Lock()
 	if r.asOf != &issuers[0] {
-		r.asOf, r.read = &issuers[0], map[string][]byte{}
+		r.asOf, r.read = &issuers[0], constant.New(r.Store)
 	}
 	read := r.read
-	value, ok = read[string(key)]
 	r.mu.Unlock()
-	if ok {
-		return value, true, nil
-	}
-	if value, ok, err = r.Store.Get(key); ok && err == nil {
-		r.mu.Lock()
-		read[string(key)] = value
-		r.mu.Unlock()
-	}
-	return value, ok, err
+	return read.Get(key)
 }
 
 // decided waits for what the log makes of the item. Whoever does not wait is not refused: it is

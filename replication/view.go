@@ -10,7 +10,7 @@ import (
 
 	"veto/record"
 	"veto/record/limit"
-	"veto/replication/alike"
+	"veto/replication/constant"
 	"veto/replication/index"
 	"veto/replication/machine"
 	"veto/replication/pepper"
@@ -26,12 +26,12 @@ type View struct {
 	horizon *Horizon
 	cluster atomic.Pointer[record.Found] // nil until the cluster is founded
 	level   atomic.Uint32
-	common  *alike.Common // of revocations of streams
+	common  *constant.Values // of revocations of streams
 }
 
 // NewView shows the parts' state.
 func NewView(x *index.Index, s *store.Store, h *Horizon) *View {
-	return &View{index: x, store: s, horizon: h, common: alike.New(s)}
+	return &View{index: x, store: s, horizon: h, common: constant.New(s)}
 }
 
 // Freshness is how far the state reaches. Read it before looking anything up.

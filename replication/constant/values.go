@@ -1,4 +1,4 @@
-package alike
+package constant
 
 import "sync"
 
@@ -10,32 +10,32 @@ type Store interface {
 	Get(key []byte) (value []byte, ok bool, err error)
 }
 
-// Common remembers values of a store that do not change while they are there. It may be used from anywhere.
-type Common struct {
+// Values remembers those of a store that do not change while they are asked for. It may be used from anywhere.
+type Values struct {
 	store Store
 	mu    sync.Mutex
 	kept  map[string][]byte
 }
 
 // New remembers nothing yet.
-func New(s Store) *Common { return &Common{store: s, kept: map[string][]byte{}} }
+func New(s Store) *Values { return &Values{store: s, kept: map[string][]byte{}} }
 
 // Get is the store's. The value is shared. It may read the disk.
-func (c *Common) Get(key []byte) (value []byte, ok bool, err error) {
-	c.mu.Lock()
-	value, ok = c.kept[string(key)]
-	c.mu.Unlock()
+func (v *Values) Get(key []byte) (value []byte, ok bool, err error) {
+	v.mu.Lock()
+	value, ok = v.kept[string(key)]
+	v.mu.Unlock()
 	if ok {
 		return value, true, nil
 	}
-	if value, ok, err = c.store.Get(key); err != nil || !ok {
+	if value, ok, err = v.store.Get(key); err != nil || !ok {
 		return nil, false, err //nolint:wrapcheck // it is the store's
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.kept) >= most {
-		clear(c.kept)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.kept) >= most {
+		clear(v.kept)
 	}
-	c.kept[string(key)] = value
+	v.kept[string(key)] = value
 	return value, true, nil
 }

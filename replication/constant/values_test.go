@@ -1,11 +1,11 @@
-package alike_test
+package constant_test
 
 import (
 	"errors"
 	"fmt"
 	"testing"
 
-	"veto/replication/alike"
+	"veto/replication/constant"
 )
 
 // disk counts how often it is read.
@@ -24,7 +24,7 @@ func (d *disk) Get(key []byte) ([]byte, bool, error) {
 // A1
 func TestTellsWhatTheStoreHas(t *testing.T) {
 	d := &disk{values: map[string]string{}, failed: errors.New("the disk is on fire")}
-	c := alike.New(d)
+	c := constant.New(d)
 	get := func(want string, wantOK bool, wantErr error, reads int) {
 		t.Helper()
 		before := d.read
@@ -44,7 +44,7 @@ func TestTellsWhatTheStoreHas(t *testing.T) {
 // A2
 func TestForgets(t *testing.T) {
 	d := &disk{values: map[string]string{}}
-	c := alike.New(d)
+	c := constant.New(d)
 	const more, most = 20_000, 16_384
 	for i := range more {
 		k := fmt.Sprint(i)
