@@ -82,6 +82,8 @@ type Config struct {
 
 // Timing are the knobs that tests turn to reach rare cases quickly.
 type Timing struct {
+	// Heartbeat is how long a voter waits for a leader's word, at least, before it stands for election.
+	Heartbeat time.Duration
 	// CommitTimeout is about how long an idle follower waits to hear of a commit, if the word of it that is
 	// sent at once is lost.
 	CommitTimeout     time.Duration
@@ -130,6 +132,9 @@ func raftConfig(c Config, notify chan bool) *raft.Config {
 	r.CommitTimeout = commitTimeout
 	r.MaxAppendEntries, r.BatchApplyCh = maxAppendEntries, true
 	r.SnapshotInterval, r.SnapshotThreshold, r.TrailingLogs = 60*time.Second, 16384, 262144
+	if c.Timing.Heartbeat > 0 {
+		r.HeartbeatTimeout, r.ElectionTimeout = c.Timing.Heartbeat, c.Timing.Heartbeat
+	}
 	if c.Timing.CommitTimeout > 0 {
 		r.CommitTimeout = c.Timing.CommitTimeout
 	}

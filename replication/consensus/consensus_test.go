@@ -184,6 +184,16 @@ func alone(t *testing.T, timing Timing) *member {
 	return m
 }
 
+// C15
+func TestSoleVoterLeadsAtOnce(t *testing.T) {
+	never := Timing{Heartbeat: time.Hour}
+	m := alone(t, never)
+	m.stop(t)
+	m = start(t, "a", m.dir, m.address, never)
+	defer m.stop(t)
+	lead(t, m)
+}
+
 // C2
 func TestRestartContinues(t *testing.T) {
 	m := alone(t, Timing{})

@@ -48,6 +48,8 @@
 //	    from another node replaces a log with another past, which reached as far, the node ends (ErrStartAgain) and
 //	    takes it once it was started again: Raft would go on to believe in that log (hashicorp/raft#697).
 //	    TestReplacedLogLetsTheNodeGoOn, TestCutLogIsToldWhatFollowsTheState, TestCutLeavesTheStatesLastEntry
+//	C15 The only voter of a configuration waits for nobody's heartbeat before it leads.
+//	    TestSoleVoterLeadsAtOnce
 //
 // Until such a node has ended, it votes by the end of the log that it had. That binds nobody wrongly: what the state has was
 // committed without this node, by voters whose logs end in a later term than that log, and who refuse it. Whom it

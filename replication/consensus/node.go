@@ -92,6 +92,9 @@ func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 		return nil, errors.Join(err, transport.Close())
 	}
 	n.teller.of.Store(n.raft)
+	if servers, _ := n.Servers(); n.decidesAlone(servers) {
+		n.stand()
+	}
 	return n, nil
 }
 

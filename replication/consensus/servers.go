@@ -71,13 +71,28 @@ func (n *Node) Bootstrap(servers []Server) error {
 		})
 	}
 	err := n.raft.BootstrapCluster(c).Error()
-	if err == nil && len(servers) == 1 {
-		n.Admit()
-	}
 	if err == raft.ErrCantBootstrap { //nolint:errorlint // Raft returns it bare
 		return nil
 	}
+	if err == nil && len(servers) == 1 {
+		n.Admit()
+		n.stand()
+	}
 	return err
+}
+
+// decidesAlone tells whether this node is the only voter: it has nobody to hear of.
+func (n *Node) decidesAlone(servers []Server) bool {
+	voters := slices.DeleteFunc(servers, func(s Server) bool { return !s.Voter })
+	return len(voters) == 1 && voters[0].ID == n.id
+}
+
+// stand has a node that has heard of no leader stand for election now, and not in the second or two after which a silent
+// leader is held for gone: Raft looks whether it has been silent for too long when "too long" becomes less.
+func (n *Node) stand() {
+	c := n.raft.ReloadableConfig()
+	c.HeartbeatTimeout--
+	_ = n.raft.ReloadConfig(c) // refused is only what Raft cannot work with, and it worked with this
 }
 
 // AddReplica adds a node that does not vote, or changes the address of one that is there, in
