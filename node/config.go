@@ -319,7 +319,7 @@ func (c *Config) Ring() (*pepper.Ring, error) {
 	if c.PepperKeyFile == "" {
 		return nil, nil //nolint:nilnil // no pepper is a choice, and no error
 	}
-	content, err := certs.ReadSecret(c.PepperKeyFile)
+	content, err := certs.ReadKept(c.PepperKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("pepper_key_file: %w", err)
 	}

@@ -95,7 +95,7 @@ func (k *Keeper) read() (*Held, error) {
 	if h.Node.NodeID != k.paths.NodeID {
 		return nil, fmt.Errorf("the certificate in %s is of node %s, and this is node %s", k.paths.Dir, h.Node.NodeID, k.paths.NodeID)
 	}
-	if h.Gossip, err = ReadSecret(in(GossipKeyFile)); err != nil {
+	if h.Gossip, err = ReadKept(in(GossipKeyFile)); err != nil {
 		return nil, fmt.Errorf("the gossip key: %w", err)
 	}
 	if k.paths.HTTPCertificate != "" {

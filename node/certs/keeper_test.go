@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -64,5 +65,36 @@ func TestKeeperTakesAllOrNone(t *testing.T) {
 	look("another gossip key", true, false)
 	if !k.Held().SameNode(first) {
 		t.Error("to other nodes it is the same")
+	}
+}
+
+// T8
+func TestPipeIsNotKept(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	a, err := NewAuthority(dir, now)
+	if err == nil {
+		err = a.Issue(dir, "n1", nil, now)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := Keep(Paths{Dir: dir, NodeID: "n1"}, func(*Held) error { return nil }, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{GossipKeyFile, "n1-key.pem"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.Rename(path, path+".was"), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if changed, err := k.Look(); changed || err == nil {
+			t.Errorf("%s as a pipe: %v %v", name, changed, err)
+		}
+		if err := os.Rename(path+".was", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changed, err := k.Look(); changed || err != nil {
+		t.Errorf("as it was: %v %v", changed, err)
 	}
 }

@@ -89,7 +89,7 @@ func ReadPair(certificateFile, keyFile string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := ReadSecret(keyFile)
+	key, err := ReadKept(keyFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

@@ -27,6 +27,15 @@ func ReadSecret(path string) ([]byte, error) {
 	return content, nil
 }
 
+// ReadKept is ReadSecret of a file that is read again while the node runs. What is no file is refused: a pipe has been
+// read by then, and would block whoever reads it.
+func ReadKept(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file, as it must be: it is read again while the node runs", path)
+	}
+	return ReadSecret(path)
+}
+
 // readPrivate looks at the file that is open, which is not necessarily what has the name by now.
 func readPrivate(f *os.File) ([]byte, error) {
 	info, err := f.Stat()
