@@ -41,7 +41,7 @@ type Progress struct {
 	Code   string `json:"code,omitempty"`
 	Detail string `json:"detail,omitempty"`
 	// Through is the number of a line: all up to it that were not refused are revoked, at
-	// Revision or before. Resumed are those of them that had been done before.
+	// Revision or before. Through the line Resumed the stream had been taken in before.
 	Through  uint64          `json:"through,omitempty"`
 	Revision record.Revision `json:"revision,omitempty"`
 	Resumed  uint64          `json:"resumed,omitempty"`
