@@ -103,13 +103,17 @@ func (n *Node) rereadPeppers() {
 	if err == nil {
 		changed, err = n.ring.Take(other, n.view.Peppers().Records())
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		n.around.Log.Error("the keys of the peppers as they are on the disk now cannot be used; the node goes on with those that it has", "error", err)
-	case changed:
+		return
+	}
+	if changed {
 		n.around.Log.Info("the keys of the peppers were read again", "keys", n.ring.Fingerprints())
-		if n.view.Peppers().Locked() {
-			n.around.Log.Warn("peppers that this node could not read at its start it reads at the next: start it again")
+	}
+	n.view.Unlock()
+	for _, p := range n.view.Peppers().Records() {
+		if !n.ring.Holds(p.WrappedBy) {
+			n.around.Log.Warn("a pepper is wrapped by a key that is not in the file", "pepper", p.ID, "key", p.WrappedBy)
 		}
 	}
 }

@@ -55,6 +55,8 @@
 //	     TestSecretsAreGoodWhateverHappensToPeppers, TestStateHoldsNoPlainHash
 //	R2   What was refused at a second try, while a first is lost, is not said to be undone.
 //	     TestRefusedAfterALostTryIsUnknown
+//	R3   A node that lacked the key of a pepper checks API keys as soon as it was given it.
+//	     TestKeyThatComesLateUnlocks
 //	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
 //	     reads a bounded number of them at a time.
 //	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState

@@ -247,3 +247,41 @@ func TestStateHoldsNoPlainHash(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// R3
+func TestKeyThatComesLateUnlocks(t *testing.T) {
+	late, ring := newRing(t), newRing(t)
+	p := partsOn(t, newParts(t).store, 1<<20, ring)
+	key := func(i int) record.CreateKey {
+		return record.CreateKey{Key: record.APIKey{ID: fmt.Sprintf("key_%d", i), Consumer: "shop", Hash: sumOf(fmt.Sprint("secret", i))}}
+	}
+	p.must(t, founding(t, 1), entry(t, 2, record.PutConsumer{Consumer: record.Consumer{ID: "shop"}}), entry(t, 3, key(0)), entry(t, 4, key(1)))
+	for i := range record.PepperID(2) {
+		next, err := ring.Make(rand.Reader, "c", i+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.must(t, entry(t, uint64(5+2*i), record.PutPepper{Pepper: next}))
+		p.must(t, entry(t, uint64(6+2*i), record.RehashKeys{Keys: p.view.Outdated(1)}))
+	}
+	x := partsOn(t, p.store, 1<<20, late)
+	if err := x.load(); err != nil {
+		t.Fatal(err)
+	}
+	if x.view.Unlock(); !x.view.Locked() {
+		t.Error("open without the key")
+	}
+	if _, err := late.Take(ring, x.view.Peppers().Records()); err != nil {
+		t.Fatal(err)
+	}
+	x.view.Unlock()
+	for i := range 2 {
+		k, _, ok := x.view.APIKey(sumOf(fmt.Sprint("secret", i)), new(record.KeyRoom))
+		if !ok || k.ID != fmt.Sprintf("key_%d", i) {
+			t.Errorf("the key %d: found %t, %+v", i, ok, k)
+		}
+	}
+	if x.view.Locked() {
+		t.Error("still locked")
+	}
+}

@@ -144,6 +144,9 @@ func (v *View) Counts() map[record.Chain]int { return v.index.Keys().Counts() }
 // Locked tells whether there is a pepper that this node cannot read, so that it finds no API key.
 func (v *View) Locked() bool { return v.index.Keys().Peppers().Locked() }
 
+// Unlock tries what could not be read by the keys of peppers that this node has now.
+func (v *View) Unlock() { v.index.Unlock() }
+
 // Imports tells whether there are keys that another system made, so that they have any form.
 func (v *View) Imports() bool { return v.index.Keys().Imports() }
 

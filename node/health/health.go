@@ -164,7 +164,7 @@ func (l *look) clocks() {
 const clockMend = "Set it right: `timedatectl set-ntp true` there."
 
 func (l *look) keys() {
-	l.each(record.Grave, "pepper_locked", "{nodes} cannot read a pepper, and so checks no API key.", "Give it the pepper_key_file of the others, and start it again; its log names the key.",
+	l.each(record.Grave, "pepper_locked", "{nodes} cannot read a pepper, and so checks no API key.", "Give it the pepper_key_file of the others, and start it again; or send it SIGHUP, if it had one. Its log names the key.",
 		func(n record.NodeStatus) bool { return n.Pepper == record.PepperLocked })
 	l.each(record.Note, "no_pepper", "API keys are stored by the SHA-256 of their secrets alone, without a pepper.", "Give {nodes} a pepper_key_file, the same as on all nodes.",
 		func(n record.NodeStatus) bool { return n.Pepper == record.PepperNone })

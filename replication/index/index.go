@@ -210,15 +210,23 @@ func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 
 // setPepper takes in a pepper. One that cannot be unwrapped is for an operator to do something about.
 func (x *Index) setPepper(t *tables, p *record.Pepper, gone bool) {
-	if gone {
-		t.keys.SetPeppers(t.keys.Peppers().Without(p.ID))
-		return
-	}
-	all, err := t.keys.Peppers().With(x.config.Ring, t.cluster, *p)
+	var err error
+	t.keys.SetPeppers(func(all *pepper.Peppers) *pepper.Peppers {
+		if gone {
+			return all.Without(p.ID)
+		}
+		all, err = all.With(x.config.Ring, t.cluster, *p)
+		return all
+	})
 	if err != nil {
 		x.config.Log.Error("no API key can be checked on this node, and it is not ready; JWTs and revocations go on", "error", err)
 	}
-	t.keys.SetPeppers(all)
+}
+
+// Unlock tries peppers that could not be unwrapped by the keys that the ring has now. Others than the writer may call it.
+func (x *Index) Unlock() {
+	t := x.tables.Load()
+	t.keys.SetPeppers(func(all *pepper.Peppers) *pepper.Peppers { return all.Unlocked(x.config.Ring, t.cluster) })
 }
 
 func set[K comparable, V any](m *xsync.Map[K, V], k K, v V, gone bool) {

@@ -54,20 +54,33 @@ func New() *Table {
 // Peppers are those that there are.
 func (t *Table) Peppers() *pepper.Peppers { return t.ways.Load().peppers }
 
-// SetPeppers replaces them. Called by the writer.
-func (t *Table) SetPeppers(p *pepper.Peppers) { t.show(p) }
+// SetPeppers replaces them by what they are changed to, which may be asked for more than once. Others than the writer
+// may call it, too.
+func (t *Table) SetPeppers(change func(*pepper.Peppers) *pepper.Peppers) {
+	t.show(func(w *ways) { w.peppers = change(w.peppers) })
+}
 
-// show shows the peppers, and the chains of the secrets that there are now.
-func (t *Table) show(p *pepper.Peppers) {
-	w := &ways{peppers: p, chains: slices.Collect(maps.Keys(t.counts)), counts: maps.Clone(t.counts)}
+// showChains shows the chains of the secrets that there are now.
+func (t *Table) showChains() {
+	chains, counts := slices.Collect(maps.Keys(t.counts)), maps.Clone(t.counts)
 	// More keys are by what is newer and shorter.
-	slices.SortFunc(w.chains, func(a, b record.Chain) int {
+	slices.SortFunc(chains, func(a, b record.Chain) int {
 		if a.To != b.To {
 			return int(b.To) - int(a.To)
 		}
 		return int(b.From) - int(a.From)
 	})
-	t.ways.Store(w)
+	t.show(func(w *ways) { w.chains, w.counts = chains, counts })
+}
+
+func (t *Table) show(change func(*ways)) {
+	for was := t.ways.Load(); ; was = t.ways.Load() {
+		next := *was
+		change(&next)
+		if t.ways.CompareAndSwap(was, &next) {
+			return
+		}
+	}
 }
 
 // Role takes in what a role stands for now, or that it is gone. Called by the writer.
@@ -287,7 +300,7 @@ func (t *Table) count(k *record.APIKey, by int) {
 		t.countChain(k.Rotating.Chain, by)
 	}
 	if len(t.counts) != before {
-		t.show(t.Peppers())
+		t.showChains()
 	}
 }
 

@@ -48,11 +48,13 @@ func another(t testing.TB, x *keytable.Table, r *pepper.Ring) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := x.Peppers().With(r, "c", p)
+	x.SetPeppers(func(all *pepper.Peppers) *pepper.Peppers {
+		all, err = all.With(r, "c", p)
+		return all
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.SetPeppers(all)
 }
 
 // create takes in a key as a node would.
@@ -184,7 +186,7 @@ func TestKeyIsFoundWhileItIsRehashed(t *testing.T) {
 				x.Find(sumOf(id), new(record.KeyRoom))
 			}
 			rehash(x, keys, x.Anew(n))
-			x.SetPeppers(x.Peppers().Without(first[0].ID))
+			x.SetPeppers(func(all *pepper.Peppers) *pepper.Peppers { return all.Without(first[0].ID) })
 		}
 	}
 	close(stop)
@@ -224,12 +226,13 @@ func TestLockedFindsNothing(t *testing.T) {
 	another(t, x, ring)
 	create(t, x, "key_1", "one")
 	p := x.Peppers().Records()[0]
-	without, err := new(pepper.Peppers).With(nil, "c", p)
-	if err == nil {
-		t.Fatal("unwrapped without a key")
-	}
-	open := x.Peppers()
-	x.SetPeppers(without)
+	x.SetPeppers(func(all *pepper.Peppers) *pepper.Peppers {
+		all, err := all.With(nil, "c", p)
+		if err == nil {
+			t.Fatal("unwrapped without a key")
+		}
+		return all
+	})
 	if _, _, ok := x.Find(sumOf("one"), new(record.KeyRoom)); ok || len(x.Outdated(10)) != 0 {
 		t.Error("found")
 	}
@@ -238,7 +241,7 @@ func TestLockedFindsNothing(t *testing.T) {
 			t.Errorf("%T: made", b)
 		}
 	}
-	x.SetPeppers(open)
+	x.SetPeppers(func(all *pepper.Peppers) *pepper.Peppers { return all.Unlocked(ring, "c") })
 	if _, _, ok := x.Find(sumOf("one"), new(record.KeyRoom)); !ok {
 		t.Error("not found with its pepper")
 	}

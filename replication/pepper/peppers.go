@@ -45,6 +45,19 @@ func (p *Peppers) With(r *Ring, cluster string, c record.Pepper) (*Peppers, erro
 	return next, err
 }
 
+// Unlocked are the peppers after those that could not be unwrapped were tried by the keys that the ring has now.
+func (p *Peppers) Unlocked(r *Ring, cluster string) *Peppers {
+	for _, o := range p.all {
+		if o.macs != nil {
+			continue
+		}
+		if next, err := p.With(r, cluster, o.record); err == nil {
+			p = next
+		}
+	}
+	return p
+}
+
 // Without are the peppers without that one.
 func (p *Peppers) Without(id record.PepperID) *Peppers {
 	next := &Peppers{}

@@ -166,7 +166,7 @@ func (r *Ring) wrap(random io.Reader, cluster string, id record.PepperID, s secr
 // unwrap says what to do if it cannot.
 func (r *Ring) unwrap(cluster string, p record.Pepper) (s secret, err error) {
 	if r = r.now(); !r.Holds(p.WrappedBy) {
-		return s, fmt.Errorf("pepper %d is wrapped by the key %s, which this node was not given; put it into the pepper_key_file, below a newer one if there is one, and start the node again", p.ID, p.WrappedBy)
+		return s, fmt.Errorf("pepper %d is wrapped by the key %s, which this node was not given; put it into the pepper_key_file, below a newer one if there is one, and start the node again, or send it SIGHUP if it had such a file", p.ID, p.WrappedBy)
 	}
 	for _, k := range *r.keys.Load() {
 		n := k.aead.NonceSize()
