@@ -50,7 +50,8 @@ type Limits struct {
 // Start begins. The caller closes it.
 func Start(c Config) *Limits {
 	ctx, stop := context.WithCancel(context.Background())
-	l := &Limits{config: c, stop: stop, done: make(chan struct{})}
+	// A node that starts has no leases to lose, and knows of no leader yet: that is no news.
+	l := &Limits{config: c, stop: stop, done: make(chan struct{}), leaseFailed: true}
 	go func() {
 		defer close(l.done)
 		l.run(ctx)
