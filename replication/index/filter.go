@@ -10,7 +10,7 @@ const fewestKeys = 64
 // filter holds the digests of one class. Anyone may add and anyone may ask, at the same time. When it
 // holds more than its room it says maybe more often, and nothing else happens.
 type filter struct {
-	bits *bloom.Filter
+	bits bloom.Filter
 	room int // of digests
 	// unread tells that what there is has not been read yet, so that the filter says maybe to everything.
 	unread bool
@@ -23,12 +23,12 @@ type filter struct {
 
 func newFilter(room int) *filter {
 	room = max(room, fewestKeys)
-	return &filter{bits: bloom.New(room), room: room, held: map[record.Bucket]int{}}
+	return &filter{bits: *bloom.New(room), room: room, held: map[record.Bucket]int{}}
 }
 
 // unread is the filter of what is on disk until one is made.
 func unread() *filter {
-	return &filter{bits: bloom.Full(), unread: true, held: map[record.Bucket]int{}}
+	return &filter{bits: *bloom.Full(), unread: true, held: map[record.Bucket]int{}}
 }
 
 // has says no, or maybe.

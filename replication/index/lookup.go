@@ -1,6 +1,7 @@
 package index
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"veto/record"
@@ -61,7 +62,11 @@ func (x *Index) Revoked(d record.Digest, issuedAt int64) (Hit, bool) {
 
 // Committed is Revoked without what only notices have told.
 func (x *Index) Committed(d record.Digest, issuedAt int64) (Hit, bool) {
-	by, b, denied := x.look(&d, issuedAt)
+	c := x.tables.Load().of(&d)
+	if c == nil {
+		return Hit{By: ByNothing}, false
+	}
+	by, b, denied := x.look(c, &d, issuedAt)
 	return Hit{By: by, Bucket: b}, denied
 }
 
@@ -69,30 +74,37 @@ func (x *Index) Committed(d record.Digest, issuedAt int64) (Hit, bool) {
 // second, or -1. Digests are looked at where they are: a copy could be read only after all that the
 // processor has begun before, and it would wait for the memory of one look-up to begin the next.
 func (x *Index) FirstDenied(all []record.Digest, issuedAt int64) int {
+	first := -1
+	if x.overlay.count.Load() > 0 {
+		first = slices.IndexFunc(all, func(d record.Digest) bool {
+			e, ok := x.overlay.find(d)
+			return ok && issuedAt <= e.cutoff
+		})
+		if first >= 0 {
+			all = all[:first]
+		}
+	}
+	t := x.tables.Load() // after the overlay
 	for i := range all {
-		d := &all[i]
-		if x.overlay.count.Load() > 0 {
-			if e, ok := x.overlay.find(*d); ok && issuedAt <= e.cutoff {
+		if c := t.of(&all[i]); c != nil {
+			if _, _, denied := x.look(c, &all[i], issuedAt); denied {
 				return i
 			}
 		}
-		if _, _, denied := x.look(d, issuedAt); denied {
-			return i
-		}
 	}
-	return -1
+	return first
+}
+
+// of is the class of the digest; nil if nothing of it was ever revoked here.
+func (t *tables) of(d *record.Digest) *class {
+	if number := d[0]; number < uint8(record.Classes) {
+		return t.revocations[number].Load()
+	}
+	return nil
 }
 
 // look is the look-up without the overlay.
-func (x *Index) look(d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
-	number := record.Class(d[0])
-	if !record.ClassSet(x.used.Load()).Has(number) {
-		return ByNothing, 0, false
-	}
-	c := x.tables.Load().revocations[number].Load()
-	if c == nil {
-		return ByNothing, 0, false
-	}
+func (x *Index) look(c *class, d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
 	s, k := c.shown.Load(), keyOf(d)
 	if !s.filter.has(k) {
 		return ByFilterNo, 0, false
