@@ -1,5 +1,7 @@
 package keytable
 
+import "veto/record"
+
 // Waste is how many bytes are had for forms, and how many of these are of keys that there are; how many
 // slots there are, and how many places and numbers of sets are not free.
 type Waste struct{ Had, Live, Slots, Places, Sets int }
@@ -31,3 +33,9 @@ func (t *Table) Waste() (w Waste) {
 
 // ChunkSize is chunkSize.
 const ChunkSize = chunkSize
+
+// Remembers tells whether the hash of the secret with the SHA-256 is remembered.
+func (t *Table) Remembers(sum record.KeyHash) bool {
+	_, ok := t.recall(&sum, new(record.KeyRoom))
+	return ok
+}

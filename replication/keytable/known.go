@@ -14,28 +14,48 @@ const remembered = 1 << 14
 // much as half of a whole check. What it says stays true, as a pepper never changes; whether a key has
 // that hash is looked up each time. A slot that is taken stays taken as long as a key has its hash, so
 // that secrets which share it do not drive each other out, which would allocate each time.
-type known [remembered]atomic.Pointer[pair]
+//
+// Most keys are not remembered where there are many: so that one is not, a mark says, which is in a tenth of the memory.
+type known struct {
+	pairs [remembered]atomic.Pointer[pair]
+	marks [remembered]atomic.Uint32
+	gone  atomic.Uint32 // hashes that keys had
+}
 
 type pair struct{ sum, hash record.KeyHash }
 
-func (n *known) slot(sum *record.KeyHash) *atomic.Pointer[pair] {
-	return &n[binary.LittleEndian.Uint16(sum[:])%remembered]
+// slotOf is where the sum's pair and its mark are.
+func slotOf(sum *record.KeyHash) int { return int(binary.LittleEndian.Uint16(sum[:]) % remembered) }
+
+// markOf has some bits of a sum, and of how many hashes had gone when a key still had the pair's. Zero marks nothing.
+func markOf(sum *record.KeyHash, gone uint32) uint32 {
+	return uint32(binary.LittleEndian.Uint16(sum[2:])|1)<<16 | gone&0xffff
 }
 
 // recall finds a key by what is remembered, and tells whether by a secret that was replaced.
 func (t *Table) recall(sum *record.KeyHash, room *record.KeyRoom) (old, ok bool) {
-	p := t.known.slot(sum).Load()
+	n := slotOf(sum)
+	if mark := t.known.marks[n].Load(); mark != markOf(sum, mark) {
+		return false, false
+	}
+	p := t.known.pairs[n].Load()
 	if p == nil || p.sum != *sum {
 		return false, false
 	}
 	return t.load(&p.hash, room)
 }
 
-// remember remembers the hash of a secret that was found.
+// remember remembers the hash of a secret that was found. Whether a slot is still taken is looked up only after
+// hashes have gone: it would cost whoever finds it taken as much as what was to be found.
 func (t *Table) remember(sum, hash record.KeyHash) {
-	slot := t.known.slot(&sum)
-	if p := slot.Load(); p != nil && t.has(&p.hash) {
+	n, gone := slotOf(&sum), t.known.gone.Load()
+	if mark := t.known.marks[n].Load(); mark != 0 && mark&0xffff == gone&0xffff {
 		return
 	}
-	slot.Store(&pair{sum, hash})
+	p := t.known.pairs[n].Load()
+	if p == nil || !t.has(&p.hash) {
+		p = &pair{sum, hash}
+		t.known.pairs[n].Store(p)
+	}
+	t.known.marks[n].Store(markOf(&p.sum, gone))
 }

@@ -255,6 +255,7 @@ func (t *Table) delete(k *record.APIKey) {
 
 func (t *Table) leave(h record.KeyHash) {
 	t.slots.take(&h)
+	t.known.gone.Add(1)
 	t.anew.Delete(h)
 }
 

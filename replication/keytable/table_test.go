@@ -390,6 +390,9 @@ func TestRememberedIsLookedUp(t *testing.T) {
 	}
 	look(same[0], one, false)
 	look(same[1], two, false)
+	if !x.Remembers(sumOf(same[0])) || x.Remembers(sumOf(same[1])) {
+		t.Error("the first has been driven out by the second")
+	}
 	b, _ := x.Peppered(record.RollKey{Hash: sumOf("next")}, record.LevelNewest)
 	rolled := *one
 	rolled.Hash, rolled.Rotating = b.(record.RollKey).Hash, &record.Rotating{Hash: one.Hash, Chain: one.Chain}
@@ -404,6 +407,9 @@ func TestRememberedIsLookedUp(t *testing.T) {
 	x.Set(&lapsed, nil, true)
 	look("next", nil, false)
 	look(same[1], two, false)
+	if !x.Remembers(sumOf(same[1])) {
+		t.Error("the second is not remembered though the first has gone")
+	}
 }
 
 func BenchmarkFind(b *testing.B) {
