@@ -11,7 +11,8 @@ import (
 )
 
 // form is a key's record as bytes: a head of fixed size, the hashes of its secrets, numbers and texts
-// in the order of append. It never changes, so that texts are read where they are.
+// in the order of append. It never changes, so that texts are read where they are. What a check reads comes first, the
+// lengths of texts before these: so it is in one or two lines of memory, none of which has to come to know of the next.
 type form []byte
 
 // The head: the size of all, the number of the key's place, the number of its grants.Set, flags.
@@ -44,16 +45,20 @@ func appendForm(b []byte, k *record.APIKey, place, set uint32) []byte {
 	if k.Rotating != nil {
 		b = append(b, k.Rotating.Hash[:]...)
 	}
-	for _, s := range [...]string{k.ID, k.Consumer, string(k.Metadata)} {
-		b = appendText(b, s)
-	}
+	texts := [...]string{k.Consumer, k.ID, string(k.Metadata)}
+	b = appendNumbers(b, uint64(len(texts[0])), uint64(len(texts[1])), uint64(len(texts[2])))
 	b = binary.AppendUvarint(appendTime(appendTime(b, k.ExpiresAt), k.CreatedAt), uint64(k.Revision))
 	if l := k.Limits; l != nil {
 		b = appendNumbers(b, uint64(l.Rate.Requests), uint64(l.Rate.Seconds), uint64(l.Burst), l.Quota.Requests, uint64(l.Quota.Period))
 	}
 	if r := k.Rotating; r != nil {
-		b = appendTime(appendText(b, r.Hint), r.Until)
-		b = appendNumbers(b, uint64(r.Chain.From), uint64(r.Chain.To))
+		b = appendNumbers(appendTime(b, r.Until), uint64(r.Chain.From), uint64(r.Chain.To))
+	}
+	for _, s := range texts {
+		b = append(b, s...)
+	}
+	if r := k.Rotating; r != nil {
+		b = appendText(b, r.Hint)
 	}
 	for _, s := range [...]string{k.Name, k.Hint, k.Environment} {
 		b = appendText(b, s)
@@ -122,8 +127,7 @@ func (f form) read(room *record.KeyRoom) {
 	r := reader(f[formHashes+int(f.hashes())*hashSize : f.size()])
 	k := &room.Key
 	k.Disabled, k.Imported = flags&flagDisabled != 0, flags&flagImported != 0
-	k.ID, k.Consumer = r.text(), r.text()
-	k.Metadata = r.bytes()
+	consumer, id, metadata := r.number(), r.number(), r.number()
 	k.ExpiresAt, k.CreatedAt, k.Revision = r.time(), r.time(), record.Revision(r.number())
 	k.Rotating, k.Limits, k.Leak = nil, nil, nil
 	if flags&flagLimits != 0 {
@@ -134,18 +138,22 @@ func (f form) read(room *record.KeyRoom) {
 		k.Limits = &room.Limits
 	}
 	if flags&flagRotating != 0 {
-		room.Rotating = record.Rotating{Hash: *f.hash(1), Hint: r.text(), Until: r.time(), Imported: flags&flagRotatingImported != 0, Chain: r.chain()}
+		room.Rotating = record.Rotating{Hash: *f.hash(1), Until: r.time(), Imported: flags&flagRotatingImported != 0, Chain: r.chain()}
 		k.Rotating = &room.Rotating
 	}
+	k.Consumer, k.ID, k.Metadata = r.text(consumer), r.text(id), r.bytes(metadata)
 	if room.Brief {
 		return
 	}
 	k.Hash = *f.hash(0)
-	k.Name, k.Hint, k.Environment = r.text(), r.text(), r.text()
+	if k.Rotating != nil {
+		room.Rotating.Hint = r.text(r.number())
+	}
+	k.Name, k.Hint, k.Environment = r.text(r.number()), r.text(r.number()), r.text(r.number())
 	k.RolledAt, k.LeakedAt = r.time(), r.time()
 	k.Created, k.Rolled, k.Chain = record.Revision(r.number()), record.Revision(r.number()), r.chain()
 	if flags&flagLeak != 0 {
-		room.Leak = record.Leak{Revision: record.Revision(r.number()), By: r.text(), Where: r.text()}
+		room.Leak = record.Leak{Revision: record.Revision(r.number()), By: r.text(r.number()), Where: r.text(r.number())}
 		k.Leak = &room.Leak
 	}
 }
@@ -172,9 +180,8 @@ func (r *reader) long() uint64 {
 	return n
 }
 
-// bytes are read where they are; nil if there are none.
-func (r *reader) bytes() []byte {
-	n := r.number()
+// bytes are so many, read where they are; nil if there are none.
+func (r *reader) bytes(n uint64) []byte {
 	if n == 0 {
 		return nil
 	}
@@ -184,8 +191,8 @@ func (r *reader) bytes() []byte {
 }
 
 // text is read where it is: bytes that are never changed may be a string.
-func (r *reader) text() string {
-	b := r.bytes()
+func (r *reader) text(n uint64) string {
+	b := r.bytes(n)
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 

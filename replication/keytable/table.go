@@ -147,8 +147,8 @@ func (t *Table) read(f form, room *record.KeyRoom) bool {
 	if s == nil {
 		return false
 	}
+	room.Key.Uses = t.places.of(f.place()).use.Now() // first, as memory has to bring it
 	f.read(room)
-	room.Key.Uses = t.places.of(f.place()).use.Now()
 	fill(&room.Key, s)
 	return true
 }
