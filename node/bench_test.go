@@ -338,6 +338,9 @@ func BenchmarkAPIKeys(b *testing.B) {
 	}
 	x.validator = validate.New(x.view, validate.Policy{MaxStaleness: time.Minute}, nil, apikey.New(table), nil)
 	mathrand.Shuffle(len(requests), func(i, j int) { requests[i], requests[j] = requests[j], requests[i] })
+	for i := range requests { // one after the other, as what was just received is in the processor's cache
+		requests[i].Credential = strings.Clone(requests[i].Credential)
+	}
 	b.Run("all", func(b *testing.B) { x.measure(b, requests) })
 	b.Run("often", func(b *testing.B) { x.measure(b, requests[:min(1000, len(requests))]) })
 }
