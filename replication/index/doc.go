@@ -31,7 +31,7 @@
 // Promises:
 //
 //	P2  Notices only add denials. Lost, doubled, late, reordered: harmless.
-//	    TestNoticesAreHarmless, TestNoticesOfOutboxesAreHarmless, TestUnkeptOnlyDenies
+//	    TestNoticesAreHarmless, TestNoticesOfOutboxesAreHarmless, TestUnkeptOnlyDenies, TestFirstOfLogAndNotices
 //	P5  Who sees a revision sees all that it changed; the revision never goes back.
 //	    TestRevisionIsRaisedLast, TestLoadNeverGoesBack, TestBrokenLoadChangesNothing
 //	X1  What was applied is denied, what was not is not: in either mode the same, and the same

@@ -84,7 +84,7 @@ func (x *Index) FirstDenied(all []record.Digest, issuedAt int64) int {
 			all = all[:first]
 		}
 	}
-	t := x.tables.Load() // after the overlay
+	t := x.tables.Load() // after the overlay, which has dropped what is in them
 	for i := range all {
 		if c := t.of(&all[i]); c != nil {
 			if _, _, denied := x.look(c, &all[i], issuedAt); denied {

@@ -149,6 +149,28 @@ func TestNoHintHidesAnother(t *testing.T) {
 	}
 }
 
+// P2: the first name that is denied is found, whether the log has told of it or a notice.
+func TestFirstOfLogAndNotices(t *testing.T) {
+	x := empty(t)
+	r := revocation("log", 0, 0)
+	x.Apply([]record.Change{{Record: &r}}, 1)
+	for range 2 {
+		for place, names := range [...][]string{{"log", "notice"}, {"no", "log"}, {"no", "other", "log", "notice"}} {
+			var all []record.Digest
+			for _, n := range names {
+				all = append(all, digest(n))
+			}
+			if got := x.FirstDenied(all, 1); got != place {
+				t.Errorf("%v: %d", names, got)
+			}
+		}
+		x.Notice(early(1, "notice", 0))
+	}
+	if early, none := x.FirstDenied([]record.Digest{digest("no"), digest("notice"), digest("log")}, 1), x.FirstDenied([]record.Digest{digest("no")}, 1); early != 1 || none != -1 {
+		t.Errorf("the notice's at %d, none at %d", early, none)
+	}
+}
+
 // While an entry goes from the overlay into the tables, nobody misses it.
 func TestNobodySeesTheGap(t *testing.T) {
 	x := empty(t)
@@ -166,7 +188,8 @@ func TestNobodySeesTheGap(t *testing.T) {
 			case v = <-current:
 			default:
 			}
-			if _, ok := x.Revoked(digest(v), 1); !ok {
+			_, ok := x.Revoked(digest(v), 1)
+			if !ok || x.FirstDenied([]record.Digest{digest(v)}, 1) < 0 {
 				missed <- fmt.Errorf("%s was not denied for a moment", v)
 				return
 			}
