@@ -20,6 +20,7 @@ import (
 // goroutine, Raft's, and never two at once.
 type applier struct {
 	store   *store.Store
+	machine machine.Machine
 	index   *index.Index
 	horizon *Horizon
 	view    *View
@@ -43,7 +44,7 @@ type applied struct {
 // Apply commits the entries' effects in one batch with the applied index (P3), then raises
 // the index (P5), then announces.
 func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
-	results, done, last, err := commit(a.store, entries)
+	results, done, last, err := commit(&a.machine, a.store, entries)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +55,12 @@ func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
 // the state has already, and what is for Raft alone, changes nothing.
 func Replay(s *store.Store, entries []consensus.Entry) ([]record.Result, error) {
 	theirs := slices.DeleteFunc(slices.Clone(entries), func(e consensus.Entry) bool { return e.Command == nil && e.Servers == nil })
-	results, _, _, err := commit(s, theirs)
+	results, _, _, err := commit(new(machine.Machine), s, theirs)
 	return results, err
 }
 
 // commit applies the entries to the store, in one batch.
-func commit(s *store.Store, entries []consensus.Entry) (results []record.Result, done []applied, last record.Revision, err error) {
+func commit(m *machine.Machine, s *store.Store, entries []consensus.Entry) (results []record.Result, done []applied, last record.Revision, err error) {
 	at := s.Applied()
 	batch := s.Begin()
 	results = make([]record.Result, len(entries))
@@ -76,7 +77,7 @@ func commit(s *store.Store, entries []consensus.Entry) (results []record.Result,
 			}
 			continue
 		}
-		effect, result, err := applyOne(batch, e)
+		effect, result, err := applyOne(m, batch, e)
 		if err != nil {
 			return nil, nil, 0, errors.Join(err, batch.Abort())
 		}
@@ -99,7 +100,7 @@ func enlist(batch *store.Batch, e consensus.Entry) error {
 }
 
 // applyOne applies a command to the batch.
-func applyOne(batch *store.Batch, e consensus.Entry) (applied, record.Result, error) {
+func applyOne(m *machine.Machine, batch *store.Batch, e consensus.Entry) (applied, record.Result, error) {
 	effect := applied{revision: record.Revision(e.Index)}
 	c, err := record.DecodeCommand(e.Command)
 	var unknown *record.UnknownCommandError
@@ -109,7 +110,7 @@ func applyOne(batch *store.Batch, e consensus.Entry) (applied, record.Result, er
 	if err != nil {
 		return effect, record.Result{}, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	result, changes, err := machine.Apply(batch, c, effect.revision)
+	result, changes, err := m.Apply(batch, c, effect.revision)
 	if err != nil {
 		return effect, result, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
@@ -163,6 +164,7 @@ func (a *applier) Restore(r io.Reader) error {
 	if _, err := a.store.Restore(r); err != nil {
 		return err
 	}
+	a.machine = machine.Machine{} // it remembers of the state that was
 	if err := a.load(); err != nil {
 		return err
 	}

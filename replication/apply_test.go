@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -267,6 +268,37 @@ func TestRestoreBringsTheIndex(t *testing.T) {
 	}
 	if _, _, ok := fresh.view.APIKey(record.KeyHash{1}, new(record.KeyRoom)); !ok {
 		t.Error("the API key did not come")
+	}
+}
+
+// P12: rules that are remembered are not those from before a restore.
+func TestRestoreBringsTheRules(t *testing.T) {
+	issuer := func(at uint64, lifetime time.Duration) consensus.Entry {
+		return entry(t, at, record.PutIssuer{Issuer: record.Issuer{ID: "i", Issuer: "https://i", JWKSURI: "https://i/jwks", MaxLifetime: record.Duration(lifetime)}})
+	}
+	revoke := func(at uint64) consensus.Entry {
+		return entry(t, at, record.Revoke{Revocations: []record.Revocation{{Name: record.Name{Target: record.TargetJTI, Issuer: "https://i", Value: "a"}}}})
+	}
+	p, behind := newParts(t), newParts(t)
+	for _, x := range []*parts{p, behind} {
+		x.must(t, founding(t, 1), issuer(2, time.Hour), revoke(3))
+	}
+	p.must(t, issuer(4, 9*time.Hour))
+	snap, err := p.store.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	var stream bytes.Buffer
+	if _, err := snap.WriteTo(&stream); err != nil {
+		t.Fatal(err)
+	}
+	if err := behind.Restore(&stream); err != nil {
+		t.Fatal(err)
+	}
+	want, got := p.must(t, revoke(5))[0].Kept, behind.must(t, revoke(5))[0].Kept
+	if !slices.Equal(want, got) {
+		t.Errorf("kept until %v, and after a restore until %v", want, got)
 	}
 }
 

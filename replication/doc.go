@@ -48,6 +48,7 @@
 //	P12  A revocation is kept long enough whatever the clock of who leads, if one of the voters that confirm
 //	     it has the right time.
 //	     TestForemostClockGoesOn, and make faults
+//	     By the rules of now, also after a restore: TestRestoreBringsTheRules
 //	P11  An unknown command stops the node, unless it may be skipped.
 //	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped, TestNewerLevelIsRefused
 //	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state

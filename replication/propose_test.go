@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -125,29 +124,5 @@ func TestRefusedAfterALostTryIsUnknown(t *testing.T) {
 				t.Errorf("the leader was asked %d times of %d", s.asked, len(c.answers))
 			}
 		})
-	}
-}
-
-// What is remembered of the issuers is what the state has of them, at each revision.
-func TestRulesAreThoseOfNow(t *testing.T) {
-	p := newParts(t)
-	r := &rules{Store: p.store, index: p.index}
-	issuer := func(id string, lifetime time.Duration) record.PutIssuer {
-		return record.PutIssuer{Issuer: record.Issuer{ID: id, Issuer: "i/" + id, JWKSURI: "https://i/", MaxLifetime: record.Duration(lifetime)}}
-	}
-	p.must(t, founding(t, 1))
-	for n, b := range []record.Body{
-		issuer("one", time.Hour), issuer("two", time.Hour), issuer("one", 2*time.Hour), record.DeleteIssuer{ID: "two"}, issuer("two", time.Minute), record.DeleteIssuer{ID: "one"},
-	} {
-		p.must(t, entry(t, uint64(n)+2, b))
-		for _, id := range []string{"one", "two", "three"} {
-			for _, key := range [][]byte{record.TableIss.Key([]byte("i/" + id)), record.TableIssuers.Key([]byte(id)), record.TableIssuers.Key([]byte(id))} {
-				got, ok, err := r.Get(key)
-				want, there, errNow := p.store.Get(key)
-				if ok != there || !bytes.Equal(got, want) || err != nil || errNow != nil {
-					t.Errorf("%d: %q: %q, %v, %v; want %q, %v, %v", n, key, got, ok, err, want, there, errNow)
-				}
-			}
-		}
 	}
 }

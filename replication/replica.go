@@ -17,6 +17,7 @@ import (
 	"veto/replication/feed"
 	"veto/replication/index"
 	"veto/replication/lease"
+	"veto/replication/machine"
 	"veto/replication/outbox"
 	"veto/replication/peer"
 	"veto/replication/pepper"
@@ -123,7 +124,7 @@ type Replica struct {
 	roster    Roster
 	broadcast Broadcast
 	applier   *applier
-	rules     *rules
+	admits    machine.Machine
 	boxes     *outbox.Boxes // nil until they are open, after the state
 	lessor    *lease.Lessor
 	keeper    *pepper.Keeper // of the peppers of API keys
@@ -164,7 +165,6 @@ func Open(c Config, p Parts) (*Replica, error) {
 		delivered: func(d record.Delivered, rev record.Revision) { r.boxes.Delivered(d, rev) },
 		restored:  func(d record.Delivered, rev record.Revision) { r.boxes.Restored(d, rev) },
 	}
-	r.rules = &rules{Store: p.Store, index: r.index}
 	if err := r.applier.load(); err != nil {
 		return nil, err
 	}

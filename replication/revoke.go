@@ -3,12 +3,9 @@ package replication
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"veto/record"
-	"veto/replication/constant"
-	"veto/replication/index"
 	"veto/replication/machine"
 	"veto/replication/outbox"
 	"veto/replication/peer"
@@ -29,7 +26,7 @@ func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration
 	t.Trace = peer.TraceOf(ctx)
 	t.At = r.config.Now().UTC().Truncate(time.Millisecond)
 	t.From = r.origin(t.By, t.From)
-	result, done, err := machine.Admit(r.rules, t, t.At)
+	result, done, err := r.admits.Admit(r.applier.store, t, t.At)
 	var rejected *record.Rejection
 	switch {
 	case errors.As(err, &rejected), errors.Is(err, machine.ErrOrder):
@@ -49,32 +46,6 @@ func (r *Replica) Revoke(ctx context.Context, t record.Taken, wait time.Duration
 		return record.Accepted{}, err
 	}
 	return r.decided(ctx, t, record.Accepted{Outbox: box, Number: ticket.Number}, ticket, wait)
-}
-
-// rules is the state for Admit, which asks for the issuer of each revocation: what the state has of one is read once,
-// for as long as the index has the same issuers. It may be used from anywhere.
-type rules struct {
-	*store.Store
-	index *index.Index
-
-	mu   sync.Mutex
-	asOf *record.Issuer // the first of those whom the index had when read was begun
-	read *constant.Values
-}
-
-// Get is the store's, whose value is shared: Admit only decodes it.
-func (r *rules) Get(key []byte) (value []byte, ok bool, err error) {
-	issuers, _ := r.index.Issuers() // before the store is read, which has them earlier
-	if t := record.Table(key[0]); t != record.TableIss && t != record.TableIssuers || len(issuers) == 0 {
-		return r.Store.Get(key)
-	}
-	r.mu.Lock()
-	if r.asOf != &issuers[0] {
-		r.asOf, r.read = &issuers[0], constant.New(r.Store)
-	}
-	read := r.read
-	r.mu.Unlock()
-	return read.Get(key)
 }
 
 // decided waits for what the log makes of the item. Whoever does not wait is not refused: it is

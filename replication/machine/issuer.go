@@ -269,31 +269,37 @@ func sameKeys(a, b []record.SigningKey) bool {
 
 // issuerOf finds the issuer with the iss: one that is trusted, or that was. The latter may be
 // trusted again, and a revocation may have been on its way to here when the trust ended.
-func (x *change) issuerOf(iss string) (record.Issuer, error) {
-	if i, ok := x.issuers[iss]; ok {
+func (m *Machine) issuerOf(s Reader, iss string) (*record.Issuer, error) {
+	m.mu.Lock()
+	i, ok := m.issuers[iss]
+	m.mu.Unlock()
+	if ok {
 		return i, nil
 	}
-	i, err := x.readIssuer(iss)
-	if err == nil {
-		if x.issuers == nil {
-			x.issuers = map[string]record.Issuer{}
-		}
-		x.issuers[iss] = i
+	i, err := readIssuer(s, iss)
+	if err != nil {
+		return nil, err
 	}
-	return i, err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.issuers == nil || len(m.issuers) >= mostIssuers {
+		m.issuers = map[string]*record.Issuer{}
+	}
+	m.issuers[iss] = i
+	return i, nil
 }
 
-func (x *change) readIssuer(iss string) (record.Issuer, error) {
-	id, ok, err := x.state.Get(issKey(iss))
+func readIssuer(s Reader, iss string) (*record.Issuer, error) {
+	id, ok, err := s.Get(issKey(iss))
 	if err != nil {
-		return record.Issuer{}, err
+		return nil, err
 	}
 	if !ok {
-		if former, ok, err := get[record.Issuer](x.state, formerKey(iss)); ok || err != nil {
-			return former, err
+		if former, ok, err := get[record.Issuer](s, formerKey(iss)); ok || err != nil {
+			return &former, err
 		}
-		return record.Issuer{}, record.NotFound("no trusted issuer has the iss %q; `veto issuers list` shows those there are", iss)
+		return nil, record.NotFound("no trusted issuer has the iss %q; `veto issuers list` shows those there are", iss)
 	}
-	i, _, err := get[record.Issuer](x.state, issuerKey(string(id)))
-	return i, err
+	i, _, err := get[record.Issuer](s, issuerKey(string(id)))
+	return &i, err
 }

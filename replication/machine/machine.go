@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"veto/record"
@@ -41,12 +42,29 @@ func Level(s Reader) (record.Level, error) {
 	return max(l, record.LevelFirst), err
 }
 
+// Machine applies the commands of a log to a state. It remembers what revocations ask of the state again and again, which
+// only other commands change. The zero Machine remembers nothing yet.
+type Machine struct {
+	mu      sync.Mutex
+	cluster *record.Found
+	issuers map[string]*record.Issuer // by iss, mostIssuers of them
+}
+
+const mostIssuers = 4096
+
+// forget is called when a command may have changed what is remembered.
+func (m *Machine) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cluster, m.issuers = nil, nil
+}
+
 // change is one command being applied.
 type change struct {
+	machine  *Machine
 	state    State
-	by       string                   // who asked
-	cluster  *record.Found            // nil while it is being founded, or until it was read
-	issuers  map[string]record.Issuer // those that were read, by iss
+	by       string        // who asked
+	cluster  *record.Found // nil while it is being founded, or until it was read
 	stamp    time.Time
 	foremost time.Time // stamp, or the foremost clock of the voters if that is ahead
 	revision record.Revision
@@ -66,10 +84,15 @@ type change struct {
 
 // Apply does what the command asks for. The error is the state's and ends the node; a command
 // that was understood and not done is Result.Rejection. The changes are in the order in which
-// they were made.
-func Apply(s State, c record.Command, rev record.Revision) (record.Result, []record.Change, error) {
+// they were made. Commands are applied one after the other.
+func (m *Machine) Apply(s State, c record.Command, rev record.Revision) (record.Result, []record.Change, error) {
+	switch c.Body.Kind() {
+	case record.KindRevoke, record.KindDeliver, record.KindImport:
+	default:
+		defer m.forget()
+	}
 	result := record.Result{Revision: rev}
-	cluster, err := founded(s, c.Body)
+	cluster, err := m.founded(s, c.Body)
 	if err != nil {
 		return refused(result, err)
 	}
@@ -83,7 +106,7 @@ func Apply(s State, c record.Command, rev record.Revision) (record.Result, []rec
 			return remembered, nil, nil
 		}
 	}
-	x := &change{state: s, cluster: cluster, by: c.By, stamp: c.Stamp, foremost: c.Stamp.Add(c.Ahead), revision: rev}
+	x := &change{machine: m, state: s, cluster: cluster, by: c.By, stamp: c.Stamp, foremost: c.Stamp.Add(c.Ahead), revision: rev}
 	if err := x.asks(c.By); err != nil {
 		return result, nil, err
 	}
@@ -184,7 +207,12 @@ func (x *change) do(c record.Command) error {
 }
 
 // founded reads the cluster, and refuses every command but Found before it is founded.
-func founded(s State, body record.Body) (*record.Found, error) {
+func (m *Machine) founded(s State, body record.Body) (*record.Found, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cluster != nil && body.Kind() != record.KindFound {
+		return m.cluster, nil
+	}
 	c, ok, err := Cluster(s)
 	switch founding := body.Kind() == record.KindFound; {
 	case err != nil:
@@ -196,6 +224,7 @@ func founded(s State, body record.Body) (*record.Found, error) {
 	case !ok:
 		return nil, record.Conflict("the cluster is not founded yet")
 	}
+	m.cluster = &c
 	return &c, nil
 }
 
@@ -314,11 +343,11 @@ func (x *change) changed(r record.Record, gone bool, id string) {
 }
 
 func get[T any](s Reader, key []byte) (T, bool, error) {
-	var v T
 	b, ok, err := s.Get(key)
 	if err != nil || !ok {
-		return v, false, err
+		return *new(T), false, err
 	}
+	var v T
 	if err := record.Decode(b, &v); err != nil {
 		return v, false, fmt.Errorf("the record at %q cannot be read: %w", key, err)
 	}

@@ -103,8 +103,10 @@ var ErrOrder = errors.New("whether this may be revoked depends on the order of c
 // log will not refuse it as far as anyone can tell. What came of the same request before is
 // done. A *record.Rejection is what the log would say if it said so now; ErrOrder is for the keys
 // of admins, of which the last must stay. Other errors are the state's.
-func Admit(s Reader, t record.Taken, now time.Time) (result record.Result, done bool, err error) {
-	x := &change{state: readOnly{s}, by: t.By, stamp: now, foremost: now}
+// It may be called from anywhere, of a Machine that applies nothing: of an issuer it asks only whether that was ever trusted,
+// which does not change.
+func (m *Machine) Admit(s Reader, t record.Taken, now time.Time) (result record.Result, done bool, err error) {
+	x := &change{machine: m, state: readOnly{s}, by: t.By, stamp: now, foremost: now}
 	c := record.Command{Stamp: now, By: t.By, Request: t.Request}
 	if result, done, err = recall(s, c); err != nil || done {
 		return result, done, err

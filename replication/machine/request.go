@@ -12,10 +12,13 @@ import (
 // hours, found by two look-ups, and dropped with the bucket.
 const day = 24 * time.Hour
 
-func requestKey(c record.Command, dayOf time.Time) []byte {
-	sum := sha256.Sum256([]byte(c.By + "\x00" + c.Request.Key))
+func requestKey(sum [sha256.Size]byte, dayOf time.Time) []byte {
 	kept := record.BucketUntil(dayOf.Truncate(day).Add(2 * day))
 	return record.TableRequests.Key(kept.Bytes(), sum[:])
+}
+
+func requestSum(c record.Command) [sha256.Size]byte {
+	return sha256.Sum256([]byte(c.By + "\x00" + c.Request.Key))
 }
 
 // recall finds what came of the request when it was done before.
@@ -27,8 +30,9 @@ func recall(s Reader, c record.Command) (record.Result, bool, error) {
 	if err != nil {
 		return record.Result{}, false, err
 	}
+	sum := requestSum(c)
 	for _, at := range days {
-		r, ok, err := get[record.Remembered](s, requestKey(c, at))
+		r, ok, err := get[record.Remembered](s, requestKey(sum, at))
 		if err != nil {
 			return record.Result{}, false, err
 		}
@@ -65,7 +69,7 @@ func remember(s State, c record.Command, result record.Result) error {
 	if c.Request.Key == "" {
 		return nil
 	}
-	return put(s, requestKey(c, c.Stamp), record.Remembered{Sum: c.Request.Sum, Result: result})
+	return put(s, requestKey(requestSum(c), c.Stamp), record.Remembered{Sum: c.Request.Sum, Result: result})
 }
 
 // meets refuses a command whose condition is not met by the record that it is about, as that is now.

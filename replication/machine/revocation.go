@@ -69,7 +69,7 @@ func (x *change) keptUntil(r *record.Revocation) (time.Time, error) {
 	if r.OfCanary() {
 		return x.canaryUntil(r)
 	}
-	i, err := x.issuerOf(r.Issuer)
+	i, err := x.machine.issuerOf(x.state, r.Issuer)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -105,7 +105,7 @@ func (x *change) canaryUntil(r *record.Revocation) (time.Time, error) {
 }
 
 // longestLifetime also covers tokens from before the limit was lowered.
-func longestLifetime(i record.Issuer) time.Duration {
+func longestLifetime(i *record.Issuer) time.Duration {
 	longest := i.MaxLifetime
 	for _, l := range i.ShorterBefore {
 		longest = max(longest, l.MaxLifetime)
