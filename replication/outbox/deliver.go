@@ -10,7 +10,8 @@ import (
 
 // A proposal costs all nodes some milliseconds of a processor, however little is in it. Those who were answered at once
 // come again at once: so after a proposal of restAt or more a rest follows, as long as that took and longestRest at most, in
-// which they get into the next one. Otherwise two halves of them go in turns. Where more waits than fits into one, there is none.
+// which they get into the next one. Otherwise two halves of them go in turns. It ends when as many have come as were answered, and
+// where more waits than fits into one, there is none.
 const (
 	restAt      = 4
 	longestRest = 10 * time.Millisecond
@@ -33,8 +34,8 @@ func (o *Outbox) deliver(ctx context.Context) {
 		if err == nil {
 			pause = firstPause
 			o.delivered(batch, result)
-			if len(batch.Items) >= restAt && !o.overflows() {
-				wait(ctx, min(time.Since(began), longestRest))
+			if len(batch.Items) >= restAt {
+				o.rest(ctx, len(batch.Items), min(time.Since(began), longestRest))
 			}
 			continue
 		}
@@ -44,6 +45,20 @@ func (o *Outbox) deliver(ctx context.Context) {
 		}
 		wait(ctx, pause)
 		pause = min(2*pause, longestPause)
+	}
+}
+
+// rest waits until as many have come as were answered, or more waits than fits in one proposal, but no longer than d.
+func (o *Outbox) rest(ctx context.Context, answered int, d time.Duration) {
+	over := time.After(d)
+	for enough := o.nextNumber() + uint64(answered); o.nextNumber() < enough && !o.overflows(); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-over:
+			return
+		case <-o.wake:
+		}
 	}
 }
 

@@ -7,7 +7,7 @@
 // One goroutine keeps: it makes durable, at once, all that came in while it did the same for
 // those before. One delivers: it proposes what is kept, oldest first, one proposal at a time, so
 // that the log needs no more than a number to know what it has of this outbox. After one of several it rests a
-// moment: so proposals are few where there are many writers.
+// moment, until as many have come: so proposals are few where there are many writers.
 //
 // Queues. What waits to be made durable is bounded by queueLength: a caller waits for room. What
 // waits to be delivered, in all outboxes of the node, is bounded by MaxPending: over that nothing is
@@ -27,7 +27,7 @@
 //	    TestOldDataDirectoryLosesNothing in room node
 //	O4  Nothing writes to the disk after Close, and what the log brings never waits for the disk.
 //	    TestCloseRefusesWhoWaits, TestDeliveredDoesNotWaitForTheDisk
-//	O5  Who are answered together, and come again in as long as that took, go into one proposal; and who comes alone
-//	    waits for no other, but for the rest of those before, 10 ms at most.
+//	O5  Who are answered together, and come again in as long as that took, go into one proposal, as soon as all have come;
+//	    and who comes alone waits for no other, but for the rest of those before, 10 ms at most.
 //	    TestAnsweredTogetherProposedTogether
 package outbox

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,6 +170,7 @@ func (o *Outbox) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case s := <-o.queue:
+			runtime.Gosched() // who is about to send gets into the same write
 			o.keepAll(o.gather(s))
 		}
 	}

@@ -311,14 +311,15 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 			t.Errorf("who comes alone: %v", proposed)
 		}
 		proposed = nil
+		began := time.Now()
 		write(20)
-		// The first is alone, and waits with the others when it comes again.
-		if !slices.Equal(proposed, []int{1, 19, 20}) {
-			t.Errorf("twenty: %v", proposed)
+		// The first is alone, and waits with the others when it comes again: until the last of these has come.
+		if took := time.Since(began); took != 3*10*hop+19*hop/10 || !slices.Equal(proposed, []int{1, 19, 20}) {
+			t.Errorf("twenty: %v in %s", proposed, took)
 		}
 		proposed = nil
-		<-time.After(10 * hop) // of rest
-		began := time.Now()
+		<-time.After(10 * hop) // of rest, as nobody comes again
+		began = time.Now()
 		write(1)
 		if took := time.Since(began); took != 2*10*hop || !slices.Equal(proposed, []int{1, 1}) {
 			t.Errorf("who comes alone later: %v in %s", proposed, took)
