@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -255,10 +254,8 @@ func build(c Config, mux routes) http.Handler {
 // strictly refuses a body that two readers could understand differently: with a member that is
 // there twice, also if only the case of its letters differs, or text that is not UTF-8.
 func strictly(body []byte, into any) error {
-	if !jsontext.Value(body).IsValid() {
-		return errors.New("not strict JSON")
-	}
-	return jsonv2.Unmarshal(body, into, jsonv1.DefaultOptionsV1(), jsonv2.MatchCaseInsensitiveNames(false), jsonv2.RejectUnknownMembers(true))
+	return jsonv2.Unmarshal(body, into, jsonv1.DefaultOptionsV1(), jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false),
+		jsonv2.MatchCaseInsensitiveNames(false), jsonv2.RejectUnknownMembers(true))
 }
 
 // pprof shows the process from inside. A profile may hold any secret that is in memory, so it

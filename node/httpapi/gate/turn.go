@@ -71,7 +71,7 @@ func (t *Turn) Take(ctx context.Context) error {
 // TakeWithin is Take for as long as the limit at most, and tells whether it is this one's turn. It is not, at once, if as many of
 // the caller's wait already as may: others would wait behind them all.
 func (t *Turn) TakeWithin(ctx context.Context, limit time.Duration) bool {
-	if t == nil {
+	if t == nil || !t.of.crowded() {
 		return true
 	}
 	if !t.work.Prompt {
