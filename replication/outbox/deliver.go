@@ -14,7 +14,7 @@ import (
 // where more waits than fits into one, there is none.
 const (
 	restAt      = 4
-	longestRest = 10 * time.Millisecond
+	longestRest = 25 * time.Millisecond
 )
 
 // deliver proposes what is pending, until ctx ends.
