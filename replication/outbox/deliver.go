@@ -9,11 +9,12 @@ import (
 )
 
 // A proposal costs all nodes some milliseconds of a processor, however little is in it. Those who were answered at once
-// come again at once: so after a proposal of restAt or more a rest follows, as long as that took and longestRest at most, in
-// which they get into the next one. Otherwise two halves of them go in turns. It ends when as many have come as were answered, and
-// where more waits than fits into one, there is none.
+// come again at once: so after a proposal of restAt or more a rest follows, until as many have come as were answered, in which
+// they get into the next one. Otherwise who is back first has one for himself, for which all others wait. They are waited for
+// patience times as long as the proposal took, and longestRest at most; and not at all where more waits than fits into one.
 const (
 	restAt      = 4
+	patience    = 4
 	longestRest = 25 * time.Millisecond
 )
 
@@ -35,7 +36,7 @@ func (o *Outbox) deliver(ctx context.Context) {
 			pause = firstPause
 			o.delivered(batch, result)
 			if len(batch.Items) >= restAt {
-				o.rest(ctx, len(batch.Items), min(time.Since(began), longestRest))
+				o.rest(ctx, min(patience*time.Since(began), longestRest))
 			}
 			continue
 		}
@@ -48,18 +49,28 @@ func (o *Outbox) deliver(ctx context.Context) {
 	}
 }
 
-// rest waits until as many have come as were answered, or more waits than fits in one proposal, but no longer than d.
-func (o *Outbox) rest(ctx context.Context, answered int, d time.Duration) {
+// rest waits until nobody is away who was answered, or more waits than fits in one proposal, but no longer than d. Who is not
+// back by then is not waited for again.
+func (o *Outbox) rest(ctx context.Context, d time.Duration) {
 	over := time.After(d)
-	for enough := o.nextNumber() + uint64(answered); o.nextNumber() < enough && !o.overflows(); {
+	for o.isAwaiting() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-over:
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.away = 0
 			return
 		case <-o.wake:
 		}
 	}
+}
+
+func (o *Outbox) isAwaiting() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.away > 0 && fits(o.pending) == len(o.pending)
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -75,13 +86,6 @@ func (o *Outbox) oldest() (record.Deliver, bool) {
 	defer o.mu.Unlock()
 	some := slices.Clone(o.pending[:fits(o.pending)])
 	return record.Deliver{Outbox: o.config.ID, First: o.first(), Items: some}, len(some) > 0
-}
-
-// overflows tells whether more is pending than fits in one proposal.
-func (o *Outbox) overflows() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return fits(o.pending) < len(o.pending)
 }
 
 // fits is how many of the items fit in one proposal.
@@ -154,6 +158,7 @@ func (o *Outbox) decide(d record.Delivered, r record.Revision) {
 func (o *Outbox) settle(t *Ticket, out Outcome) {
 	t.outcome = out
 	close(t.decided)
+	o.away++
 	delete(o.tickets, t.Number)
 }
 

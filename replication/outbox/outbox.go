@@ -59,6 +59,7 @@ type Outbox struct {
 	next    uint64         // the number of the next item
 	pending []record.Taken // what the log may not have, the last of which is numbered next-1
 	tickets map[uint64]*Ticket
+	away    int           // how many were answered more than have come since: they may come again
 	wake    chan struct{} // holds one when there may be something to deliver
 
 	// told is held while Kept is called. It is taken before mu.
@@ -211,6 +212,7 @@ func (o *Outbox) keepAll(all []*submission) {
 	o.config.Kept(first, items)
 	o.mu.Lock()
 	o.next += uint64(len(items))
+	o.away = max(0, o.away-len(items))
 	o.pending = append(o.pending, items...)
 	for i, s := range all {
 		c := make(chan struct{})

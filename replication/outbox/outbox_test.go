@@ -288,13 +288,13 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 			},
 		}, nil, 1)
 		defer box.Close()
-		// write has so many writers, who begin one after the other and each come twice.
-		write := func(writers int) {
+		// write has so many writers, who begin one after the other and each come twice, the second time after they were away.
+		write := func(writers int, away time.Duration) {
 			var wg sync.WaitGroup
 			for i := range writers {
 				wg.Go(func() {
-					for range 2 {
-						<-time.After(time.Duration(i) * hop / 10)
+					for n := range 2 {
+						<-time.After(time.Duration(i)*hop/10 + time.Duration(n)*away)
 						ticket, err := box.Take(t.Context(), item("a"))
 						if err != nil {
 							t.Error(err)
@@ -306,21 +306,23 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 			}
 			wg.Wait()
 		}
-		write(1)
+		write(1, 0)
 		if !slices.Equal(proposed, []int{1, 1}) {
 			t.Errorf("who comes alone: %v", proposed)
 		}
-		proposed = nil
-		began := time.Now()
-		write(20)
-		// The first is alone, and waits with the others when it comes again: until the last of these has come.
-		if took := time.Since(began); took != 3*10*hop+19*hop/10 || !slices.Equal(proposed, []int{1, 19, 20}) {
-			t.Errorf("twenty: %v in %s", proposed, took)
+		for _, away := range []time.Duration{0, 15 * hop} {
+			proposed = nil
+			began := time.Now()
+			write(20, away)
+			// The first is alone, and waits with the others when it comes again: until the last of these has come.
+			if took := time.Since(began); took != 3*10*hop+away+19*hop/10 || !slices.Equal(proposed, []int{1, 19, 20}) {
+				t.Errorf("twenty: %v in %s", proposed, took)
+			}
+			<-time.After(25 * hop) // of rest, as nobody comes again
 		}
 		proposed = nil
-		<-time.After(10 * hop) // of rest, as nobody comes again
-		began = time.Now()
-		write(1)
+		began := time.Now()
+		write(1, 0)
 		if took := time.Since(began); took != 2*10*hop || !slices.Equal(proposed, []int{1, 1}) {
 			t.Errorf("who comes alone later: %v in %s", proposed, took)
 		}
