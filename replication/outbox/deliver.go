@@ -11,15 +11,18 @@ import (
 // A proposal costs all nodes some milliseconds of a processor, however little is in it. Those who were answered at once
 // come again at once: so after a proposal of restAt or more a rest follows, until as many have come as were answered, in which
 // they get into the next one. Otherwise who is back first has one for himself, for which all others wait. They are waited for
-// patience times as long as the proposal took, and longestRest at most; and not at all where more waits than fits into one.
+// patience times as long as the proposal took, and longestRest at most; and not at all where more waits than fits into one. Where
+// only some came, they are others, who come when they will: then a rest is no longer than the proposal, the next few times.
 const (
 	restAt      = 4
 	patience    = 4
 	longestRest = 25 * time.Millisecond
+	fewTimes    = 16
 )
 
 // deliver proposes what is pending, until ctx ends.
 func (o *Outbox) deliver(ctx context.Context) {
+	short := 0 // how many rests are
 	for pause := firstPause; ctx.Err() == nil; {
 		batch, ok := o.oldest()
 		if !ok {
@@ -36,7 +39,7 @@ func (o *Outbox) deliver(ctx context.Context) {
 			pause = firstPause
 			o.delivered(batch, result)
 			if len(batch.Items) >= restAt {
-				o.rest(ctx, min(patience*time.Since(began), longestRest))
+				short = o.rest(ctx, time.Since(began), short)
 			}
 			continue
 		}
@@ -49,22 +52,30 @@ func (o *Outbox) deliver(ctx context.Context) {
 	}
 }
 
-// rest waits until nobody is away who was answered, or more waits than fits in one proposal, but no longer than d. Who is not
-// back by then is not waited for again.
-func (o *Outbox) rest(ctx context.Context, d time.Duration) {
-	over := time.After(d)
+// rest waits until nobody is away who was answered by a proposal that took so long, or more waits than fits in one. Who is
+// not back when it is over is not waited for again. It is given how many rests are to be short, and tells how many are then.
+func (o *Outbox) rest(ctx context.Context, took time.Duration, short int) int {
+	long := min(patience*took, longestRest)
+	if short > 0 {
+		long = min(took, longestRest)
+	}
+	over := time.After(long)
 	for o.isAwaiting() {
 		select {
 		case <-ctx.Done():
-			return
+			return 0
 		case <-over:
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.away = 0
-			return
+			if short == 0 && len(o.pending) > 0 {
+				return fewTimes
+			}
+			return max(0, short-1)
 		case <-o.wake:
 		}
 	}
+	return max(0, short-1)
 }
 
 func (o *Outbox) isAwaiting() bool {

@@ -329,6 +329,40 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 	})
 }
 
+// O5
+func TestWhoDoesNotComeBackIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hop = time.Millisecond
+		proposals := 0
+		box := outbox.Open(outbox.Config{
+			ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler), Coming: nothing, Kept: nothing,
+			Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
+				<-time.After(5 * hop)
+				proposals++
+				return record.Result{Before: d.First - 1}, nil
+			},
+		}, nil, 1)
+		defer box.Close()
+		var wg sync.WaitGroup
+		for i := range 1000 {
+			wg.Go(func() { // each comes once, whatever becomes of the others
+				<-time.After(time.Duration(i) * hop)
+				ticket, err := box.Take(t.Context(), item("a"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				<-ticket.Decided
+			})
+		}
+		wg.Wait()
+		// By twos of five they are 100; by rests of four times as long, 40.
+		if proposals < 80 {
+			t.Errorf("a thousand that came one a millisecond were in %d proposals", proposals)
+		}
+	})
+}
+
 func nothing(uint64, []record.Taken) {}
 
 func closed() chan struct{} {
