@@ -305,7 +305,7 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 	for _, c := range changes {
 		switch item := c.Record.(type) {
 		case *record.Revocation:
-			if !c.Gone && !item.OfCanary() {
+			if len(revoked) <= record.MaxRevocations && !c.Gone && !item.OfCanary() {
 				revoked = append(revoked, *item)
 			}
 		case *record.Delivered:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"veto/record"
@@ -89,6 +90,7 @@ func (e *Entry) Facts() iter.Seq[Fact] {
 const (
 	entryFormat = 1
 	refBytes    = 4 + len(record.Digest{}) + 8
+	entryRoom   = 64 // for the header's numbers
 )
 
 // ErrDamaged says that bytes are no entry.
@@ -96,7 +98,7 @@ var ErrDamaged = errors.New("event: this is no entry")
 
 // Append appends the byte form, without the revision, which is in its key.
 func (e *Entry) Append(b []byte) ([]byte, error) {
-	b = append(b, entryFormat)
+	b = append(slices.Grow(b, entryRoom+len(e.Items)*(1+refBytes)), entryFormat)
 	b = binary.AppendVarint(b, e.At.UnixMilli())
 	for _, p := range []Position{e.Revocations, e.Keys} {
 		b = binary.AppendUvarint(b, p.Sequence)

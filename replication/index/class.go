@@ -71,12 +71,15 @@ func (c *class) publish() {
 	c.inUse.Store(&all)
 }
 
-func (c *class) add(k key, cutoff int64, b record.Bucket) {
+// add takes in what the bucket has more.
+func (c *class) add(more []read, b record.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.use(b)
 	for s := range c.each() {
-		s.add(k, newRule(b, cutoff), b)
+		for _, r := range more {
+			s.add(r.key, r.rule, b)
+		}
 	}
 	c.bound()
 }

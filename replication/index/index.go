@@ -51,6 +51,9 @@ type Index struct {
 	used    *atomic.Uint32
 	settled tally
 	builder *builder
+	// The writer's own, used again.
+	added  []read
+	shards sorter
 }
 
 // tables are swapped whole by Load.
@@ -138,8 +141,13 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 func (x *Index) Apply(changes []record.Change, rev record.Revision) {
 	t := x.tables.Load()
 	issuers := false
-	for _, c := range changes {
-		issuers = x.apply(t, c) || issuers
+	for rest := changes; len(rest) > 0; {
+		if n := x.add(t, rest); n > 0 {
+			rest = rest[n:]
+			continue
+		}
+		issuers = x.apply(t, rest[0]) || issuers
+		rest = rest[1:]
 	}
 	t.keys.Settle()
 	if issuers {
@@ -168,6 +176,27 @@ func (x *Index) pass(changes []record.Change, rev record.Revision) {
 	}
 }
 
+// add takes in the revocations of one class and bucket that the changes begin with, and tells how many there are: a
+// stream brings thousands.
+func (x *Index) add(t *tables, changes []record.Change) int {
+	var b record.Bucket
+	x.added = x.added[:0]
+	for i := range changes {
+		c := &changes[i]
+		r, ok := c.Record.(*record.Revocation)
+		if !ok || c.Gone || i > 0 && (c.Digest.Class() != changes[0].Digest.Class() || r.Bucket() != b) {
+			break
+		}
+		b = r.Bucket()
+		x.added = append(x.added, read{keyOf(&c.Digest), newRule(b, r.Cutoff())})
+	}
+	if len(x.added) > 0 {
+		use(t.used, changes[0].Digest)
+		t.class(changes[0].Digest.Class()).add(x.shards.sorted(x.added), b)
+	}
+	return len(x.added)
+}
+
 // apply takes in one change and tells whether it concerns issuers.
 func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 	switch r := c.Record.(type) {
@@ -175,8 +204,7 @@ func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 		if c.Gone {
 			t.lift(c.Digest, r.Bucket())
 		} else {
-			use(t.used, c.Digest)
-			t.class(c.Digest.Class()).add(keyOf(&c.Digest), r.Cutoff(), r.Bucket())
+			x.add(t, []record.Change{c})
 		}
 	case *record.Expiry:
 		for c := range t.classes() {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"math/bits"
+	"slices"
 	"sync/atomic"
 
 	"veto/record"
@@ -55,7 +56,33 @@ func (k key) start(n int) int {
 	return int(i)
 }
 
-func (t *table) of(k key) *shard { return &t.shards[k.a>>56] }
+func (t *table) of(k key) *shard { return &t.shards[k.shard()] }
+
+func (k key) shard() byte { return byte(k.a >> 56) }
+
+// sorter sorts what is to be added by shards, so that memory is read once for several. It may be used again.
+type sorter struct{ out []read }
+
+// sorted keeps the order within each shard. What it gives is valid until the next.
+func (s *sorter) sorted(in []read) []read {
+	if len(in) < shards {
+		return in
+	}
+	var at [shards + 1]int
+	for i := range in {
+		at[int(in[i].key.shard())+1]++
+	}
+	for i := range shards {
+		at[i+1] += at[i]
+	}
+	s.out = slices.Grow(s.out[:0], len(in))[:len(in)]
+	for _, r := range in {
+		n := &at[r.key.shard()]
+		s.out[*n] = r
+		*n++
+	}
+	return s.out
+}
 
 // find returns the latest bucket in which a rule denies what was issued at the second.
 func (t *table) find(k key, issuedAt int64) (record.Bucket, bool) {
