@@ -71,7 +71,7 @@ type items struct {
 // The major types (RFC 8949, section 3.1).
 const (
 	majorNumber = iota
-	_
+	majorNegative
 	majorBytes
 	majorText
 	majorArray
@@ -136,6 +136,53 @@ func (r *items) key(k *APIKey) (ok bool) {
 		}
 	}
 	return !r.odd && r.rest == ""
+}
+
+// imported reads an Import, and tells whether it was all that there is. The texts of its items are parts of what is read.
+func (r *items) imported() (b Import, ok bool) {
+	field := uint64(0)
+	for more := r.head(majorMap); more > 0 && !r.odd; more-- {
+		before := field
+		if field = r.head(majorNumber); field <= before {
+			return b, false
+		}
+		switch field {
+		case 1:
+			b.First = r.head(majorNumber)
+		case 2:
+			rest, err := whole.UnmarshalFirst([]byte(r.rest), &b.Alike)
+			r.odd = r.odd || err != nil
+			r.rest = r.rest[len(r.rest)-len(rest):]
+		case 3:
+			n := r.head(majorArray)
+			if r.odd = r.odd || n > uint64(len(r.rest)) || n > maxItems; r.odd {
+				return b, false
+			}
+			b.Items = make([]ImportItem, n)
+			for i := range b.Items {
+				r.importItem(&b.Items[i])
+			}
+		case 4:
+			b.Sums = []byte(r.take(majorBytes))
+		default:
+			return b, false
+		}
+	}
+	return b, !r.odd && r.rest == ""
+}
+
+func (r *items) importItem(item *ImportItem) {
+	r.odd = r.odd || r.head(majorArray) != 2
+	major := byte(majorNumber)
+	if r.rest != "" && r.rest[0]>>5 == majorNegative {
+		major = majorNegative
+	}
+	n := r.head(major)
+	r.odd = r.odd || n > math.MaxInt32
+	if item.Alike = int(n); major == majorNegative {
+		item.Alike = -1 - int(n)
+	}
+	item.Value = r.text()
 }
 
 // head reads the head of an item of the major type, and gives its argument.
@@ -276,7 +323,7 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 	case KindDeliver:
 		return decodeAs[Deliver](b)
 	case KindImport:
-		return decodeAs[Import](b)
+		return decodeImport(b)
 	case KindDrawQuota:
 		return decodeAs[DrawQuota](b)
 	case KindChainAudit:
@@ -289,6 +336,14 @@ func decodeBody(kind Kind, b []byte) (Body, error) {
 		return decodeAs[UpdateConsumer](b)
 	}
 	return nil, &UnknownCommandError{Format: commandFormat, Kind: kind}
+}
+
+// decodeImport does as decodeAs, at a fraction of the cost: each node decodes all lines of a stream.
+func decodeImport(b []byte) (Body, error) {
+	if i, ok := (&items{rest: string(b)}).imported(); ok {
+		return i, nil
+	}
+	return decodeAs[Import](b)
 }
 
 func decodeAs[T Body](b []byte) (Body, error) {

@@ -71,6 +71,47 @@ func TestKeysAreDecodedFast(t *testing.T) {
 	}
 }
 
+// R6
+func FuzzDecodeImport(f *testing.F) {
+	whole := Import{
+		First: 3, Alike: []Revocation{{Name: Name{Target: TargetJTI, Issuer: "i"}, Reason: "r"}},
+		Items: []ImportItem{{Value: "a"}, {Alike: -1}, {Alike: 70000, Value: "b"}}, Sums: make([]byte, 4*SumLength),
+	}
+	for _, v := range []any{
+		whole, Import{}, Import{Items: []ImportItem{}}, map[int]any{1: 1, 9: "a field that came later"},
+		map[int]any{2: []any{map[int]any{99: "one within"}}}, map[int]any{3: []any{[]any{1}}}, map[int]any{3: []any{[]any{uint64(1) << 63, "a"}}},
+		map[int]any{3: []any{[]any{-1 << 40, "a"}}}, map[int]any{3: make([]any, maxItems+1)},
+	} {
+		b, err := Encode(v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		want, wrong := decodeAs[Import](b)
+		got, err := decodeImport(b)
+		if (wrong == nil) != (err == nil) || wrong != nil && wrong.Error() != err.Error() {
+			t.Fatalf("%v, and of Decode %v", err, wrong)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(ImportItem{})); wrong == nil && diff != "" {
+			t.Fatal(diff)
+		}
+	})
+	b, err := Encode(whole)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if r := (items{rest: string(b)}); f.Failed() || !imports(&r) {
+		f.Errorf("left to Decode, from %x on", r.rest)
+	}
+}
+
+func imports(r *items) bool {
+	_, ok := r.imported()
+	return ok
+}
+
 func BenchmarkDecodeKey(b *testing.B) {
 	k := APIKey{
 		ID: "key_01m8f94zqwh48pkerhv2ab3eya", Consumer: "shop", Hint: "veto_live_…abcd", Scopes: []string{"orders:*", "stock:read"},
