@@ -406,7 +406,7 @@ const (
 	// LevelTrail came with an audit trail that is cut, with portal sessions that are bounded and stored by a
 	// pepper, with ids of issuers that do not pass to another iss while they name managers, with lines of
 	// streams that are tried again, with requests that are known by a clock that is behind, and with revocations
-	// of a stream that are kept without what they have in common.
+	// of a stream that are kept without what they have in common and come in larger parts.
 	LevelTrail Level = 3
 
 	LevelNewest = LevelTrail
@@ -436,6 +436,9 @@ func (c *Command) Level() Level {
 	}
 	if c.Condition.When != WhenAny || c.Ahead != 0 {
 		least = max(least, LevelKeys)
+	}
+	if b, ok := c.Body.(Import); ok && len(b.Items) > MaxImportAt(LevelFirst) {
+		least = max(least, LevelTrail)
 	}
 	return max(least, levelOf(reflect.ValueOf(c.Body)), levelOf(reflect.ValueOf(c.From)))
 }

@@ -20,7 +20,7 @@ const MaxRequestKey = 255
 // Import, MaxKeysUsed the keys of one KeysUsed, and MaxRehashes the hashes of one RehashKeys.
 const (
 	MaxRevocations = 512
-	MaxImport      = 4096
+	MaxImport      = 16384
 	MaxKeysUsed    = 4096
 	MaxRehashes    = 2048
 )

@@ -210,6 +210,8 @@ func TestLevels(t *testing.T) {
 		"without that field":        {record.Command{Body: record.CreateKey{Key: record.APIKey{Name: "n"}}}, record.LevelFirst},
 		"a field behind pointers":   {record.Command{Body: record.ManageKey{Create: &record.CreateKey{}}}, record.LevelKeys},
 		"a stream":                  {record.Command{Body: record.Import{Alike: jti}}, record.LevelFirst},
+		"large parts of a stream":   {record.Command{Body: record.Import{Items: make([]record.ImportItem, 4097)}}, record.LevelTrail},
+		"small ones":                {record.Command{Body: record.Import{Items: make([]record.ImportItem, 4096)}}, record.LevelFirst},
 		"a stream with sums":        {record.Command{Body: record.Import{Alike: jti, Sums: []byte{1}}}, record.LevelKeys},
 		"what may be left out":      {record.Command{Skippable: true, Body: record.KeysUsed{}}, record.LevelFirst},
 		"the level itself":          {record.Command{Body: record.RaiseLevel{To: 9}}, record.LevelFirst},

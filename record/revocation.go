@@ -369,7 +369,7 @@ type Revoke struct {
 // Import adds many revocations that are much alike: part of a stream, whose items are numbered
 // from First on. The command's Request names the stream: what was imported of it before is passed
 // over, and what was refused is tried again. One item that is refused keeps none of the others back. At
-// most MaxImport.
+// most MaxImport, or what MaxImportAt says.
 type Import struct {
 	First uint64 `cbor:"1,keyasint"`
 	// Alike are what the items have in common: revocations without a value.
@@ -379,6 +379,14 @@ type Import struct {
 	// SumLength bytes of the sum of all lines until there, whatever sum the node takes. They are empty
 	// in logs of old.
 	Sums []byte `cbor:"4,keyasint,omitempty" since:"2"`
+}
+
+// MaxImportAt bounds the items of one Import at a level.
+func MaxImportAt(at Level) int {
+	if at < LevelTrail {
+		return 4096
+	}
+	return MaxImport
 }
 
 // SumLength is that of one of Import.Sums.

@@ -140,7 +140,7 @@ func (x *merger) add(where string, r record.Revocation) error {
 	}
 	x.part.Items, x.places = append(x.part.Items, record.ImportItem{Alike: at, Value: r.Value}), append(x.places, where)
 	x.bytes += len(r.Value)
-	if len(x.part.Items) < record.MaxImport && x.bytes < maxPart {
+	if len(x.part.Items) < record.MaxImportAt(record.LevelFirst) && x.bytes < maxPart {
 		return nil
 	}
 	return x.flush()

@@ -2,6 +2,8 @@ package machine
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -41,19 +43,32 @@ type written struct {
 	from, to int
 }
 
+// ordered is one of them, with what mostly tells where it belongs.
+type ordered struct {
+	head uint64
+	*written
+}
+
 // compare is by their keys, and of the same key by their order in the stream.
-func (w *written) compare(other *written) int {
-	if c := w.entry.Compare(&other.entry); c != 0 {
+func (o ordered) compare(other ordered) int {
+	if o.head != other.head && o.entry.Bucket == other.entry.Bucket {
+		return cmp.Compare(o.head, other.head)
+	}
+	if c := o.entry.Compare(&other.entry); c != 0 {
 		return c
 	}
-	return w.from - other.from
+	return o.from - other.from
 }
 
 // imported takes in part of a stream, from the first item on that was not taken in before. How
 // far the stream has come is remembered as what came of its request.
 func (x *change) imported(b record.Import, c record.Command) error {
-	if c.Request.Key == "" || b.First == 0 || len(b.Items) == 0 || len(b.Items) > record.MaxImport {
-		return record.Invalid("an import has an Idempotency-Key and 1 to %d items, numbered from 1", record.MaxImport)
+	at, err := Level(x.state)
+	if err != nil {
+		return err
+	}
+	if most := record.MaxImportAt(at); c.Request.Key == "" || b.First == 0 || len(b.Items) == 0 || len(b.Items) > most {
+		return record.Invalid("an import has an Idempotency-Key and 1 to %d items, numbered from 1", most)
 	}
 	last, _, err := recall(x.state, c)
 	if err != nil {
@@ -68,10 +83,6 @@ func (x *change) imported(b record.Import, c record.Command) error {
 	x.through = last.Before
 	s := &stream{change: x, alike: make([]alike, len(b.Alike)), puts: make([]written, 0, len(b.Items)), made: make([]record.Revocation, 0, len(b.Items))}
 	x.changes = slices.Grow(x.changes, len(b.Items))
-	at, err := Level(x.state)
-	if err != nil {
-		return err
-	}
 	s.kinds(&b, at)
 	if b.First <= last.Before {
 		x.missing = last.Missing
@@ -232,11 +243,12 @@ func (s *stream) write() error {
 			}
 		}
 	}
-	order := make([]*written, len(s.puts))
+	order := make([]ordered, len(s.puts))
 	for i := range s.puts {
-		order[i] = &s.puts[i]
+		w := &s.puts[i]
+		order[i] = ordered{binary.BigEndian.Uint64(w.entry.Digest[:]), w}
 	}
-	slices.SortFunc(order, (*written).compare)
+	slices.SortFunc(order, ordered.compare)
 	for _, w := range order {
 		if err := s.state.Put(record.RevocationKey(w.entry.Bucket, w.entry.Digest, w.entry.Cutoff), s.room[w.from:w.to]); err != nil {
 			return err

@@ -18,6 +18,8 @@ type Importer struct {
 	// Named makes a revocation of one line, which is valid until it returns. Its errors are for
 	// the sender.
 	Named func(line []byte) (record.Revocation, error)
+	// Most is how many lines a part may have.
+	Most int
 	// Turn is when lines are read.
 	Turn Turn
 	// Propose has the cluster take part of the stream. It blocks until the log has it.
@@ -66,8 +68,8 @@ type flight struct {
 // is that of the writer, who then knows no end, or one that nobody knows.
 func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
-	in := newReader(lines, x.Named, x.Turn)
-	flights := make(chan *flight) // in their order
+	in := newReader(lines, x.Named, x.Turn, x.Most)
+	flights := make(chan *flight, 1) // in their order
 	var work sync.WaitGroup
 	work.Go(func() { in.read(ctx) })
 	sent := false

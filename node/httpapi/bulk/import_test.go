@@ -116,7 +116,7 @@ func (t *turn) Leave() { t.held.Store(false) }
 func run(t testing.TB, c *cluster, in io.Reader) []bulk.Progress {
 	t.Helper()
 	var out bytes.Buffer
-	x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+	x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 	if err := x.Import(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestRefusedLinesAreTriedAgain(t *testing.T) {
 		t.Errorf("%d values, the last %s", n, c.values[n-1])
 	}
 	c.missing = make([]uint64, record.MaxMissing+1)
-	x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+	x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 	var nothing *bulk.NotBegun
 	if err := x.Import(t.Context(), strings.NewReader(strings.Join(lines, "\n")), io.Discard); !errors.As(err, &nothing) {
 		t.Errorf("nobody knows which are missing: %v", err)
@@ -210,16 +210,16 @@ func TestRefusedLinesAreTriedAgain(t *testing.T) {
 func TestStreamGoesOn(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		c := &cluster{failAt: 2, lost: lost}
-		first := run(t, c, strings.NewReader(stream(9_000)))
+		first := run(t, c, strings.NewReader(stream(20_000)))
 		if last := first[len(first)-1]; last.Done || last.Error == nil {
 			t.Fatalf("%+v", last)
 		}
-		again := run(t, c, strings.NewReader(stream(9_000)))
-		if last := again[len(again)-1]; !last.Done || last.Through != 9_000 || last.Resumed == 0 {
+		again := run(t, c, strings.NewReader(stream(20_000)))
+		if last := again[len(again)-1]; !last.Done || last.Through != 20_000 || last.Resumed == 0 {
 			t.Errorf("%+v", last)
 		}
-		if len(c.values) != 9_000 {
-			t.Errorf("%d values, of 9000 lines", len(c.values))
+		if len(c.values) != 20_000 {
+			t.Errorf("%d values, of 20000 lines", len(c.values))
 		}
 	}
 }
@@ -282,7 +282,7 @@ func TestStreamWithoutItsContext(t *testing.T) {
 	for range 100 { // it depends on which of two is seen first
 		c := &cluster{}
 		var out bytes.Buffer
-		x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+		x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 		if err := x.Import(ctx, strings.NewReader(stream(10)), &out); err != nil {
 			continue
 		}
@@ -295,7 +295,7 @@ func TestStreamWithoutItsContext(t *testing.T) {
 // B4: whoever closes its side is told so, and not what became of the batch that was on its way.
 func TestSenderClosesItsSide(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	x := bulk.Importer{Named: named, Turn: new(turn), Stop: func() {}, Propose: func(context.Context, record.Import) (record.Result, error) {
+	x := bulk.Importer{Most: record.MaxImport, Named: named, Turn: new(turn), Stop: func() {}, Propose: func(context.Context, record.Import) (record.Result, error) {
 		cancel()
 		return record.Result{}, record.ErrOutcomeUnknown
 	}}
@@ -316,7 +316,7 @@ func TestOtherLinesAreNotToldDone(t *testing.T) {
 			c := &cluster{}
 			run(t, c, strings.NewReader(stream(lines)))
 			var out bytes.Buffer
-			x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+			x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 			err := x.Import(t.Context(), strings.NewReader(other), &out)
 			var nothing *bulk.NotBegun
 			if !errors.As(err, &nothing) {
@@ -337,7 +337,7 @@ func TestOtherLinesAreNotToldDone(t *testing.T) {
 func TestSlowStream(t *testing.T) {
 	in, send := io.Pipe()
 	out, told := io.Pipe()
-	x := bulk.Importer{Named: named, Propose: (&cluster{}).propose, Turn: new(turn), Stop: func() { _ = in.CloseWithError(io.ErrClosedPipe) }}
+	x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: (&cluster{}).propose, Turn: new(turn), Stop: func() { _ = in.CloseWithError(io.ErrClosedPipe) }}
 	ended := make(chan error, 1)
 	go func() { ended <- x.Import(t.Context(), in, told) }()
 	d := json.NewDecoder(out)
@@ -375,7 +375,7 @@ func (o sender) Read(b []byte) (int, error) {
 // B6
 func TestTurnIsLeft(t *testing.T) {
 	c, mine := &cluster{}, new(turn)
-	x := bulk.Importer{Named: func(line []byte) (record.Revocation, error) {
+	x := bulk.Importer{Most: record.MaxImport, Named: func(line []byte) (record.Revocation, error) {
 		if !mine.held.Load() {
 			t.Error("a line is understood out of turn")
 		}
@@ -428,7 +428,7 @@ func (f *fewTurns) Leave() {}
 func TestLineWithoutATurnIsTheLast(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c, lines := &cluster{}, "r a\nr b\nr c\nr d\nr e\n"
-	x := bulk.Importer{Named: named, Turn: &fewTurns{2, cancel}, Stop: func() {}, Propose: c.propose}
+	x := bulk.Importer{Most: record.MaxImport, Named: named, Turn: &fewTurns{2, cancel}, Stop: func() {}, Propose: c.propose}
 	_ = x.Import(ctx, strings.NewReader(lines), io.Discard) // nobody listens
 	if all := run(t, c, strings.NewReader(lines)); !all[len(all)-1].Done {
 		t.Errorf("%+v", all[len(all)-1])

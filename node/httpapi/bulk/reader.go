@@ -19,7 +19,7 @@ import (
 // Bounds of a line and of a batch, in bytes.
 const (
 	MaxLine  = 32 << 10
-	maxBatch = 512 << 10
+	maxBatch = 900 << 10 // beside the last line, and what the command has besides, below record.MaxCommand
 	perItem  = 16 + record.SumLength
 	overhead = 64
 	maxAlike = 64 // kinds of lines in a batch
@@ -42,6 +42,7 @@ type reader struct {
 	table *crc32.Table
 	named func([]byte) (record.Revocation, error)
 	turn  Turn
+	most  int // lines in a batch
 
 	mu      sync.Mutex
 	changed *sync.Cond // of all below
@@ -55,8 +56,8 @@ type reader struct {
 	err     error    // why, if that is not the end of the stream
 }
 
-func newReader(in io.Reader, named func([]byte) (record.Revocation, error), turn Turn) *reader {
-	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named}
+func newReader(in io.Reader, named func([]byte) (record.Revocation, error), turn Turn, most int) *reader {
+	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named, most: most}
 	r.changed = sync.NewCond(&r.mu)
 	r.batch = r.following()
 	return r
@@ -105,7 +106,7 @@ func (r *reader) put(ctx context.Context, line []byte) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.batch.full() && !r.ended {
+	for r.full() && !r.ended {
 		r.turn.Leave()
 		r.changed.Wait()
 	}
@@ -133,7 +134,7 @@ func (r *reader) end(err error) {
 func (r *reader) take() (batch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for !r.ended && (r.batch.lines == 0 || r.away > 0 && !r.batch.full()) {
+	for !r.ended && (r.batch.lines == 0 || r.away > 0 && !r.full()) {
 		r.changed.Wait()
 	}
 	b := r.batch
@@ -145,7 +146,11 @@ func (r *reader) take() (batch, bool) {
 
 // following is the batch that begins after the lines so far.
 func (r *reader) following() batch {
-	return batch{body: record.Import{First: r.line + 1, Sums: binary.BigEndian.AppendUint32(nil, r.sum)}}
+	n := len(r.batch.body.Items) // there may be as many again
+	return batch{body: record.Import{
+		First: r.line + 1, Items: make([]record.ImportItem, 0, n),
+		Sums: binary.BigEndian.AppendUint32(make([]byte, 0, (n+1)*record.SumLength), r.sum),
+	}}
 }
 
 // landed says that a batch that was taken is in the log, or never will be.
@@ -199,8 +204,10 @@ func cutOff() error {
 // tooLong stands for a line that is over MaxLine.
 var tooLong = []byte("xxxxxxxx")
 
-func (b *batch) full() bool {
-	return b.lines >= record.MaxImport || b.size >= maxBatch || len(b.body.Alike) >= maxAlike
+// full is called with the lock held.
+func (r *reader) full() bool {
+	b := &r.batch
+	return b.lines >= r.most || b.size >= maxBatch || len(b.body.Alike) >= maxAlike
 }
 
 // add puts a line into the batch: as what it names, or, if that is known or wrong, as an item that

@@ -85,6 +85,8 @@ type Revocations interface {
 	// Revocations has one for each name, EveryRevocation all.
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
 	EveryRevocation(cursor string, limit int) (items []record.Revocation, next string, err error)
+	// Level is that of the commands which all nodes know.
+	Level() record.Level
 	Freshness() record.Freshness
 	// AwaitRevision waits until what is read holds the revision.
 	AwaitRevision(ctx context.Context, r record.Revision) error

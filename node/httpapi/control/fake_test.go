@@ -268,6 +268,8 @@ func (c *cluster) changes() int {
 
 var digestKey = record.DigestKey{1}
 
+func (c *cluster) Level() record.Level { return record.LevelNewest }
+
 func (c *cluster) Freshness() record.Freshness {
 	return record.Freshness{Revision: c.revision, AsOf: now(), Ready: c.ready}
 }

@@ -93,6 +93,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	// Stop leaves net/http's connection with a context that is done, and perhaps half a body.
 	w.Header().Set("Connection", "close")
 	importer := bulk.Importer{
+		Most: record.MaxImportAt(x.Records.Level()),
 		Turn: x.Turns.Turn(gate.Work{Writes: true}),
 		Named: func(line []byte) (record.Revocation, error) {
 			b, err := intake.Parse(line)
