@@ -24,4 +24,6 @@
 //	I7  A token that is signed with a key which its issuer has just published is revoked: the key is
 //	    fetched and waited for, and an event comes again.
 //	    TestNewSigningKeyIsWaitedFor, TestEventWaitsForItsSigningKey
+//	I8  A line of a stream is understood as it would be alone, whatever came before it.
+//	    FuzzLines
 package intake

@@ -95,13 +95,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	importer := bulk.Importer{
 		Most: record.MaxImportAt(x.Records.Level()),
 		Turn: x.Turns.Turn(gate.Work{Writes: true}),
-		Named: func(line []byte) (record.Revocation, error) {
-			b, err := intake.Parse(line)
-			if err != nil {
-				return record.Revocation{}, err
-			}
-			return x.intake.Named(operatorOf(r.Context()), b)
-		},
+		Named: x.intake.Lines(operatorOf(r.Context())).Named,
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
