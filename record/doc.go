@@ -28,7 +28,7 @@
 //	R5  A command says from which level on programs do it as it is meant.
 //	    TestLevels
 //	R6  What is decoded in a shorter way is the same as by Decode, whatever the bytes.
-//	    FuzzDecodeKey
+//	    FuzzDecodeKey, FuzzDecodeImport
 //
 // Values returned from this package share no memory with its arguments, except where a
 // method says so.

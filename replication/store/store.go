@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"veto/record"
@@ -211,6 +212,10 @@ func (s *Store) corrupt(err error) error {
 	return fmt.Errorf("the state in %s is damaged (%w); empty the data directory and let the node join again under another --node-id; a copy of the directory from before must not be put back, as others count on what this node has said since", s.dir, err)
 }
 
+// flushedOver is how many tables that were flushed lie over each other before they are merged with those of the next level:
+// with digests as keys that is all of them, whether few are merged or many. Pebble counts each twice.
+const flushedOver = 8
+
 // formatVersion is pinned: a newer one cannot be opened by an older veto.
 const formatVersion = pebble.FormatValueSeparation
 
@@ -223,13 +228,16 @@ func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 	o := &pebble.Options{
 		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion, Comparer: comparer(),
 		MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold: 4, L0StopWritesThreshold: 20, LBaseMaxBytes: 256 << 20,
+		L0CompactionThreshold: 2 * flushedOver, L0StopWritesThreshold: 20, LBaseMaxBytes: 256 << 20,
 		BytesPerSync: 512 << 10, Logger: at.logger, ErrorIfNotExists: mustExist, EventListener: at.listener(),
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 8 << 10
 	}
+	// What was flushed is written anew soon; all levels behind are as the one after it.
+	o.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	o.Levels[1].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	db, err := pebble.Open(filepath.Join(s.dir, name), o)
 	if err != nil {
 		return nil, s.corrupt(err)

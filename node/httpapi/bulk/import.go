@@ -69,7 +69,7 @@ type flight struct {
 func (x *Importer) Import(ctx context.Context, lines io.Reader, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	in := newReader(lines, x.Named, x.Turn, x.Most)
-	flights := make(chan *flight, 1) // in their order
+	flights := make(chan *flight) // in their order
 	var work sync.WaitGroup
 	work.Go(func() { in.read(ctx) })
 	sent := false

@@ -93,8 +93,8 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	// Stop leaves net/http's connection with a context that is done, and perhaps half a body.
 	w.Header().Set("Connection", "close")
 	importer := bulk.Importer{
-		Most: record.MaxImportAt(x.Records.Level()),
-		Turn: x.Turns.Turn(gate.Work{Writes: true}),
+		Most:  record.MaxImportAt(x.Records.Level()),
+		Turn:  x.Turns.Turn(gate.Work{Writes: true}),
 		Named: x.intake.Lines(operatorOf(r.Context())).Named,
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
