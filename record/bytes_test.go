@@ -78,9 +78,15 @@ func FuzzDecodeImport(f *testing.F) {
 		Items: []ImportItem{{Value: "a"}, {Alike: -1}, {Alike: 70000, Value: "b"}}, Sums: make([]byte, 4*SumLength),
 	}
 	for _, v := range []any{
-		whole, Import{}, Import{Items: []ImportItem{}}, map[int]any{1: 1, 9: "a field that came later"},
-		map[int]any{2: []any{map[int]any{99: "one within"}}}, map[int]any{3: []any{[]any{1}}}, map[int]any{3: []any{[]any{uint64(1) << 63, "a"}}},
-		map[int]any{3: []any{[]any{-1 << 40, "a"}}}, map[int]any{3: make([]any, maxItems+1)},
+		whole,
+		Import{},
+		Import{Items: []ImportItem{}},
+		map[int]any{1: 1, 9: "a field that came later"},
+		map[int]any{2: []any{map[int]any{99: "one within"}}},
+		map[int]any{3: []any{[]any{1}}},
+		map[int]any{3: []any{[]any{uint64(1) << 63, "a"}}},
+		map[int]any{3: []any{[]any{-1 << 40, "a"}}},
+		map[int]any{3: make([]any, maxItems+1)},
 	} {
 		b, err := Encode(v)
 		if err != nil {
