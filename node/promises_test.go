@@ -149,6 +149,10 @@ func awaitLog(t *testing.T, ctx context.Context, l *said.Output, text string) {
 
 // N1
 func TestBadConfig(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for want, change := range map[string]func(*node.Config){
 		"node_id":                   func(c *node.Config) { c.NodeID = "Not One" },
 		"role":                      func(c *node.Config) { c.Role = "king" },
@@ -172,7 +176,8 @@ func TestBadConfig(t *testing.T) {
 		"has a user in it":          func(c *node.Config) { c.EventsNATSURL = "nats://user:pass@a" },
 		"not a subject":             func(c *node.Config) { c.EventsNATSURL, c.EventsDeadLetterSubject = "nats://a", "dead.*" },
 		"events_nats_token_file":    func(c *node.Config) { c.EventsNATSURL, c.EventsNATSTokenFile = "nats://a", "/nothing" },
-		"openssl rand":              func(c *node.Config) { c.PepperKeyFile = "/dev/null" },
+		"openssl rand":              func(c *node.Config) { c.PepperKeyFile = empty },
+		"no regular file":           func(c *node.Config) { c.PepperKeyFile = "/dev/null" },
 		"no such file":              func(c *node.Config) { c.PepperKeyFile = "/nothing" },
 		"key_prefix":                func(c *node.Config) { c.KeyPrefix = "Acme" },
 		"leaked_keys":               func(c *node.Config) { c.LeakedKeys = "ignore" },

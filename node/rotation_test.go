@@ -126,10 +126,12 @@ func TestKeysAreFetchedWhenTokensNameNewOnes(t *testing.T) {
 func TestTokenOfANewKeyIsRevoked(t *testing.T) {
 	s, issuer := tell(t, 3), newRotating(t)
 	issuer.rotate("k1")
-	if _, err := s.at(0).PutIssuer(s.ctx, "rotating", client.Rules{Issuer: issuer.iss()}); err != nil {
+	put, err := s.at(0).PutIssuer(s.ctx, "rotating", client.Rules{Issuer: issuer.iss()})
+	if err != nil {
 		t.Fatal(err)
 	}
 	follower := (s.leader() + 1) % 3
+	s.reach(follower, put.Revision)
 	for issuer.count() == 0 {
 		select {
 		case <-s.ctx.Done():

@@ -33,6 +33,7 @@ type Config struct {
 const (
 	regular  = 500 * time.Millisecond
 	soonest  = 50 * time.Millisecond
+	founding = 10 * time.Millisecond
 	endLimit = 2 * time.Second
 	// drawLimit is short, as rounds wait for it.
 	drawLimit = time.Second
@@ -71,6 +72,13 @@ func (l *Limits) Close() {
 }
 
 func (l *Limits) run(ctx context.Context) {
+	for l.config.Cluster.Size() == 0 { // until then this node's share of anything is next to nothing
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(founding):
+		}
+	}
 	tick := time.NewTicker(regular)
 	defer tick.Stop()
 	for {
