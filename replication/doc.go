@@ -51,6 +51,8 @@
 //	     By the rules of now, also after a restore: TestRestoreBringsTheRules
 //	P11  An unknown command stops the node, unless it may be skipped.
 //	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped, TestNewerLevelIsRefused
+//	P14  While others wait for the log, parts of streams are small.
+//	     TestStreamsMakeRoomForOthers
 //	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state
 //	     holds no hash of it that can be made without a pepper, once there is one.
 //	     TestSecretsAreGoodWhateverHappensToPeppers, TestStateHoldsNoPlainHash

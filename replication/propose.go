@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"veto/record"
@@ -17,6 +18,34 @@ const (
 	localWait           = 2 * time.Second
 	retryAfter          = time.Second
 )
+
+// othersFor is for how long a stream takes it that those who have changed something will again.
+const othersFor = time.Second
+
+// MostLines is how many lines part of a stream may have that is proposed now. While others change things, it is as few as were ever
+// allowed: what is proposed after two parts is in the log when these are applied on all nodes.
+func (r *Replica) MostLines() int {
+	if r.config.Now().UnixMilli()-r.awaited.Load() < othersFor.Milliseconds() {
+		return record.MaxImportAt(record.LevelFirst)
+	}
+	return record.MaxImportAt(r.view.Level())
+}
+
+// isAwaited tells whether the changes of a command are what somebody may wait for: not part of a stream, and not the canary's.
+func isAwaited(changes []record.Change) bool {
+	if len(changes) > record.MaxRevocations+1 { // with how far an outbox has come
+		return false
+	}
+	return slices.ContainsFunc(changes, func(c record.Change) bool {
+		switch item := c.Record.(type) {
+		case *record.Revocation:
+			return !item.OfCanary()
+		case *record.Delivered:
+			return false
+		}
+		return true
+	})
+}
 
 // Propose brings the command to the leader, wherever it is called, and blocks until it is
 // committed and, unless this node lags far behind, in force here. The command's Stamp is the

@@ -126,3 +126,41 @@ func TestRefusedAfterALostTryIsUnknown(t *testing.T) {
 		})
 	}
 }
+
+// P14
+func TestStreamsMakeRoomForOthers(t *testing.T) {
+	revoked := func(n int, issuer string) (all []record.Change) {
+		for range n {
+			all = append(all, record.Change{Record: &record.Revocation{Name: record.Name{Target: record.TargetJTI, Issuer: issuer}}})
+		}
+		return all
+	}
+	of := func(what string, changes []record.Change, awaited bool) {
+		t.Helper()
+		if got := isAwaited(changes); got != awaited {
+			t.Errorf("%s: %t", what, got)
+		}
+	}
+	sent := record.Change{Record: &record.Delivered{}}
+	of("nothing", nil, false)
+	of("a stream", revoked(4096, "https://i"), false)
+	of("the canary", append(revoked(1, record.CanaryIssuer), sent), false)
+	of("a revocation", append(revoked(1, "https://i"), sent), true)
+	of("as many as a node brings", append(revoked(record.MaxRevocations, "https://i"), sent), true)
+	of("a key", []record.Change{{Record: &record.APIKey{}}}, true)
+
+	now := time.Now()
+	r := &Replica{config: Config{Now: func() time.Time { return now }}, view: &View{}}
+	r.view.level.Store(uint32(record.LevelNewest))
+	if n := r.MostLines(); n != record.MaxImport {
+		t.Errorf("%d lines while nobody else changes anything", n)
+	}
+	r.awaited.Store(now.UnixMilli())
+	if n := r.MostLines(); n >= record.MaxImport {
+		t.Errorf("%d lines beside others", n)
+	}
+	now = now.Add(othersFor)
+	if n := r.MostLines(); n != record.MaxImport {
+		t.Errorf("%d lines when others have gone", n)
+	}
+}

@@ -133,6 +133,7 @@ type Replica struct {
 	consensus    atomic.Pointer[consensus.Node]
 	clocksDiffer atomic.Bool
 	leaving      atomic.Bool
+	awaited      atomic.Int64           // when something was committed that was no part of a stream, in milliseconds
 	guide        atomic.Pointer[string] // the leader that removed this node while it was away; nil if none did
 	changing     sync.Mutex             // while an operator's change of the members is made here
 	waits        atomic.Pointer[string] // what it waits for that is part of no cluster; nil if for nothing
@@ -292,6 +293,9 @@ func (r *Replica) addressOf(id string) (string, bool) {
 // announce tells the other nodes and the other systems of what was committed. Only the leader
 // does. What is lost of it is harmless, as the log brings it too.
 func (r *Replica) announce(changes []record.Change, events feed.Told, rev record.Revision) {
+	if isAwaited(changes) {
+		r.awaited.Store(r.config.Now().UnixMilli())
+	}
 	for _, c := range changes {
 		if id, lost := lostKey(c); lost {
 			r.broadcast.Disconnect(id)

@@ -177,7 +177,7 @@ func (c client) sendUntil(node int, x *stream, cut int, then func(bulk.Progress)
 		}
 		from := newSender(x.lines, cut, time.Duration(c.random.IntN(3)*c.random.IntN(200))*time.Millisecond, 1+c.random.IntN(30))
 		importer := bulk.Importer{
-			Most: record.MaxImport,
+			Most: n.replica.MostLines,
 			Turn: (*gate.Turn)(nil), // the node has processors to spare
 			Named: func(line []byte) (record.Revocation, error) {
 				b, err := intake.Parse(line)

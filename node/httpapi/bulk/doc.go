@@ -27,4 +27,6 @@
 //	    TestOtherLinesAreNotToldDone
 //	B6  Lines are understood in a turn, which is left while the sender or the log is waited for.
 //	    TestTurnIsLeft
+//	B7  A part has no more lines than it may have when it begins.
+//	    TestPartsAreAsLargeAsTheyMay
 package bulk

@@ -18,8 +18,8 @@ type Importer struct {
 	// Named makes a revocation of one line, which is valid until it returns. Its errors are for
 	// the sender.
 	Named func(line []byte) (record.Revocation, error)
-	// Most is how many lines a part may have.
-	Most int
+	// Most is how many lines a part may have that begins now.
+	Most func() int
 	// Turn is when lines are read.
 	Turn Turn
 	// Propose has the cluster take part of the stream. It blocks until the log has it.

@@ -94,6 +94,8 @@ func (c *cluster) propose(_ context.Context, b record.Import) (record.Result, er
 	return r, nil
 }
 
+func most() int { return record.MaxImport }
+
 // named takes "reason value".
 func named(line []byte) (record.Revocation, error) {
 	reason, value, ok := strings.Cut(string(line), " ")
@@ -116,7 +118,7 @@ func (t *turn) Leave() { t.held.Store(false) }
 func run(t testing.TB, c *cluster, in io.Reader) []bulk.Progress {
 	t.Helper()
 	var out bytes.Buffer
-	x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+	x := bulk.Importer{Most: most, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 	if err := x.Import(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +201,7 @@ func TestRefusedLinesAreTriedAgain(t *testing.T) {
 		t.Errorf("%d values, the last %s", n, c.values[n-1])
 	}
 	c.missing = make([]uint64, record.MaxMissing+1)
-	x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+	x := bulk.Importer{Most: most, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 	var nothing *bulk.NotBegun
 	if err := x.Import(t.Context(), strings.NewReader(strings.Join(lines, "\n")), io.Discard); !errors.As(err, &nothing) {
 		t.Errorf("nobody knows which are missing: %v", err)
@@ -282,7 +284,7 @@ func TestStreamWithoutItsContext(t *testing.T) {
 	for range 100 { // it depends on which of two is seen first
 		c := &cluster{}
 		var out bytes.Buffer
-		x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+		x := bulk.Importer{Most: most, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 		if err := x.Import(ctx, strings.NewReader(stream(10)), &out); err != nil {
 			continue
 		}
@@ -295,7 +297,7 @@ func TestStreamWithoutItsContext(t *testing.T) {
 // B4: whoever closes its side is told so, and not what became of the batch that was on its way.
 func TestSenderClosesItsSide(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	x := bulk.Importer{Most: record.MaxImport, Named: named, Turn: new(turn), Stop: func() {}, Propose: func(context.Context, record.Import) (record.Result, error) {
+	x := bulk.Importer{Most: most, Named: named, Turn: new(turn), Stop: func() {}, Propose: func(context.Context, record.Import) (record.Result, error) {
 		cancel()
 		return record.Result{}, record.ErrOutcomeUnknown
 	}}
@@ -316,7 +318,7 @@ func TestOtherLinesAreNotToldDone(t *testing.T) {
 			c := &cluster{}
 			run(t, c, strings.NewReader(stream(lines)))
 			var out bytes.Buffer
-			x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
+			x := bulk.Importer{Most: most, Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}}
 			err := x.Import(t.Context(), strings.NewReader(other), &out)
 			var nothing *bulk.NotBegun
 			if !errors.As(err, &nothing) {
@@ -337,7 +339,7 @@ func TestOtherLinesAreNotToldDone(t *testing.T) {
 func TestSlowStream(t *testing.T) {
 	in, send := io.Pipe()
 	out, told := io.Pipe()
-	x := bulk.Importer{Most: record.MaxImport, Named: named, Propose: (&cluster{}).propose, Turn: new(turn), Stop: func() { _ = in.CloseWithError(io.ErrClosedPipe) }}
+	x := bulk.Importer{Most: most, Named: named, Propose: (&cluster{}).propose, Turn: new(turn), Stop: func() { _ = in.CloseWithError(io.ErrClosedPipe) }}
 	ended := make(chan error, 1)
 	go func() { ended <- x.Import(t.Context(), in, told) }()
 	d := json.NewDecoder(out)
@@ -375,7 +377,7 @@ func (o sender) Read(b []byte) (int, error) {
 // B6
 func TestTurnIsLeft(t *testing.T) {
 	c, mine := &cluster{}, new(turn)
-	x := bulk.Importer{Most: record.MaxImport, Named: func(line []byte) (record.Revocation, error) {
+	x := bulk.Importer{Most: most, Named: func(line []byte) (record.Revocation, error) {
 		if !mine.held.Load() {
 			t.Error("a line is understood out of turn")
 		}
@@ -428,7 +430,7 @@ func (f *fewTurns) Leave() {}
 func TestLineWithoutATurnIsTheLast(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c, lines := &cluster{}, "r a\nr b\nr c\nr d\nr e\n"
-	x := bulk.Importer{Most: record.MaxImport, Named: named, Turn: &fewTurns{2, cancel}, Stop: func() {}, Propose: c.propose}
+	x := bulk.Importer{Most: most, Named: named, Turn: &fewTurns{2, cancel}, Stop: func() {}, Propose: c.propose}
 	_ = x.Import(ctx, strings.NewReader(lines), io.Discard) // nobody listens
 	if all := run(t, c, strings.NewReader(lines)); !all[len(all)-1].Done {
 		t.Errorf("%+v", all[len(all)-1])
@@ -451,4 +453,29 @@ func FuzzImport(f *testing.F) {
 			t.Fatalf("%d lines: %+v", lines, last)
 		}
 	})
+}
+
+// B7
+func TestPartsAreAsLargeAsTheyMay(t *testing.T) {
+	var lines strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&lines, "r v%d\n", i)
+	}
+	c, allowed := &cluster{}, []int{10, 20, 10, 20}
+	x := bulk.Importer{Named: named, Propose: c.propose, Turn: new(turn), Stop: func() {}, Most: func() int {
+		next := allowed[0]
+		allowed = append(allowed[1:], next)
+		return next
+	}}
+	if err := x.Import(t.Context(), strings.NewReader(lines.String()), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.sizes {
+		if n > 20 {
+			t.Errorf("parts of %v lines", c.sizes)
+		}
+	}
+	if len(c.values) != 60 || !slices.Contains(c.sizes, 10) {
+		t.Errorf("%d lines in parts of %v", len(c.values), c.sizes)
+	}
 }

@@ -30,6 +30,7 @@ const (
 type batch struct {
 	body    record.Import
 	lines   int
+	most    int // of them
 	refused []Progress
 	size    int
 }
@@ -42,7 +43,7 @@ type reader struct {
 	table *crc32.Table
 	named func([]byte) (record.Revocation, error)
 	turn  Turn
-	most  int // lines in a batch
+	most  func() int // lines in a batch that begins now
 
 	mu      sync.Mutex
 	changed *sync.Cond // of all below
@@ -56,7 +57,7 @@ type reader struct {
 	err     error    // why, if that is not the end of the stream
 }
 
-func newReader(in io.Reader, named func([]byte) (record.Revocation, error), turn Turn, most int) *reader {
+func newReader(in io.Reader, named func([]byte) (record.Revocation, error), turn Turn, most func() int) *reader {
 	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named, most: most}
 	r.changed = sync.NewCond(&r.mu)
 	r.batch = r.following()
@@ -147,7 +148,7 @@ func (r *reader) take() (batch, bool) {
 // following is the batch that begins after the lines so far.
 func (r *reader) following() batch {
 	n := len(r.batch.body.Items) // there may be as many again
-	return batch{body: record.Import{
+	return batch{most: r.most(), body: record.Import{
 		First: r.line + 1, Items: make([]record.ImportItem, 0, n),
 		Sums: binary.BigEndian.AppendUint32(make([]byte, 0, (n+1)*record.SumLength), r.sum),
 	}}
@@ -207,7 +208,7 @@ var tooLong = []byte("xxxxxxxx")
 // full is called with the lock held.
 func (r *reader) full() bool {
 	b := &r.batch
-	return b.lines >= r.most || b.size >= maxBatch || len(b.body.Alike) >= maxAlike
+	return b.lines >= b.most || b.size >= maxBatch || len(b.body.Alike) >= maxAlike
 }
 
 // add puts a line into the batch: as what it names, or, if that is known or wrong, as an item that

@@ -31,6 +31,8 @@ import (
 type Proposer interface {
 	// Propose blocks until the command is committed and in force on this node, or refused.
 	Propose(ctx context.Context, c record.Command) (record.Result, error)
+	// MostLines is how many lines part of a stream may have that is proposed now.
+	MostLines() int
 	// Revoke takes a revocation, with or without a leader, and answers what came of it within
 	// the wait.
 	Revoke(ctx context.Context, t record.Taken, wait time.Duration) (record.Accepted, error)
@@ -85,8 +87,6 @@ type Revocations interface {
 	// Revocations has one for each name, EveryRevocation all.
 	Revocations(cursor string, limit int) (items []record.Revocation, next string, err error)
 	EveryRevocation(cursor string, limit int) (items []record.Revocation, next string, err error)
-	// Level is that of the commands which all nodes know.
-	Level() record.Level
 	Freshness() record.Freshness
 	// AwaitRevision waits until what is read holds the revision.
 	AwaitRevision(ctx context.Context, r record.Revision) error

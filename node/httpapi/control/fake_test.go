@@ -268,7 +268,7 @@ func (c *cluster) changes() int {
 
 var digestKey = record.DigestKey{1}
 
-func (c *cluster) Level() record.Level { return record.LevelNewest }
+func (c *cluster) MostLines() int { return record.MaxImport }
 
 func (c *cluster) Freshness() record.Freshness {
 	return record.Freshness{Revision: c.revision, AsOf: now(), Ready: c.ready}

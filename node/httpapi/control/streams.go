@@ -93,7 +93,7 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 	// Stop leaves net/http's connection with a context that is done, and perhaps half a body.
 	w.Header().Set("Connection", "close")
 	importer := bulk.Importer{
-		Most:  record.MaxImportAt(x.Records.Level()),
+		Most:  x.Proposer.MostLines,
 		Turn:  x.Turns.Turn(gate.Work{Writes: true}),
 		Named: x.intake.Lines(operatorOf(r.Context())).Named,
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
