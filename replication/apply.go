@@ -33,6 +33,9 @@ type applier struct {
 	founded func()
 }
 
+// maxBatch is from how many bytes of commands on what follows goes in another batch.
+const maxBatch = 2 << 20
+
 // applied is what one entry did, to be shown once it is committed.
 type applied struct {
 	revision record.Revision
@@ -44,11 +47,27 @@ type applied struct {
 // Apply commits the entries' effects in one batch with the applied index (P3), then raises
 // the index (P5), then announces.
 func (a *applier) Apply(entries []consensus.Entry) ([]record.Result, error) {
-	results, done, last, err := commit(&a.machine, a.store, entries)
-	if err != nil {
-		return nil, err
+	all := make([]record.Result, 0, len(entries))
+	for len(entries) > 0 {
+		n := atOnce(entries)
+		results, done, last, err := commit(&a.machine, a.store, entries[:n])
+		if err != nil {
+			return nil, err
+		}
+		if err := a.show(done, last); err != nil {
+			return nil, err
+		}
+		all, entries = append(all, results...), entries[n:]
 	}
-	return results, a.show(done, last)
+	return all, nil
+}
+
+// atOnce is how many of the entries go in one batch: what they change is in memory many times over until it is shown.
+func atOnce(entries []consensus.Entry) (n int) {
+	for size := 0; n < len(entries) && size < maxBatch; n++ {
+		size += len(entries[n].Command)
+	}
+	return n
 }
 
 // Replay applies entries of a log to the state of a node that is stopped, and returns what came of each. What

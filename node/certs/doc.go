@@ -23,6 +23,6 @@
 //	    TestBadNamesAreRefused
 //	T7  Files that have changed are taken together when they fit each other, and otherwise none of them.
 //	    TestKeeperTakesAllOrNone
-//	T8  A secret that is read again while a node runs is a regular file: nobody waits for a pipe.
+//	T8  What is read again while a node runs is a regular file: nobody waits for a pipe.
 //	    TestPipeIsNotKept
 package certs

@@ -87,6 +87,11 @@ func (k *Keeper) Look() (changed bool, err error) {
 func (k *Keeper) read() (*Held, error) {
 	certificate, key := NodeFiles(k.paths.NodeID)
 	in := func(name string) string { return filepath.Join(k.paths.Dir, name) }
+	for _, path := range []string{in(AuthorityFile), in(certificate), in(key), in(GossipKeyFile), k.paths.HTTPCertificate, k.paths.HTTPKey} {
+		if err := keepable(path); err != nil {
+			return nil, err
+		}
+	}
 	var h Held
 	var err error
 	if h.Node, err = Read(in(AuthorityFile), in(certificate), in(key), k.now()); err != nil {
@@ -95,7 +100,7 @@ func (k *Keeper) read() (*Held, error) {
 	if h.Node.NodeID != k.paths.NodeID {
 		return nil, fmt.Errorf("the certificate in %s is of node %s, and this is node %s", k.paths.Dir, h.Node.NodeID, k.paths.NodeID)
 	}
-	if h.Gossip, err = ReadKept(in(GossipKeyFile)); err != nil {
+	if h.Gossip, err = ReadSecret(in(GossipKeyFile)); err != nil {
 		return nil, fmt.Errorf("the gossip key: %w", err)
 	}
 	if k.paths.HTTPCertificate != "" {

@@ -82,7 +82,7 @@ func TestPipeIsNotKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{GossipKeyFile, "n1-key.pem"} {
+	for _, name := range []string{GossipKeyFile, "n1-key.pem", "n1.pem", AuthorityFile} {
 		path := filepath.Join(dir, name)
 		if err := errors.Join(os.Rename(path, path+".was"), syscall.Mkfifo(path, 0o600)); err != nil {
 			t.Fatal(err)

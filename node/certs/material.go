@@ -89,7 +89,7 @@ func ReadPair(certificateFile, keyFile string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := ReadKept(keyFile)
+	key, err := ReadSecret(keyFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

@@ -27,13 +27,20 @@ func ReadSecret(path string) ([]byte, error) {
 	return content, nil
 }
 
-// ReadKept is ReadSecret of a file that is read again while the node runs. What is no file is refused: a pipe has been
-// read by then, and would block whoever reads it.
+// ReadKept is ReadSecret of a file that is read again while the node runs. What is no file is refused.
 func ReadKept(path string) ([]byte, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file, as it must be: it is read again while the node runs", path)
+	if err := keepable(path); err != nil {
+		return nil, err
 	}
 	return ReadSecret(path)
+}
+
+// keepable tells whether the file can be read again: a pipe has been read by then, and would block whoever reads it.
+func keepable(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file, as it must be: it is read again while the node runs", path)
+	}
+	return nil
 }
 
 // readPrivate looks at the file that is open, which is not necessarily what has the name by now.

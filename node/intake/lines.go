@@ -31,7 +31,7 @@ func (l *Lines) Named(line []byte) (record.Revocation, error) {
 	}
 	r, err := l.intake.Named(l.by, b)
 	l.before, l.after = nil, nil
-	if err == nil && r.Target.OfIssuer() && b.Token == "" && len(r.And) == 0 {
+	if err == nil && r.Target.OfIssuer() && r.Value != "" && len(r.And) == 0 {
 		l.remember(line, r)
 	}
 	return r, err

@@ -27,6 +27,7 @@ var likeLines = [][2]string{
 	{`{"value":"\u0061","reason":"a","target":"jti","issuer":"i"}`, `{"value":"\u0061","reason":"b","target":"jti","issuer":"i"}`},
 	{`{"target":"subject","issuer":"i","value":"a","and":[{"target":"client","value":"b"}]}`, `{"target":"subject","issuer":"i","value":"a","and":[{"target":"client","value":"c"}]}`},
 	{`{"target":"subject","issuer":"i","and":[{"value":"b","target":"client"}],"value":"b"}`, `{"target":"subject","issuer":"i","and":[{"value":"c","target":"client"}],"value":"b"}`},
+	{`{"target":"issuer","issuer":"i","value":""}`, `{"target":"issuer","issuer":"i","value":"x"}`},
 	{`{"target":"key","value":"k"}`, `{"target":"key","value":"other"}`},
 	{`{"target":"issuer","issuer":"i"}`, `{"target":"issuer","issuer":"j"}`},
 }

@@ -34,7 +34,9 @@ const (
 	regular  = 500 * time.Millisecond
 	soonest  = 50 * time.Millisecond
 	founding = 10 * time.Millisecond
-	endLimit = 2 * time.Second
+	// startLimit is how long a node that starts may know of no leader without a word of it.
+	startLimit = 10 * time.Second
+	endLimit   = 2 * time.Second
 	// drawLimit is short, as rounds wait for it.
 	drawLimit = time.Second
 )
@@ -45,14 +47,14 @@ type Limits struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 
-	leaseFailed, drawFailed bool // the last call of the kind did
+	leaseFailed, drawFailed bool      // the last call of the kind did, and it was told
+	news                    time.Time // from when on it is that nobody leads
 }
 
 // Start begins. The caller closes it.
 func Start(c Config) *Limits {
 	ctx, stop := context.WithCancel(context.Background())
-	// A node that starts has no leases to lose, and knows of no leader yet: that is no news.
-	l := &Limits{config: c, stop: stop, done: make(chan struct{}), leaseFailed: true}
+	l := &Limits{config: c, stop: stop, done: make(chan struct{}), news: c.Now().Add(startLimit)}
 	go func() {
 		defer close(l.done)
 		l.run(ctx)
@@ -143,8 +145,10 @@ func (l *Limits) draw(ctx context.Context, d limiter.Drawing) error {
 
 // note tells of the first of several calls of one kind that fail.
 func (l *Limits) note(ctx context.Context, failed *bool, text string, err error) {
-	if err != nil && !*failed && ctx.Err() == nil {
+	if err == nil {
+		*failed = false
+	} else if !*failed && ctx.Err() == nil && !l.config.Now().Before(l.news) {
+		*failed = true
 		l.config.Log.Warn("the limits of API keys: "+text, "error", err)
 	}
-	*failed = err != nil
 }

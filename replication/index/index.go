@@ -131,6 +131,7 @@ func (x *Index) Load(changes iter.Seq2[record.Change, error], cluster string, ke
 	t.keys.Settle()
 	t.publish()
 	x.tables.Store(t)
+	x.Unlock() // by keys that came meanwhile
 	x.tell(t)
 	x.pass(delivered, rev)
 	x.builder.look(t)

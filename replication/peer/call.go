@@ -15,8 +15,12 @@ import (
 	"time"
 )
 
-// MaxBody bounds what a call carries, either way, in bytes.
-const MaxBody = 4 << 20
+// MaxBody bounds what a call carries, and MaxAnswer what is answered, in bytes: of a part of a stream every line may be
+// refused, each in a text that names its issuer.
+const (
+	MaxBody   = 4 << 20
+	MaxAnswer = 64 << 20
+)
 
 // CodeTooLarge is the code of a call that was over MaxBody: it was not acted on.
 const CodeTooLarge = "too_large"
@@ -183,8 +187,8 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 		detail, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBytes))
 		return nil, &RemoteError{Code: response.Header.Get(codeHeader), Detail: string(bytes.TrimSpace(detail))}
 	}
-	reply, err := io.ReadAll(io.LimitReader(response.Body, MaxBody+1))
-	if err == nil && len(reply) > MaxBody {
+	reply, err := io.ReadAll(io.LimitReader(response.Body, MaxAnswer+1))
+	if err == nil && len(reply) > MaxAnswer {
 		err = errors.New("the answer is too long")
 	}
 	if err != nil {

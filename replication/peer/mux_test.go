@@ -217,7 +217,7 @@ func TestLongAnswerIsRefused(t *testing.T) {
 	a := newAuthority(t)
 	one := listen(t, a.identity(t, "n1"))
 	two := unserved(t, a.identity(t, "n2"))
-	two.Handle("/long", func(context.Context, string, []byte) ([]byte, error) { return make([]byte, peer.MaxBody+1), nil })
+	two.Handle("/long", func(context.Context, string, []byte) ([]byte, error) { return make([]byte, peer.MaxAnswer+1), nil })
 	two.Handle("/longerror", func(context.Context, string, []byte) ([]byte, error) {
 		return nil, errors.New(strings.Repeat("x", 1<<20))
 	})

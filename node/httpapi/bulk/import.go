@@ -143,7 +143,7 @@ func (x *Importer) one(ctx context.Context, out *teller, f *flight, last *Progre
 	}
 	refused := b.refused
 	for _, r := range result.Refused {
-		if !slices.ContainsFunc(refused, func(p Progress) bool { return p.Line == r.Number }) {
+		if _, here := slices.BinarySearchFunc(b.refused, r.Number, func(p Progress, n uint64) int { return cmp.Compare(p.Line, n) }); !here {
 			refused = append(refused, Progress{Line: r.Number, Code: string(r.Rejection.Reason), Detail: r.Rejection.Detail})
 		}
 	}
