@@ -53,6 +53,7 @@
 //	    TestOldTLSIsRefused
 //	N13 A stream of revocations under the name of another is refused, and not taken for done.
 //	    TestStreamIsKnownByItsLines
+//	    It ends with the key that it was begun with: TestStreamOfRevocationsEndsWithItsKey
 //	N15 A node knows its cluster from its start, though a crash took that from its state.
 //	    TestQuorumIsLostForGood in cmd/veto
 //	N14 What a node stands on and does not renew by itself, disk and certificates, is among its numbers.

@@ -132,3 +132,30 @@ func TestRevokedFindsTheRecord(t *testing.T) {
 		})
 	}
 }
+
+// P15
+func TestWhatIsAppliedAtOnceIsBounded(t *testing.T) {
+	p := newParts(t)
+	p.must(t, founding(t, 1), entry(t, 2, record.PutIssuer{Issuer: record.Issuer{ID: "one", Issuer: "https://i.example", JWKSURI: "https://i.example/jwks"}}))
+	var entries []consensus.Entry
+	for n := range uint64(6) {
+		b := record.Import{First: 1, Alike: []record.Revocation{{Name: record.Name{Target: record.TargetJTI, Issuer: "https://i.example"}}}}
+		for i := range 2000 {
+			b.Items = append(b.Items, record.ImportItem{Value: fmt.Sprintf("%d %0400d", n, i)})
+		}
+		c := record.Command{Stamp: now, By: "key_a", Request: record.Request{Key: fmt.Sprint("k", n)}, Body: b}
+		wire, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, consensus.Entry{Index: 3 + n, Term: 1, Command: wire})
+	}
+	var ahead uint64 // of what is shown
+	p.announce = func(_ []record.Change, _ feed.Told, r record.Revision) {
+		ahead = max(ahead, p.store.Applied().Index-uint64(r))
+	}
+	p.must(t, entries...)
+	if ahead > 2 || p.store.Applied().Index != 8 {
+		t.Errorf("%d entries were applied before the first was shown; through %d", ahead+1, p.store.Applied().Index)
+	}
+}

@@ -53,6 +53,8 @@
 //	     TestUnknownCommandStopsTheNode, TestSkippableCommandIsSkipped, TestNewerLevelIsRefused
 //	P14  While others wait for the log, parts of streams are small.
 //	     TestStreamsMakeRoomForOthers
+//	P15  What is applied at once, and so in memory before it is shown, is bounded.
+//	     TestWhatIsAppliedAtOnceIsBounded
 //	R1   A secret is good exactly while its key has it, whatever becomes of peppers meanwhile; the state
 //	     holds no hash of it that can be made without a pepper, once there is one.
 //	     TestSecretsAreGoodWhateverHappensToPeppers, TestStateHoldsNoPlainHash

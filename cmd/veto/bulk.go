@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -72,6 +74,10 @@ func (f *revokeFile) run(ctx context.Context, c *client.Client, out *printer) er
 		_ = bar.Set64(f.sent.Load())
 	})
 	_ = bar.Clear()
+	var problem *client.Error
+	if errors.As(err, &problem) && problem.Status == http.StatusConflict {
+		return err // which would be said again
+	}
 	if err != nil {
 		return fmt.Errorf("%w\nto go on where it was, within a day: veto revoke --file %s --resume %s", err, f.path, key)
 	}

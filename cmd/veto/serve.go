@@ -77,6 +77,9 @@ func handOver(path string, out io.Writer) func(secret string) error {
 
 // serve runs the node until the context ends or it fails.
 func serve(ctx context.Context, c node.Config, log *slog.Logger, admin func(secret string) error) error {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // before the start, which it would end
+	defer signal.Stop(reload)
 	n, err := node.Start(c, node.Surroundings{
 		Version: version, Now: clock(), Log: log,
 		AdminToken: admin,
@@ -93,9 +96,6 @@ func serve(ctx context.Context, c node.Config, log *slog.Logger, admin func(secr
 		return errors.Join(fmt.Errorf("systemd cannot be told how the node is: %w", err), n.Close())
 	}
 	log.Info("the node answers", "node", c.NodeID, "data_dir", c.DataDir)
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
 	err = stay(ctx, n, reload, log)
 	system.stopping()
 	if closeErr := n.Close(); err == nil {

@@ -8,7 +8,7 @@
 //
 //	P4   Apply reads no clock, no randomness and no map's order; the time is the command's
 //	     stamp. What a Machine remembers is what the state has.
-//	     TestSameLogSameBytes, TestNoClockNoRandomness
+//	     TestSameLogSameBytes, TestNoClockNoRandomness, TestMachineForgetsWhatChanges
 //	P12  A revocation is kept at least for its issuer's longest lifetime, counted from when
 //	     it was made, or until the verified expiry of the one token that it names.
 //	     TestRevocationIsKeptLongEnough, TestClockThatIsBehindKeepsLongEnough, TestTrustedAgainRemembersItsLimits,

@@ -267,3 +267,33 @@ func TestWhatIsAlikeIsKeptOnce(t *testing.T) {
 		}
 	}
 }
+
+// M5: while there may be a node that takes smaller parts only, all do.
+func TestPartsGrowWithTheLevel(t *testing.T) {
+	s, rev := founded(t)
+	values := make([]string, record.MaxImport+1)
+	for i := range values {
+		values[i] = fmt.Sprint("v", i)
+	}
+	small := record.MaxImportAt(record.LevelFirst)
+	for _, step := range []struct {
+		level record.Level
+		lines int
+		taken bool
+	}{
+		{record.LevelKeys, small + 1, false},
+		{record.LevelKeys, small, true},
+		{record.LevelTrail, record.MaxImport + 1, false},
+		{record.LevelTrail, record.MaxImport, true},
+	} {
+		if at, err := machine.Level(s); err != nil || at < step.level {
+			if r := apply(t, s, rev, stamp, record.RaiseLevel{To: step.level}); err != nil || r.Rejection != nil {
+				t.Fatal(err, r.Rejection)
+			}
+		}
+		c := imported(fmt.Sprint("k", step), 1, values[:step.lines]...)
+		if r := applyCommand(t, s, rev, c); (r.Rejection == nil) != step.taken {
+			t.Errorf("%d lines at level %d: %+v", step.lines, step.level, r.Rejection)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -448,5 +449,35 @@ func TestLevelOnlyRises(t *testing.T) {
 	c := record.Command{Stamp: stamp, Body: record.RaiseLevel{To: record.LevelNewest + 1}}
 	if _, _, err := machine.Apply(s, c, *rev+1); err == nil || !strings.Contains(err.Error(), "start a newer one") {
 		t.Errorf("more than is known: %v", err)
+	}
+}
+
+// P4: what a Machine remembers is what the state has, whatever it is that changes it.
+func TestMachineForgetsWhatChanges(t *testing.T) {
+	m, remembering, fresh := new(machine.Machine), state{}, state{}
+	issuer := record.Issuer{ID: "one", Issuer: iss, JWKSURI: "https://issuer.example/jwks", MaxLifetime: record.Duration(time.Hour)}
+	longer := issuer
+	longer.MaxLifetime = record.Duration(20 * time.Hour)
+	founding := record.Found{ClusterID: "c", DigestKey: record.DigestKey{1}, Admin: admin("key_a")}
+	revoke := func(value string) record.Revoke {
+		return record.Revoke{Revocations: []record.Revocation{revocation(record.TargetJTI, value)}}
+	}
+	for n, b := range []record.Body{
+		founding,
+		record.PutIssuer{Issuer: issuer},
+		revoke("a"), founding,
+		record.PutIssuer{Issuer: longer},
+		revoke("b"),
+		record.DeleteIssuer{ID: "one"},
+		revoke("c"),
+		record.PutIssuer{Issuer: issuer},
+		revoke("d"),
+	} {
+		c := record.Command{Stamp: stamp, By: "key_a", Body: b}
+		got, _, err := m.Apply(remembering, c, record.Revision(n+1))
+		want, _, errFresh := machine.Apply(fresh, c, record.Revision(n+1))
+		if err != nil || errFresh != nil || !reflect.DeepEqual(got, want) || !maps.Equal(remembering, fresh) {
+			t.Errorf("%d, %T: %+v, want %+v (%v, %v)", n, b, got, want, err, errFresh)
+		}
 	}
 }

@@ -26,7 +26,7 @@
 //	    TestOldCopyLosesNothing, TestTakenBeforeItIsKnown, TestWaitsUntilItIsKnown,
 //	    TestOldDataDirectoryLosesNothing in room node
 //	O4  Nothing writes to the disk after Close, and what the log brings never waits for the disk.
-//	    TestCloseRefusesWhoWaits, TestDeliveredDoesNotWaitForTheDisk
+//	    TestCloseRefusesWhoWaits, TestCloseEndsARest, TestDeliveredDoesNotWaitForTheDisk
 //	O5  Who are answered together, and come again in four times as long as that took, go into one proposal, as soon as all
 //	    have come; and who comes alone waits for no other, but for the rest of those before, 25 ms at most.
 //	    TestAnsweredTogetherProposedTogether, TestWhoDoesNotComeBackIsNotWaitedFor

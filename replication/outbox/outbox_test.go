@@ -329,6 +329,37 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 	})
 }
 
+// O4
+func TestCloseEndsARest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box := outbox.Open(outbox.Config{
+			ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler), Coming: nothing, Kept: nothing,
+			Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
+				<-time.After(20 * time.Millisecond)
+				return record.Result{Before: d.First - 1}, nil
+			},
+		}, nil, 1)
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				<-time.After(time.Duration(i) * time.Microsecond)
+				ticket, err := box.Take(t.Context(), item("a"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				<-ticket.Decided
+			})
+		}
+		wg.Wait()
+		began := time.Now()
+		box.Close()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // O5
 func TestWhoDoesNotComeBackIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -218,10 +218,14 @@ func TestLongAnswerIsRefused(t *testing.T) {
 	one := listen(t, a.identity(t, "n1"))
 	two := unserved(t, a.identity(t, "n2"))
 	two.Handle("/long", func(context.Context, string, []byte) ([]byte, error) { return make([]byte, peer.MaxAnswer+1), nil })
+	two.Handle("/large", func(context.Context, string, []byte) ([]byte, error) { return make([]byte, 10*peer.MaxBody), nil })
 	two.Handle("/longerror", func(context.Context, string, []byte) ([]byte, error) {
 		return nil, errors.New(strings.Repeat("x", 1<<20))
 	})
 	two.Serve()
+	if got, err := one.Call(t.Context(), two.Addr(), "n2", "/large", nil); err != nil || len(got) != 10*peer.MaxBody {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
 	_, err := one.Call(t.Context(), two.Addr(), "n2", "/long", nil)
 	wantSent(t, err, true)
 	var remote *peer.RemoteError

@@ -14,7 +14,6 @@ import (
 
 	"veto/node/httpapi/bulk"
 	"veto/node/httpapi/gate"
-	"veto/node/intake"
 	"veto/record"
 )
 
@@ -176,16 +175,11 @@ func (c client) sendUntil(node int, x *stream, cut int, then func(bulk.Progress)
 			h.begin()
 		}
 		from := newSender(x.lines, cut, time.Duration(c.random.IntN(3)*c.random.IntN(200))*time.Millisecond, 1+c.random.IntN(30))
+		most := 1 + c.random.IntN(maxLines) // another each time that it is sent
 		importer := bulk.Importer{
-			Most: n.replica.MostLines,
-			Turn: (*gate.Turn)(nil), // the node has processors to spare
-			Named: func(line []byte) (record.Revocation, error) {
-				b, err := intake.Parse(line)
-				if err != nil {
-					return record.Revocation{}, err
-				}
-				return n.intake.Named(&record.APIKey{ID: adminKey, Roles: []record.Role{record.RoleAdmin}}, b)
-			},
+			Most:  func() int { return most },
+			Turn:  (*gate.Turn)(nil), // the node has processors to spare
+			Named: n.intake.Lines(&record.APIKey{ID: adminKey, Roles: []record.Role{record.RoleAdmin}}).Named,
 			Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
 				return n.replica.Propose(ctx, record.Command{Request: record.Request{Key: x.key, Sum: streamSum}, Body: b})
 			},

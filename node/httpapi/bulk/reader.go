@@ -58,7 +58,7 @@ type reader struct {
 }
 
 func newReader(in io.Reader, named func([]byte) (record.Revocation, error), turn Turn, most func() int) *reader {
-	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, MaxLine), table: crc32.MakeTable(crc32.Castagnoli), named: named, most: most}
+	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, MaxLine+1), table: crc32.MakeTable(crc32.Castagnoli), named: named, most: most}
 	r.changed = sync.NewCond(&r.mu)
 	r.batch = r.following()
 	return r

@@ -133,6 +133,18 @@ func (x *control) operator(authorization string, role record.Role) (caller, *htt
 	return by, nil
 }
 
+// stillIs tells whether who asked may go on: a stream may outlast the key that it was begun with, or what that was bound to.
+func (x *control) stillIs(r *http.Request, role record.Role) error {
+	now, problem := x.operator(r.Header.Get("Authorization"), role)
+	if problem != nil {
+		return problem
+	}
+	if now.key.Revision != operatorOf(r.Context()).Revision {
+		return record.Conflict("the API key was changed since this began; send it again with the same Idempotency-Key to go on")
+	}
+	return nil
+}
+
 func bearer(authorization string) (string, *httpapi.Problem) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {

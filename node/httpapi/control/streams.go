@@ -97,6 +97,9 @@ func (x *control) importStream(w http.ResponseWriter, r *http.Request) {
 		Turn:  x.Turns.Turn(gate.Work{Writes: true}),
 		Named: x.intake.Lines(operatorOf(r.Context())).Named,
 		Propose: func(ctx context.Context, b record.Import) (record.Result, error) {
+			if err := x.stillIs(r, record.RoleRevoker); err != nil {
+				return record.Result{}, err
+			}
 			return x.Proposer.Propose(ctx, record.Command{By: operatorID(ctx), From: originOf(ctx), Request: record.Request{Key: key, Sum: importSum}, Body: b})
 		},
 		Stop: to.stop,
@@ -117,7 +120,8 @@ var importSum = [32]byte{'i', 'm', 'p', 'o', 'r', 't'}
 
 func (x *control) exportStream(w http.ResponseWriter, r *http.Request) {
 	page := func(cursor string, limit int) ([]record.Revocation, string, error) {
-		if err := gate.TurnOf(r.Context()).Share(r.Context()); err != nil {
+		err := errors.Join(gate.TurnOf(r.Context()).Share(r.Context()), x.stillIs(r, anyOperator))
+		if err != nil {
 			return nil, "", err
 		}
 		return x.Records.EveryRevocation(cursor, limit)
