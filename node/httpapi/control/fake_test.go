@@ -271,6 +271,8 @@ var digestKey = record.DigestKey{1}
 func (c *cluster) MostLines() int { return record.MaxImport }
 
 func (c *cluster) Freshness() record.Freshness {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return record.Freshness{Revision: c.revision, AsOf: now(), Ready: c.ready}
 }
 
