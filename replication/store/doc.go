@@ -28,6 +28,8 @@
 //	S4  A request that is there is found, whatever is known without a look at the disk; and those that are not
 //	    there are mostly known, of days that began while the store was open.
 //	    TestRequestsAreFound, TestRequestsAreNotLookedForInVain, TestDaysOfRequestsAreBounded
+//	S6  What an outbox has removed costs it no memory, however often it removed something.
+//	    TestWhatIsRemovedWeighsNothing
 //	S5  On a full disk opening ends, says so, and changes nothing that is there.
 //	    TestOpenOnAFullDisk
 package store

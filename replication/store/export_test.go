@@ -14,3 +14,6 @@ const (
 	FirstRequests = firstRequests
 	MostDays      = mostDays
 )
+
+// Flush writes the table in memory to the disk, as happens when it is full.
+func (b *Outbox) Flush() error { return b.db.Flush() }

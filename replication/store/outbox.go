@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -23,6 +24,8 @@ type Outbox struct {
 	options Options
 	// Its own id, and that of the first one in the directory.
 	id, first record.OutboxID
+	// Below it all was removed.
+	from atomic.Uint64
 	// Where the first number that was never given is, and what the items' keys begin with.
 	next, items []byte
 }
@@ -222,11 +225,19 @@ func (b *Outbox) Append(first uint64, items []record.Taken) error {
 	return nil
 }
 
-// Remove forgets what is numbered through and below.
+// Remove forgets what is numbered through and below. Of that, what it has forgotten before is left out: Pebble makes of
+// ranges that lie over each other as many pieces as the square of how many they are.
 func (b *Outbox) Remove(through uint64) error {
 	defer b.options.died()
-	if err := b.db.DeleteRange(b.item(0), b.item(through+1), pebble.NoSync); err != nil {
+	from := b.from.Load()
+	if through < from {
+		return nil
+	}
+	if err := b.db.DeleteRange(b.item(from), b.item(through+1), pebble.NoSync); err != nil {
 		return fmt.Errorf("store: the outbox: %w", err)
+	}
+	for from <= through && !b.from.CompareAndSwap(from, through+1) {
+		from = b.from.Load()
 	}
 	return nil
 }

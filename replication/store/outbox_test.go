@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -109,5 +110,35 @@ func TestOlderVersionGoesOnWithTheFirstOutbox(t *testing.T) {
 				t.Errorf("%v %v", pending, err)
 			}
 		})
+	}
+}
+
+// S6: ranges that lie over each other come to as many pieces as the square of how many they are.
+func TestWhatIsRemovedWeighsNothing(t *testing.T) {
+	b := openOutbox(t, t.TempDir())
+	defer func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const items = 4000
+	for n := uint64(1); n <= items; n++ {
+		keep(t, b, n, "a")
+		if err := b.Remove(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(t, b, items+1, "left")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := b.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; made > 16<<20 {
+		t.Errorf("a flush after %d were removed one by one takes %d MiB", items, made>>20)
+	}
+	if left, next, err := b.Load(0); err != nil || len(left) != 1 || left[0].Revocation.Value != "left" || next != items+2 {
+		t.Errorf("%d are left, then %d: %v", len(left), next, err)
 	}
 }
