@@ -65,6 +65,21 @@ func partsOn(t testing.TB, s *store.Store, exactMax int, ring *pepper.Ring) *par
 	return p
 }
 
+// streamOf is the state of the store, as another node is sent it.
+func streamOf(t testing.TB, s *store.Store) *bytes.Buffer {
+	t.Helper()
+	snap, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := new(bytes.Buffer)
+	_, err = snap.WriteTo(stream)
+	if err := errors.Join(err, snap.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
 func entry(t testing.TB, at uint64, b record.Body) consensus.Entry {
 	t.Helper()
 	c := record.Command{Stamp: now, Body: b}
@@ -184,16 +199,7 @@ func TestReadersSeeRecordsBeforeTheRevision(t *testing.T) {
 	// A restore brings no reader back.
 	older := newParts(t)
 	older.must(t, founding(t, 1))
-	snap, err := older.store.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer snap.Close()
-	var stream bytes.Buffer
-	if _, err := snap.WriteTo(&stream); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Restore(&stream); err == nil || p.view.Freshness().Revision != 2 {
+	if err := p.Restore(streamOf(t, older.store)); err == nil || p.view.Freshness().Revision != 2 {
 		t.Errorf("went back: %v, %+v", err, p.view.Freshness())
 	}
 	if _, revoked := p.view.Revoked(revokedKey, 0); !revoked {
@@ -209,16 +215,7 @@ func TestRestoreBringsTheTrail(t *testing.T) {
 		return consensus.Entry{Index: at, Term: 1, Servers: []byte{1}, Members: members, At: now}
 	}
 	p.must(t, servers(1, consensus.Server{ID: "n1", Voter: true}), found, servers(3, consensus.Server{ID: "n1", Voter: true}, consensus.Server{ID: "n2"}))
-	snap, err := p.store.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer snap.Close()
-	var stream bytes.Buffer
-	if _, err := snap.WriteTo(&stream); err != nil {
-		t.Fatal(err)
-	}
-	if err := fresh.Restore(&stream); err != nil {
+	if err := fresh.Restore(streamOf(t, p.store)); err != nil {
 		t.Fatal(err)
 	}
 	for at := uint64(4); at < 6; at++ {
@@ -251,16 +248,7 @@ func TestRestoreBringsTheTrail(t *testing.T) {
 func TestRestoreBringsTheIndex(t *testing.T) {
 	p, fresh := newParts(t), newParts(t)
 	p.must(t, founding(t, 1), revokeKey(t, 2))
-	snap, err := p.store.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer snap.Close()
-	var stream bytes.Buffer
-	if _, err := snap.WriteTo(&stream); err != nil {
-		t.Fatal(err)
-	}
-	if err := fresh.Restore(&stream); err != nil {
+	if err := fresh.Restore(streamOf(t, p.store)); err != nil {
 		t.Fatal(err)
 	}
 	if _, revoked := fresh.view.Revoked(revokedKey, 0); !revoked || fresh.view.ClusterID() != "c" || fresh.view.Freshness().Revision != 2 {
@@ -284,16 +272,7 @@ func TestRestoreBringsTheRules(t *testing.T) {
 		x.must(t, founding(t, 1), issuer(2, time.Hour), revoke(3))
 	}
 	p.must(t, issuer(4, 9*time.Hour))
-	snap, err := p.store.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer snap.Close()
-	var stream bytes.Buffer
-	if _, err := snap.WriteTo(&stream); err != nil {
-		t.Fatal(err)
-	}
-	if err := behind.Restore(&stream); err != nil {
+	if err := behind.Restore(streamOf(t, p.store)); err != nil {
 		t.Fatal(err)
 	}
 	want, got := p.must(t, revoke(5))[0].Kept, behind.must(t, revoke(5))[0].Kept

@@ -138,16 +138,7 @@ func (p *peppered) restart(fromSnapshot bool) {
 		}
 		return
 	}
-	snap, err := was.Snapshot()
-	if err != nil {
-		p.Fatal(err)
-	}
-	defer snap.Close()
-	var stream bytes.Buffer
-	if _, err := snap.WriteTo(&stream); err != nil {
-		p.Fatal(err)
-	}
-	if err := p.parts.Restore(&stream); err != nil {
+	if err := p.parts.Restore(streamOf(p.tb, was)); err != nil {
 		p.Fatal(err)
 	}
 }

@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"bytes"
 	"slices"
 	"testing"
 
@@ -33,19 +32,8 @@ func TestRolesOfKeysAreInForce(t *testing.T) {
 		t.Fatal(err)
 	}
 	granted("started", p, "own", "c")
-	var state bytes.Buffer
-	snapshot, err := p.store.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := snapshot.WriteTo(&state); err != nil {
-		t.Fatal(err)
-	}
-	if err := snapshot.Close(); err != nil {
-		t.Fatal(err)
-	}
 	other := newParts(t)
-	if err := other.Restore(&state); err != nil {
+	if err := other.Restore(streamOf(t, p.store)); err != nil {
 		t.Fatal(err)
 	}
 	granted("restored", other, "own", "c")

@@ -347,7 +347,7 @@ func get[T any](s Reader, key []byte) (T, bool, error) {
 	if err != nil || !ok {
 		return *new(T), false, err
 	}
-	var v T
+	var v T // on the heap, as it is decoded into: only where there is something
 	if err := record.Decode(b, &v); err != nil {
 		return v, false, fmt.Errorf("the record at %q cannot be read: %w", key, err)
 	}

@@ -55,11 +55,10 @@ func (o *Outbox) deliver(ctx context.Context) {
 // rest waits until nobody is away who was answered by a proposal that took so long, or more waits than fits in one. Who is
 // not back when it is over is not waited for again. It is given how many rests are to be short, and tells how many are then.
 func (o *Outbox) rest(ctx context.Context, took time.Duration, short int) int {
-	long := min(patience*took, longestRest)
-	if short > 0 {
-		long = min(took, longestRest)
+	if short == 0 {
+		took *= patience
 	}
-	over := time.After(long)
+	over := time.After(min(took, longestRest))
 	for o.isAwaiting() {
 		select {
 		case <-ctx.Done():

@@ -274,19 +274,36 @@ func TestRestoredIsUnsure(t *testing.T) {
 	}
 }
 
+// proposing is an outbox whose proposals take so long, and are told when they are in the log.
+func proposing(took time.Duration, proposed func(record.Deliver)) *outbox.Outbox {
+	return outbox.Open(outbox.Config{
+		ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler), Coming: nothing, Kept: nothing,
+		Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
+			<-time.After(took)
+			proposed(d)
+			return record.Result{Before: d.First - 1}, nil
+		},
+	}, nil, 1)
+}
+
+// taken has the outbox take an item, after so long, and waits until the log has it.
+func taken(t *testing.T, box *outbox.Outbox, after time.Duration) {
+	t.Helper()
+	<-time.After(after)
+	ticket, err := box.Take(t.Context(), item("a"))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	<-ticket.Decided
+}
+
 // O5
 func TestAnsweredTogetherProposedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const hop = time.Millisecond
 		var proposed []int
-		box := outbox.Open(outbox.Config{
-			ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler), Coming: nothing, Kept: nothing,
-			Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
-				<-time.After(10 * hop)
-				proposed = append(proposed, len(d.Items))
-				return record.Result{Before: d.First - 1}, nil
-			},
-		}, nil, 1)
+		box := proposing(10*hop, func(d record.Deliver) { proposed = append(proposed, len(d.Items)) })
 		defer box.Close()
 		// write has so many writers, who begin one after the other and each come twice, the second time after they were away.
 		write := func(writers int, away time.Duration) {
@@ -294,13 +311,7 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 			for i := range writers {
 				wg.Go(func() {
 					for n := range 2 {
-						<-time.After(time.Duration(i)*hop/10 + time.Duration(n)*away)
-						ticket, err := box.Take(t.Context(), item("a"))
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						<-ticket.Decided
+						taken(t, box, time.Duration(i)*hop/10+time.Duration(n)*away)
 					}
 				})
 			}
@@ -332,24 +343,10 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 // O4
 func TestCloseEndsARest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		box := outbox.Open(outbox.Config{
-			ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler), Coming: nothing, Kept: nothing,
-			Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
-				<-time.After(20 * time.Millisecond)
-				return record.Result{Before: d.First - 1}, nil
-			},
-		}, nil, 1)
+		box := proposing(20*time.Millisecond, func(record.Deliver) {})
 		var wg sync.WaitGroup
 		for i := range 20 {
-			wg.Go(func() {
-				<-time.After(time.Duration(i) * time.Microsecond)
-				ticket, err := box.Take(t.Context(), item("a"))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				<-ticket.Decided
-			})
+			wg.Go(func() { taken(t, box, time.Duration(i)*time.Microsecond) })
 		}
 		wg.Wait()
 		began := time.Now()
@@ -365,26 +362,11 @@ func TestWhoDoesNotComeBackIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const hop = time.Millisecond
 		proposals := 0
-		box := outbox.Open(outbox.Config{
-			ID: record.OutboxID{1}, Disk: slowDisk{allow: closed()}, Log: slog.New(slog.DiscardHandler), Coming: nothing, Kept: nothing,
-			Deliver: func(_ context.Context, d record.Deliver) (record.Result, error) {
-				<-time.After(5 * hop)
-				proposals++
-				return record.Result{Before: d.First - 1}, nil
-			},
-		}, nil, 1)
+		box := proposing(5*hop, func(record.Deliver) { proposals++ })
 		defer box.Close()
 		var wg sync.WaitGroup
 		for i := range 1000 {
-			wg.Go(func() { // each comes once, whatever becomes of the others
-				<-time.After(time.Duration(i) * hop)
-				ticket, err := box.Take(t.Context(), item("a"))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				<-ticket.Decided
-			})
+			wg.Go(func() { taken(t, box, time.Duration(i)*hop) }) // each comes once, whatever becomes of the others
 		}
 		wg.Wait()
 		// By twos of five they are 100; by rests of four times as long, 40.
