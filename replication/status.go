@@ -280,13 +280,12 @@ func (v *View) AuditAgrees(with trail.Head) (record.AuditAgreement, error) {
 type survey struct {
 	replica *Replica
 
-	mu    sync.Mutex
-	dead  map[string]time.Time       // since when
-	roles map[string]record.NodeRole // as the nodes themselves said last
+	mu   sync.Mutex
+	dead map[string]time.Time // since when
 }
 
 func newSurvey(r *Replica) *survey {
-	return &survey{replica: r, dead: map[string]time.Time{}, roles: map[string]record.NodeRole{}}
+	return &survey{replica: r, dead: map[string]time.Time{}}
 }
 
 // Known includes nodes that gossip has forgotten but the log has not, as failed in time.
@@ -298,9 +297,6 @@ func (s *survey) Known() []consensus.Known {
 		k := consensus.Known{
 			ID: n.ID, Address: n.Address, Version: n.Version,
 			Replica: s.isReplica(n.ID), Alive: n.State == stateAlive,
-		}
-		if s.roles[n.ID] == record.NodeReplica {
-			k.Replica, k.ToldSo = true, true
 		}
 		if k.Alive {
 			delete(s.dead, n.ID)
@@ -321,7 +317,7 @@ func (s *survey) deadTooLong(n record.NodeStatus) bool {
 	return s.replica.config.Now().Sub(s.dead[n.ID]) > limit
 }
 
-// isReplica is what gossip says, which hears of a new role first.
+// isReplica is what gossip says.
 func (s *survey) isReplica(id string) bool {
 	for _, m := range s.replica.roster.Members() {
 		if m.ID == id {
@@ -329,6 +325,12 @@ func (s *survey) isReplica(id string) bool {
 		}
 	}
 	return false
+}
+
+// Replica asks the server itself.
+func (s *survey) Replica(ctx context.Context, id, address string) (replica, ok bool) {
+	state, err := s.replica.stateOf(ctx, id, address)
+	return state.Role == record.NodeReplica, err == nil
 }
 
 // Health asks the servers how far they are.
@@ -345,7 +347,6 @@ func (s *survey) Health(ctx context.Context, servers []consensus.Known) map[stri
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.roles[srv.ID] = state.Role
 		health[srv.ID] = consensus.Health{
 			LastContact: time.Duration(state.ContactMillis) * time.Millisecond,
 			Term:        state.Term, Index: state.LastIndex,

@@ -14,9 +14,8 @@ import (
 // Known is what gossip and the node itself say of a server.
 type Known struct {
 	ID, Address, Version string
-	// Replica nodes never become voters. ToldSo says that the node itself said so, and not only gossip: then
-	// it is demoted if it is a voter.
-	Replica, ToldSo bool
+	// Replica nodes never become voters, as gossip says.
+	Replica bool
 	// Alive as gossip says. Failed: it has been dead for so long that it may be removed. Neither: it is
 	// dead, and may yet come back.
 	Alive, Failed bool
@@ -28,9 +27,11 @@ type Health struct {
 	Term, Index uint64
 }
 
-// Survey is how the leader learns of the servers. Both methods may block for a short while.
+// Survey is how the leader learns of the servers. All methods may block for a short while.
 type Survey interface {
 	Known() []Known
+	// Replica asks a server itself, which hears first of its role, whether it is to be a replica; not ok if it does not answer.
+	Replica(ctx context.Context, id, address string) (replica, ok bool)
 	// Health asks the servers; those that do not answer are left out.
 	Health(ctx context.Context, servers []Known) map[string]Health
 }
@@ -59,7 +60,7 @@ func (n *Node) NewPilot(s Survey, aim Aim, log *slog.Logger) *Pilot {
 	}
 	d := &delegate{survey: s, node: n, minVoters: uint(aim.MinVoters), log: log}
 	return &Pilot{autopilot.New(n.raft, d,
-		autopilot.WithLogger(newLogger(log)), autopilot.WithPromoter(promoter{new(autopilot.StablePromoter), aim, n.Servers}),
+		autopilot.WithLogger(newLogger(log)), autopilot.WithPromoter(promoter{new(autopilot.StablePromoter), aim, n.Servers, s}),
 		autopilot.WithReconcileInterval(2*time.Second), autopilot.WithUpdateInterval(2*time.Second))}
 }
 
@@ -94,7 +95,7 @@ func (d *delegate) KnownServers() map[raft.ServerID]*autopilot.Server {
 		servers[raft.ServerID(k.ID)] = &autopilot.Server{
 			ID: raft.ServerID(k.ID), Name: k.ID, Address: raft.ServerAddress(k.Address),
 			NodeStatus: statusOf(k), NodeType: typeOf(k.Replica), Version: k.Version, RaftVersion: 3,
-			IsLeader: k.ID == leader, Ext: wish{k.Replica, k.Replica && k.ToldSo},
+			IsLeader: k.ID == leader,
 		}
 	}
 	return servers
@@ -139,26 +140,19 @@ func typeOf(replica bool) autopilot.NodeType {
 	return autopilot.NodeVoter
 }
 
-// wish is what a node is to be.
-type wish struct{ replica, toldSo bool }
-
-func wishOf(s *autopilot.ServerState) wish {
-	w, _ := s.Server.Ext.(wish)
-	return w
-}
-
 // promoter keeps as many voters as are wanted, of nodes that are no replicas, and lets nobody be
 // removed who may yet come back.
 type promoter struct {
 	*autopilot.StablePromoter
 	aim     Aim
 	servers func() ([]Server, uint64)
+	survey  Survey
 }
 
 func (promoter) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.ServerID]autopilot.NodeType {
 	types := map[raft.ServerID]autopilot.NodeType{}
 	for id, server := range s.Servers {
-		types[id] = typeOf(wishOf(server).replica)
+		types[id] = server.Server.NodeType
 	}
 	return types
 }
@@ -190,18 +184,33 @@ func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopi
 			if server.Health.Healthy || now.Sub(server.Health.StableSince) < p.aim.DeadFor {
 				inService++
 			}
-		case !wishOf(server).replica && server.Health.IsStable(now, s.ServerStabilizationTime(c)):
+		case server.Server.NodeType == autopilot.NodeVoter && server.Health.IsStable(now, s.ServerStabilizationTime(c)):
 			standby = append(standby, server)
 		}
 	}
-	if len(standby) > 0 && (p.aim.Voters == 0 || inService < p.aim.Voters) {
-		return autopilot.RaftChanges{Promotions: []raft.ServerID{standby[0].Server.ID}}
+	if p.aim.Voters == 0 || inService < p.aim.Voters {
+		for _, one := range standby {
+			if replica, ok := p.says(one); ok && !replica {
+				return autopilot.RaftChanges{Promotions: []raft.ServerID{one.Server.ID}}
+			}
+		}
 	}
 	if out := p.surplus(voters, now); out != "" {
 		return autopilot.RaftChanges{Demotions: []raft.ServerID{out}}
 	}
 	return autopilot.RaftChanges{}
 }
+
+// says is what a server itself wants to be: the state is some seconds old, and an operator may have given it another
+// role since.
+func (p promoter) says(s *autopilot.ServerState) (replica, ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), askFor)
+	defer cancel()
+	return p.survey.Replica(ctx, string(s.Server.ID), string(s.Server.Address))
+}
+
+// askFor bounds a question to one server.
+const askFor = time.Second
 
 // current tells whether the voters are still those of the state, which may have been taken before the last
 // change.
@@ -217,6 +226,7 @@ func (p promoter) current(s *autopilot.State) bool {
 // answers; empty if there is none. The leader is never one.
 func (p promoter) surplus(voters []*autopilot.ServerState, now time.Time) raft.ServerID {
 	var out *autopilot.ServerState
+	outReplica := false
 	healthy := 0
 	for _, v := range voters {
 		if v.Health.Healthy {
@@ -224,14 +234,21 @@ func (p promoter) surplus(voters []*autopilot.ServerState, now time.Time) raft.S
 		}
 		dead := !v.Health.Healthy && now.Sub(v.Health.StableSince) >= p.aim.DeadFor
 		tooMany := p.aim.Voters > 0 && len(voters) > p.aim.Voters
-		if v.State == autopilot.RaftLeader || !tooMany && !wishOf(v).toldSo {
+		if v.State == autopilot.RaftLeader {
+			continue
+		}
+		replica := false
+		if v.Server.NodeType == nodeReplica {
+			replica, _ = p.says(v)
+		}
+		if !tooMany && !replica {
 			continue
 		}
 		if tooMany && !dead && !v.Health.Healthy {
 			continue // it may be back in a moment
 		}
-		if out == nil || dead || out.Health.Healthy && !wishOf(out).toldSo {
-			out = v
+		if out == nil || dead || out.Health.Healthy && !outReplica {
+			out, outReplica = v, replica
 		}
 	}
 	if out == nil {

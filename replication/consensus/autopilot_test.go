@@ -17,6 +17,8 @@ type gossip struct {
 	members []*member
 	dead    *member
 	told    *member     // that it is to be a replica
+	heard   *member     // said to be one by gossip, and not by itself
+	late    bool        // gossip has not heard of what the node was told
 	failed  atomic.Bool // whether the dead node has been dead for long enough
 	asked   atomic.Int64
 }
@@ -27,10 +29,14 @@ func (g *gossip) Known() []Known {
 	for _, m := range g.members {
 		known = append(known, Known{
 			ID: m.id, Address: m.address, Alive: m != g.dead, Failed: m == g.dead && g.failed.Load(),
-			Replica: m == g.told, ToldSo: m == g.told,
+			Replica: m == g.told && !g.late || m == g.heard,
 		})
 	}
 	return known
+}
+
+func (g *gossip) Replica(_ context.Context, id, _ string) (replica, ok bool) {
+	return g.told != nil && g.told.id == id, g.dead == nil || g.dead.id != id
 }
 
 func (g *gossip) Health(_ context.Context, servers []Known) map[string]Health {
@@ -168,39 +174,55 @@ func TestPilotKeepsTheVoters(t *testing.T) {
 		t.Errorf("there were %d voters meanwhile", fewest)
 	}
 	end()
+	g.heard = last
+	end = fly(Aim{Voters: 0})
+	from = g.asked.Load()
+	until(t, "it looks at one that gossip takes for a replica still", func() bool { return g.asked.Load() >= from+4 })
+	if now := voters(); !slices.Contains(now, last.id) {
+		t.Fatalf("it was demoted, though it says itself that it is to vote: %v", now)
+	}
+	end()
 	g.told = last
 	end = fly(Aim{Voters: 0})
 	until(t, "who is to be a replica is one", func() bool { return !slices.Contains(voters(), last.id) })
+	end()
+	g.heard, g.late = nil, true
+	end = fly(Aim{Voters: 0})
+	from = g.asked.Load()
+	until(t, "it looks at one that gossip takes for a voter still", func() bool { return g.asked.Load() >= from+4 })
+	if now := voters(); slices.Contains(now, last.id) {
+		t.Fatalf("it was promoted, though it says itself that it is to be a replica: %v", now)
+	}
 	end()
 }
 
 // C10
 func TestNobodyIsDemotedWhoIsNeeded(t *testing.T) {
 	now := time.Now()
-	voter := func(id string, healthy bool, w wish) *autopilot.ServerState {
+	voter := func(id string, healthy bool, gossip autopilot.NodeType) *autopilot.ServerState {
 		s := &autopilot.ServerState{State: autopilot.RaftVoter, Health: autopilot.ServerHealth{Healthy: healthy, StableSince: now.Add(-time.Hour)}}
-		s.Server.ID, s.Server.Ext = raft.ServerID(id), w
+		s.Server.ID, s.Server.NodeType = raft.ServerID(id), gossip
 		return s
 	}
-	leader := voter("a", true, wish{true, true})
+	const stays, replica = autopilot.NodeVoter, nodeReplica
+	leader := voter("a", true, replica)
 	leader.State = autopilot.RaftLeader
-	replica := wish{true, true}
 	for name, c := range map[string]struct {
 		want   int
 		voters []*autopilot.ServerState
 		out    raft.ServerID
 	}{
-		"as many as wanted":         {3, []*autopilot.ServerState{leader, voter("b", true, wish{}), voter("c", true, wish{})}, ""},
-		"one too many":              {3, []*autopilot.ServerState{leader, voter("b", true, wish{}), voter("c", true, wish{}), voter("d", true, wish{})}, "d"},
-		"one too many, and dead":    {3, []*autopilot.ServerState{leader, voter("b", false, wish{}), voter("c", true, wish{}), voter("d", true, wish{})}, "b"},
-		"to be a replica":           {0, []*autopilot.ServerState{leader, voter("b", true, replica), voter("c", true, wish{})}, "b"},
-		"only gossip says so":       {0, []*autopilot.ServerState{leader, voter("b", true, wish{true, false}), voter("c", true, wish{})}, ""},
-		"needed, as another died":   {0, []*autopilot.ServerState{leader, voter("b", true, replica), voter("c", false, wish{})}, ""},
+		"as many as wanted":         {3, []*autopilot.ServerState{leader, voter("b", true, stays), voter("c", true, stays)}, ""},
+		"one too many":              {3, []*autopilot.ServerState{leader, voter("b", true, stays), voter("c", true, stays), voter("d", true, stays)}, "d"},
+		"one too many, and dead":    {3, []*autopilot.ServerState{leader, voter("b", false, stays), voter("c", true, stays), voter("d", true, stays)}, "b"},
+		"to be a replica":           {0, []*autopilot.ServerState{leader, voter("b", true, replica), voter("c", true, stays)}, "b"},
+		"only gossip says so":       {0, []*autopilot.ServerState{leader, voter("c", true, replica), voter("d", true, stays)}, ""},
+		"needed, as another died":   {0, []*autopilot.ServerState{leader, voter("b", true, replica), voter("c", false, stays)}, ""},
 		"one of two":                {0, []*autopilot.ServerState{leader, voter("b", true, replica)}, "b"},
 		"the leader alone":          {0, []*autopilot.ServerState{leader}, ""},
-		"too many, of which 2 died": {3, []*autopilot.ServerState{leader, voter("b", false, wish{}), voter("c", true, wish{}), voter("d", false, wish{})}, "d"},
+		"too many, of which 2 died": {3, []*autopilot.ServerState{leader, voter("b", false, stays), voter("c", true, stays), voter("d", false, stays)}, "d"},
 	} {
-		p := promoter{aim: Aim{Voters: c.want, DeadFor: time.Minute}}
+		p := promoter{aim: Aim{Voters: c.want, DeadFor: time.Minute}, survey: &gossip{told: &member{Node: &Node{id: "b"}}}}
 		if out := p.surplus(c.voters, now); out != c.out {
 			t.Errorf("%s: %q", name, out)
 		}
