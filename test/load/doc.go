@@ -9,7 +9,8 @@
 // Promises:
 //
 //	S1  Under a load that stays the same, with revocations that expire, neither memory, file descriptors, goroutines
-//	    nor the room on the disk grow without an end, but for the audit trail.
+//	    nor the room on the disk grow without an end, but for the audit trail. In ten minutes the tables that the state flushes
+//	    are not merged yet: they may grow to as many as wait for that, and what is in them is held by its number.
 //	    TestSoak
 //	S2  What tells that something grows, tells so.
 //	    TestGrowthIsSeen
