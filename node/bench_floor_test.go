@@ -1,0 +1,152 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// floors are what no cluster on this machine gets below, measured in between: small durable writes on the disk of the
+// nodes, and a small message there and back.
+type floors struct {
+	b *testing.B
+	// appended are files that grow, one for each node; kept is one whose blocks are there already.
+	appended []*disk
+	kept     *disk
+	way      *way
+	delay    time.Duration
+	written  map[string][]time.Duration
+}
+
+func newFloors(b *testing.B, delay time.Duration, port int) *floors {
+	b.Helper()
+	f := &floors{b: b, kept: newDisk(b), way: newWay(b, delay, port), delay: delay, written: map[string][]time.Duration{}}
+	for range 3 {
+		f.appended = append(f.appended, newDisk(b))
+	}
+	f.kept.round = 1 << 20
+	_, err := f.kept.f.Write(make([]byte, f.kept.round))
+	if err = errors.Join(err, f.kept.f.Sync()); err != nil {
+		b.Fatal(err)
+	}
+	return f
+}
+
+func (f *floors) measure() {
+	f.took("disk-", f.appended[0].write())
+	f.took("kept-", f.kept.write())
+	var all [3]time.Duration
+	var wg sync.WaitGroup
+	for i, d := range f.appended {
+		wg.Go(func() { all[i] = d.write() })
+	}
+	wg.Wait()
+	f.took("disks-", slices.Max(all[:]))
+	f.took("trip-", f.way.trip()-2*f.delay)
+}
+
+func (f *floors) took(what string, d time.Duration) { f.written[what] = append(f.written[what], d) }
+
+// report tells of the floors, and how many times as long as one write for each node at once, and a message there and
+// back, what was measured took.
+func (f *floors) report(measured []time.Duration) {
+	f.b.Helper()
+	for name, all := range f.written {
+		reportSpread(f.b, name, all)
+	}
+	for name, share := range map[string]float64{"p50": 0.5, "p99": 0.99} {
+		of := func(all []time.Duration) float64 { return float64(all[min(int(share*float64(len(all))), len(all)-1)]) }
+		f.b.ReportMetric(of(measured)/of(f.written["disks-"]), name+"/disks")
+		f.b.ReportMetric(of(measured)/of(f.written["trip-"]), name+"/trips")
+	}
+}
+
+func reportSpread(b *testing.B, name string, all []time.Duration) {
+	b.Helper()
+	slices.Sort(all)
+	for at, share := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99, "max-ms": 1} {
+		d := all[min(int(share*float64(len(all))), len(all)-1)]
+		b.ReportMetric(float64(d.Microseconds())/1000, name+at)
+	}
+}
+
+// disk is a file to which little is written at a time, durably: at its end, or round and round.
+type disk struct {
+	b         *testing.B
+	f         *os.File
+	at, round int64
+}
+
+func newDisk(b *testing.B) *disk {
+	b.Helper()
+	f, err := os.Create(filepath.Join(b.TempDir(), "floor"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = f.Close() })
+	return &disk{b: b, f: f}
+}
+
+const small = 300
+
+func (d *disk) write() time.Duration {
+	start := time.Now()
+	_, err := d.f.WriteAt(make([]byte, small), d.at)
+	if err = errors.Join(err, syscall.Fdatasync(int(d.f.Fd()))); err != nil {
+		d.b.Error(err)
+	}
+	if d.at += small; d.round > 0 {
+		d.at %= d.round - small
+	}
+	return time.Since(start)
+}
+
+// way is a connection, through a relay if it is long, and its end.
+type way struct {
+	b        *testing.B
+	from, to net.Conn
+}
+
+func newWay(b *testing.B, delay time.Duration, port int) *way {
+	b.Helper()
+	end, err := net.Listen("tcp", fmt.Sprintf("127.0.0.11:%d", port))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer end.Close()
+	addr := end.Addr().String()
+	if delay > 0 {
+		addr = fmt.Sprintf("127.0.1.11:%d", port)
+		newRelay(b, delay).tcp(addr, end.Addr().String())
+	}
+	w := &way{b: b}
+	if w.from, err = net.Dial("tcp", addr); err != nil {
+		b.Fatal(err)
+	}
+	if w.to, err = end.Accept(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _, _ = w.from.Close(), w.to.Close() })
+	go func() { _, _ = io.Copy(w.to, w.to) }() // until it is closed
+	return w
+}
+
+func (w *way) trip() time.Duration {
+	start := time.Now()
+	_, err := w.from.Write(make([]byte, small))
+	if err == nil {
+		_, err = io.ReadFull(w.from, make([]byte, small))
+	}
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	return time.Since(start)
+}
