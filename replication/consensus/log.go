@@ -32,7 +32,7 @@ func HasLog(dir string) (bool, error) {
 }
 
 // openLog opens Raft's log on disk. The caller closes it.
-func openLog(dir string, bytes int) (*wal.WAL, error) { return openLogOn(dir, bytes, fs.New()) }
+func openLog(dir string, bytes int) (*wal.WAL, error) { return openLogOn(dir, bytes, disk{fs.New()}) }
 
 func openLogOn(dir string, bytes int, files types.VFS) (*wal.WAL, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -47,6 +47,25 @@ func openLogOn(dir string, bytes int, files types.VFS) (*wal.WAL, error) {
 		return nil, errors.Join(unreadable(dir, err), segments.Close())
 	}
 	return w, nil
+}
+
+// disk is the machine's, under the log: a file is there for good, with its room, before anything is written to it, so that
+// it is enough to make durable what is written.
+type disk struct{ *fs.FS }
+
+func (d disk) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	f, err := d.FS.Create(dir, name, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return nil, err
+	}
+	return d.OpenWriter(dir, name)
+}
+
+func (disk) OpenWriter(dir, name string) (types.WritableFile, error) {
+	return store.OpenFile(filepath.Join(dir, name))
 }
 
 // Log is what a node that is stopped has of Raft's log: entries that were committed, and at its end perhaps

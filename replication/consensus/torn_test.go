@@ -38,7 +38,7 @@ type piece struct {
 }
 
 func newBrittle(at int) *brittle {
-	return &brittle{VFS: fs.New(), at: at, files: map[string]*written{}}
+	return &brittle{VFS: disk{fs.New()}, at: at, files: map[string]*written{}}
 }
 
 func (b *brittle) fails() bool { b.seen++; return b.seen == b.at }
