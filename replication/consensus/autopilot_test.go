@@ -112,91 +112,98 @@ func TestPilotRemovesTheDeadOnly(t *testing.T) {
 	}
 }
 
-// C10
-func TestPilotKeepsTheVoters(t *testing.T) {
-	g := &gossip{}
+// piloted are three voters and d, which waits; the gossip tells of them.
+type piloted struct {
+	*testing.T
+	*gossip
+	leader, other, last *member
+	fewest              int
+}
+
+func startPiloted(t *testing.T) *piloted {
+	p := &piloted{T: t, gossip: &gossip{}, fewest: 4}
 	for _, id := range []string{"a", "b", "c", "d"} {
-		g.members = append(g.members, start(t, id, t.TempDir(), "127.0.0.1:0", Timing{}))
+		p.members = append(p.members, start(t, id, t.TempDir(), "127.0.0.1:0", Timing{}))
 	}
-	defer func() {
-		for _, m := range g.members {
-			if m != g.dead {
+	t.Cleanup(func() {
+		for _, m := range p.members {
+			if m != p.dead {
 				m.stop(t)
 			}
 		}
-	}()
+	})
 	servers := make([]Server, 3)
 	for i := range servers {
-		servers[i] = Server{ID: g.members[i].id, Address: g.members[i].address, Voter: true}
+		servers[i] = Server{ID: p.members[i].id, Address: p.members[i].address, Voter: true}
 	}
-	if err := g.members[0].Bootstrap(servers); err != nil {
+	if err := p.members[0].Bootstrap(servers); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "one leads", func() bool {
-		return slices.ContainsFunc(g.members, func(m *member) bool { return m.IsLeader() && m.Barrier(10*time.Second) == nil })
+		return slices.ContainsFunc(p.members, func(m *member) bool { return m.IsLeader() && m.Barrier(10*time.Second) == nil })
 	})
-	leads := slices.IndexFunc(g.members, func(m *member) bool { return m.IsLeader() })
-	leader, other, last := g.members[leads], g.members[(leads+1)%3], g.members[(leads+2)%3]
-	if err := leader.AddReplica("d", g.members[3].address, 0); err != nil {
+	leads := slices.IndexFunc(p.members, func(m *member) bool { return m.IsLeader() })
+	p.leader, p.other, p.last = p.members[leads], p.members[(leads+1)%3], p.members[(leads+2)%3]
+	if err := p.leader.AddReplica("d", p.members[3].address, 0); err != nil {
 		t.Fatal(err)
 	}
-	fewest := 4
-	voters := func() (ids []string) {
-		now, _ := leader.Servers()
-		for _, s := range now {
-			if s.Voter {
-				ids = append(ids, s.ID)
-			}
-		}
-		fewest = min(fewest, len(ids))
-		return ids
-	}
-	fly := func(a Aim) (end func()) {
-		p := leader.NewPilot(g, a, slog.New(slog.DiscardHandler))
-		p.Start(t.Context())
-		return p.Stop
-	}
-	end := fly(Aim{Voters: 3, DeadFor: time.Second})
-	from := g.asked.Load()
-	until(t, "it looks at one that waits", func() bool { return g.asked.Load() >= from+4 })
-	if now := voters(); slices.Contains(now, "d") {
-		t.Fatalf("there are enough, and d votes: %v", now)
-	}
-	end()
-	g.dead = other
-	other.stop(t)
-	end = fly(Aim{Voters: 3, DeadFor: time.Second})
-	until(t, "the one that waits takes the dead one's place", func() bool {
-		now := voters()
-		return slices.Contains(now, "d") && !slices.Contains(now, other.id)
-	})
-	if fewest < 3 {
-		t.Errorf("there were %d voters meanwhile", fewest)
-	}
-	end()
-	g.heard = last
-	end = fly(Aim{Voters: 0})
-	from = g.asked.Load()
-	until(t, "it looks at one that gossip takes for a replica still", func() bool { return g.asked.Load() >= from+4 })
-	if now := voters(); !slices.Contains(now, last.id) {
-		t.Fatalf("it was demoted, though it says itself that it is to vote: %v", now)
-	}
-	end()
-	g.told = last
-	end = fly(Aim{Voters: 0})
-	until(t, "who is to be a replica is one", func() bool { return !slices.Contains(voters(), last.id) })
-	end()
-	g.heard, g.late = nil, true
-	end = fly(Aim{Voters: 0})
-	from = g.asked.Load()
-	until(t, "it looks at one that gossip takes for a voter still", func() bool { return g.asked.Load() >= from+4 })
-	if now := voters(); slices.Contains(now, last.id) {
-		t.Fatalf("it was promoted, though it says itself that it is to be a replica: %v", now)
-	}
-	end()
+	return p
 }
 
-// C10
+func (p *piloted) votes(m *member) bool {
+	now, _ := p.leader.Servers()
+	voters := slices.DeleteFunc(now, func(s Server) bool { return !s.Voter })
+	p.fewest = min(p.fewest, len(voters))
+	return slices.ContainsFunc(voters, func(s Server) bool { return s.ID == m.id })
+}
+
+// fly has a pilot fly until it is so, or, if that is nil, until it has looked around for long enough.
+func (p *piloted) fly(a Aim, what string, so func() bool) {
+	p.Helper()
+	pilot := p.leader.NewPilot(p, a, slog.New(slog.DiscardHandler))
+	pilot.Start(p.Context())
+	defer pilot.Stop()
+	if from := p.asked.Load(); so == nil {
+		so = func() bool { return p.asked.Load() >= from+4 }
+	}
+	until(p.T, what, so)
+}
+
+// C12
+func TestPilotKeepsTheVoters(t *testing.T) {
+	p := startPiloted(t)
+	d := p.members[3]
+	three := Aim{Voters: 3, DeadFor: time.Second}
+	p.fly(three, "it looks at one that waits", nil)
+	if p.votes(d) {
+		t.Fatal("there are enough, and d votes")
+	}
+	p.dead = p.other
+	p.other.stop(t)
+	p.fly(three, "the one that waits takes the dead one's place", func() bool { return p.votes(d) && !p.votes(p.other) })
+	if p.fewest < 3 {
+		t.Errorf("there were %d voters meanwhile", p.fewest)
+	}
+}
+
+// C12
+func TestPilotAsksWhomItChanges(t *testing.T) {
+	p := startPiloted(t)
+	p.heard = p.last
+	p.fly(Aim{}, "it looks at one that gossip takes for a replica still", nil)
+	if !p.votes(p.last) {
+		t.Fatal("it was demoted, though it says itself that it is to vote")
+	}
+	p.told = p.last
+	p.fly(Aim{}, "who is to be a replica is one", func() bool { return !p.votes(p.last) })
+	p.heard, p.late = nil, true
+	p.fly(Aim{}, "it looks at one that gossip takes for a voter still", nil)
+	if p.votes(p.last) {
+		t.Fatal("it was promoted, though it says itself that it is to be a replica")
+	}
+}
+
+// C12
 func TestNobodyIsDemotedWhoIsNeeded(t *testing.T) {
 	now := time.Now()
 	voter := func(id string, healthy bool, gossip autopilot.NodeType) *autopilot.ServerState {

@@ -40,7 +40,7 @@
 //	C12 As many voters as are wanted are kept, of those that may be: who waits takes the place of one that is
 //	    dead, before that one loses it, and nobody is demoted without whom the rest could decide nothing. Who is given a vote,
 //	    or loses it for a role that gossip tells of, was asked itself: gossip is late.
-//	    TestPilotKeepsTheVoters, TestNobodyIsDemotedWhoIsNeeded
+//	    TestPilotKeepsTheVoters, TestPilotAsksWhomItChanges, TestNobodyIsDemotedWhoIsNeeded
 //	C13 Followers hear of a committed command when the leader knows of it, and not only with what it sends next; unless
 //	    an entry of Raft's own follows in the log, as at a term's beginning. What they are told changes nothing in a
 //	    follower that lacks the entry, or has another, and whoever is gone is not told.
