@@ -202,11 +202,7 @@ func (x *Index) add(t *tables, changes []record.Change) int {
 func (x *Index) apply(t *tables, c record.Change) (issuers bool) {
 	switch r := c.Record.(type) {
 	case *record.Revocation:
-		if c.Gone {
-			t.lift(c.Digest, r.Bucket())
-		} else {
-			x.add(t, []record.Change{c})
-		}
+		t.lift(c.Digest, r.Bucket())
 	case *record.Expiry:
 		for c := range t.classes() {
 			c.expire(r.Before)
