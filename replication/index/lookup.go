@@ -66,7 +66,11 @@ func (x *Index) Committed(d record.Digest, issuedAt int64) (Hit, bool) {
 	if c == nil {
 		return Hit{By: ByNothing}, false
 	}
-	by, b, denied := x.look(c, &d, issuedAt)
+	s := c.shown.Load()
+	if !s.filter.has(keyOf(&d)) {
+		return Hit{By: ByFilterNo}, false
+	}
+	by, b, denied := x.exactly(c, s, &d, issuedAt)
 	return Hit{By: by, Bucket: b}, denied
 }
 
@@ -86,8 +90,12 @@ func (x *Index) FirstDenied(all []record.Digest, issuedAt int64) int {
 	}
 	t := x.tables.Load() // after the overlay, which has dropped what is in them
 	for i := range all {
-		if c := t.of(&all[i]); c != nil {
-			if _, _, denied := x.look(c, &all[i], issuedAt); denied {
+		c := t.of(&all[i])
+		if c == nil {
+			continue
+		}
+		if s := c.shown.Load(); s.filter.has(keyOf(&all[i])) {
+			if _, _, denied := x.exactly(c, s, &all[i], issuedAt); denied {
 				return i
 			}
 		}
@@ -103,14 +111,10 @@ func (t *tables) of(d *record.Digest) *class {
 	return nil
 }
 
-// look is the look-up without the overlay.
-func (x *Index) look(c *class, d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
-	s, k := c.shown.Load(), keyOf(d)
-	if !s.filter.has(k) {
-		return ByFilterNo, 0, false
-	}
+// exactly looks up what the filter does not rule out.
+func (x *Index) exactly(c *class, s *shown, d *record.Digest, issuedAt int64) (Means, record.Bucket, bool) {
 	if s.exact != nil {
-		b, ok := s.exact.find(k, issuedAt)
+		b, ok := s.exact.find(keyOf(d), issuedAt)
 		return ByTable, b, ok
 	}
 	return x.settle(c, s, d, issuedAt)

@@ -20,8 +20,8 @@ type ClassStats struct {
 	// Filtered tells that the class has a filter only, and no table. Unread tells that the node has
 	// started and not yet read what there is, so that every look-up is settled on disk.
 	Filtered, Unread bool
-	// Bytes that table and filters take of memory.
-	Bytes int
+	// Bytes that table and filters take of memory, and those of the filter that is asked.
+	Bytes, FilterBytes int
 }
 
 // Settled is how often a filter said maybe, and what the disk said then.
@@ -36,7 +36,7 @@ func (x *Index) Stats() Stats {
 		Settled: Settled{Yes: x.settled.yes.Load(), No: x.settled.no.Load(), Failed: x.settled.failed.Load()},
 	}
 	for c := range t.classes() {
-		one := ClassStats{Class: c.number, Revocations: c.size(), Filtered: c.shown.Load().exact == nil, Unread: c.unread(), Bytes: c.bytes()}
+		one := ClassStats{Class: c.number, Revocations: c.size(), Filtered: c.shown.Load().exact == nil, Unread: c.unread(), Bytes: c.bytes(), FilterBytes: c.shown.Load().filter.bytes()}
 		s.Classes = append(s.Classes, one)
 		s.Revocations += one.Revocations
 	}
