@@ -22,9 +22,15 @@ func BenchmarkKeys(b *testing.B) {
 	n := *benchKeys
 	before := live()
 	x := empty(b)
-	for i := range n {
-		k := benchKey(b, i)
-		x.Apply([]record.Change{{Record: k}}, record.Revision(i+1))
+	err := x.Load(func(yield func(record.Change, error) bool) {
+		for i := range n {
+			if !yield(record.Change{Record: benchKey(b, i)}, nil) {
+				return
+			}
+		}
+	}, "c", record.DigestKey{}, 1)
+	if err != nil {
+		b.Fatal(err)
 	}
 	each := float64(live()-before) / float64(n)
 	start := time.Now()

@@ -11,7 +11,7 @@
 //
 // A key is kept as a form: its record as bytes, written once into a chunk of an arena and never changed
 // there. So a reader needs no lock, and texts of a record are read where they are, without a copy:
-// whoever keeps one for long clones it, as it keeps a whole chunk. A slot, one word, leads from a hash to
+// whoever keeps one for long clones it, as it keeps a whole chunk. A slot leads from a hash to
 // the form; a place, two words, stays with a key while its record changes, and has its uses; what keys
 // have in common (scopes, roles, what binds operators' keys) is a set of replication/grants. The garbage
 // collector has to look into the sets only.

@@ -26,8 +26,17 @@ type part struct {
 }
 
 // slot has a ref, which of the form's hashes is meant, and some bits of that, so that others are seldom
-// looked at.
-type slot = atomic.Uint64
+// looked at. The number of the form's place is a hint: memory can bring both at once.
+type slot struct {
+	atomic.Uint64
+	place atomic.Uint32
+}
+
+// set shows the form. The hint is there before.
+func (s *slot) set(word uint64, f form) {
+	s.place.Store(f.place())
+	s.Store(word)
+}
 
 const (
 	partBits = 8
@@ -97,8 +106,9 @@ func (s *slots) put(h *record.KeyHash, r ref, which uint64) {
 	number, rest, tag := whereabouts(h)
 	p := &s.parts[number]
 	word := makeWord(r, which, tag)
-	if all, at, _, f := s.find(h); f != nil {
-		all[at].Store(word)
+	f := s.arena.at(r)
+	if all, at, _, held := s.find(h); held != nil {
+		all[at].set(word, f)
 		return
 	}
 	if full := len(*p.shown.Load()); (p.held+p.gone+1)*16 > full*13 {
@@ -114,7 +124,7 @@ func (s *slots) put(h *record.KeyHash, r ref, which uint64) {
 	}
 	p.held++
 	s.size.Add(1)
-	all[at].Store(word)
+	all[at].set(word, f)
 }
 
 // take has the hash lead nowhere.
@@ -155,7 +165,7 @@ func (s *slots) fill(p *places) {
 		f := s.arena.at(at)
 		for which := range f.hashes() {
 			number, rest, tag := whereabouts(f.hash(which))
-			settle(*s.parts[number].shown.Load(), rest, makeWord(at, which, tag))
+			settle(*s.parts[number].shown.Load(), rest, makeWord(at, which, tag), f)
 		}
 	}
 	s.size.Store(int64(s.expected))
@@ -170,18 +180,19 @@ func (s *slots) renew(p *part, held int) {
 		if word == empty || word == vacated {
 			continue
 		}
-		_, rest, _ := whereabouts(s.arena.at(refOf(word)).hash(whichOf(word)))
-		settle(all, rest, word)
+		f := s.arena.at(refOf(word))
+		_, rest, _ := whereabouts(f.hash(whichOf(word)))
+		settle(all, rest, word, f)
 	}
 	p.gone = 0
 	p.shown.Store(&all)
 }
 
 // settle puts a word into slots that nobody reads yet.
-func settle(all []slot, rest uint64, word uint64) {
+func settle(all []slot, rest, word uint64, f form) {
 	at := home(rest, len(all))
 	for all[at].Load() != empty {
 		at = (at + 1) % len(all)
 	}
-	all[at].Store(word)
+	all[at].set(word, f)
 }

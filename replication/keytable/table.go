@@ -123,6 +123,7 @@ func (t *Table) load(h *record.KeyHash, room *record.KeyRoom) (old, ok bool) {
 		if f == nil {
 			return false, false
 		}
+		t.places.of(all[at].place.Load()).use.Now() // read reads it again, by the form: it is on its way by then
 		if t.read(f, room) && t.slots.still(h, all, at, word) {
 			return whichOf(word) == 1, true
 		}
