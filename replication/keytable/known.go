@@ -54,8 +54,11 @@ func (t *Table) remember(sum, hash record.KeyHash) {
 	}
 	p := t.known.pairs[n].Load()
 	if p == nil || !t.has(&p.hash) {
-		p = &pair{sum, hash}
-		t.known.pairs[n].Store(p)
+		next := &pair{sum, hash}
+		if !t.known.pairs[n].CompareAndSwap(p, next) {
+			return // another's, whose mark must not be ours
+		}
+		p = next
 	}
 	t.known.marks[n].Store(markOf(&p.sum, gone))
 }
