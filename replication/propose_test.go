@@ -163,4 +163,10 @@ func TestStreamsMakeRoomForOthers(t *testing.T) {
 	if n := r.MostLines(); n != record.MaxImport {
 		t.Errorf("%d lines when others have gone", n)
 	}
+	for level := record.LevelFirst; level <= record.LevelNewest; level++ {
+		r.view.level.Store(uint32(level))
+		if n := r.MostLines(); n != record.MaxImportAt(level) {
+			t.Errorf("%d lines at level %d", n, level)
+		}
+	}
 }

@@ -29,5 +29,5 @@
 //	    TestCloseRefusesWhoWaits, TestCloseEndsARest, TestDeliveredDoesNotWaitForTheDisk
 //	O5  Who are answered together, and come again in four times as long as that took, go into one proposal, as soon as all
 //	    have come; and who comes alone waits for no other, but for the rest of those before, 25 ms at most.
-//	    TestAnsweredTogetherProposedTogether, TestWhoDoesNotComeBackIsNotWaitedFor
+//	    TestAnsweredTogetherProposedTogether, TestRestEnds, TestWhoDoesNotComeBackIsNotWaitedFor
 package outbox

@@ -298,33 +298,36 @@ func taken(t *testing.T, box *outbox.Outbox, after time.Duration) {
 	<-ticket.Decided
 }
 
+// write has so many writers, who begin one after the other and each come twice, the second time after they were away.
+func write(t *testing.T, box *outbox.Outbox, writers int, away time.Duration) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			for n := range 2 {
+				taken(t, box, time.Duration(i)*hop/10+time.Duration(n)*away)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+const hop = time.Millisecond
+
 // O5
 func TestAnsweredTogetherProposedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const hop = time.Millisecond
 		var proposed []int
 		box := proposing(10*hop, func(d record.Deliver) { proposed = append(proposed, len(d.Items)) })
 		defer box.Close()
-		// write has so many writers, who begin one after the other and each come twice, the second time after they were away.
-		write := func(writers int, away time.Duration) {
-			var wg sync.WaitGroup
-			for i := range writers {
-				wg.Go(func() {
-					for n := range 2 {
-						taken(t, box, time.Duration(i)*hop/10+time.Duration(n)*away)
-					}
-				})
-			}
-			wg.Wait()
-		}
-		write(1, 0)
+		write(t, box, 1, 0)
 		if !slices.Equal(proposed, []int{1, 1}) {
 			t.Errorf("who comes alone: %v", proposed)
 		}
 		for _, away := range []time.Duration{0, 15 * hop} {
 			proposed = nil
 			began := time.Now()
-			write(20, away)
+			write(t, box, 20, away)
 			// The first is alone, and waits with the others when it comes again: until the last of these has come.
 			if took := time.Since(began); took != 3*10*hop+away+19*hop/10 || !slices.Equal(proposed, []int{1, 19, 20}) {
 				t.Errorf("twenty: %v in %s", proposed, took)
@@ -333,9 +336,44 @@ func TestAnsweredTogetherProposedTogether(t *testing.T) {
 		}
 		proposed = nil
 		began := time.Now()
-		write(1, 0)
+		write(t, box, 1, 0)
 		if took := time.Since(began); took != 2*10*hop || !slices.Equal(proposed, []int{1, 1}) {
 			t.Errorf("who comes alone later: %v in %s", proposed, took)
+		}
+		proposed = nil
+		began = time.Now()
+		write(t, box, 5, 0)
+		if took := time.Since(began); took != 3*10*hop+4*hop/10 || !slices.Equal(proposed, []int{1, 4, 5}) {
+			t.Errorf("five, after twenty who did not come back: %v in %s", proposed, took)
+		}
+	})
+}
+
+// O5
+func TestRestEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var proposed []int
+		box := proposing(10*hop, func(d record.Deliver) { proposed = append(proposed, len(d.Items)) })
+		defer box.Close()
+		// Those who come 30 ms after they were answered are not waited for, though four times as long as it took would be 40.
+		write(t, box, 20, 30*hop)
+		if !slices.Equal(proposed, []int{1, 19, 1, 19}) {
+			t.Errorf("who are away for long: %v", proposed)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var proposed []int
+		box := proposing(10*hop, func(d record.Deliver) { proposed = append(proposed, len(d.Items)) })
+		defer box.Close()
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 4*record.MaxRevocations + 1 {
+			wg.Go(func() { taken(t, box, 0) })
+		}
+		wg.Wait()
+		// All of it waits from the start: so only before the last is anybody waited for.
+		if took := time.Since(began); took != 5*10*hop+25*hop {
+			t.Errorf("as many as fit in four proposals, and one: %v in %s", proposed, took)
 		}
 	})
 }
@@ -360,7 +398,6 @@ func TestCloseEndsARest(t *testing.T) {
 // O5
 func TestWhoDoesNotComeBackIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const hop = time.Millisecond
 		proposals := 0
 		box := proposing(5*hop, func(record.Deliver) { proposals++ })
 		defer box.Close()
