@@ -219,7 +219,7 @@ func (r retained) cut(from, to uint64) error {
 
 func unreadable(dir string, err error) error {
 	if store.NoRoom(err) {
-		return fmt.Errorf("the log in %s cannot be opened: %w; make room on its disk", dir, err)
+		return fmt.Errorf("the log in %s cannot be opened: %w; make room on its disk, it takes %d MB at once", dir, err, segmentBytes>>20)
 	}
 	return fmt.Errorf("the log in %s cannot be read: %w; if the disk is damaged, empty the data directory and let the node join again under another --node-id", dir, err)
 }

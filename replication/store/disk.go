@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 
@@ -45,6 +46,48 @@ func (l logger) Fatalf(format string, args ...any) {
 	panic("store: the disk failed: " + text)
 }
 
+// logs has the process end as soon as the log of an open database cannot be written: Pebble then panics, and where it begins
+// another log with a lock of its own let go that it lets go again, so that nothing recovers from it.
+type logs struct {
+	vfs.FS
+	at *opening
+}
+
+func (l logs) Unwrap() vfs.FS { return l.FS }
+
+func (l logs) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := l.FS.Create(name, c)
+	return l.opened(name, f, err)
+}
+
+func (l logs) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := l.FS.ReuseForWrite(old, name, c)
+	return l.opened(name, f, err)
+}
+
+func (l logs) opened(name string, f vfs.File, err error) (vfs.File, error) {
+	if err != nil || filepath.Ext(name) != ".log" {
+		return f, err
+	}
+	return logFile{f, l.at}, nil
+}
+
+type logFile struct {
+	vfs.File
+	at *opening
+}
+
+func (f logFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	return n, f.at.survived(err)
+}
+
+func (f logFile) Sync() error { return f.at.survived(f.File.Sync()) }
+
+func (f logFile) SyncData() error { return f.at.survived(f.File.SyncData()) }
+
+func (f logFile) Close() error { return f.at.survived(f.File.Close()) }
+
 // opening is a database that is being opened. What its log holds must be written to tables first, and Pebble, which
 // cannot do so on a full disk, would try for ever, with nobody told: here that ends the process. Once it is
 // open, what fails in the background is tried again while the database answers.
@@ -53,14 +96,25 @@ type opening struct {
 	done atomic.Bool
 }
 
+// survived is what came of a write to the log; of an open database none that failed is survived.
+func (o *opening) survived(err error) error {
+	if err != nil && o.done.Load() {
+		o.Fatalf("%v", err)
+	}
+	return err
+}
+
 func (o *opening) listener() *pebble.EventListener {
-	return &pebble.EventListener{BackgroundError: func(err error) {
-		if o.done.Load() {
-			o.Errorf("background error: %v", err)
-			return
-		}
-		o.Fatalf("a database cannot be opened: %v", err)
-	}}
+	return &pebble.EventListener{
+		BackgroundError: func(err error) {
+			if o.done.Load() {
+				o.Errorf("background error: %v", err)
+				return
+			}
+			o.Fatalf("a database cannot be opened: %v", err)
+		},
+		WALCreated: func(i pebble.WALCreateInfo) { _ = o.survived(i.Err) },
+	}
 }
 
 // File is a file to which is written where there is room for it already. After Sync what was written is durable, and not

@@ -32,4 +32,7 @@
 //	    TestWhatIsRemovedWeighsNothing
 //	S5  On a full disk opening ends, says so, and changes nothing that is there.
 //	    TestOpenOnAFullDisk
+//	S7  Where the disk fails while a state comes, that is said and the process ends, or the stream is refused; the state that
+//	    is there afterwards is the old one or the new one.
+//	    TestRestoreOnAFailingDisk
 package store

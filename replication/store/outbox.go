@@ -145,7 +145,7 @@ func OpenOutbox(dir string, random io.Reader, o Options) (*Outbox, error) {
 	var err error
 	at := &opening{logger: logger{o}}
 	b.db, err = pebble.Open(filepath.Clean(dir), &pebble.Options{
-		FS: o.FS, FormatMajorVersion: formatVersion, MemTableSize: 4 << 20, Logger: at.logger, EventListener: at.listener(),
+		FS: logs{o.FS, at}, FormatMajorVersion: formatVersion, MemTableSize: 4 << 20, Logger: at.logger, EventListener: at.listener(),
 	})
 	if NoRoom(err) {
 		return nil, fmt.Errorf("the outbox in %s cannot be opened: %w; make room on its disk", dir, err)

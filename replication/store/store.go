@@ -226,7 +226,7 @@ func (s *Store) openDatabase(name string, mustExist bool) (*database, error) {
 	defer cache.Unref()
 	at := &opening{logger: logger{s.options}}
 	o := &pebble.Options{
-		Cache: cache, FS: s.options.FS, FormatMajorVersion: formatVersion, Comparer: comparer(),
+		Cache: cache, FS: logs{s.options.FS, at}, FormatMajorVersion: formatVersion, Comparer: comparer(),
 		MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: 2 * flushedOver, L0StopWritesThreshold: 20, LBaseMaxBytes: 256 << 20,
 		BytesPerSync: 512 << 10, Logger: at.logger, ErrorIfNotExists: mustExist, EventListener: at.listener(),
