@@ -272,8 +272,9 @@ func (c *Client) Keys(ctx context.Context, find record.KeyQuery, l List) (Page[r
 	q := l.query()
 	for name, value := range map[string]string{
 		"consumer": find.Consumer, "environment": find.Environment, "state": string(find.State), "role": string(find.Role), "scope": find.Scope, "q": find.Text,
+		"pepper": strconv.FormatUint(uint64(find.Pepper), 10),
 	} {
-		if value != "" {
+		if value != "" && value != "0" {
 			q.Set(name, value)
 		}
 	}

@@ -136,8 +136,12 @@ func TestRotationBreaksNoCheck(t *testing.T) {
 	s.isOpen(session)
 	// The idle key needs all three.
 	var refused *client.Error
-	if _, err := s.at(2).RotatePepper(s.ctx); !errors.As(err, &refused) || refused.Code != string(record.ReasonPeppersInUse) || refused.Status != 409 {
+	if _, err := s.at(2).RotatePepper(s.ctx); !errors.As(err, &refused) || refused.Code != string(record.ReasonPeppersInUse) || refused.Status != 409 ||
+		!strings.Contains(refused.Detail, " 1 secrets of API keys ") || !strings.HasSuffix(refused.Detail, "`veto keys list --pepper 1` shows which are left, among them "+idle.ID) {
 		t.Errorf("a fourth: %v", err)
+	}
+	if page, err := s.at(1).Keys(s.ctx, record.KeyQuery{Pepper: 1}, client.List{}); err != nil || len(page.Items) != 1 || page.Items[0].ID != idle.ID {
+		t.Errorf("what needs the oldest: %+v %v", page.Items, err)
 	}
 	sum := sha256.Sum256([]byte(idle.Secret))
 	_, err = s.at(2).CreateKey(s.ctx, client.KeyFields{Consumer: "shop", SHA256: hex.EncodeToString(sum[:])})

@@ -366,6 +366,8 @@ type KeyQuery struct {
 	Scope string
 	// Text stands in the name or the hint, in capitals or not.
 	Text string
+	// Pepper is one that a secret of the key's needs.
+	Pepper PepperID
 }
 
 // Finds tells whether it finds the key, which is Granted what its roles give. Revoked is asked only for
@@ -375,7 +377,8 @@ func (q *KeyQuery) Finds(k *APIKey, now time.Time, revoked func() (bool, error))
 	has := func(held string) bool { return held == q.Scope || CoversScope(held, q.Scope) }
 	if q.Consumer != "" && k.Consumer != q.Consumer || q.Environment != "" && k.Environment != q.Environment ||
 		q.Role != "" && !slices.Contains(k.Roles, q.Role) || q.Scope != "" && !slices.ContainsFunc(k.AllScopes(), has) ||
-		!strings.Contains(strings.ToLower(k.Name), text) && !strings.Contains(strings.ToLower(k.Hint), text) {
+		!strings.Contains(strings.ToLower(k.Name), text) && !strings.Contains(strings.ToLower(k.Hint), text) ||
+		q.Pepper != 0 && !k.Chain.Needs(q.Pepper) && (k.Rotating == nil || !k.Rotating.Chain.Needs(q.Pepper)) {
 		return false, nil
 	}
 	switch q.State {

@@ -327,6 +327,9 @@ type Chain struct {
 // IsZero tells whether the hash is made without a pepper.
 func (c Chain) IsZero() bool { return c == Chain{} }
 
+// Needs tells whether the pepper is one of them.
+func (c Chain) Needs(p PepperID) bool { return c.From <= p && p <= c.To }
+
 // ChainOf is the chain of one pepper; zero of none.
 func ChainOf(p PepperID) Chain { return Chain{From: p, To: p} }
 

@@ -15,10 +15,10 @@ func TestKeysAreFound(t *testing.T) {
 	granted := new(record.Granted)
 	granted.Set([]string{"own", "orders:*"})
 	keys := map[string]record.APIKey{
-		"plain":    {Consumer: "shop", Name: "Till One", Hint: "veto_live_…abcd", Environment: "live", Scopes: []string{"read"}},
+		"plain":    {Consumer: "shop", Name: "Till One", Hint: "veto_live_…abcd", Environment: "live", Scopes: []string{"read"}, Chain: record.Chain{From: 1, To: 3}},
 		"disabled": {Consumer: "shop", Name: "till two", Disabled: true},
 		"expired":  {Consumer: "shop", ExpiresAt: past},
-		"rotating": {Consumer: "kiosk", ExpiresAt: ahead, Rotating: &record.Rotating{Until: ahead}},
+		"rotating": {Consumer: "kiosk", ExpiresAt: ahead, Rotating: &record.Rotating{Until: ahead, Chain: record.ChainOf(1)}, Chain: record.ChainOf(3)},
 		"rotated":  {Consumer: "kiosk", Rotating: &record.Rotating{Until: past}},
 		"revoked":  {Consumer: "kiosk", Scopes: []string{"*"}},
 		"role":     {Consumer: "kiosk", Roles: []record.Role{"reader"}, Granted: granted},
@@ -38,6 +38,9 @@ func TestKeysAreFound(t *testing.T) {
 		{record.KeyQuery{Scope: "read"}, "plain revoked"},
 		{record.KeyQuery{Scope: "orders:read:own"}, "revoked role"},
 		{record.KeyQuery{Scope: "orders"}, "revoked"},
+		{record.KeyQuery{Pepper: 1}, "plain rotating"},
+		{record.KeyQuery{Pepper: 2}, "plain"},
+		{record.KeyQuery{Pepper: 3}, "plain rotating"},
 		{record.KeyQuery{State: record.KeyActive}, "admin plain role rotated rotating"},
 		{record.KeyQuery{State: record.KeyDisabled}, "disabled"},
 		{record.KeyQuery{State: record.KeyExpired}, "expired"},

@@ -133,7 +133,7 @@ func (x *change) dropPepper(p *record.Pepper) error {
 		return &record.Rejection{
 			Reason: record.ReasonPeppersInUse,
 			Detail: "there are " + strconv.Itoa(record.MaxPeppers) + " peppers, and " + strconv.FormatUint(n, 10) + " secrets of API keys still need the oldest, as they were not used since the next was made; " +
-				"wait until they are, or roll or delete these keys, and rotate then: `veto pepper status` shows how many are left",
+				"wait until they are, or roll or delete these keys, and rotate then: `veto keys list --pepper " + strconv.FormatUint(uint64(p.ID), 10) + "` shows which are left",
 		}
 	}
 	gone := *p

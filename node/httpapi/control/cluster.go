@@ -2,9 +2,11 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -108,9 +110,28 @@ func (x *control) rotatePepper(ctx context.Context, in *Change) (*changed, error
 	gate.TurnOf(ctx).Leave()
 	result, err := x.Peppers.Rotate(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, x.inUse(err)
 	}
 	return changedAt(result), nil
+}
+
+// inUse names some of the keys that need a pepper which cannot be dropped.
+func (x *control) inUse(err error) error {
+	const some = 3
+	var r *record.Rejection
+	peppers := x.Peppers.Status().Peppers
+	if !errors.As(err, &r) || r.Reason != record.ReasonPeppersInUse || len(peppers) == 0 {
+		return err
+	}
+	keys, _, errKeys := x.Records.Keys(record.KeyQuery{Pepper: peppers[0].ID}, x.Now(), "", some)
+	if errKeys != nil || len(keys) == 0 {
+		return err
+	}
+	ids := make([]string, len(keys))
+	for i, k := range keys {
+		ids[i] = k.ID
+	}
+	return &record.Rejection{Reason: r.Reason, Detail: r.Detail + ", among them " + strings.Join(ids, ", ")}
 }
 
 func (x *control) listAudit(_ context.Context, in *Page) (*list[trail.Entry], error) {

@@ -231,10 +231,11 @@ func (x *control) listKeys(_ context.Context, in *struct {
 	Role        string `query:"role" pattern:"^[a-z0-9-]{1,63}$" patternDescription:"1 to 63 of a-z, 0-9 and dash"`
 	Scope       string `query:"scope" maxLength:"200" doc:"Those that may be asked for it, by themselves, by a role, or by a wildcard"`
 	Text        string `query:"q" maxLength:"200" doc:"Stands in the name or the hint, in capitals or not"`
+	Pepper      uint32 `query:"pepper" minimum:"1" doc:"Those of which a secret is stored by this pepper, alone or with others"`
 },
 ) (*list[record.APIKey], error) {
-	q := record.KeyQuery{Consumer: in.Consumer, Environment: in.Environment, State: record.KeyState(in.State), Role: record.Role(in.Role), Scope: in.Scope, Text: in.Text}
-	name := fmt.Sprintf("keys %q", q)
+	q := record.KeyQuery{Consumer: in.Consumer, Environment: in.Environment, State: record.KeyState(in.State), Role: record.Role(in.Role), Scope: in.Scope, Text: in.Text, Pepper: record.PepperID(in.Pepper)}
+	name := fmt.Sprintf("keys %#v", q)
 	place, err := x.place(name, in.Page)
 	if err != nil {
 		return nil, err
