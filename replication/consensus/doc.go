@@ -51,6 +51,9 @@
 //	    TestReplacedLogLetsTheNodeGoOn, TestCutLogIsToldWhatFollowsTheState, TestCutLeavesTheStatesLastEntry
 //	C15 The only voter of a configuration waits for nobody's heartbeat before it leads.
 //	    TestSoleVoterLeadsAtOnce
+//	C16 A node that was away is sent what it lacks within half a second of its return, however long it was away, unless that
+//	    is a whole state.
+//	    TestWhoWasAwayIsReachedAtOnce
 //
 // Until such a node has ended, it votes by the end of the log that it had. That binds nobody wrongly: what the state has was
 // committed without this node, by voters whose logs end in a later term than that log, and who refuse it. Whom it

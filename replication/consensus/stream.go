@@ -90,3 +90,36 @@ func (s *stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn,
 	}
 	return s.peers.DialRaft(at, id, timeout)
 }
+
+// patient goes on trying to send entries to a node that cannot be reached, for a minute at most and while this one leads. Raft
+// would count each try that failed, and come again after as long a time as the node was away, up to 10 s: so long it would
+// lack what follows when it is back.
+type patient struct {
+	*raft.NetworkTransport
+	leads func(term uint64) bool
+	ended <-chan struct{}
+}
+
+// AppendEntries is Raft's.
+func (p patient) AppendEntries(id raft.ServerID, at raft.ServerAddress, r *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
+	limit := time.After(time.Minute)
+	for pause := leastReach; ; pause = min(2*pause, mostReach) {
+		err := p.NetworkTransport.AppendEntries(id, at, r, answer)
+		if err == nil || !p.leads(r.Term) {
+			return err //nolint:wrapcheck // Raft logs it
+		}
+		select {
+		case <-time.After(pause):
+		case <-limit: // it may have been removed, and Raft looks only now
+			return err //nolint:wrapcheck // Raft logs it
+		case <-p.ended:
+			return err //nolint:wrapcheck // Raft logs it
+		}
+	}
+}
+
+// After what pauses a node is tried again.
+const (
+	leastReach = 10 * time.Millisecond
+	mostReach  = 500 * time.Millisecond
+)

@@ -54,6 +54,12 @@ func newTeller(id string, ways *raft.NetworkTransport) *teller {
 	return &teller{id: raft.ServerID(id), ways: ways, telling: map[raft.ServerID]bool{}}
 }
 
+// leads tells whether this node leads in the term.
+func (t *teller) leads(term uint64) bool {
+	r := t.of.Load()
+	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term
+}
+
 // tell has the followers be told, if this node leads and nothing follows that would tell them. It does not block.
 func (t *teller) tell(ctx context.Context, last *raft.Log) {
 	r := t.of.Load()
