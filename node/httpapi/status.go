@@ -63,6 +63,19 @@ func Busy() *Problem {
 	return p
 }
 
+// MaxRevocation bounds what asks for one revocation, whatever way it comes, in bytes.
+const MaxRevocation = 32 << 10
+
+// TooLarge is the problem of what is over its limit.
+func TooLarge(what string, limit int) *Problem {
+	return New(http.StatusRequestEntityTooLarge, CodeOf(http.StatusRequestEntityTooLarge), fmt.Sprintf("%s has at most %d bytes", what, limit))
+}
+
+// NotJSON is the problem of what two readers may understand differently.
+func NotJSON() *Problem {
+	return New(http.StatusBadRequest, CodeOf(http.StatusBadRequest), "this is not JSON, or a member is there twice")
+}
+
 // Internal is the problem of what should not have happened.
 func Internal() *Problem {
 	return New(http.StatusInternalServerError, "internal", "something went wrong inside; the node's log says what")

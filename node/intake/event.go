@@ -46,10 +46,13 @@ type envelope struct {
 // CloudEvent.
 func ParseEvent(body []byte) (r RevokeRequest, name string, err error) {
 	if len(body) > MaxEvent {
-		return r, "", record.Invalid("an event has at most %d bytes", MaxEvent)
+		return r, "", httpapi.TooLarge("an event", MaxEvent)
+	}
+	if !jsontext.Value(body).IsValid() {
+		return r, "", httpapi.NotJSON()
 	}
 	var e envelope
-	if !jsontext.Value(body).IsValid() || jsontext.Value(body).Kind() != '{' || json.Unmarshal(body, &e) != nil {
+	if jsontext.Value(body).Kind() != '{' || json.Unmarshal(body, &e) != nil {
 		return r, "", record.Invalid("the event is not a JSON object: give what POST /v1/revocations takes, or a CloudEvent in JSON with that as its data")
 	}
 	if e.SpecVersion == "" {

@@ -29,7 +29,7 @@ type RevokeRequest struct {
 
 // Bounds of what is taken in, in bytes.
 const (
-	MaxBody        = 32 << 10
+	MaxBody        = httpapi.MaxRevocation
 	maxToken       = 16 << 10
 	maxParts       = 3
 	requestKeyName = "Idempotency-Key"
@@ -39,9 +39,14 @@ const (
 // not known here may be what matters.
 func Parse(text []byte) (RevokeRequest, error) {
 	var r RevokeRequest
-	if len(text) > MaxBody || !jsontext.Value(text).IsValid() || json.Unmarshal(text, &r, json.RejectUnknownMembers(true)) != nil || jsontext.Value(text).Kind() != '{' {
-		// What is wrong is not repeated: it may be a secret in a wrong place.
-		return RevokeRequest{}, record.Invalid("this is not a JSON object as POST /v1/revocations takes it, of at most %d bytes", MaxBody)
+	// What is wrong is not repeated: it may be a secret in a wrong place.
+	switch {
+	case len(text) > MaxBody:
+		return RevokeRequest{}, httpapi.TooLarge("what asks for a revocation", MaxBody)
+	case !jsontext.Value(text).IsValid():
+		return RevokeRequest{}, httpapi.NotJSON()
+	case json.Unmarshal(text, &r, json.RejectUnknownMembers(true)) != nil || jsontext.Value(text).Kind() != '{':
+		return RevokeRequest{}, record.Invalid("this is not a JSON object as POST /v1/revocations takes it")
 	}
 	if len(r.Token) > maxToken || len(r.And) > maxParts {
 		return RevokeRequest{}, record.Invalid("token: at most %d bytes; and: at most %d", maxToken, maxParts)

@@ -18,7 +18,7 @@ import (
 
 // Bounds of a line and of a batch, in bytes.
 const (
-	MaxLine  = 32 << 10
+	MaxLine  = httpapi.MaxRevocation
 	maxBatch = 900 << 10 // beside the last line, and what the command has besides, below record.MaxCommand
 	perItem  = 16 + record.SumLength
 	overhead = 64
@@ -79,8 +79,8 @@ func (o outOfTurn) Read(b []byte) (int, error) {
 func (r *reader) read(ctx context.Context) {
 	defer r.turn.Leave()
 	for {
-		line, err := r.next()
-		if (len(line) > 0 || err == nil) && !r.put(ctx, line) {
+		line, long, err := r.next()
+		if (len(line) > 0 || err == nil) && !r.put(ctx, line, long) {
 			return
 		}
 		if err != nil {
@@ -91,7 +91,7 @@ func (r *reader) read(ctx context.Context) {
 }
 
 // put adds a line to the batch, when there is room. Without it there is no line after it: each has its number.
-func (r *reader) put(ctx context.Context, line []byte) bool {
+func (r *reader) put(ctx context.Context, line []byte, long bool) bool {
 	r.mu.Lock()
 	_, missing := slices.BinarySearch(r.missing, r.line+1)
 	known := r.line < r.done && !missing
@@ -103,7 +103,11 @@ func (r *reader) put(ctx context.Context, line []byte) bool {
 			r.end(cutOff())
 			return false
 		}
-		one, err = r.named(line)
+		if long {
+			err = httpapi.TooLarge("a line", MaxLine)
+		} else {
+			one, err = r.named(line)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -182,20 +186,19 @@ func (r *reader) skip(through uint64, missing []uint64) {
 	}
 }
 
-// next reads a line without its end. Of one that is too long comes the beginning, which is no
-// line that anyone would take.
-func (r *reader) next() ([]byte, error) {
-	line, err := r.in.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
+// next reads a line without its end, and something in the place of one that is too long.
+func (r *reader) next() (line []byte, long bool, err error) {
+	line, err = r.in.ReadSlice('\n')
+	if long = errors.Is(err, bufio.ErrBufferFull); long {
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = r.in.ReadSlice('\n')
 		}
 		line = tooLong
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, cutOff()
+		return nil, long, cutOff()
 	}
-	return bytes.TrimRight(line, "\r\n"), err
+	return bytes.TrimRight(line, "\r\n"), long, err
 }
 
 func cutOff() error {

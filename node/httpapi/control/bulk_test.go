@@ -12,9 +12,11 @@ import (
 	"testing/iotest"
 	"time"
 
+	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
 	"veto/node/httpapi/control"
 	"veto/node/httpapi/gate"
+	"veto/node/intake"
 	"veto/record"
 	"veto/record/trail"
 )
@@ -72,6 +74,55 @@ func TestStreamsInAndOut(t *testing.T) {
 	}
 	if got := again.as(record.RoleAuditor, "GET", "/v1/revocations/export", "").Body; len(got.String()) != len(out.Body.String()) {
 		t.Errorf("%s came back as %s", out.Body, got)
+	}
+}
+
+// What is wrong with a revocation has one code, whatever the way it comes: as a request, as a line, and over NATS.
+func TestOneCodeWhateverTheWay(t *testing.T) {
+	p := open(t)
+	s := newSigner(t)
+	p.admin("PUT", "/v1/issuers/demo", `{"issuer": "`+s.iss+`", "jwks": `+string(s.jwks(t))+`}`)
+	good := `{"target":"jti","issuer":"` + s.iss + `","value":"a"}`
+	with := func(member string) string { return good[:len(good)-1] + "," + member + "}" }
+	upTo := func(bytes int) string { return good + strings.Repeat(" ", bytes-len(good)) }
+	parsed := func(err error) string {
+		problem, _ := httpapi.ProblemOf(err)
+		return problem.Code
+	}
+	for _, c := range []struct{ body, code string }{
+		{upTo(intake.MaxBody), ""},
+		{upTo(intake.MaxBody + 1), "too_large"},
+		{upTo(100_000), "too_large"},
+		{"x" + upTo(100_000), "too_large"},
+		{"{", "bad_request"},
+		{good + "{}", "bad_request"},
+		{with(`"value":"b"`), "bad_request"},
+		{with(`"reason":"` + "\xff" + `"`), "bad_request"},
+		{"null", "invalid"},
+		{"[]", "invalid"},
+		{with(`"color":"red"`), "invalid"},
+		{with(`"color":"` + p.secrets[record.RoleAdmin] + `"`), "invalid"},
+		{with(`"reason":"` + strings.Repeat("r", 501) + `"`), "invalid"},
+		{with(`"not_before":"yesterday"`), "invalid"},
+		{with(`"and":` + strings.Repeat(`[`, 10) + strings.Repeat(`]`, 10)), "invalid"},
+		{`{"target":"everyone"}`, "invalid"},
+		{`{"target":"jti","issuer":"i","value":5}`, "invalid"},
+		{`{"token":"` + strings.Repeat("x", 17<<10) + `"}`, "invalid"},
+		{`{"token":"a.b.c"}`, "malformed"},
+	} {
+		var single struct{ Code string }
+		if err := json.Unmarshal(p.as(record.RoleRevoker, "POST", "/v1/revocations", c.body).Body.Bytes(), &single); err != nil {
+			t.Fatal(err)
+		}
+		line := progress(t, p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", c.body+"\n", "Content-Type", ndjson).Body.String())[0]
+		if single.Code != c.code || line.Code != c.code {
+			t.Errorf("%.60s: %q as a request, %q as a line, want %q", c.body, single.Code, line.Code, c.code)
+		}
+		_, err := intake.Parse([]byte(c.body))
+		_, _, errEvent := intake.ParseEvent([]byte(c.body))
+		if err != nil && (parsed(err) != c.code || parsed(errEvent) != c.code) {
+			t.Errorf("%.60s: %v, %v over NATS, want %q", c.body, err, errEvent, c.code)
+		}
 	}
 }
 
