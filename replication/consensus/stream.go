@@ -102,11 +102,14 @@ type patient struct {
 
 // AppendEntries is Raft's.
 func (p patient) AppendEntries(id raft.ServerID, at raft.ServerAddress, r *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
-	limit := time.After(time.Minute)
+	var limit <-chan time.Time // from the first try that failed
 	for pause := leastReach; ; pause = min(2*pause, mostReach) {
 		err := p.NetworkTransport.AppendEntries(id, at, r, answer)
 		if err == nil || !p.leads(r.Term) {
 			return err //nolint:wrapcheck // Raft logs it
+		}
+		if limit == nil {
+			limit = time.After(time.Minute)
 		}
 		select {
 		case <-time.After(pause):
