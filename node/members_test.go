@@ -11,6 +11,7 @@ import (
 
 	"veto/client"
 	"veto/node"
+	"veto/node/dev"
 )
 
 // waits waits until the node with the control plane says in its readiness what is wanted.
@@ -98,4 +99,27 @@ func TestNodeThatFoundsNothingSaysSo(t *testing.T) {
 		}
 	}()
 	s.waits(fmt.Sprintf("http://127.0.0.1:%d", port+1), "with --join and --bootstrap-expect 1 a node founds none")
+}
+
+// Of a cluster on one machine a node that is to leave does, and the others go on; it can come again.
+func TestNodeOfADevClusterLeaves(t *testing.T) {
+	s := tellWith(t, 3, 2*time.Minute, nil)
+	if _, err := s.at(0).LeaveCluster(s.ctx, dev.ID(2)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case e := <-s.cluster.Ended():
+		if e.Node != dev.ID(2) || e.Err != nil || s.cluster.Node(2) != nil {
+			t.Errorf("%+v", e)
+		}
+	case <-s.ctx.Done():
+		t.Fatal("it did not leave")
+	}
+	s.trustDemoIssuer(0)
+	if err := s.cluster.StartNode(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.AwaitReady(s.ctx, 2); err != nil {
+		t.Error(err)
+	}
 }

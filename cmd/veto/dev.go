@@ -31,7 +31,9 @@ func newDev() *cobra.Command {
 	var o devOptions
 	c := &cobra.Command{
 		Use: "dev", Short: "Run a whole cluster on this machine, to try things out",
-		Long: "Starts real nodes on loopback, with a demo token issuer, and shows what to type. Without\n--data-dir everything is gone at the end.",
+		Long: "Starts real nodes on loopback, with a demo token issuer, and shows what to type. Without\n--data-dir everything is gone at the end.\n\n" +
+			"A node that ends leaves the others as they are: to see them go on, `veto cluster leave n3`. With the next start\n" +
+			"in the same --data-dir it joins again.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runDev(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -87,12 +89,21 @@ func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		say("\nStopping")
-		return nil
-	case err := <-cluster.Failed():
-		return err
+	for running := o.nodes; ; {
+		select {
+		case <-ctx.Done():
+			say("\nStopping")
+			return nil
+		case e := <-cluster.Ended():
+			why := errors.New("it has left")
+			if e.Err != nil {
+				why = e.Err
+			}
+			if running--; running == 0 {
+				return fmt.Errorf("node %s, the last one, has ended: %w", e.Node, why)
+			}
+			_, _ = fmt.Fprintf(errOut, "veto: node %s has ended, and the others go on: %v\n", e.Node, why)
+		}
 	}
 }
 

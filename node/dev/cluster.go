@@ -29,6 +29,8 @@ const (
 	secretFile = "dev-secrets.json"
 	pepperFile = "pepper.key"
 	maxNodes   = 9
+	// leaveLimit is how long a node that leaves waits for the others.
+	leaveLimit = 30 * time.Second
 )
 
 // Config is what a Cluster is made of.
@@ -55,8 +57,14 @@ type Cluster struct {
 	secrets secrets
 	nodes   []*node.Node // nil where one was stopped
 
-	failed chan error
-	watch  sync.WaitGroup
+	ended chan Ended
+	watch sync.WaitGroup
+}
+
+// Ended is a node that does not run any more, though nobody stopped it: it has left, if Err is nil.
+type Ended struct {
+	Node string
+	Err  error
 }
 
 // secrets are what the directory keeps for the next start.
@@ -71,7 +79,7 @@ func Start(ctx context.Context, c Config) (*Cluster, error) {
 	if c.Nodes < 1 || c.Nodes > maxNodes {
 		return nil, fmt.Errorf("a cluster on one machine has 1 to %d nodes", maxNodes)
 	}
-	x := &Cluster{config: c, nodes: make([]*node.Node, c.Nodes), failed: make(chan error, 1)}
+	x := &Cluster{config: c, nodes: make([]*node.Node, c.Nodes), ended: make(chan Ended, c.Nodes)}
 	if err := x.start(ctx); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
@@ -224,21 +232,33 @@ func (x *Cluster) StartNode(i int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.nodes[i] = n
-	x.watch.Go(func() {
-		select {
-		case err := <-n.Failed():
-			select {
-			case x.failed <- fmt.Errorf("node %s: %w", ID(i), err):
-			default: // the first reason is the one that counts
-			}
-		case <-n.Closed():
-		}
-	})
+	x.watch.Go(func() { x.attend(i, n) })
 	return nil
 }
 
-// Failed has why, once a node cannot go on.
-func (x *Cluster) Failed() <-chan error { return x.failed }
+// attend waits until the node ends, or is to leave, and tells of it. The others go on.
+func (x *Cluster) attend(i int, n *node.Node) {
+	var err error
+	select {
+	case err = <-n.Failed():
+		err = errors.Join(err, x.StopNode(i))
+	case <-n.Leaving():
+		ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
+		defer cancel()
+		if err = errors.Join(n.Leave(ctx), x.StopNode(i)); err == nil {
+			err = os.RemoveAll(x.NodeConfig(i).DataDir) // of no more use: with the next start it joins as a new node
+		}
+	case <-n.Closed():
+		return
+	}
+	select {
+	case x.ended <- Ended{ID(i), err}:
+	default: // nobody listens
+	}
+}
+
+// Ended has each node that ends.
+func (x *Cluster) Ended() <-chan Ended { return x.ended }
 
 func (x *Cluster) keepToken(secret string) error {
 	x.mu.Lock()
@@ -279,8 +299,8 @@ func (x *Cluster) await(ctx context.Context, i int, what string, is func(*node.N
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("node %s did not %s: %w", ID(i), what, ctx.Err())
-		case err := <-x.failed:
-			return err
+		case e := <-x.ended:
+			return fmt.Errorf("node %s ended: %w", e.Node, e.Err)
 		case <-tick.C:
 		}
 	}

@@ -177,8 +177,8 @@ func (s *story) until(what string, so func() (last string, ok bool)) {
 		select {
 		case <-s.ctx.Done():
 			s.Fatalf("it never came that %s: %s", what, last)
-		case err := <-s.cluster.Failed():
-			s.Fatalf("a node failed while it was waited until %s: %v", what, err)
+		case e := <-s.cluster.Ended():
+			s.Fatalf("node %s ended while it was waited until %s: %v", e.Node, what, e.Err)
 		case <-tick.C:
 		}
 	}
