@@ -15,11 +15,51 @@ type Batch struct {
 	store    *Store
 	batch    *pebble.Batch
 	requests *requests
+	// revocations are those that were put while nothing else was done with their table, mostly thousands: nobody reads them
+	// before they are committed, so they are in no order yet. It is nil once they are with all the others.
+	revocations *pebble.Batch
 }
+
+// keptForNext is how much of a batch's memory is used again: as much as what is applied at once mostly takes.
+const keptForNext = 8 << 20
 
 // Begin starts the one batch that may be open at a time.
 func (s *Store) Begin() *Batch {
-	return &Batch{store: s, batch: s.live.db.NewIndexedBatch(), requests: s.live.requests}
+	db := s.live.db
+	return &Batch{
+		store: s, batch: db.NewIndexedBatch(), requests: s.live.requests,
+		revocations: db.NewBatch(pebble.WithMaxRetainedSizeBytes(keptForNext)),
+	}
+}
+
+const ofRevocations = byte(record.TableRevocations)
+
+// settle puts revocations with all the others, before something else is done from the key to the other, where they may be.
+func (b *Batch) settle(from, to []byte) error {
+	if b.revocations == nil || len(from) > 0 && from[0] > ofRevocations || len(to) > 0 && to[0] < ofRevocations {
+		return nil
+	}
+	apart := b.revocations
+	b.revocations = nil
+	err := b.batch.Apply(apart, nil)
+	return errors.Join(err, apart.Close())
+}
+
+// whole is all of it.
+func (b *Batch) whole() (*pebble.Batch, error) {
+	if b.revocations == nil || b.revocations.Empty() {
+		return b.batch, nil
+	}
+	return b.revocations, b.revocations.Apply(b.batch, nil)
+}
+
+// close gives back what it has.
+func (b *Batch) close() error {
+	err := b.batch.Close()
+	if b.revocations != nil {
+		err = errors.Join(err, b.revocations.Close())
+	}
+	return err
 }
 
 // Get reads a value, which is the caller's own.
@@ -27,26 +67,41 @@ func (b *Batch) Get(key []byte) ([]byte, bool, error) {
 	if b.requests.lack(key) {
 		return nil, false, nil
 	}
+	if err := b.settle(key, key); err != nil {
+		return nil, false, fmt.Errorf("store: %w", err)
+	}
 	return get(b.batch, key)
 }
 
 // Scan goes through keys from (inclusive) to (exclusive) in order, until fn says no more. Key
 // and value are valid until fn returns.
 func (b *Batch) Scan(from, to []byte, fn func(key, value []byte) (bool, error)) error {
+	if err := b.settle(from, to); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	return scan(b.batch, from, to, fn)
 }
 
-// Put sets a value.
+// Put sets a value. It keeps neither key nor value.
 func (b *Batch) Put(key, value []byte) error {
+	if b.revocations != nil && key[0] == ofRevocations {
+		return b.revocations.Set(key, value, nil)
+	}
 	b.requests.note(key)
 	return b.batch.Set(key, value, nil)
 }
 
 // Delete deletes a value, if there is one.
-func (b *Batch) Delete(key []byte) error { return b.batch.Delete(key, nil) }
+func (b *Batch) Delete(key []byte) error {
+	err := b.settle(key, key)
+	return errors.Join(err, b.batch.Delete(key, nil))
+}
 
 // DeleteRange deletes from (inclusive) to (exclusive).
-func (b *Batch) DeleteRange(from, to []byte) error { return b.batch.DeleteRange(from, to, nil) }
+func (b *Batch) DeleteRange(from, to []byte) error {
+	err := b.settle(from, to)
+	return errors.Join(err, b.batch.DeleteRange(from, to, nil))
+}
 
 // Commit makes the batch visible, and with it that the log is applied up to a. It is not
 // durable before the next Sync.
@@ -59,19 +114,22 @@ func (b *Batch) Commit(a Applied) error {
 		err = b.batch.Set(appliedKey, value, nil)
 	}
 	if err == nil {
-		err = b.batch.Commit(pebble.NoSync)
+		var all *pebble.Batch
+		if all, err = b.whole(); err == nil {
+			err = all.Commit(pebble.NoSync)
+		}
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("store: %w", err), b.batch.Close())
+		return errors.Join(fmt.Errorf("store: %w", err), b.close())
 	}
 	b.store.mu.Lock()
 	b.store.applied = a
 	b.store.mu.Unlock()
-	return b.batch.Close()
+	return b.close()
 }
 
 // Abort drops the batch.
-func (b *Batch) Abort() error { return b.batch.Close() }
+func (b *Batch) Abort() error { return b.close() }
 
 // Get reads a value of the live state, which is the caller's own.
 func (s *Store) Get(key []byte) (value []byte, ok bool, err error) {

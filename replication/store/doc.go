@@ -12,7 +12,7 @@
 // Promises:
 //
 //	P3  Records and applied index change in one batch, and no marker outside it is believed.
-//	    TestCrashKeepsRecordsAndAppliedTogether, TestStoreOnAFailingDisk
+//	    TestCrashKeepsRecordsAndAppliedTogether, TestStoreOnAFailingDisk, TestBatchIsAsItWasMade
 //	P5  During Restore readers see the old state or the new one, never a mixture and never
 //	    an error.
 //	    TestReadersDuringRestore

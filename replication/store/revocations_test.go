@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"bytes"
+	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -79,4 +81,60 @@ func TestRevokedFindsWhatIsThere(t *testing.T) {
 			}
 		}
 	})
+}
+
+// P3: a batch reads what it has written, and of what it does to a key the last counts, whatever else it does before and after.
+func TestBatchIsAsItWasMade(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closed(t, s)
+	want, index := map[string]string{}, uint64(0)
+	rapid.Check(t, func(rt *rapid.T) {
+		b := s.Begin()
+		from := rapid.SampledFrom([]string{"pa", "ra", "rb", "rc", "sa"})
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+			index++
+			key, to := from.Draw(rt, "key"), rapid.SampledFrom([]string{"q", "r", "rb", "s", "t"}).Draw(rt, "to")
+			var err error
+			switch rapid.IntRange(0, 9).Draw(rt, "what") {
+			case 0:
+				err = b.Delete([]byte(key))
+				delete(want, key)
+			case 1:
+				if key < to {
+					err = b.DeleteRange([]byte(key), []byte(to))
+					maps.DeleteFunc(want, func(k, _ string) bool { return key <= k && k < to })
+				}
+			case 2:
+				holds(rt, b.Scan, want)
+			case 3:
+				value, ok, errGet := b.Get([]byte(key))
+				if is, was := want[key]; ok != was || string(value) != is {
+					rt.Errorf("%s is %q, want %q", key, value, is)
+				}
+				err = errGet
+			default:
+				want[key] = fmt.Sprint(index)
+				err = b.Put([]byte(key), []byte(want[key]))
+			}
+			if err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if err := b.Commit(store.Applied{Index: index}); err != nil {
+			rt.Fatal(err)
+		}
+		holds(rt, s.Scan, want)
+	})
+}
+
+// holds looks whether there is what is wanted and no more.
+func holds(t *rapid.T, scan func(from, to []byte, fn func(key, value []byte) (bool, error)) error, want map[string]string) {
+	got := map[string]string{}
+	err := scan([]byte("p"), []byte("t"), func(key, value []byte) (bool, error) {
+		got[string(key)] = string(value)
+		return true, nil
+	})
+	if err != nil || !maps.Equal(got, want) {
+		t.Fatalf("%q, %v, want %q", got, err, want)
+	}
 }
