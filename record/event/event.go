@@ -88,6 +88,11 @@ func (f *Fact) Topic() string {
 	return string(f.Type())
 }
 
+// IsLike tells whether the other's topic is the same.
+func (f *Fact) IsLike(other *Fact) bool {
+	return f.Item.Kind == other.Item.Kind && f.Item.Ref.Digest.Class() == other.Item.Ref.Digest.Class()
+}
+
 // Event is a CloudEvent 1.0, as it is written in JSON.
 type Event struct {
 	SpecVersion string `json:"specversion"`

@@ -12,7 +12,9 @@ const MaxTaking = maxTaking
 const QueueLength = queueLength
 
 // Unsent is a Broadcast whose queue has so much room, and nobody who empties it.
-func Unsent(room int) *Broadcast { return &Broadcast{queue: make(chan told, room)} }
+func Unsent(room int) *Broadcast {
+	return &Broadcast{queue: make(chan told, room), server: new(server.Server)}
+}
 
 // Mumble sends the other nodes what is no notice.
 func (b *Broadcast) Mumble() error { return b.nodes.Publish(subjectNotice, []byte("?")) }

@@ -19,9 +19,17 @@ type told struct {
 // Tell tells other systems what happened in the cluster, in that order. It does not block. What does
 // not get there is missed: subscribers see that by the sequence, and ask a node for it.
 func (b *Broadcast) Tell(cluster string, facts []event.Fact) {
-	for _, f := range facts {
+	heard := false
+	for i := range facts {
+		f := &facts[i]
+		if i == 0 || !f.IsLike(&facts[i-1]) {
+			heard = b.heard(f.Topic())
+		}
+		if !heard {
+			continue
+		}
 		select {
-		case b.queue <- told{cluster, f}:
+		case b.queue <- told{cluster, *f}:
 		default:
 			b.counts.dropped.Add(1)
 		}
@@ -29,9 +37,6 @@ func (b *Broadcast) Tell(cluster string, facts []event.Fact) {
 }
 
 func (b *Broadcast) send(t told) {
-	if !b.heard(t.fact.Topic()) {
-		return
-	}
 	e, err := t.fact.Event(t.cluster)
 	if err != nil {
 		b.log.Error("an event cannot be written", "event", t.fact.ID.String(), "error", err)
