@@ -119,7 +119,9 @@ func (r *reader) put(ctx context.Context, line []byte, long bool) bool {
 	r.sum = crc32.Update(crc32.Update(r.sum, r.table, line), r.table, []byte{'\n'})
 	r.batch.add(r.line, one, known, err)
 	r.batch.body.Sums = binary.BigEndian.AppendUint32(r.batch.body.Sums, r.sum)
-	r.changed.Broadcast()
+	if r.batch.lines == 1 || r.full() {
+		r.changed.Broadcast()
+	}
 	return true
 }
 
