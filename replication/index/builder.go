@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,9 +99,13 @@ func (b *builder) build(ctx context.Context, t *tables, c *class) error {
 	if err != nil {
 		return err
 	}
-	buckets := c.begin(live)
+	buckets, exact := c.begin(live)
 	complete := false
 	defer func() { c.end(complete) }()
+	if exact != nil {
+		complete = b.copy(ctx, c, exact)
+		return nil
+	}
 	for _, bucket := range buckets {
 		from, more := record.Entry{Bucket: bucket, Digest: record.Digest{byte(c.number)}}, true
 		for more {
@@ -114,6 +119,20 @@ func (b *builder) build(ctx context.Context, t *tables, c *class) error {
 	}
 	complete = true
 	return nil
+}
+
+// copy takes in what a table has, which is in memory, and tells whether that is all.
+func (b *builder) copy(ctx context.Context, c *class, from *table) bool {
+	for i := range from.shards {
+		for some := range slices.Chunk(*from.shards[i].slots.Load(), takeKeys) {
+			c.take(livingIn(some))
+			b.keys += len(some)
+			if b.rest(ctx); ctx.Err() != nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // rest does so when it is time.
@@ -164,11 +183,11 @@ func (b *builder) page(c *class, from record.Entry) (next record.Entry, more boo
 		}
 		b.keys++
 		if some = append(some, read{keyOf(&e.Digest), newRule(e.Bucket, e.Cutoff)}); len(some) == takeKeys {
-			c.take(some, from.Bucket)
+			c.take(some)
 			some = some[:0]
 		}
 		return true
 	})
-	c.take(some, from.Bucket)
+	c.take(some)
 	return next, more, err
 }

@@ -171,8 +171,9 @@ func (c *class) due() bool {
 }
 
 // begin starts the building of a filter for about so many, and of a table, if there should be one and is
-// not: from now on they are given what is added, and what was added before is on disk, in the buckets.
-func (c *class) begin(live int) []record.Bucket {
+// not: from now on they are given what is added, and what was added before is on disk, in the buckets, and in the table
+// that there was, if there was one.
+func (c *class) begin(live int) ([]record.Bucket, *table) {
 	next, room := new(shown), live+live/spare
 	exact := c.shown.Load().exact != nil
 	if !exact && live <= c.exactMax {
@@ -185,18 +186,15 @@ func (c *class) begin(live int) []record.Bucket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next, c.lifted, c.expired = next, map[key]bool{}, 0
-	return *c.inUse.Load()
+	return *c.inUse.Load(), c.shown.Load().exact
 }
 
-// take adds what was read from the disk, all of one bucket, to what is being built.
-func (c *class) take(read []read, b record.Bucket) {
+// take adds what was there before to what is being built.
+func (c *class) take(read []read) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b < c.expired {
-		return
-	}
 	for _, r := range read {
-		if !c.lifted[r.key] {
+		if b := r.rule.bucket(); b >= c.expired && !c.lifted[r.key] {
 			c.next.add(r.key, r.rule, b)
 		}
 	}

@@ -212,6 +212,18 @@ func (t *table) expire(below record.Bucket) {
 	}
 }
 
+// livingIn are the rules in the slots, which may be written to meanwhile.
+func livingIn(slots []slot) []read {
+	some := make([]read, 0, len(slots))
+	for i := range slots {
+		s := &slots[i]
+		if a, r := s.a.Load(), rule(s.rule.Load()); a != 0 && r != dead {
+			some = append(some, read{key{a, s.b.Load()}, r})
+		}
+	}
+	return some
+}
+
 // bytes is what the table takes of memory.
 func (t *table) bytes() int {
 	n := 0
