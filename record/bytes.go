@@ -1,8 +1,6 @@
 package record
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -427,10 +425,8 @@ func ParseMinute(b []byte) (Minute, bool) {
 // RevocationKey is the store key of a revocation with the digest of its name. The cut-off is
 // in it, so that revocations are only ever added: none overwrites another.
 func RevocationKey(b Bucket, d Digest, cutoff int64) []byte {
-	k := append(make([]byte, 0, 1+4+len(d)+8), byte(TableRevocations))
-	k = binary.BigEndian.AppendUint32(k, uint32(b))
-	k = append(k, d[:]...)
-	return binary.BigEndian.AppendUint64(k, uint64(cutoff))
+	e := Entry{Bucket: b, Digest: d, Cutoff: cutoff}
+	return e.AppendKey(make([]byte, 0, 1+4+len(d)+8))
 }
 
 // AuditKey is the store key of an entry of the audit trail.
@@ -445,15 +441,10 @@ type Entry struct {
 	Cutoff int64
 }
 
-// Compare is by the order of the keys.
-func (e *Entry) Compare(other *Entry) int {
-	if e.Bucket != other.Bucket {
-		return cmp.Compare(e.Bucket, other.Bucket)
-	}
-	if c := bytes.Compare(e.Digest[:], other.Digest[:]); c != 0 {
-		return c
-	}
-	return cmp.Compare(uint64(e.Cutoff), uint64(other.Cutoff))
+// AppendKey appends the store key.
+func (e *Entry) AppendKey(to []byte) []byte {
+	to = binary.BigEndian.AppendUint32(append(to, byte(TableRevocations)), uint32(e.Bucket))
+	return binary.BigEndian.AppendUint64(append(to, e.Digest[:]...), uint64(e.Cutoff))
 }
 
 // ParseRevocationKey is the reverse of RevocationKey.

@@ -265,7 +265,7 @@ func (r *Revocation) Bucket() Bucket {
 		return Forever
 	}
 	b := BucketUntil(r.KeptUntil)
-	if r.KeptUntil.Sub(r.At) > fineBuckets {
+	if r.KeptUntil.Add(-fineBuckets).After(r.At) {
 		b = (b + hoursPerDay - 1) / hoursPerDay * hoursPerDay
 	}
 	return b

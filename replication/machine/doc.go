@@ -24,7 +24,8 @@
 //	    TestDeliveredOnce, TestRefusedItemsOfAnOutbox, TestRequestsOfAnOutbox, TestOneKeyForSeveralRequestsAtOnce in room node
 //	M5  Of a stream that is imported each item is done once, however often it is sent, and tried again
 //	    if it was refused; no other stream is taken for it.
-//	    TestImportGoesOnWhereItWas, TestImportTriesAgainWhatWasRefused, TestImportHasNoGaps, TestPartsOfAnotherStreamAreRefused, TestRefusedImport
+//	    TestImportGoesOnWhereItWas, TestImportTriesAgainWhatWasRefused, TestImportHasNoGaps, TestPartsOfAnotherStreamAreRefused, TestRefusedImport,
+//	     TestLaterOfAPartCounts
 //	M6  An issuer's keys are those of the place that its rules name.
 //	    TestKeysOfAnotherSource
 //	M7  What is revoked in the canary's name is kept for an hour or two, and is not in the audit

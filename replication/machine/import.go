@@ -2,8 +2,6 @@ package machine
 
 import (
 	"bytes"
-	"cmp"
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -25,9 +23,12 @@ type stream struct {
 // revocations are kept is the same for all values, if the target is one of an issuer.
 type alike struct {
 	revocation record.Revocation
-	known      bool
-	err        error
-	stencil    record.Stencil
+	bucket     record.Bucket
+	// group is the number of the first that lies where this one does.
+	group   byte
+	known   bool
+	err     error
+	stencil record.Stencil
 	// few are too few for what they have in common to be kept apart; short stands for that if it is.
 	few    bool
 	short  record.Alike
@@ -41,23 +42,23 @@ const fewAlike = 8
 type written struct {
 	entry    record.Entry
 	from, to int
+	of       *alike
 }
 
-// ordered is one of them, with what mostly tells where it belongs.
-type ordered struct {
-	head uint64
-	*written
-}
-
-// compare is by their keys, and of the same key by their order in the stream.
-func (o ordered) compare(other ordered) int {
-	if o.head != other.head && o.entry.Bucket == other.entry.Bucket {
-		return cmp.Compare(o.head, other.head)
+// sort puts them out in the order of what by gives, and where that is the same, as they were.
+func sort(in, out []*written, by func(*written) byte) {
+	var at [1<<8 + 1]int
+	for _, w := range in {
+		at[int(by(w))+1]++
 	}
-	if c := o.entry.Compare(&other.entry); c != 0 {
-		return c
+	for i := range at[1:] {
+		at[i+1] += at[i]
 	}
-	return o.from - other.from
+	for _, w := range in {
+		n := &at[by(w)]
+		out[*n] = w
+		*n++
+	}
 }
 
 // imported takes in part of a stream, from the first item on that was not taken in before. How
@@ -180,7 +181,7 @@ func (s *stream) one(item record.ImportItem) error {
 		a.known, a.err = true, err
 		if err == nil {
 			r.KeptUntil = until
-			a.revocation = *r
+			a.revocation, a.bucket = *r, r.Bucket()
 			if a.draw(record.NewAlike(s.revision, item.Alike)) != nil {
 				a.err = record.Invalid("a value in it cannot be stored")
 			}
@@ -198,7 +199,7 @@ func (s *stream) one(item record.ImportItem) error {
 // draw prepares how each of the kind is written. What is kept until it is lifted is written whole: what its kind has in
 // common would stay when the last of it is gone.
 func (a *alike) draw(short record.Alike) (err error) {
-	if a.few || !a.revocation.Target.OfIssuer() || a.revocation.Bucket() == record.Forever {
+	if a.few || !a.revocation.Target.OfIssuer() || a.bucket == record.Forever {
 		a.stencil, err = record.NewStencil(a.revocation)
 		return err
 	}
@@ -207,6 +208,16 @@ func (a *alike) draw(short record.Alike) (err error) {
 	a.short = short
 	a.common, err = record.Encode(&common)
 	return err
+}
+
+// beside is the number of the first that lies where this one does, which all items of the same key have.
+func (s *stream) beside(a *alike) byte {
+	for i := range s.alike {
+		if b := &s.alike[i]; b.bucket == a.bucket && b.revocation.Target == a.revocation.Target {
+			return byte(i)
+		}
+	}
+	return 0
 }
 
 func (s *stream) add(r *record.Revocation, a *alike) error {
@@ -229,28 +240,33 @@ func (s *stream) add(r *record.Revocation, a *alike) error {
 	default:
 		s.room = a.stencil.Append(s.room, r.Value)
 	}
-	s.puts = append(s.puts, written{record.Entry{Bucket: r.Bucket(), Digest: d, Cutoff: r.Cutoff()}, from, len(s.room)})
+	s.puts = append(s.puts, written{record.Entry{Bucket: a.bucket, Digest: d, Cutoff: r.Cutoff()}, from, len(s.room), a})
 	return nil
 }
 
-// write writes in the order of the keys: so each finds its place beside the one before. Of two
-// with the same key the later counts.
+// write writes in about the order of the keys, by the first two bytes behind the class: so each finds its place near the
+// one before. Of two with the same key the later counts.
 func (s *stream) write() error {
 	for i := range s.alike {
-		if a := &s.alike[i]; a.short != nil && a.err == nil {
-			if err := s.state.Put(a.short.Key(a.revocation.Bucket()), a.common); err != nil {
+		a := &s.alike[i]
+		a.group = s.beside(a)
+		if a.short != nil && a.err == nil {
+			if err := s.state.Put(a.short.Key(a.bucket), a.common); err != nil {
 				return err
 			}
 		}
 	}
-	order := make([]ordered, len(s.puts))
+	some, others := make([]*written, len(s.puts)), make([]*written, len(s.puts))
 	for i := range s.puts {
-		w := &s.puts[i]
-		order[i] = ordered{binary.BigEndian.Uint64(w.entry.Digest[:]), w}
+		some[i] = &s.puts[i]
 	}
-	slices.SortFunc(order, ordered.compare)
-	for _, w := range order {
-		if err := s.state.Put(record.RevocationKey(w.entry.Bucket, w.entry.Digest, w.entry.Cutoff), s.room[w.from:w.to]); err != nil {
+	sort(some, others, func(w *written) byte { return w.entry.Digest[2] })
+	sort(others, some, func(w *written) byte { return w.entry.Digest[1] })
+	sort(some, others, func(w *written) byte { return w.of.group })
+	var key []byte
+	for _, w := range others {
+		key = w.entry.AppendKey(key[:0])
+		if err := s.state.Put(key, s.room[w.from:w.to]); err != nil {
 			return err
 		}
 	}

@@ -297,3 +297,27 @@ func TestPartsGrowWithTheLevel(t *testing.T) {
 		}
 	}
 }
+
+// M5: what is revoked twice in one part is kept as the later says, whatever the order of their kinds and of their digests.
+func TestLaterOfAPartCounts(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		s, rev := founded(t)
+		b := record.Import{First: 1, Alike: []record.Revocation{revocation(record.TargetJTI, ""), revocation(record.TargetJTI, "")}}
+		b.Alike[0].Reason, b.Alike[1].Reason = "zero", "one"
+		for _, kind := range []int{first, 1 - first} {
+			for n := range 300 {
+				b.Items = append(b.Items, record.ImportItem{Alike: kind, Value: fmt.Sprint("value ", n)})
+			}
+		}
+		applyCommand(t, s, rev, record.Command{Stamp: stamp, By: "key_a", Request: record.Request{Key: "k"}, Body: b})
+		all := stored(t, s)
+		if len(all) != 300 {
+			t.Errorf("%d are kept", len(all))
+		}
+		for _, r := range all {
+			if r.Reason != b.Alike[1-first].Reason {
+				t.Fatalf("%s of kind %s, and kind %d came first", r.Value, r.Reason, first)
+			}
+		}
+	}
+}
