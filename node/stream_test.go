@@ -209,7 +209,7 @@ func TestEventsOfAStreamAreTaken(t *testing.T) {
 		codes = append(codes, letter.Header.Get("Veto-Code"))
 	}
 	slices.Sort(codes)
-	if got := strings.Join(codes, " "); got != "conflict forbidden invalid invalid invalid invalid" {
+	if got := strings.Join(codes, " "); got != "bad_request conflict forbidden invalid invalid invalid" {
 		t.Error(got)
 	}
 }
