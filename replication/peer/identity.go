@@ -44,15 +44,25 @@ func (i Identity) offer(protocol string) []string {
 	return []string{protocol}
 }
 
-// sameCluster refuses who says to be of another cluster than this node.
-func (i Identity) sameCluster(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	own := i.cluster()
+// clusterOf is of which cluster who connects says to be; empty if of none.
+func clusterOf(hello *tls.ClientHelloInfo) string {
 	for _, p := range hello.SupportedProtos {
-		if _, theirs, ok := strings.Cut(p, ofCluster); ok && own != "" && theirs != own {
-			return nil, fmt.Errorf("it is of the cluster %.63q, and this node of %s; to have it here, stop it and empty its data directory", theirs, own)
+		if _, theirs, ok := strings.Cut(p, ofCluster); ok {
+			return theirs
 		}
 	}
-	return nil, nil //nolint:nilnil // of no use to crypto/tls but to go on with what it has
+	return ""
+}
+
+// sameCluster refuses who is of another cluster than this node.
+func (i Identity) sameCluster(theirs string) error {
+	if theirs == "" {
+		return nil
+	}
+	if own := i.cluster(); own != "" && theirs != own {
+		return fmt.Errorf("it is of the cluster %.63q, and this node of %s; to have it here, stop it and empty its data directory", theirs, own)
+	}
+	return nil
 }
 
 // Accepting is the TLS configuration of the side that listens.
@@ -63,7 +73,6 @@ func (i Identity) Accepting() *tls.Config {
 		// A resumed session would rest on what was verified when it began.
 		SessionTicketsDisabled: true,
 		VerifyConnection:       named,
-		GetConfigForClient:     i.sameCluster,
 	}
 }
 

@@ -108,7 +108,7 @@ func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (net.Conn, er
 		_ = dialed.Close()
 		return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for other nodes", id, addr)
 	}
-	return m.keep(t, identity), nil
+	return m.keep(t, identity, ""), nil
 }
 
 // conn is a connection that has proven who is on the other side. It hides from net/http that it is TLS: with
@@ -118,10 +118,30 @@ type conn struct {
 	mux      *Mux
 	identity *Identity // by which both sides judged each other
 	peer     string    // the other node's id
+	theirs   string    // its cluster, if it connected and said so
 }
 
-func (m *Mux) keep(t *tls.Conn, identity *Identity) *conn {
-	c := &conn{Conn: t, mux: m, identity: identity, peer: nodeID(t.ConnectionState().PeerCertificates[0])}
+// Read refuses what comes from another cluster's node on a connection from when this one was of none: of two clusters
+// that want an empty node it takes part in that of which it has the state, and in no other.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		return n, err //nolint:wrapcheck // net/http and Raft look at what it is
+	}
+	if err := c.identity.sameCluster(c.theirs); err != nil {
+		c.mux.refuse(c, err)
+		return 0, err
+	}
+	return n, nil
+}
+
+func (m *Mux) refuse(c net.Conn, why error) {
+	m.log.Warn("refused a connection to the port for other nodes", "from", c.RemoteAddr().String(), "error", why)
+	_ = c.Close()
+}
+
+func (m *Mux) keep(t *tls.Conn, identity *Identity, theirs string) *conn {
+	c := &conn{Conn: t, mux: m, identity: identity, peer: nodeID(t.ConnectionState().PeerCertificates[0]), theirs: theirs}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.conns[c] = struct{}{}
@@ -230,15 +250,19 @@ func (m *Mux) greet(accepted net.Conn) {
 	identity := m.identity.Load()
 	config := identity.Accepting()
 	config.NextProtos = []string{protocolRaft, protocolCall}
+	theirs := ""
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		theirs = clusterOf(hello)
+		return nil, identity.sameCluster(theirs)
+	}
 	t := tls.Server(accepted, config)
 	ctx, cancel := context.WithTimeout(m.ctx, handshakeLimit)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
-		m.log.Warn("refused a connection to the port for other nodes", "from", t.RemoteAddr().String(), "error", err)
-		_ = t.Close()
+		m.refuse(t, err)
 		return
 	}
-	taken, c := false, m.keep(t, identity)
+	taken, c := false, m.keep(t, identity, theirs)
 	switch t.ConnectionState().NegotiatedProtocol {
 	case protocolRaft:
 		taken = m.raft.put(ctx, c)

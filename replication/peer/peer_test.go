@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -329,6 +330,58 @@ func TestAnotherClusterIsRefused(t *testing.T) {
 		}
 		if (err == nil) != row.taken {
 			t.Errorf("Raft, %s: %v", row.name, err)
+		}
+	}
+}
+
+// P9: of two clusters that an empty node was reached by, it is of one, and hears the other no more.
+func TestAnotherClusterThatWasThereFirst(t *testing.T) {
+	a := newAuthority(t)
+	var own atomic.Value
+	own.Store("")
+	of := func(id string, cluster func() string) *peer.Mux {
+		i := a.identity(t, id)
+		i.Cluster = cluster
+		return listen(t, i)
+	}
+	empty := of("n3", func() string { return own.Load().(string) })
+	one, other := of("n1", func() string { return "cluster-1" }), of("n2", func() string { return "cluster-2" })
+	ways := map[*peer.Mux]net.Conn{}
+	for _, m := range []*peer.Mux{one, other} {
+		if _, err := m.Call(t.Context(), empty.Addr(), "n3", "/echo", nil); err != nil {
+			t.Fatal(err)
+		}
+		c, err := m.DialRaft(empty.Addr(), "n3", 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ways[m] = c
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		taken, err := empty.Raft().Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer taken.Close()
+		go func() { _, _ = io.Copy(taken, taken) }()
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own.Store("cluster-1")
+	for m, heard := range map[*peer.Mux]bool{one: true, other: false} {
+		if _, err := m.Call(t.Context(), empty.Addr(), "n3", "/echo", nil); (err == nil) != heard {
+			t.Errorf("a call, which is to be heard: %t: %v", heard, err)
+		}
+		c := ways[m]
+		_, err := c.Write([]byte("x"))
+		if err == nil {
+			_, err = io.ReadFull(c, make([]byte, 1))
+		}
+		if (err == nil) != heard {
+			t.Errorf("Raft, which is to be heard: %t: %v", heard, err)
 		}
 	}
 }
