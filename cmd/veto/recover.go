@@ -51,7 +51,7 @@ func newRecover() *cobra.Command {
 			"pending", fmt.Sprintf("%d revocations, which it proposes when it starts", r.Had.Pending), "begins at", fmt.Sprintf("revision %d", r.Begins),
 			"last entry", moment(r.Had.LogAt), "left", left(r.Had.LeftAt), "empty", lacking(r.Had.Lacks))
 		if err == nil {
-			err = out.line("\nStart this node, and then the others with empty data directories: what they have is of the old cluster.\n"+
+			err = out.line("\nStart this node, and then the others with empty data directories: what they have is of the old cluster.\n" +
 				"Recover none of them: that would be a third cluster, which gives the same revisions and hears nothing of this one.")
 		}
 		return err

@@ -121,6 +121,7 @@ type piloted struct {
 }
 
 func startPiloted(t *testing.T) *piloted {
+	t.Helper()
 	p := &piloted{T: t, gossip: &gossip{}, fewest: 4}
 	for _, id := range []string{"a", "b", "c", "d"} {
 		p.members = append(p.members, start(t, id, t.TempDir(), "127.0.0.1:0", Timing{}))

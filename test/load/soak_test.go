@@ -50,7 +50,7 @@ func bounds() map[string]allowed {
 		"veto_revocations":              {0.25, slack * 3 * importLines},
 		"veto_index_bytes":              {0.25, slack * 4 * mib},
 		"state":                         {0.2, flushed * 64 * mib}, // so many tables are flushed before they are merged: replication/store
-		"state, its log":                {0.2, 6 * 64 * mib}, // as many files, of what fills a table, are used again and again
+		"state, its log":                {0.2, 6 * 64 * mib},       // as many files, of what fills a table, are used again and again
 		"outbox":                        {0.2, slack * 16 * mib},
 		"descriptors":                   {0.1, 16},
 	}
