@@ -213,6 +213,9 @@ type Revocation struct {
 // MaxReason bounds the reason of a revocation, or of lifting one, in bytes.
 const MaxReason = 500
 
+// MaxRevocationText bounds the text that asks for one revocation, whatever way it comes, in bytes.
+const MaxRevocationText = 32 << 10
+
 // Check reports what is wrong with the revocation as it was given, or nil.
 func (r *Revocation) Check() error {
 	if err := r.Name.Check(); err != nil {

@@ -63,9 +63,6 @@ func Busy() *Problem {
 	return p
 }
 
-// MaxRevocation bounds what asks for one revocation, whatever way it comes, in bytes.
-const MaxRevocation = 32 << 10
-
 // TooLarge is the problem of what is over its limit.
 func TooLarge(what string, limit int) *Problem {
 	return New(http.StatusRequestEntityTooLarge, CodeOf(http.StatusRequestEntityTooLarge), fmt.Sprintf("%s has at most %d bytes", what, limit))

@@ -151,7 +151,7 @@ func TestWrongRequests(t *testing.T) {
 		``, `null`, `[]`, `"x"`, `{`, good + good, `{"target":"jti","target":"jti"}`, `{"targets":"jti"}`, `{"target":"everyone"}`, `{"target":3}`,
 		`{"target":"jti","issuer":"i","value":"` + "\xff" + `"}`, `{"target":"jti","value":"x"}`, `{"target":"jti","issuer":"i","value":"eyJh.eyJi."}`,
 		`{"target":"jti","issuer":"i","value":"x","not_before":"yesterday"}`, `{"target":"subject","issuer":"i","value":"x","not_before":"0001-01-01T00:00:00Z"}`,
-		`{"token":"of ` + ours + `","target":"jti"}`, `{"token":"not one"}`, `{"target":"subject","issuer":"i","value":"` + strings.Repeat("x", intake.MaxBody) + `"}`,
+		`{"token":"of ` + ours + `","target":"jti"}`, `{"token":"not one"}`, `{"target":"subject","issuer":"i","value":"` + strings.Repeat("x", record.MaxRevocationText) + `"}`,
 		`{"target":"subject","issuer":"i","value":"x","and":[{"target":"client","value":"a"},{"target":"client","value":"a"},{"target":"client","value":"a"},{"target":"client","value":"a"}]}`,
 		`{"token":"` + strings.Repeat("x", 17<<10) + `"}`, good[:len(good)-1] + `,"until":"tomorrow"}`,
 	} {
@@ -187,7 +187,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(again) > intake.MaxBody {
+		if len(again) > record.MaxRevocationText {
 			return // escapes made it longer
 		}
 		back, err := intake.Parse(again)

@@ -29,7 +29,6 @@ type RevokeRequest struct {
 
 // Bounds of what is taken in, in bytes.
 const (
-	MaxBody        = httpapi.MaxRevocation
 	maxToken       = 16 << 10
 	maxParts       = 3
 	requestKeyName = "Idempotency-Key"
@@ -41,8 +40,8 @@ func Parse(text []byte) (RevokeRequest, error) {
 	var r RevokeRequest
 	// What is wrong is not repeated: it may be a secret in a wrong place.
 	switch {
-	case len(text) > MaxBody:
-		return RevokeRequest{}, httpapi.TooLarge("what asks for a revocation", MaxBody)
+	case len(text) > record.MaxRevocationText:
+		return RevokeRequest{}, httpapi.TooLarge("what asks for a revocation", record.MaxRevocationText)
 	case !jsontext.Value(text).IsValid():
 		return RevokeRequest{}, httpapi.NotJSON()
 	case json.Unmarshal(text, &r, json.RejectUnknownMembers(true)) != nil || jsontext.Value(text).Kind() != '{':

@@ -84,7 +84,7 @@ func (x *export) through() record.Revision { return 0 }
 func (x *export) without() []string { return nil }
 
 func (x *export) each(fn func(string, record.Revocation) error, wrong func(where, why string)) error {
-	in := bufio.NewReaderSize(x.file, intake.MaxBody+1)
+	in := bufio.NewReaderSize(x.file, record.MaxRevocationText+1)
 	named := intake.New(intake.Config{}) // which knows no token, and asks nobody
 	for number := 1; ; number++ {
 		line, err := in.ReadSlice('\n')

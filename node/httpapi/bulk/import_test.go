@@ -256,7 +256,7 @@ func TestRevisionIsThatOfAllLines(t *testing.T) {
 // B3
 func TestWrongLines(t *testing.T) {
 	c := &cluster{}
-	long := "r " + strings.Repeat("x", bulk.MaxLine)
+	long := "r " + strings.Repeat("x", record.MaxRevocationText)
 	all := run(t, c, strings.NewReader("r a\n"+long+"\n"+long+long+"\r\nr b\r\n"))
 	if last := all[len(all)-1]; !last.Done || last.Through != 4 || last.Refused != 2 {
 		t.Errorf("%+v", all)

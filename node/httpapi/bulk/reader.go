@@ -18,7 +18,6 @@ import (
 
 // Bounds of a line and of a batch, in bytes.
 const (
-	MaxLine  = httpapi.MaxRevocation
 	maxBatch = 900 << 10 // beside the last line, and what the command has besides, below record.MaxCommand
 	perItem  = 16 + record.SumLength
 	overhead = 64
@@ -58,7 +57,7 @@ type reader struct {
 }
 
 func newReader(in io.Reader, named func([]byte) (record.Revocation, error), turn Turn, most func() int) *reader {
-	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, MaxLine+1), table: crc32.MakeTable(crc32.Castagnoli), named: named, most: most}
+	r := &reader{turn: turn, in: bufio.NewReaderSize(outOfTurn{in, turn}, record.MaxRevocationText+1), table: crc32.MakeTable(crc32.Castagnoli), named: named, most: most}
 	r.changed = sync.NewCond(&r.mu)
 	r.batch = r.following()
 	return r
@@ -104,7 +103,7 @@ func (r *reader) put(ctx context.Context, line []byte, long bool) bool {
 			return false
 		}
 		if long {
-			err = httpapi.TooLarge("a line", MaxLine)
+			err = httpapi.TooLarge("a line", record.MaxRevocationText)
 		} else {
 			one, err = r.named(line)
 		}
@@ -207,7 +206,7 @@ func cutOff() error {
 	return httpapi.New(http.StatusBadRequest, "cut_off", "the stream was cut off, or its sender closed its side before the answer had come; send it again with the same Idempotency-Key to go on")
 }
 
-// tooLong stands for a line that is over MaxLine.
+// tooLong stands for a line that is over record.MaxRevocationText.
 var tooLong = []byte("xxxxxxxx")
 
 // full is called with the lock held.

@@ -90,8 +90,8 @@ func TestOneCodeWhateverTheWay(t *testing.T) {
 		return problem.Code
 	}
 	for _, c := range []struct{ body, code string }{
-		{upTo(intake.MaxBody), ""},
-		{upTo(intake.MaxBody + 1), "too_large"},
+		{upTo(record.MaxRevocationText), ""},
+		{upTo(record.MaxRevocationText + 1), "too_large"},
 		{upTo(100_000), "too_large"},
 		{"x" + upTo(100_000), "too_large"},
 		{"{", "bad_request"},

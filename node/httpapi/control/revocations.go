@@ -59,7 +59,7 @@ func (x *control) revocations() {
 	create := operation("revoke", http.MethodPost, "/v1/revocations", "Revoke", record.RoleRevoker)
 	create.DefaultStatus = http.StatusCreated
 	create.Responses = x.pendingReceipt()
-	create.MaxBodyBytes = intake.MaxBody + 1 // which is the first that is too much
+	create.MaxBodyBytes = record.MaxRevocationText + 1 // which is the first that is too much
 	register(x, create, x.revoke)
 	register(x, operation("list-revocations", http.MethodGet, "/v1/revocations", "List revocations", anyOperator), x.listRevocations)
 	register(x, operation("get-revocation", http.MethodGet, "/v1/revocations/{id}", "Show a revocation", boundOperator), x.getRevocation)
