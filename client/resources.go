@@ -272,11 +272,13 @@ func (c *Client) Keys(ctx context.Context, find record.KeyQuery, l List) (Page[r
 	q := l.query()
 	for name, value := range map[string]string{
 		"consumer": find.Consumer, "environment": find.Environment, "state": string(find.State), "role": string(find.Role), "scope": find.Scope, "q": find.Text,
-		"pepper": strconv.FormatUint(uint64(find.Pepper), 10),
 	} {
-		if value != "" && value != "0" {
+		if value != "" {
 			q.Set(name, value)
 		}
+	}
+	if find.Pepper != 0 {
+		q.Set("pepper", strconv.FormatUint(uint64(find.Pepper), 10))
 	}
 	return get[Page[record.APIKey]](ctx, c, "/v1/keys", q)
 }
