@@ -95,14 +95,10 @@ func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error
 			say("\nStopping")
 			return nil
 		case e := <-cluster.Ended():
-			why := errors.New("it has left")
-			if e.Err != nil {
-				why = e.Err
-			}
 			if running--; running == 0 {
-				return fmt.Errorf("node %s, the last one, has ended: %w", e.Node, why)
+				return fmt.Errorf("the last node is gone: %s", e)
 			}
-			_, _ = fmt.Fprintf(errOut, "veto: node %s has ended, and the others go on: %v\n", e.Node, why)
+			_, _ = fmt.Fprintf(errOut, "veto: %s; the others go on\n", e)
 		}
 	}
 }

@@ -67,6 +67,13 @@ type Ended struct {
 	Err  error
 }
 
+func (e Ended) String() string {
+	if e.Err == nil {
+		return fmt.Sprintf("node %s has left", e.Node)
+	}
+	return fmt.Sprintf("node %s has ended: %v", e.Node, e.Err)
+}
+
 // secrets are what the directory keeps for the next start.
 type secrets struct {
 	AdminToken string       `json:"admin_token"`
@@ -292,15 +299,14 @@ func (x *Cluster) AwaitReady(ctx context.Context, i int) error {
 }
 
 func (x *Cluster) await(ctx context.Context, i int, what string, is func(*node.Node) bool) error {
-	n := x.Node(i)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !is(n) {
+	for n := x.Node(i); n == nil || !is(n); { // nil if it has ended, of which x.ended tells
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("node %s did not %s: %w", ID(i), what, ctx.Err())
 		case e := <-x.ended:
-			return fmt.Errorf("node %s ended: %w", e.Node, e.Err)
+			return errors.New(e.String())
 		case <-tick.C:
 		}
 	}
