@@ -88,7 +88,7 @@ func (f *Fact) Topic() string {
 	return string(f.Type())
 }
 
-// IsLike tells whether the other's topic is the same.
+// IsLike tells whether the other's topic is the same for sure.
 func (f *Fact) IsLike(other *Fact) bool {
 	return f.Item.Kind == other.Item.Kind && f.Item.Ref.Digest.Class() == other.Item.Ref.Digest.Class()
 }

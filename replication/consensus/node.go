@@ -87,7 +87,7 @@ func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 		teller: newTeller(c.ID, transport), fsm: f,
 	}
 	f.committed = func(last *raft.Log) { n.teller.tell(ctx, last) }
-	n.raft, err = newRaft(c, n.leading, f, cache, w, snaps, patient{transport, n.teller.leads, ctx.Done()})
+	n.raft, err = newRaft(c, n, cache, w, snaps, patient{transport, n.teller.leads, ctx.Done()})
 	if err != nil {
 		return nil, errors.Join(err, transport.Close())
 	}
@@ -100,13 +100,13 @@ func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 
 // newRaft makes Raft's node, which reads what the log has behind the state and panics on what it cannot
 // read: here that is an error.
-func newRaft(c Config, leading chan bool, f raft.FSM, cache raft.LogStore, w raft.StableStore, snaps raft.SnapshotStore, ways raft.Transport) (r *raft.Raft, err error) {
+func newRaft(c Config, n *Node, cache raft.LogStore, w raft.StableStore, snaps raft.SnapshotStore, ways raft.Transport) (r *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = unreadable(filepath.Join(c.Dir, LogDir), fmt.Errorf("%v", p))
 		}
 	}()
-	if r, err = raft.NewRaft(raftConfig(c, leading), f, cache, w, snaps, ways); err != nil {
+	if r, err = raft.NewRaft(raftConfig(c, n.leading), n.fsm, cache, w, snaps, ways); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
 	return r, nil

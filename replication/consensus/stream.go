@@ -102,23 +102,26 @@ type patient struct {
 
 // AppendEntries is Raft's.
 func (p patient) AppendEntries(id raft.ServerID, at raft.ServerAddress, r *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
-	var limit <-chan time.Time // from the first try that failed
-	for pause := leastReach; ; pause = min(2*pause, mostReach) {
-		err := p.NetworkTransport.AppendEntries(id, at, r, answer)
-		if err == nil || !p.leads(r.Term) {
-			return err //nolint:wrapcheck // Raft logs it
-		}
-		if limit == nil {
-			limit = time.After(time.Minute)
-		}
-		select {
-		case <-time.After(pause):
-		case <-limit: // it may have been removed, and Raft looks only now
-			return err //nolint:wrapcheck // Raft logs it
-		case <-p.ended:
-			return err //nolint:wrapcheck // Raft logs it
-		}
+	err := p.NetworkTransport.AppendEntries(id, at, r, answer)
+	if err == nil {
+		return nil
 	}
+	limit := time.After(time.Minute) // it may have been removed, and Raft looks only then
+	for pause := leastReach; err != nil && p.leads(r.Term) && p.waits(pause, limit); pause = min(2*pause, mostReach) {
+		err = p.NetworkTransport.AppendEntries(id, at, r, answer)
+	}
+	return err //nolint:wrapcheck // Raft logs it
+}
+
+// waits tells whether another try follows the pause.
+func (p patient) waits(pause time.Duration, limit <-chan time.Time) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-limit:
+	case <-p.ended:
+	}
+	return false
 }
 
 // After what pauses a node is tried again.

@@ -103,7 +103,7 @@ func (b *builder) build(ctx context.Context, t *tables, c *class) error {
 	complete := false
 	defer func() { c.end(complete) }()
 	if exact != nil {
-		complete = b.copy(ctx, c, exact)
+		complete = b.copy(ctx, t, c, exact)
 		return nil
 	}
 	for _, bucket := range buckets {
@@ -122,13 +122,13 @@ func (b *builder) build(ctx context.Context, t *tables, c *class) error {
 }
 
 // copy takes in what a table has, which is in memory, and tells whether that is all.
-func (b *builder) copy(ctx context.Context, c *class, from *table) bool {
+func (b *builder) copy(ctx context.Context, t *tables, c *class, from *table) bool {
 	for i := range from.shards {
 		for some := range slices.Chunk(*from.shards[i].slots.Load(), takeKeys) {
 			c.take(livingIn(some))
 			b.keys += len(some)
-			if b.rest(ctx); ctx.Err() != nil {
-				return false
+			if b.rest(ctx); ctx.Err() != nil || b.index.tables.Load() != t {
+				return false // as above
 			}
 		}
 	}
