@@ -63,19 +63,23 @@ func (f *floors) report(measured []time.Duration) {
 		reportSpread(f.b, name, all)
 	}
 	for name, share := range map[string]float64{"p50": 0.5, "p99": 0.99} {
-		of := func(all []time.Duration) float64 { return float64(all[min(int(share*float64(len(all))), len(all)-1)]) }
-		f.b.ReportMetric(of(measured)/of(f.written["disks-"]), name+"/disks")
-		f.b.ReportMetric(of(measured)/of(f.written["trip-"]), name+"/trips")
+		took := float64(at(measured, share))
+		f.b.ReportMetric(took/float64(at(f.written["disks-"], share)), name+"/disks")
+		f.b.ReportMetric(took/float64(at(f.written["trip-"], share)), name+"/trips")
 	}
 }
 
 func reportSpread(b *testing.B, name string, all []time.Duration) {
 	b.Helper()
 	slices.Sort(all)
-	for at, share := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99, "max-ms": 1} {
-		d := all[min(int(share*float64(len(all))), len(all)-1)]
-		b.ReportMetric(float64(d.Microseconds())/1000, name+at)
+	for unit, share := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99, "max-ms": 1} {
+		b.ReportMetric(float64(at(all, share).Microseconds())/1000, name+unit)
 	}
+}
+
+// at is what so large a share of them, which are sorted, are below.
+func at(all []time.Duration, share float64) time.Duration {
+	return all[min(int(share*float64(len(all))), len(all)-1)]
 }
 
 // disk is a file to which little is written at a time, durably: at its end, or round and round.
