@@ -366,14 +366,23 @@ func TestRestEnds(t *testing.T) {
 		box := proposing(10*hop, func(d record.Deliver) { proposed = append(proposed, len(d.Items)) })
 		defer box.Close()
 		began := time.Now()
-		var wg sync.WaitGroup
-		for range 4*record.MaxRevocations + 1 {
-			wg.Go(func() { taken(t, box, 0) })
+		var last *outbox.Ticket
+		take := func() {
+			var err error
+			if last, err = box.Take(t.Context(), item("a")); err != nil {
+				t.Fatal(err)
+			}
 		}
-		wg.Wait()
-		// All of it waits from the start: so only before the last is anybody waited for.
-		if took := time.Since(began); took != 5*10*hop+25*hop {
-			t.Errorf("as many as fit in four proposals, and one: %v in %s", proposed, took)
+		take()
+		synctest.Wait() // it is being proposed, alone
+		const most = record.MaxRevocations
+		for range 4*most + 1 {
+			take()
+		}
+		<-last.Decided
+		// All others wait from then on: so only before the last is anybody waited for.
+		if took := time.Since(began); took != 6*10*hop+25*hop || !slices.Equal(proposed, []int{1, most, most, most, most, 1}) {
+			t.Errorf("one, as many as fit in four proposals, and one: %v in %s", proposed, took)
 		}
 	})
 }
