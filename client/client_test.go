@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"veto/client"
+	"veto/record"
 	"veto/validate"
 )
 
@@ -213,5 +214,22 @@ func TestTheNextAddressIsAsked(t *testing.T) {
 	var problem *client.Error
 	if _, err := client.New(client.Options{Control: []string{strict.URL, good.URL}}).DeleteKey(t.Context(), "x"); !errors.As(err, &problem) || problem.Status != 403 {
 		t.Errorf("%v", err)
+	}
+}
+
+// A filter of 0 is none only where it is a number.
+func TestFiltersAreSent(t *testing.T) {
+	asked := ""
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.Query().Encode()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"items":[]}`)
+	}))
+	defer node.Close()
+	c := client.New(client.Options{Control: []string{node.URL}})
+	for want, find := range map[string]record.KeyQuery{"": {}, "q=0": {Text: "0"}, "consumer=0&pepper=2": {Consumer: "0", Pepper: 2}} {
+		if _, err := c.Keys(t.Context(), find, client.List{}); err != nil || asked != want {
+			t.Errorf("%q is asked, want %q: %v", asked, want, err)
+		}
 	}
 }
