@@ -51,10 +51,10 @@
 //	    TestReplacedLogLetsTheNodeGoOn, TestCutLogIsToldWhatFollowsTheState, TestCutLeavesTheStatesLastEntry
 //	C15 The only voter of a configuration waits for nobody's heartbeat before it leads.
 //	    TestSoleVoterLeadsAtOnce
-//	C16 A node that was away for up to some minutes, and whose machine refuses connections meanwhile, is sent what it lacks
-//	    within half a second of its return, unless that is a whole state. Each minute counts as one try of Raft's that failed,
-//	    and a machine that is off holds a try for up to 10 s: then it may take as long.
-//	    TestWhoWasAwayIsReachedAtOnce
+//	C16 A node that was away, however long, is sent what it lacks within half a second of its return, unless that is a whole
+//	    state; where its machine was off and refused nothing, up to 3 s later. Who was removed, or has another leader, is not
+//	    tried any more.
+//	    TestWhoWasAwayIsReachedAtOnce, TestWhoNeedNotBeReachedIsLeftAlone
 //
 // Until such a node has ended, it votes by the end of the log that it had. That binds nobody wrongly: what the state has was
 // committed without this node, by voters whose logs end in a later term than that log, and who refuse it. Whom it

@@ -24,8 +24,12 @@ var levels = map[string]slog.Level{
 	"[WARN]": slog.LevelWarn, "[ERROR]": slog.LevelWarn,
 }
 
-// behind is what Raft says when it is told of an entry that has not come yet, as happens to who catches up.
-const behind = "failed to get previous log"
+// What Raft says again and again of what is not worth it: when it is told of an entry that has not come yet, as happens to who
+// catches up, and each time that it tries to reach a node of which gossip knows nothing.
+const (
+	behind  = "failed to get previous log"
+	unknown = "unable to get address for server"
+)
 
 func (w lineWriter) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
@@ -35,7 +39,7 @@ func (w lineWriter) Write(line []byte) (int, error) {
 			level, text = l, strings.TrimSpace(rest)
 		}
 	}
-	if strings.Contains(text, behind) {
+	if strings.Contains(text, behind) || strings.Contains(text, unknown) {
 		level = slog.LevelDebug
 	}
 	w.log.Log(context.Background(), level, strings.TrimPrefix(text, "raft: "))

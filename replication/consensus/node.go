@@ -87,7 +87,7 @@ func open(ctx context.Context, c Config, w Journal) (*Node, error) {
 		teller: newTeller(c.ID, transport), fsm: f,
 	}
 	f.committed = func(last *raft.Log) { n.teller.tell(ctx, last) }
-	n.raft, err = newRaft(c, n, cache, w, snaps, patient{transport, n.teller.leads, ctx.Done()})
+	n.raft, err = newRaft(c, n, cache, w, snaps, patient{transport, n.teller.serves, ctx.Done(), c.Log})
 	if err != nil {
 		return nil, errors.Join(err, transport.Close())
 	}

@@ -3,6 +3,7 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -88,44 +89,48 @@ func (s *stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn,
 	if !ok {
 		return nil, fmt.Errorf("the node at %s is not known by its id yet", addr)
 	}
-	return s.peers.DialRaft(at, id, timeout)
+	return s.peers.DialRaft(at, id, min(timeout, dialLimit))
 }
 
-// patient goes on trying to send entries to a node that cannot be reached, for a minute at most and while this one leads. Raft
-// would count each try that failed, and come again after as long a time as the node was away, up to 10 s: so long it would
-// lack what follows when it is back.
+// patient goes on trying to send to a node that cannot be reached for as long as it serves: Raft would count each try that failed,
+// and come again after as long a time as the node was away, up to 10 s. So long it would lack what follows when it is back.
 type patient struct {
 	*raft.NetworkTransport
-	leads func(term uint64) bool
-	ended <-chan struct{}
+	// serves tells whether this node leads in the term and the other is of its configuration: Raft, which knows when neither is so
+	// any more, looks only when it is answered.
+	serves func(id raft.ServerID, term uint64) bool
+	ended  <-chan struct{}
+	logger *slog.Logger
 }
 
 // AppendEntries is Raft's.
 func (p patient) AppendEntries(id raft.ServerID, at raft.ServerAddress, r *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
 	err := p.NetworkTransport.AppendEntries(id, at, r, answer)
-	if err == nil {
-		return nil
-	}
-	limit := time.After(time.Minute) // it may have been removed, and Raft looks only then
-	for pause := leastReach; err != nil && p.leads(r.Term) && p.waits(pause, limit); pause = min(2*pause, mostReach) {
+	var told time.Time
+	for pause := leastReach; err != nil && p.waits(pause) && p.serves(id, r.Term); pause = min(2*pause, mostReach) {
+		if pause == mostReach && time.Since(told) > time.Minute {
+			p.logger.Warn("a node cannot be reached; it is tried again until it can be, or is removed", "node", id, "error", err)
+			told = time.Now()
+		}
 		err = p.NetworkTransport.AppendEntries(id, at, r, answer)
 	}
 	return err //nolint:wrapcheck // Raft logs it
 }
 
-// waits tells whether another try follows the pause.
-func (p patient) waits(pause time.Duration, limit <-chan time.Time) bool {
+// waits tells whether another try may follow the pause.
+func (p patient) waits(pause time.Duration) bool {
 	select {
 	case <-time.After(pause):
 		return true
-	case <-limit:
 	case <-p.ended:
+		return false
 	}
-	return false
 }
 
-// After what pauses a node is tried again.
+// After what pauses a node is tried again, and how long a try to connect may take: a machine that is off answers nothing. It is enough to
+// connect over half the world, by four messages that take 300 ms each, though one is lost.
 const (
 	leastReach = 10 * time.Millisecond
 	mostReach  = 500 * time.Millisecond
+	dialLimit  = 3 * time.Second
 )

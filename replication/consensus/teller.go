@@ -54,10 +54,14 @@ func newTeller(id string, ways *raft.NetworkTransport) *teller {
 	return &teller{id: raft.ServerID(id), ways: ways, telling: map[raft.ServerID]bool{}}
 }
 
-// leads tells whether this node leads in the term.
-func (t *teller) leads(term uint64) bool {
+// serves tells whether this node leads in the term, and the other one is of the configuration.
+func (t *teller) serves(id raft.ServerID, term uint64) bool {
 	r := t.of.Load()
-	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term
+	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term && has(r.GetConfiguration().Configuration().Servers, id)
+}
+
+func has(servers []raft.Server, id raft.ServerID) bool {
+	return slices.ContainsFunc(servers, func(s raft.Server) bool { return s.ID == id })
 }
 
 // tell has the followers be told, if this node leads and nothing follows that would tell them. It does not block.
@@ -122,8 +126,7 @@ func (t *teller) last() committed {
 func (t *teller) isDone(to raft.Server, at committed, ended bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	isMember := slices.ContainsFunc(t.servers, func(s raft.Server) bool { return s.ID == to.ID })
-	if isMember && (!ended || t.newest != at) {
+	if has(t.servers, to.ID) && (!ended || t.newest != at) {
 		return false
 	}
 	delete(t.telling, to.ID)
