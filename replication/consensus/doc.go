@@ -29,8 +29,8 @@
 //	    TestHeavyLogIsCut
 //	C8  What another leader takes back of the log leaves one that opens and goes on.
 //	    TestEndOfTheLogIsTakenBack
-//	C9  What the log has answered is there, though a write was torn or a sync failed before or after, and
-//	    the machine fell; and such a log opens.
+//	C9  What the log has answered is there, though a write was torn or a sync failed before or after, the process
+//	    was killed, and the machine fell; and such a log opens.
 //	    TestLogOnAFailingDisk
 //	C10 A state that comes late, when the node is ahead of it, is refused, and the node goes on.
 //	    TestLateStateIsRefused

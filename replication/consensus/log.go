@@ -32,10 +32,12 @@ func HasLog(dir string) (bool, error) {
 }
 
 // openLog opens Raft's log on disk. The caller closes it.
-func openLog(dir string, bytes int) (*wal.WAL, error) { return openLogOn(dir, bytes, disk{fs.New()}) }
+func openLog(dir string, bytes int) (*wal.WAL, error) {
+	return openLogOn(dir, bytes, disk{fs.New(), store.MakeDir, store.OpenFile})
+}
 
-func openLogOn(dir string, bytes int, files types.VFS) (*wal.WAL, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func openLogOn(dir string, bytes int, files disk) (*wal.WAL, error) {
+	if err := files.makeDir(dir); err != nil {
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
 	if err := checkSegments(dir); err != nil {
@@ -50,11 +52,16 @@ func openLogOn(dir string, bytes int, files types.VFS) (*wal.WAL, error) {
 }
 
 // disk is the machine's, under the log: a file is there for good, with its room, before anything is written to it, so that
-// it is enough to make durable what is written.
-type disk struct{ *fs.FS }
+// it is enough to make durable what is written. A process may have been killed before it had made durable that a file is there,
+// or what is in it: so both are when the log is opened.
+type disk struct {
+	types.VFS
+	makeDir func(dir string) error // and has the names in it be durable
+	open    func(path string) (store.File, error)
+}
 
 func (d disk) Create(dir, name string, size uint64) (types.WritableFile, error) {
-	f, err := d.FS.Create(dir, name, size)
+	f, err := d.VFS.Create(dir, name, size)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +71,15 @@ func (d disk) Create(dir, name string, size uint64) (types.WritableFile, error) 
 	return d.OpenWriter(dir, name)
 }
 
-func (disk) OpenWriter(dir, name string) (types.WritableFile, error) {
-	return store.OpenFile(filepath.Join(dir, name))
+func (d disk) OpenWriter(dir, name string) (types.WritableFile, error) {
+	f, err := d.open(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Sync(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Log is what a node that is stopped has of Raft's log: entries that were committed, and at its end perhaps

@@ -3,16 +3,21 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/types"
+
+	"veto/replication/store"
 )
 
 // brittle is a disk under the log that fails at one of its writes or syncs, and knows what a machine
@@ -28,8 +33,9 @@ type brittle struct {
 
 // written is a file as it was synced last, and what was written to it since.
 type written struct {
-	synced []byte
-	since  []piece
+	isNamed bool // its directory was synced with it in it
+	synced  []byte
+	since   []piece
 }
 
 type piece struct {
@@ -38,33 +44,39 @@ type piece struct {
 }
 
 func newBrittle(at int) *brittle {
-	return &brittle{VFS: disk{fs.New()}, at: at, files: map[string]*written{}}
+	return &brittle{VFS: fs.New(), at: at, files: map[string]*written{}}
+}
+
+func (b *brittle) open(dir string) (*wal.WAL, error) {
+	return openLogOn(dir, tornSegment, disk{b, b.makeDir, b.openFile})
 }
 
 func (b *brittle) fails() bool { b.seen++; return b.seen == b.at }
 
+func (b *brittle) makeDir(dir string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range b.files {
+		w.isNamed = true
+	}
+	return store.MakeDir(dir)
+}
+
 func (b *brittle) Create(dir, name string, size uint64) (types.WritableFile, error) {
 	f, err := b.VFS.Create(dir, name, size)
-	return b.watch(f, filepath.Join(dir, name), err)
-}
-
-func (b *brittle) OpenWriter(dir, name string) (types.WritableFile, error) {
-	f, err := b.VFS.OpenWriter(dir, name)
-	return b.watch(f, filepath.Join(dir, name), err)
-}
-
-func (b *brittle) watch(f types.WritableFile, path string, err error) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.files[path] = &written{synced: content}
-	return &brittleFile{f, b, path}, nil
+	path := filepath.Join(dir, name)
+	b.files[path] = &written{}
+	return &brittleNew{f, b, path}, nil
+}
+
+func (b *brittle) openFile(path string) (store.File, error) {
+	f, err := store.OpenFile(path)
+	return store.File{File: &brittleFile{f, b, path}}, err
 }
 
 func (b *brittle) Delete(dir, name string) error {
@@ -74,8 +86,35 @@ func (b *brittle) Delete(dir, name string) error {
 	return b.VFS.Delete(dir, name)
 }
 
-type brittleFile struct {
+func (b *brittle) sync(path string) (*written, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fails() {
+		return nil, syscall.EIO
+	}
+	content, err := os.ReadFile(path)
+	w := b.files[path]
+	w.synced, w.since = content, nil
+	return w, err
+}
+
+// brittleNew is a file that was just made.
+type brittleNew struct {
 	types.WritableFile
+	disk *brittle
+	path string
+}
+
+func (f *brittleNew) Sync() error {
+	w, err := f.disk.sync(f.path)
+	if err == nil {
+		w.isNamed = true
+	}
+	return err
+}
+
+type brittleFile struct {
+	store.File
 	disk *brittle
 	path string
 }
@@ -86,33 +125,34 @@ func (f *brittleFile) WriteAt(p []byte, at int64) (int, error) {
 	w := f.disk.files[f.path]
 	if f.disk.fails() {
 		half := p[:len(p)/2]
-		n, err := f.WritableFile.WriteAt(half, at)
+		n, err := f.File.WriteAt(half, at)
 		w.since = append(w.since, piece{at, append([]byte(nil), half...)})
 		return n, errors.Join(err, syscall.ENOSPC)
 	}
 	w.since = append(w.since, piece{at, append([]byte(nil), p...)})
-	return f.WritableFile.WriteAt(p, at)
+	return f.File.WriteAt(p, at)
 }
 
-func (f *brittleFile) Sync() error {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	if f.disk.fails() {
-		return syscall.EIO
-	}
-	content, err := os.ReadFile(f.path)
-	if err != nil {
-		return err
-	}
-	f.disk.files[f.path] = &written{synced: content}
-	return nil
+func (f *brittleFile) Sync() error { return f.SyncData() }
+
+func (f *brittleFile) SyncData() error {
+	_, err := f.disk.sync(f.path)
+	return err
 }
 
 // fall leaves of the files what a machine that falls does: of what was not synced any part, a sector at
-// a time, but each piece from its beginning.
+// a time, but each piece from its beginning; and whether a file is there itself.
 func (b *brittle) fall(random *rand.Rand) error {
 	const sector = 512
-	for path, w := range b.files {
+	for _, path := range slices.Sorted(maps.Keys(b.files)) {
+		w := b.files[path]
+		if !w.isNamed && random.IntN(2) == 0 {
+			delete(b.files, path)
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			continue
+		}
 		content := append([]byte(nil), w.synced...)
 		for _, p := range w.since {
 			if end := int(p.at) + len(p.data); end > len(content) {
@@ -127,6 +167,7 @@ func (b *brittle) fall(random *rand.Rand) error {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return err
 		}
+		b.files[path] = &written{isNamed: true, synced: content}
 	}
 	return nil
 }
@@ -137,12 +178,19 @@ func TestLogOnAFailingDisk(t *testing.T) {
 		at, random := 1+run/4, rand.New(rand.NewPCG(uint64(run), 0))
 		disk := newBrittle(at)
 		dir := filepath.Join(t.TempDir(), "log")
-		answered := write(t, dir, disk, random)
+		answered, err := write(dir, disk, random)
+		disk.whole = disk.seen < at
+		if run%2 == 1 { // the process is killed, and the machine falls later
+			disk.at = min(at, disk.seen)
+			if answered, err = write(dir, disk, random); err != nil {
+				t.Fatalf("the disk failed at its operation %d, and the log was opened again: %v", at, err)
+			}
+		}
 		if err := disk.fall(random); err != nil {
 			t.Fatal(err)
 		}
-		disk.whole, disk.at = disk.seen < at, 0
-		l, err := openLogOn(dir, tornSegment, disk)
+		disk.at = 0
+		l, err := disk.open(dir)
 		if err != nil {
 			t.Fatalf("the disk failed at its operation %d: %v", at, err)
 		}
@@ -169,28 +217,31 @@ const tornSegment = 16 << 10
 func tornEntry(i uint64) string { return fmt.Sprint("entry ", i) }
 
 // write writes entries of many sizes, through the failure, as Raft does: what was refused is written
-// again. It gives the last that was answered.
-func write(t *testing.T, dir string, disk *brittle, random *rand.Rand) (answered uint64) {
-	t.Helper()
-	l, err := openLogOn(dir, tornSegment, disk)
+// again. It gives the last that was answered, or that was there when the log was opened. It fails if that cannot be opened.
+func write(dir string, disk *brittle, random *rand.Rand) (answered uint64, err error) {
+	l, err := disk.open(dir)
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	for i := uint64(1); i <= 20; i++ {
+	if answered, err = l.LastIndex(); err != nil {
+		return 0, err
+	}
+	for i := answered + 1; i <= 20; i++ {
 		if disk.seen >= disk.at && random.IntN(3) == 0 {
 			break // the machine falls soon after
 		}
 		data := append([]byte(tornEntry(i)), make([]byte, random.IntN(3000))...)
+		var refused error
 		for range 2 {
-			if err = l.StoreLog(&raft.Log{Index: i, Term: 1, Data: data}); err == nil {
+			if refused = l.StoreLog(&raft.Log{Index: i, Term: 1, Data: data}); refused == nil {
 				answered = i
 				break
 			}
 		}
-		if err != nil {
+		if refused != nil {
 			break // the log takes nothing more
 		}
 	}
 	_ = l.Close() // as a process that ends lets go of its files
-	return answered
+	return answered, nil
 }

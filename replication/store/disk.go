@@ -117,6 +117,14 @@ func (o *opening) listener() *pebble.EventListener {
 	}
 }
 
+// MakeDir makes the directory, unless it is there. That it is, and what is in it, no crash of the machine takes away afterwards.
+func MakeDir(dir string) error {
+	if err := makeDir(vfs.Default, dir); err != nil {
+		return err
+	}
+	return syncDir(vfs.Default, dir)
+}
+
 // File is a file to which is written where there is room for it already. After Sync what was written is durable, and not
 // when that was: where the file system keeps a journal, that alone would cost another write, and wait for what others
 // have in the journal.
