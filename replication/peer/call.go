@@ -178,7 +178,7 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 	if carried := TraceOf(ctx); carried != "" {
 		request.Header.Set(traceHeader, carried)
 	}
-	response, err := m.client.of(id).Do(request)
+	response, err := m.client.of(callee{id, m.identity.Load().cluster()}).Do(request)
 	if err != nil {
 		return nil, &CallError{Sent: sent.Load(), Err: err}
 	}
@@ -200,19 +200,22 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 // callers keeps a client for each node, so that a kept connection is never used for another
 // node that has taken over the address.
 type callers struct {
-	dial    func(ctx context.Context, addr, id, protocol string) (net.Conn, error)
+	dial    func(ctx context.Context, addr, id, protocol string) (*conn, error)
 	mu      sync.Mutex
-	clients map[string]*http.Client // by node id; as many as the cluster ever had nodes
+	clients map[callee]*http.Client // as many as the cluster ever had nodes, and once more
 }
 
-func newCallers(dial func(ctx context.Context, addr, id, protocol string) (net.Conn, error)) *callers {
-	return &callers{dial: dial, clients: map[string]*http.Client{}}
+// callee is who is called, and the caller's own cluster: when it is of one, it goes on no connection on which it said to be of none.
+type callee struct{ id, own string }
+
+func newCallers(dial func(ctx context.Context, addr, id, protocol string) (*conn, error)) *callers {
+	return &callers{dial: dial, clients: map[callee]*http.Client{}}
 }
 
-func (c *callers) of(id string) *http.Client {
+func (c *callers) of(to callee) *http.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if client, ok := c.clients[id]; ok {
+	if client, ok := c.clients[to]; ok {
 		return client
 	}
 	client := &http.Client{
@@ -221,13 +224,17 @@ func (c *callers) of(id string) *http.Client {
 		Transport: &http.Transport{
 			// The dialed connection is TLS already; net/http must not know.
 			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-				return c.dial(ctx, addr, id, protocolCall)
+				dialled, err := c.dial(ctx, addr, to.id, protocolCall)
+				if err != nil {
+					return nil, err
+				}
+				return dialled, nil
 			},
 			MaxIdleConnsPerHost: idlePerNode, IdleConnTimeout: idleLimit,
 			MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
 		},
 	}
-	c.clients[id] = client
+	c.clients[to] = client
 	return client
 }
 
@@ -235,7 +242,7 @@ func (c *callers) of(id string) *http.Client {
 func (c *callers) renew() {
 	c.mu.Lock()
 	old := c.clients
-	c.clients = map[string]*http.Client{}
+	c.clients = map[callee]*http.Client{}
 	c.mu.Unlock()
 	for _, client := range old {
 		client.CloseIdleConnections()

@@ -11,9 +11,9 @@
 //	    node by its id reaches that node or nobody.
 //	    TestStrangersAreRefused, TestWrongIDIsRefused, TestNamelessIsRefused,
 //	    TestStrangerIsNotCalled, TestAnotherPortIsRefused
-//	    Nor who says to be of another cluster than the node, with the same certificates, though it had connected when the
-//	    node was of none.
-//	    TestAnotherClusterIsRefused, TestAnotherClusterThatWasThereFirst
+//	    Nor who says to be of another cluster than the node, with the same certificates, though they had connected when one of
+//	    them was of none.
+//	    TestAnotherClusterIsRefused, TestAnotherClusterThatWasThereFirst, TestNodeThatIsOfAClusterNowSaysSo
 //	E1  A call's failure says whether the other node may have acted on it, and no call is
 //	    sent twice.
 //	    TestCallTellsWhetherItWasSent, TestCallIsSentAtMostOnce, TestRedirectIsNotFollowed

@@ -36,10 +36,10 @@ func (i Identity) cluster() string {
 	return i.Cluster()
 }
 
-// offer is what the side that connects offers, to speak the protocol.
-func (i Identity) offer(protocol string) []string {
-	if id := i.cluster(); id != "" {
-		return []string{protocol + ofCluster + id, protocol}
+// offer is what the side that connects offers, to speak the protocol; of no cluster if that is empty.
+func offer(protocol, cluster string) []string {
+	if cluster != "" {
+		return []string{protocol + ofCluster + cluster, protocol}
 	}
 	return []string{protocol}
 }

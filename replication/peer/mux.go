@@ -87,18 +87,23 @@ func (m *Mux) Serve() {
 func (m *Mux) DialRaft(addr, id string, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, limit)
 	defer cancel()
-	return m.dial(ctx, addr, id, protocolRaft)
+	c, err := m.dial(ctx, addr, id, protocolRaft)
+	if err != nil {
+		return nil, err
+	}
+	return dialled{c}, nil
 }
 
 // dial ends with the context, with the mux, and after handshakeLimit: net/http takes the
 // caller's end off the context that it dials with, and the other side may say nothing.
-func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (net.Conn, error) {
+func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
 	identity := m.identity.Load()
 	config := identity.Dialing(id)
-	config.NextProtos = identity.offer(protocol)
+	own := identity.cluster()
+	config.NextProtos = offer(protocol, own)
 	dialed, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to node %q at %s: %w", id, addr, err)
@@ -108,7 +113,7 @@ func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (net.Conn, er
 		_ = dialed.Close()
 		return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for other nodes", id, addr)
 	}
-	return m.keep(t, identity, ""), nil
+	return m.keep(t, identity, own, ""), nil
 }
 
 // conn is a connection that has proven who is on the other side. It hides from net/http that it is TLS: with
@@ -118,7 +123,19 @@ type conn struct {
 	mux      *Mux
 	identity *Identity // by which both sides judged each other
 	peer     string    // the other node's id
-	theirs   string    // its cluster, if it connected and said so
+	said     string    // of which cluster this node said to be, if it connected
+	theirs   string    // of which the other did, if that connected
+}
+
+// dialled is a connection that Raft opened. It ends when this node is of a cluster and was of none when it connected: the
+// other may be of another one, and would go on to hear it.
+type dialled struct{ *conn }
+
+func (d dialled) Write(b []byte) (int, error) {
+	if d.identity.cluster() != d.said {
+		return 0, errors.Join(net.ErrClosed, d.Close())
+	}
+	return d.conn.Write(b)
 }
 
 // Read refuses what comes from another cluster's node on a connection from when this one was of none: of two clusters
@@ -140,8 +157,8 @@ func (m *Mux) refuse(c net.Conn, why error) {
 	_ = c.Close()
 }
 
-func (m *Mux) keep(t *tls.Conn, identity *Identity, theirs string) *conn {
-	c := &conn{Conn: t, mux: m, identity: identity, peer: nodeID(t.ConnectionState().PeerCertificates[0]), theirs: theirs}
+func (m *Mux) keep(t *tls.Conn, identity *Identity, said, theirs string) *conn {
+	c := &conn{Conn: t, mux: m, identity: identity, peer: nodeID(t.ConnectionState().PeerCertificates[0]), said: said, theirs: theirs}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.conns[c] = struct{}{}
@@ -262,7 +279,7 @@ func (m *Mux) greet(accepted net.Conn) {
 		m.refuse(t, err)
 		return
 	}
-	taken, c := false, m.keep(t, identity, theirs)
+	taken, c := false, m.keep(t, identity, "", theirs)
 	switch t.ConnectionState().NegotiatedProtocol {
 	case protocolRaft:
 		taken = m.raft.put(ctx, c)

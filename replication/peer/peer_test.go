@@ -385,3 +385,58 @@ func TestAnotherClusterThatWasThereFirst(t *testing.T) {
 		}
 	}
 }
+
+// P9: a node that connected while it was of no cluster connects anew once it is of one, and says so.
+func TestNodeThatIsOfAClusterNowSaysSo(t *testing.T) {
+	a := newAuthority(t)
+	var own atomic.Value
+	own.Store("")
+	of := func(id string, cluster func() string) *peer.Mux {
+		i := a.identity(t, id)
+		i.Cluster = cluster
+		return listen(t, i)
+	}
+	empty := of("n3", func() string { return own.Load().(string) })
+	one, other := of("n1", func() string { return "cluster-1" }), of("n2", func() string { return "cluster-2" })
+	ids := map[*peer.Mux]string{one: "n1", other: "n2"}
+	heard := func(m *peer.Mux) (bool, error) {
+		_, err := empty.Call(t.Context(), m.Addr(), ids[m], "/echo", nil)
+		return err == nil, err
+	}
+	ways := map[*peer.Mux]net.Conn{}
+	for m, id := range ids {
+		if ok, err := heard(m); !ok {
+			t.Fatal(err)
+		}
+		c, err := empty.DialRaft(m.Addr(), id, 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ways[m] = c
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own.Store("cluster-1")
+	if ok, err := heard(one); !ok {
+		t.Errorf("its own cluster's does not hear it: %v", err)
+	}
+	var failed *peer.CallError
+	if ok, err := heard(other); ok || !errors.As(err, &failed) || failed.Sent {
+		t.Errorf("another cluster's heard a call: %t, %v", ok, err)
+	}
+	for m, id := range ids {
+		if _, err := ways[m].Write([]byte("x")); err == nil {
+			t.Errorf("%s hears Raft on a connection from before", id)
+		}
+		c, err := empty.DialRaft(m.Addr(), id, 5*time.Second)
+		if err == nil {
+			defer c.Close()
+			_, err = c.Write([]byte("x"))
+		}
+		if (err == nil) != (m == one) {
+			t.Errorf("%s hears Raft on a connection from now: %v", id, err)
+		}
+	}
+}
