@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"veto/node"
 	"veto/record"
@@ -71,14 +72,24 @@ func (c *Config) undo() error {
 }
 
 // removeAll takes a directory away in which a database may still make files, as one does whose disk has just failed: it finds
-// its directory no more.
+// its directory no more. What it had begun to make then is made, and may come between the last look and the removal.
 func removeAll(dir string) error {
 	gone := dir + ".gone"
 	if err := os.Rename(dir, gone); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return os.RemoveAll(gone)
+	err := os.RemoveAll(gone)
+	for tries := 0; errors.Is(err, os.ErrExist) && tries < mostRemovals; tries++ { // it is not empty
+		time.Sleep(removalPause)
+		err = os.RemoveAll(gone)
+	}
+	return err
 }
+
+const (
+	mostRemovals = 100
+	removalPause = 10 * time.Millisecond
+)
 
 func (c *Config) checkEmpty() error {
 	there, err := os.ReadDir(c.Node.DataDir)
