@@ -217,7 +217,7 @@ const tornSegment = 16 << 10
 func tornEntry(i uint64) string { return fmt.Sprint("entry ", i) }
 
 // write writes entries of many sizes, through the failure, as Raft does: what was refused is written
-// again. It gives the last that was answered, or that was there when the log was opened. It fails if that cannot be opened.
+// again, unless the process ends first. It gives the last that was answered, or that was there when the log was opened. It fails if that cannot be opened.
 func write(dir string, disk *brittle, random *rand.Rand) (answered uint64, err error) {
 	l, err := disk.open(dir)
 	if err != nil {
@@ -232,14 +232,14 @@ func write(dir string, disk *brittle, random *rand.Rand) (answered uint64, err e
 		}
 		data := append([]byte(tornEntry(i)), make([]byte, random.IntN(3000))...)
 		var refused error
-		for range 2 {
+		for range 1 + random.IntN(2) {
 			if refused = l.StoreLog(&raft.Log{Index: i, Term: 1, Data: data}); refused == nil {
 				answered = i
 				break
 			}
 		}
 		if refused != nil {
-			break // the log takes nothing more
+			break // the log takes nothing more, or the process ends
 		}
 	}
 	_ = l.Close() // as a process that ends lets go of its files
