@@ -11,6 +11,8 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -285,14 +287,19 @@ func TestClientsAreCutOffWithTheirGrant(t *testing.T) {
 
 func facts(r record.Revision) []event.Fact {
 	one := notice(r).Revocations[0]
-	e := event.Entry{Revision: r, At: time.Now(), Revocations: event.Position{Sequence: 3, Revision: 5}}
-	e.Items = []event.Item{event.RevocationItem(&one, record.DigestKey{}.Digest(one.Name), false, "")}
-	var all []event.Fact
-	for f := range e.Facts() {
-		f.Record = &one
-		all = append(all, f)
-	}
+	all := factsOf(r, item(one.Name, false))
+	all[0].Record = &one
 	return all
+}
+
+// factsOf are of a revision at which the items happened.
+func factsOf(r record.Revision, items ...event.Item) []event.Fact {
+	e := event.Entry{Revision: r, At: time.Now(), Revocations: event.Position{Sequence: 3, Revision: 5}, Items: items}
+	return slices.Collect(e.Facts())
+}
+
+func item(n record.Name, lifted bool) event.Item {
+	return event.RevocationItem(&record.Revocation{Name: n}, record.DigestKey{}.Digest(n), lifted, "")
 }
 
 func TestFeed(t *testing.T) {
@@ -333,6 +340,32 @@ func TestFeed(t *testing.T) {
 			t.Errorf("%v", m.Header)
 		}
 		return
+	}
+}
+
+// What is heard is told, whatever came before it that nobody hears: of another target, or of another type.
+func TestFeedTellsWhatIsHeard(t *testing.T) {
+	n := together(t, "a")[0]
+	c, err := connect(n, goodToken, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	feed, err := c.SubscribeSync("veto.revoked.jti")
+	if err = errors.Join(err, c.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	jti := notice(8).Revocations[0].Name
+	subject := record.Name{Target: record.TargetSubject, Issuer: "i", Value: "v"}
+	n.Tell("cluster-1", factsOf(8, item(subject, false), item(jti, false), item(subject, true), item(jti, true), item(jti, false)))
+	for _, want := range []string{"8.2", "8.5"} {
+		m, err := feed.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatalf("%s: %v", want, err)
+		}
+		if id := m.Header.Get(nats.MsgIdHdr); !strings.HasSuffix(id, "/"+want) {
+			t.Errorf("%s, want %s", id, want)
+		}
 	}
 }
 

@@ -37,7 +37,7 @@
 //	    alone.
 //	    TestUseShowsAShorterChain
 //	Y5  What is remembered finds no key that has the secret no more, and is not driven out by others.
-//	    TestRememberedIsLookedUp
+//	    TestRememberedIsLookedUp, TestOneOfTwoAtOnceIsRemembered
 //	Y6  What is found is what was taken in. Bytes of what has changed or gone are given back: at most half
 //	    of what lives, and a chunk, is had beside it; of a key that is gone only its place is kept, for
 //	    the next.

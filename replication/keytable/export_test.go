@@ -39,3 +39,12 @@ func (t *Table) Remembers(sum record.KeyHash) bool {
 	_, ok := t.recall(&sum, new(record.KeyRoom))
 	return ok
 }
+
+// Remember remembers the hash of the secret with the SHA-256.
+func (t *Table) Remember(sum, hash record.KeyHash) { t.remember(sum, hash) }
+
+// Forget empties the slot of the secret with the SHA-256.
+func (t *Table) Forget(sum record.KeyHash) {
+	t.known.pairs[slotOf(&sum)].Store(nil)
+	t.known.marks[slotOf(&sum)].Store(0)
+}

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -360,24 +362,52 @@ func TestUseShowsAShorterChain(t *testing.T) {
 	}
 }
 
+// ofOneSlot are two secrets that share a slot.
+func ofOneSlot() [2]string {
+	first := map[[2]byte]string{}
+	for i := 0; ; i++ {
+		s := fmt.Sprint(i)
+		sum := sumOf(s)
+		bits := [2]byte(sum[:2])
+		if other := first[bits]; other != "" {
+			return [2]string{other, s}
+		}
+		first[bits] = s
+	}
+}
+
+// Y5: of two that come at once for a slot, one is remembered, and not the pair of one under the mark of the other.
+func TestOneOfTwoAtOnceIsRemembered(t *testing.T) {
+	x, ring := keytable.New(), newRing(t)
+	another(t, x, ring)
+	same := ofOneSlot()
+	keys := []*record.APIKey{create(t, x, "key_1", same[0]), create(t, x, "key_2", same[1])}
+	for round := range 50_000 {
+		x.Forget(sumOf(same[0]))
+		var ready atomic.Int32
+		var both sync.WaitGroup
+		for i, k := range keys {
+			sum := sumOf(same[i])
+			both.Go(func() {
+				ready.Add(1)
+				for ready.Load() < 2 {
+					runtime.Gosched()
+				}
+				x.Remember(sum, k.Hash)
+			})
+		}
+		both.Wait()
+		if !x.Remembers(sumOf(same[0])) && !x.Remembers(sumOf(same[1])) {
+			t.Fatalf("neither is remembered, in round %d", round)
+		}
+	}
+}
+
 // Y5
 func TestRememberedIsLookedUp(t *testing.T) {
 	x, ring := keytable.New(), newRing(t)
 	another(t, x, ring)
-	// Two secrets that share a slot.
-	var same [2]string
-	first := map[byte]map[byte]string{}
-	for i := 0; same[1] == ""; i++ {
-		s := fmt.Sprint(i)
-		sum := sumOf(s)
-		if first[sum[0]] == nil {
-			first[sum[0]] = map[byte]string{}
-		}
-		if other := first[sum[0]][sum[1]]; other != "" {
-			same = [2]string{other, s}
-		}
-		first[sum[0]][sum[1]] = s
-	}
+	same := ofOneSlot()
 	one, two := create(t, x, "key_1", same[0]), create(t, x, "key_2", same[1])
 	look := func(secret string, want *record.APIKey, isOld bool) {
 		t.Helper()
