@@ -37,6 +37,18 @@ type FieldError struct {
 	Message  string `json:"message"`
 }
 
+// maxFieldName is how long the name of a field may be to be repeated: shorter than any credential.
+const maxFieldName = 32
+
+// IsFieldName tells whether what came as the name of a field may be repeated: other things may be secrets in the
+// wrong place.
+func IsFieldName(name string) bool {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.[]", r)
+	}
+	return name != "" && len(name) <= maxFieldName && !strings.ContainsFunc(name, func(r rune) bool { return !plain(r) })
+}
+
 // New makes a problem with a text that is safe to show.
 func New(status int, code, detail string) *Problem {
 	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}

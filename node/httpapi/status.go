@@ -70,7 +70,7 @@ func TooLarge(what string, limit int) *Problem {
 
 // NotJSON is the problem of what two readers may understand differently.
 func NotJSON() *Problem {
-	return New(http.StatusBadRequest, CodeOf(http.StatusBadRequest), "this is not JSON, or a member is there twice")
+	return New(http.StatusBadRequest, CodeOf(http.StatusBadRequest), "this is not JSON, a member is there twice, or a number is too large")
 }
 
 // Internal is the problem of what should not have happened.

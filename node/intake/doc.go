@@ -5,9 +5,9 @@
 //
 // Promises:
 //
-//	I1  What is not understood entirely is refused, however it comes, and nothing of it is repeated.
-//	    The limit and the codes are the same on every way.
-//	    TestWrongRequests, FuzzParse, TestOneCodeWhateverTheWay in room node/httpapi/control
+//	I1  What is not understood entirely is refused, however it comes, and nothing of it is repeated
+//	    but which member is wrong. The limit and the codes are the same on every way.
+//	    TestWrongRequests, TestWrongMembersAreNamed, FuzzParse, TestOneCodeWhateverTheWay in room node/httpapi/control
 //	I2  A key that is bound to issuers or consumers revokes nothing but what is theirs, and one that
 //	    is bound to targets by no other.
 //	    TestBoundKeys, TestBoundToConsumersAndTargets

@@ -169,6 +169,20 @@ func TestWrongRequests(t *testing.T) {
 }
 
 // I1
+func TestWrongMembersAreNamed(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"target":"everyone"}`: "target: is", `{"target":"jti","issuer":"i","value":5}`: "value: is", good[:len(good)-1] + `,"color":"red"}`: "color: is",
+		good[:len(good)-1] + `,"not_before":"yesterday"}`: "not_before: is", good[:len(good)-1] + `,"and":{}}`: "and: is",
+		good[:len(good)-1] + `,"and":[{"target":"everyone"}]}`: "and.0.target: is", `{"` + strings.Repeat("k", 33) + `":1}`: "this is not",
+		`{"a b":1}`: "this is not", `{"":1}`: "this is not", `{"a/b":1}`: "this is not", `[]`: "this is not",
+	} {
+		if _, err := intake.Parse([]byte(body)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", body, err, want)
+		}
+	}
+}
+
+// I1
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{good, `{"token":"x"}`, `{"target":"subject","issuer":"i","value":"x","and":[{"target":"client","value":"a"}],"not_before":"2026-01-01T00:00:00Z"}`, `{`, "\xff"} {
 		f.Add([]byte(seed))

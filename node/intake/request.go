@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -38,19 +39,40 @@ const (
 // not known here may be what matters.
 func Parse(text []byte) (RevokeRequest, error) {
 	var r RevokeRequest
-	// What is wrong is not repeated: it may be a secret in a wrong place.
 	switch {
 	case len(text) > record.MaxRevocationText:
 		return RevokeRequest{}, httpapi.TooLarge("what asks for a revocation", record.MaxRevocationText)
 	case !jsontext.Value(text).IsValid():
 		return RevokeRequest{}, httpapi.NotJSON()
-	case json.Unmarshal(text, &r, json.RejectUnknownMembers(true)) != nil || jsontext.Value(text).Kind() != '{':
-		return RevokeRequest{}, record.Invalid("this is not a JSON object as POST /v1/revocations takes it")
+	case jsontext.Value(text).Kind() != '{':
+		return RevokeRequest{}, record.Invalid(notTaken)
+	}
+	if err := json.Unmarshal(text, &r, json.RejectUnknownMembers(true)); err != nil {
+		return RevokeRequest{}, notRead(text, err)
 	}
 	if len(r.Token) > maxToken || len(r.And) > maxParts {
 		return RevokeRequest{}, record.Invalid("token: at most %d bytes; and: at most %d", maxToken, maxParts)
 	}
 	return r, nil
+}
+
+const notTaken = "this is not a JSON object as POST /v1/revocations takes it"
+
+// notRead says what is wrong with a text that is JSON: in which member, and never what stands there, which may be a
+// secret in a wrong place.
+func notRead(text []byte, err error) error {
+	if json.Unmarshal(text, new(any)) != nil { // a number that no reader can hold, for which the control plane refuses the whole
+		return httpapi.NotJSON()
+	}
+	var wrong *json.SemanticError
+	if !errors.As(err, &wrong) || wrong.JSONPointer == "" {
+		return record.Invalid(notTaken)
+	}
+	member := strings.ReplaceAll(string(wrong.JSONPointer[1:]), "/", ".")
+	if !httpapi.IsFieldName(member) {
+		return record.Invalid(notTaken)
+	}
+	return record.Invalid("%s: is not as POST /v1/revocations takes it", member)
 }
 
 // Named turns the request of the key into a revocation. A presented token is verified first: so

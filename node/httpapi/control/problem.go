@@ -279,9 +279,6 @@ func detailOf(e *huma.ErrorModel) string {
 	return e.Detail
 }
 
-// maxLocation is how long the name of a field may be to be repeated.
-const maxLocation = 32
-
 // fieldError tells what is wrong with a field. That the body as a whole is wrong huma says in
 // the words of the decoder, which quote it.
 func fieldError(d *huma.ErrorDetail) httpapi.FieldError {
@@ -293,10 +290,7 @@ func fieldError(d *huma.ErrorDetail) httpapi.FieldError {
 		}
 		return httpapi.FieldError{Location: part, Message: message}
 	}
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.[]", r)
-	}
-	if len(field) > maxLocation || strings.IndexFunc(field, func(r rune) bool { return !plain(r) }) >= 0 {
+	if !httpapi.IsFieldName(field) {
 		return httpapi.FieldError{Location: part, Message: d.Message}
 	}
 	return httpapi.FieldError{Location: d.Location, Message: d.Message}
