@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,11 +15,12 @@ import (
 	"time"
 )
 
-// floors are what no cluster on this machine gets below, measured in between: small durable writes on the disk of the
-// nodes, and a small message there and back.
+// floors are what no cluster on this machine gets below, measured in between: a small message there and back as nodes
+// send each other; and, of what waits for disks, small durable writes on that of the nodes.
 type floors struct {
 	b *testing.B
-	// appended are files that grow, one for each node; kept is one whose blocks are there already.
+	// appended are files that grow, one for each node; kept is one whose blocks are there already. Nil if no disk is
+	// waited for.
 	appended []*disk
 	kept     *disk
 	way      *way
@@ -26,21 +28,32 @@ type floors struct {
 	written  map[string][]time.Duration
 }
 
-func newFloors(b *testing.B, delay time.Duration, port int) *floors {
-	b.Helper()
-	f := &floors{b: b, kept: newDisk(b), way: newWay(b, delay, port), delay: delay, written: map[string][]time.Duration{}}
+// newFloors are without disks.
+func newFloors(x *apart, delay time.Duration, port int) *floors {
+	x.b.Helper()
+	return &floors{b: x.b, way: newWay(x, delay, port), delay: delay, written: map[string][]time.Duration{}}
+}
+
+// ofDisks are of what waits for disks, too.
+func (f *floors) ofDisks() *floors {
+	f.b.Helper()
+	f.kept = newDisk(f.b)
 	for range 3 {
-		f.appended = append(f.appended, newDisk(b))
+		f.appended = append(f.appended, newDisk(f.b))
 	}
 	f.kept.round = 1 << 20
 	_, err := f.kept.f.Write(make([]byte, f.kept.round))
 	if err = errors.Join(err, f.kept.f.Sync()); err != nil {
-		b.Fatal(err)
+		f.b.Fatal(err)
 	}
 	return f
 }
 
 func (f *floors) measure() {
+	f.took("trip-", f.way.trip()-2*f.delay)
+	if f.kept == nil {
+		return
+	}
 	f.took("disk-", f.appended[0].write())
 	f.took("kept-", f.kept.write())
 	var all [3]time.Duration
@@ -50,13 +63,12 @@ func (f *floors) measure() {
 	}
 	wg.Wait()
 	f.took("disks-", slices.Max(all[:]))
-	f.took("trip-", f.way.trip()-2*f.delay)
 }
 
 func (f *floors) took(what string, d time.Duration) { f.written[what] = append(f.written[what], d) }
 
-// report tells of the floors, and how many times as long as one write for each node at once, and a message there and
-// back, what was measured took.
+// report tells of the floors, and how many times as long as a message there and back, and as one write for each node
+// at once, what was measured took.
 func (f *floors) report(measured []time.Duration) {
 	f.b.Helper()
 	for name, all := range f.written {
@@ -64,8 +76,10 @@ func (f *floors) report(measured []time.Duration) {
 	}
 	for name, share := range map[string]float64{"p50": 0.5, "p99": 0.99} {
 		took := float64(at(measured, share))
-		f.b.ReportMetric(took/float64(at(f.written["disks-"], share)), name+"/disks")
 		f.b.ReportMetric(took/float64(at(f.written["trip-"], share)), name+"/trips")
+		if f.kept != nil {
+			f.b.ReportMetric(took/float64(at(f.written["disks-"], share)), name+"/disks")
+		}
 	}
 }
 
@@ -113,13 +127,14 @@ func (d *disk) write() time.Duration {
 	return time.Since(start)
 }
 
-// way is a connection, through a relay if it is long, and its end.
+// way is a connection as nodes have them between each other, through a relay if it is long.
 type way struct {
-	b        *testing.B
-	from, to net.Conn
+	b    *testing.B
+	from *tls.Conn
 }
 
-func newWay(b *testing.B, delay time.Duration, port int) *way {
+func newWay(x *apart, delay time.Duration, port int) *way {
+	b := x.b
 	b.Helper()
 	end, err := net.Listen("tcp", fmt.Sprintf("127.0.0.11:%d", port))
 	if err != nil {
@@ -131,15 +146,24 @@ func newWay(b *testing.B, delay time.Duration, port int) *way {
 		addr = fmt.Sprintf("127.0.1.11:%d", port)
 		newRelay(b, delay).tcp(addr, end.Addr().String())
 	}
-	w := &way{b: b}
-	if w.from, err = net.Dial("tcp", addr); err != nil {
+	from, err := net.Dial("tcp", addr)
+	if err != nil {
 		b.Fatal(err)
 	}
-	if w.to, err = end.Accept(); err != nil {
+	to, err := end.Accept()
+	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _, _ = w.from.Close(), w.to.Close() })
-	go func() { _, _ = io.Copy(w.to, w.to) }() // until it is closed
+	b.Cleanup(func() { _, _ = from.Close(), to.Close() })
+	mutual := x.nodes[0].peers.Mutual()
+	go func() {
+		answering := tls.Server(to, mutual)
+		_, _ = io.Copy(answering, answering) // until it is closed
+	}()
+	w := &way{b: b, from: tls.Client(from, mutual)}
+	if err := w.from.Handshake(); err != nil {
+		b.Fatal(err)
+	}
 	return w
 }
 
