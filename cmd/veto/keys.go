@@ -221,7 +221,7 @@ func newKeysList(r *remote) *cobra.Command {
 	c.Flags().StringVar((*string)(&q.Role), "role", "", "only keys with this role")
 	c.Flags().StringVar(&q.Scope, "scope", "", "only keys that may be asked for this, by themselves, by a role or by a wildcard")
 	c.Flags().StringVar(&q.Text, "find", "", "only keys with this in the name or the hint")
-	c.Flags().Uint32Var((*uint32)(&q.Pepper), "pepper", 0, "only keys of which a secret is stored by this pepper, alone or with others")
+	c.Flags().Func("pepper", "only keys of which a secret is stored by the pepper of this `number`, alone or with others", fromOne(&q.Pepper))
 	listFlags(c, &l)
 	return c
 }

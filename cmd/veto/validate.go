@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,5 +130,17 @@ func search[T any](l client.List, page func(client.List) (client.Page[T], error)
 
 func listFlags(c *cobra.Command, l *client.List) {
 	c.Flags().StringVar(&l.Cursor, "cursor", "", "next_cursor of the page before")
-	c.Flags().IntVar(&l.Limit, "limit", 0, "at most this many (100 if not given)")
+	c.Flags().Func("limit", "at most this `number` (100 if not given)", fromOne(&l.Limit))
+}
+
+// fromOne reads a flag that, if it is not given, is 0: which is nothing to be asked for.
+func fromOne[N int | record.PepperID](into *N) func(text string) error {
+	return func(text string) error {
+		n, err := strconv.ParseUint(text, 10, 31)
+		if err != nil || n == 0 {
+			return errors.New("give a whole number from 1 on, or leave it out")
+		}
+		*into = N(n)
+		return nil
+	}
 }
