@@ -1,11 +1,14 @@
 package node_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,5 +124,56 @@ func TestNodeOfADevClusterLeaves(t *testing.T) {
 	}
 	if err := s.cluster.AwaitReady(s.ctx, 2); err != nil {
 		t.Error(err)
+	}
+}
+
+// Close comes while the node leaves, and cannot, as the others are not there: it ends that, and all is closed when
+// it returns.
+func TestCloseWhileTheNodeLeaves(t *testing.T) {
+	s := tellWith(t, 3, 2*time.Minute, nil)
+	n := s.cluster.Node(2)
+	for i := range 2 {
+		if err := s.cluster.StopNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := make(chan error, 1)
+	go func() { left <- n.Leave(context.WithoutCancel(s.ctx)) }()
+	<-n.Closed() // it has begun
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if err := n.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	select {
+	case err := <-left:
+		if err == nil || !strings.Contains(err.Error(), "still a member") {
+			t.Errorf("it left without the others: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it leaves still, and is closed")
+	}
+	if err := n.Leave(s.ctx); err == nil || !strings.Contains(err.Error(), "still a member") {
+		t.Errorf("it left when it was closed: %v", err)
+	}
+}
+
+// A directory with nodes that would not be started is refused: after the others have left, the first would found
+// another cluster in it.
+func TestSmallerDevClusterIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, dev.ID(2)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := dev.Start(t.Context(), dev.Config{Dir: dir, Nodes: 2, Port: freePorts(t, 2), Version: "test", Now: time.Now, Log: logger(t), Ready: func(string) {}})
+	if err == nil || !strings.Contains(err.Error(), "give --nodes 3") {
+		t.Errorf("%v", err)
+	}
+	if all, err := os.ReadDir(dir); err != nil || len(all) != 1 {
+		t.Errorf("something was made: %v %v", all, err)
 	}
 }

@@ -90,8 +90,10 @@ type Node struct {
 	issuersChanged chan struct{}
 	failed         chan error
 	closed         chan struct{}
+	running        context.Context // until Close
 	stop           context.CancelFunc
 	wg             sync.WaitGroup
+	closing        sync.Mutex     // held while the node leaves or closes: of both at once one waits
 	closers        []func() error // in the order of opening
 	takes          int            // how many of them are of what takes nothing in
 
@@ -116,7 +118,7 @@ func Start(c Config, around Surroundings) (*Node, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
-		config: c, ring: ring, around: around, stop: stop, bounds: newBounds(c.CallerRate), missing: newWanted(), wanted: newWanted(),
+		config: c, ring: ring, around: around, running: ctx, stop: stop, bounds: newBounds(c.CallerRate), missing: newWanted(), wanted: newWanted(),
 		issuersChanged: make(chan struct{}, 1), failed: make(chan error, 1), closed: make(chan struct{}), opening: make(chan struct{}), fetcher: discovery.New(c.FetchPrivate),
 		leaving: make(chan struct{}, 1), reload: make(chan struct{}, 1),
 	}
@@ -144,15 +146,17 @@ func (n *Node) opened(closer func() error) { n.closers = append(n.closers, close
 // Closed is closed when Close has begun.
 func (n *Node) Closed() <-chan struct{} { return n.closed }
 
-// Close stops everything in the reverse order of opening and waits for it.
+// Close stops everything in the reverse order of opening and waits for it. A Leave that is on its way ends first.
 func (n *Node) Close() error {
 	n.stop()
+	n.closing.Lock()
+	defer n.closing.Unlock()
 	err := n.closeDownTo(0)
 	n.wg.Wait()
 	return err
 }
 
-// closeDownTo closes what was opened since there were so many.
+// closeDownTo closes what was opened since there were so many. Called with closing held.
 func (n *Node) closeDownTo(least int) error {
 	n.ending.Do(func() { close(n.closed) })
 	var all []error
@@ -168,13 +172,22 @@ func (n *Node) closeDownTo(least int) error {
 func (n *Node) Leaving() <-chan struct{} { return n.leaving }
 
 // Leave stops taking anything in, gives the others what this node alone has, and the leadership if it has
-// that, and is let go. It blocks until then, or the context ends, when the node is still a member. Close
-// must follow.
+// that, and is let go. It blocks until then, or the context ends, or Close has begun, when the node is still
+// a member. Close must follow.
 func (n *Node) Leave(ctx context.Context) error {
+	n.closing.Lock()
+	defer n.closing.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.running, cancel)()
 	if err := n.closeDownTo(n.takes); err != nil {
 		n.around.Log.Warn("not everything ended as it should while the node leaves", "error", err)
 	}
-	if err := n.replica.Leave(ctx); err != nil {
+	err := n.running.Err() // after Close there is nothing to leave with
+	if err == nil {
+		err = n.replica.Leave(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("the node stops, and is still a member of its cluster: %w", err)
 	}
 	return n.keepIdentity(func(id *store.Identity) { id.LeftAt = n.around.Now().UTC() })

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
@@ -48,18 +49,21 @@ func newDev() *cobra.Command {
 }
 
 func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error) {
-	if o.dataDir == "" {
-		dir, err := os.MkdirTemp("", "veto-dev-")
-		if err != nil {
+	config := dev.Config{Nodes: o.nodes, Port: o.port, Version: version, Now: time.Now}
+	if err := config.Check(); err != nil {
+		return &exit{exitUsage, fmt.Errorf("--nodes: %w", err)}
+	}
+	if config.Dir = o.dataDir; config.Dir == "" {
+		if config.Dir, err = os.MkdirTemp("", "veto-dev-"); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		o.dataDir = dir
+		defer func() { err = errors.Join(err, os.RemoveAll(config.Dir)) }()
 	}
 	level := slog.LevelError
 	if o.verbose {
 		level = slog.LevelInfo
 	}
+	config.Log = slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
 	say := func(format string, args ...any) {
 		if !o.json {
 			_, _ = fmt.Fprintf(out, format+"\n", args...)
@@ -67,20 +71,17 @@ func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error
 	}
 	starting, cancel := context.WithTimeout(ctx, devLimit)
 	defer cancel()
-	say("Starting %d nodes in %s", o.nodes, o.dataDir)
-	cluster, err := dev.Start(starting, dev.Config{
-		Dir: o.dataDir, Nodes: o.nodes, Port: o.port, Version: version, Now: time.Now,
-		Log:   slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})),
-		Ready: func(id string) { say("  node %s is ready", id) },
-	})
+	config.Ready = func(id string) { say("  node %s is ready", id) }
+	say("Starting %d nodes in %s", o.nodes, config.Dir)
+	cluster, token, err := startDev(starting, config)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		say("\nStopping")
+		return nil // it was interrupted
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.Close()) }()
-	token, err := trust(starting, cluster, o.nodes)
-	if err != nil {
-		return err
-	}
 	if o.json {
 		err = printJSON(out, cluster, o.nodes, token)
 	} else {
@@ -103,13 +104,31 @@ func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error
 	}
 }
 
+// startDev starts a cluster that allows the token.
+func startDev(ctx context.Context, config dev.Config) (*dev.Cluster, string, error) {
+	cluster, err := dev.Start(ctx, config)
+	if err != nil {
+		return nil, "", err
+	}
+	token, err := trust(ctx, cluster, config.Nodes)
+	if err != nil {
+		return nil, "", errors.Join(err, cluster.Close())
+	}
+	return cluster, token, nil
+}
+
 // trust makes the cluster trust the demo issuer and gives a token that every node allows.
 func trust(ctx context.Context, cluster *dev.Cluster, nodes int) (string, error) {
 	issuer := cluster.Issuer()
 	admin := client.New(client.Options{Control: []string{cluster.Control(0)}, Token: cluster.AdminToken()})
-	_, err := admin.PutIssuer(ctx, "demo", client.Rules{
+	rules := client.Rules{
 		Issuer: issuer.URL(), Discovery: issuer.Discovery(), Audiences: []string{cluster.Demo().Audience}, Types: []string{"at+jwt"},
-	})
+	}
+	_, err := admin.PutIssuer(ctx, "demo", rules)
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusConflict { // that is the one of another --port
+		_, err = admin.PutIssuer(ctx, fmt.Sprintf("demo-%d", cluster.NodeConfig(0).Port), rules)
+	}
 	if err != nil {
 		return "", fmt.Errorf("the demo issuer: %w", err)
 	}

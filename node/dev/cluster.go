@@ -48,6 +48,29 @@ type Config struct {
 	Adjust func(c *node.Config)
 }
 
+// Check refuses what makes no cluster.
+func (c *Config) Check() error {
+	if c.Nodes < 1 || c.Nodes > maxNodes {
+		return fmt.Errorf("a cluster on one machine has 1 to %d nodes", maxNodes)
+	}
+	return nil
+}
+
+// holdsNoMore refuses a directory with a node that would not be started: without it the others might not decide, or,
+// if they have left, found another cluster.
+func (c *Config) holdsNoMore() error {
+	for i := maxNodes - 1; i >= c.Nodes; i-- {
+		_, err := os.Stat(filepath.Join(c.Dir, ID(i)))
+		if err == nil {
+			err = fmt.Errorf("%s holds a cluster with node %s; give --nodes %d, or another --data-dir", c.Dir, ID(i), i+1)
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Cluster is a running cluster.
 type Cluster struct {
 	config Config
@@ -83,8 +106,8 @@ type secrets struct {
 // Start starts all nodes and waits until all are ready, or the context ends. The caller closes
 // the cluster.
 func Start(ctx context.Context, c Config) (*Cluster, error) {
-	if c.Nodes < 1 || c.Nodes > maxNodes {
-		return nil, fmt.Errorf("a cluster on one machine has 1 to %d nodes", maxNodes)
+	if err := errors.Join(c.Check(), c.holdsNoMore()); err != nil {
+		return nil, err
 	}
 	x := &Cluster{config: c, nodes: make([]*node.Node, c.Nodes), ended: make(chan Ended, c.Nodes)}
 	if err := x.start(ctx); err != nil {
@@ -248,11 +271,11 @@ func (x *Cluster) attend(i int, n *node.Node) {
 	var err error
 	select {
 	case err = <-n.Failed():
-		err = errors.Join(err, x.StopNode(i))
+		err = errors.Join(err, x.end(i, n))
 	case <-n.Leaving():
 		ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
 		defer cancel()
-		if err = errors.Join(n.Leave(ctx), x.StopNode(i)); err == nil {
+		if err = errors.Join(n.Leave(ctx), x.end(i, n)); err == nil {
 			err = os.RemoveAll(x.NodeConfig(i).DataDir) // of no more use: with the next start it joins as a new node
 		}
 	case <-n.Closed():
@@ -276,13 +299,19 @@ func (x *Cluster) keepToken(secret string) error {
 
 // StopNode stops a node as a signal would.
 func (x *Cluster) StopNode(i int) error {
-	x.mu.Lock()
-	n := x.nodes[i]
-	x.nodes[i] = nil
-	x.mu.Unlock()
-	if n == nil {
-		return nil
+	if n := x.Node(i); n != nil {
+		return x.end(i, n)
 	}
+	return nil
+}
+
+// end closes a node, and waits also if that has begun.
+func (x *Cluster) end(i int, n *node.Node) error {
+	x.mu.Lock()
+	if x.nodes[i] == n {
+		x.nodes[i] = nil
+	}
+	x.mu.Unlock()
 	return n.Close()
 }
 
