@@ -80,7 +80,7 @@ func removeAll(dir string) error {
 	}
 	err := os.RemoveAll(gone)
 	for tries := 0; errors.Is(err, os.ErrExist) && tries < mostRemovals; tries++ { // it is not empty
-		time.Sleep(removalPause)
+		<-time.After(removalPause)
 		err = os.RemoveAll(gone)
 	}
 	return err

@@ -69,7 +69,7 @@ func (w *wire) DialRaft(_, id string, limit time.Duration) (net.Conn, error) {
 	case refuses:
 		return nil, syscall.ECONNREFUSED
 	case off:
-		time.Sleep(limit)
+		<-time.After(limit)
 		return nil, os.ErrDeadlineExceeded
 	}
 	select {
@@ -154,10 +154,10 @@ func TestWhoWasAwayIsReachedAtOnce(t *testing.T) {
 				term := leader.Term()
 				w.put(away.id, c.machine)
 				leader.propose(t, 1)
-				time.Sleep(10 * time.Minute)
+				<-time.After(10 * time.Minute)
 				leader.propose(t, 1)
 				w.put(away.id, there)
-				time.Sleep(c.within)
+				<-time.After(c.within)
 				if got, want := away.journal.contents(t), leader.journal.contents(t); got != want {
 					t.Errorf("it has %q, not %q", got, want)
 				}
@@ -176,6 +176,7 @@ func TestWhoWasAwayIsReachedAtOnce(t *testing.T) {
 func TestWhoNeedNotBeReachedIsLeftAlone(t *testing.T) {
 	for name, ends := range map[string]func(t *testing.T, leader, other, away *member){
 		"it was removed": func(t *testing.T, leader, _, away *member) {
+			t.Helper()
 			_, basedOn := leader.Servers()
 			if err := leader.Remove(away.id, basedOn); err != nil {
 				t.Error(err)
@@ -183,12 +184,14 @@ func TestWhoNeedNotBeReachedIsLeftAlone(t *testing.T) {
 			leader.propose(t, 1) // of which it is not told
 		},
 		"another leads": func(t *testing.T, leader, other, _ *member) {
+			t.Helper()
 			if err := leader.Handover(); err != nil {
 				t.Error(err)
 			}
 			lead(t, other)
 		},
 		"the leader ends": func(t *testing.T, leader, _, _ *member) {
+			t.Helper()
 			begun := time.Now()
 			if err := leader.Close(); err != nil || time.Since(begun) > 10*time.Second {
 				t.Errorf("after %s: %v", time.Since(begun), err)
@@ -200,11 +203,11 @@ func TestWhoNeedNotBeReachedIsLeftAlone(t *testing.T) {
 				w, leader, other, away := wired(t)
 				w.put(away.id, off)
 				leader.propose(t, 1)
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
 				ends(t, leader, other, away)
-				time.Sleep(10 * time.Second)
+				<-time.After(10 * time.Second)
 				tried := w.tried(leader, away)
-				time.Sleep(10 * time.Minute)
+				<-time.After(10 * time.Minute)
 				if more := w.tried(leader, away) - tried; more > 0 {
 					t.Errorf("it was tried %d times more", more)
 				}

@@ -178,10 +178,11 @@ func TestLogOnAFailingDisk(t *testing.T) {
 		at, random := 1+run/4, rand.New(rand.NewPCG(uint64(run), 0))
 		disk := newBrittle(at)
 		dir := filepath.Join(t.TempDir(), "log")
-		answered, err := write(dir, disk, random)
+		answered, _ := write(dir, disk, random) // the log may not open on such a disk
 		disk.whole = disk.seen < at
 		if run%2 == 1 { // the process is killed, and the machine falls later
 			disk.at = min(at, disk.seen)
+			var err error
 			if answered, err = write(dir, disk, random); err != nil {
 				t.Fatalf("the disk failed at its operation %d, and the log was opened again: %v", at, err)
 			}
@@ -231,14 +232,14 @@ func write(dir string, disk *brittle, random *rand.Rand) (answered uint64, err e
 			break // the machine falls soon after
 		}
 		data := append([]byte(tornEntry(i)), make([]byte, random.IntN(3000))...)
-		var refused error
+		refused := true
 		for range 1 + random.IntN(2) {
-			if refused = l.StoreLog(&raft.Log{Index: i, Term: 1, Data: data}); refused == nil {
+			if refused = l.StoreLog(&raft.Log{Index: i, Term: 1, Data: data}) != nil; !refused {
 				answered = i
 				break
 			}
 		}
-		if refused != nil {
+		if refused {
 			break // the log takes nothing more, or the process ends
 		}
 	}
