@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"veto/record"
 	"veto/replication/backup"
@@ -22,7 +23,7 @@ type Contents struct {
 	Revocations uint64 `json:"revocations"` // the canary's among them
 	// AuditHead is the last entry of the audit trail, as `veto audit head` shows it; empty if it is not chained.
 	AuditHead string `json:"audit_head,omitempty"`
-	// WrappedBy are the fingerprints of the keys without which no API key in it can be checked.
+	// WrappedBy are the fingerprints, each once, of the keys without which no API key in it can be checked.
 	WrappedBy []string `json:"wrapped_by,omitempty"`
 }
 
@@ -68,7 +69,9 @@ func (c *Contents) count(few meta, key, value []byte) error {
 		if err := record.Decode(value, &p); err != nil {
 			return err
 		}
-		c.WrappedBy = append(c.WrappedBy, p.WrappedBy)
+		if !slices.Contains(c.WrappedBy, p.WrappedBy) {
+			c.WrappedBy = append(c.WrappedBy, p.WrappedBy)
+		}
 	case record.TableMeta:
 		few[string(key)] = value
 	}
