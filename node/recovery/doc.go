@@ -19,8 +19,8 @@
 //	    missing is said.
 //	    TestRestoreMergesSurvivors, TestMergeWhatAnotherNodeHadPending, TestMergedLinesAreTold
 //	D3  What cannot be restored changes nothing: a directory that has something in it, a backup that is not
-//	    whole, a pepper without its key, a survivor of which a part is missing.
-//	    TestRestoreRefuses, TestIncompleteDirectory
+//	    whole, a pepper without its key, a survivor of which a part is missing, a file that is no export.
+//	    TestRestoreRefuses, TestIncompleteDirectory, TestWhatIsNoExportIsNotMerged
 //	D4  What the last node has, it denies when it goes on alone: what it had applied, what its log holds
 //	    behind that, and what it took and nobody else has.
 //	    TestRecoverFromTheLastNode, TestRecoverReplaysTheLog

@@ -28,11 +28,8 @@ func (c *Config) openSurvivors(s machine.Reader, paths []string) (all []survivor
 		return nil, err
 	}
 	for i, path := range paths {
-		if slices.Contains(paths[:i], path) {
-			err = errors.New("it is given twice")
-		}
 		var x survivor
-		if err == nil {
+		if err = c.given(path, paths[:i]); err == nil {
 			x, err = c.openSurvivor(path, of)
 		}
 		if err != nil {
@@ -41,6 +38,25 @@ func (c *Config) openSurvivors(s machine.Reader, paths []string) (all []survivor
 		all = append(all, x)
 	}
 	return all, nil
+}
+
+// given refuses a path that leads to where another does: both would be opened, and the one be said to be in use by the other.
+func (c *Config) given(path string, before []string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	same := func(other string) bool {
+		there, err := os.Stat(other)
+		return err == nil && os.SameFile(info, there)
+	}
+	switch {
+	case same(c.Node.DataDir):
+		return errors.New("it is the data directory that is restored into")
+	case slices.ContainsFunc(before, same):
+		return errors.New("it is given twice")
+	}
+	return nil
 }
 
 func closeAll(survivors []survivor) error {
@@ -71,11 +87,36 @@ func (c *Config) openSurvivor(path string, of record.Found) (survivor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &export{f}, nil
+	x := &export{file: f, in: bufio.NewReaderSize(f, record.MaxRevocationText+1), named: intake.New(intake.Config{})}
+	if err := x.check(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return x, nil
 }
 
-// export is a file as `veto revocations export` writes it.
-type export struct{ file *os.File }
+// export is a file as `veto revocations export` writes it. It may be a pipe, so it is read once.
+type export struct {
+	file  *os.File
+	in    *bufio.Reader
+	named *intake.Intake // which knows no token, and asks nobody
+}
+
+// check refuses what is something else by its first line, before any cluster is made: of such a file every line
+// would be refused, and the cluster be there without what was to be merged.
+func (x *export) check() error {
+	begin, err := x.in.Peek(x.in.Size())
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	line, _, _ := bytes.Cut(bytes.TrimSpace(begin), []byte{'\n'})
+	if len(line) == 0 {
+		return nil
+	}
+	if _, err := revocationOf(x.named, bytes.TrimSpace(line)); err != nil {
+		return fmt.Errorf("this is neither a data directory nor an export of `veto revocations export`: its first line is no revocation (%w)", err)
+	}
+	return nil
+}
 
 func (x *export) Close() error { return x.file.Close() }
 
@@ -84,18 +125,19 @@ func (x *export) through() record.Revision { return 0 }
 func (x *export) without() []string { return nil }
 
 func (x *export) each(fn func(string, record.Revocation) error, wrong func(where, why string)) error {
-	in := bufio.NewReaderSize(x.file, record.MaxRevocationText+1)
-	named := intake.New(intake.Config{}) // which knows no token, and asks nobody
 	for number := 1; ; number++ {
-		line, err := in.ReadSlice('\n')
+		line, err := x.in.ReadSlice('\n')
 		where := fmt.Sprintf("line %d", number)
 		if errors.Is(err, bufio.ErrBufferFull) {
 			wrong(where, "it is longer than a revocation may be")
 			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = in.ReadSlice('\n')
+				_, err = x.in.ReadSlice('\n')
 			}
 		} else if line = bytes.TrimSpace(line); len(line) > 0 {
-			r, refused := revocationOf(named, line)
+			r, refused := revocationOf(x.named, line)
+			if refused != nil && errors.Is(err, io.EOF) {
+				return fmt.Errorf("%s, its last, has no end and is no revocation: the export was cut off there, and lacks what followed; export again, or take that line out to go on with the rest", where)
+			}
 			if refused != nil {
 				wrong(where, refused.Error())
 			} else if err := fn(where, r); err != nil {
