@@ -65,5 +65,5 @@
 //	N14 A node that lost its disk does not vote by what it has forgotten, and one that cannot found a cluster
 //	    says what it waits for. Nodes are replaced, leave and change their roles as operators want.
 //	    TestEmptyVoterDoesNotVote, TestNodeThatFoundsNothingSaysSo, TestDeadNodeIsReplaced in cmd/veto,
-//	    TestLeaderLeavesInOrder in cmd/veto, TestRolesAreGivenByOperators in cmd/veto
+//	    TestTwinOfAVoterIsNotLetIn in cmd/veto, TestLeaderLeavesInOrder in cmd/veto, TestRolesAreGivenByOperators in cmd/veto
 package node

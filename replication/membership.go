@@ -258,7 +258,7 @@ type admission struct {
 
 // answerAdmit is for who leads. A new node under the id of a voter is demoted first: it knows nothing of what
 // that voter promised, and would vote as if it had promised nothing. It is promoted again as any other, once
-// it has everything.
+// it has everything. It is not let in while the voter is there.
 func (r *Replica) answerAdmit(ctx context.Context, from string, in admitCall) (admission, error) {
 	if _, ok := r.confirmed(ctx, r.node().Term()); !ok || r.view.ClusterID() == "" {
 		return admission{}, callError{codeNotLeader, consensus.ErrNotLeader}
@@ -268,11 +268,22 @@ func (r *Replica) answerAdmit(ctx context.Context, from string, in admitCall) (a
 	switch {
 	case at < 0:
 		return admission{Removed: wasRemoved(!in.New, in.Role)}, nil
+	case in.New && r.lives(ctx, servers[at]):
+		return admission{}, fmt.Errorf("node %s runs at %s", from, servers[at].Address)
 	case in.New && servers[at].Voter:
 		r.config.Log.Warn("a voter came back with an empty data directory; it only follows until it has everything", "node", from)
 		return admission{}, r.node().Demote(from, basedOn)
 	}
 	return admission{}, nil
+}
+
+// lives tells whether the node is where the configuration has it, with what it agreed on: who comes as that node with nothing
+// is another, which was given its id by mistake. To demote it for that could leave those that cannot decide anything.
+func (r *Replica) lives(ctx context.Context, s consensus.Server) bool {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	state, err := r.stateOf(ctx, s.ID, s.Address)
+	return err == nil && state.Founded
 }
 
 // errRemoved ends a node whose id was removed while it was away.

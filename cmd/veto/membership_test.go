@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"veto/record"
+	"veto/test/said"
 )
 
 // status is the cluster as the node sees it.
@@ -73,6 +74,24 @@ func (c *cluster) revoked(at int, consumer string) {
 	c.until(fmt.Sprintf("n%d denies %s", at+1, consumer), func() bool {
 		return strings.Contains(c.veto(at, "", "revocations", "list"), `"`+consumer+`"`)
 	})
+}
+
+// A node that is given the id of a voter by mistake, with nothing on its disk, is not let in while that one lives, which goes on
+// as the voter that it is.
+func TestTwinOfAVoterIsNotLetIn(t *testing.T) {
+	c := startCluster(t)
+	voter := c.nodes[2]
+	twin := *voter
+	twin.port, twin.out, twin.args = voter.port+30, &said.Output{}, append(voter.args, "--data-dir", filepath.Join(c.dir, "twin"))
+	c.nodes[2] = &twin
+	c.start(2)
+	c.until("its twin is not let in", func() bool { return strings.Contains(twin.out.String(), "to let it in") })
+	c.kill(2, syscall.SIGKILL)
+	c.nodes[2] = voter
+	c.votes(0, 2)
+	if out := c.nodes[0].out.String() + c.nodes[1].out.String(); strings.Contains(out, "came back with an empty data directory") {
+		t.Errorf("a living voter was demoted:\n%s", out)
+	}
 }
 
 // A dead node is replaced under its id at the same address, at another one, and under another id, each time
