@@ -370,7 +370,8 @@ func (r *Replica) ChangeMember(ctx context.Context, c record.MemberChange) (reco
 	}
 }
 
-const memberLimit = 20 * time.Second
+// memberLimit is below what the client waits (client.DefaultTimeout): who asks is to hear why nothing was changed.
+const memberLimit = 12 * time.Second
 
 func (r *Replica) changeOnce(ctx context.Context, c record.MemberChange) (memberAnswer, error) {
 	if r.node().IsLeader() {

@@ -94,6 +94,17 @@ func TestTwinOfAVoterIsNotLetIn(t *testing.T) {
 	}
 }
 
+// Who wants the members changed while nobody leads is told so, before the client gives up.
+func TestMembersAreNotChangedWithoutALeader(t *testing.T) {
+	c := startCluster(t)
+	c.kill(1, syscall.SIGKILL)
+	c.kill(2, syscall.SIGKILL)
+	out, code := execute(t, c.env, "", "cluster", "remove", "n2", "--address", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[0].port+1))
+	if code != exitError || !strings.Contains(out, "the cluster has no leader just now") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 // A dead node is replaced under its id at the same address, at another one, and under another id, each time
 // with nothing left of its disk; and when it comes back with the old one it is told that it was removed.
 func TestDeadNodeIsReplaced(t *testing.T) {
