@@ -74,6 +74,8 @@ type NodeStatus struct {
 	Version   string `json:"version,omitempty" cbor:"8,keyasint,omitempty"`
 	// Level is the highest that the node's program knows; 0 if it could not be asked.
 	Level Level `json:"level,omitempty" cbor:"13,keyasint,omitempty"`
+	// Why it could not be asked, if it could not.
+	Why string `json:"why,omitempty" cbor:"19,keyasint,omitempty"`
 	// Propagation is what the node that was asked has measured of this one; nil if nothing.
 	Propagation *Propagation `json:"propagation,omitempty" cbor:"9,keyasint,omitempty"`
 	// AuditHead is the last entry of the node's audit trail, as HASH@REVISION; empty if its trail

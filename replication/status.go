@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -118,6 +119,13 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 		asked := r.config.Now()
 		states[i], err = r.stateOf(ctx, s.ID, addr)
 		at[i] = asked.Add(r.config.Now().Sub(asked) / 2)
+		var call *url.Error // of the call, which is not what failed
+		if errors.As(err, &call) {
+			err = call.Err
+		}
+		if err != nil {
+			nodes[i].Why = err.Error()
+		}
 		return err == nil
 	})
 	for i := range nodes {

@@ -5,5 +5,5 @@
 // Promises:
 //
 //	H1  What is wrong is said, what is not is not, and each with what mends it; the graver first.
-//	    TestProblems, TestWhoseClockIsWrong
+//	    TestProblems, TestWhoseClockIsWrong, TestWhyANodeDoesNotAnswer
 package health

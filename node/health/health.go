@@ -50,7 +50,8 @@ func Of(s record.ClusterStatus, now time.Time) record.ClusterStatus {
 	return s
 }
 
-func answers(n record.NodeStatus) bool { return n.State == "alive" && n.Level != 0 }
+// answers is whether the node was heard when it was asked; gossip may hold it for dead all the same.
+func answers(n record.NodeStatus) bool { return n.Level != 0 }
 
 func (l *look) needed() int { return len(l.voters)/2 + 1 }
 
@@ -88,26 +89,46 @@ func (l *look) quorum() {
 	for i, id := range missing {
 		removes[i] = "`veto cluster remove " + id + "`"
 	}
+	why, first := l.why(missing), ""
+	if strings.Contains(why, "tls: ") || strings.Contains(why, "x509: ") {
+		first = refused
+	}
+	start := fmt.Sprintf("%sStart it again, with the line of its first start. If it is gone for good: %s, and start another.", first, strings.Join(removes, ", "))
 	switch v, a := len(l.voters), len(l.answer); {
 	case a < l.needed() || l.Leader == "":
 		what := fmt.Sprintf("No leader: %d of %d voters answer, %d are needed. Nothing can be changed; revocations are taken and wait; nodes answer from what they have until it is too stale.", a, v, l.needed())
 		mend := "Look at the logs and the network of the voters: they answer, and elect nobody."
 		if len(missing) > 0 {
-			mend = fmt.Sprintf("Start %s with what is on their disks; nothing else brings back what only they may have.", strings.Join(missing, " "))
+			what += why
+			mend = fmt.Sprintf("%sStart %s with what is on their disks; nothing else brings back what only they may have. If so many disks are lost for good that no majority is left: `veto cluster recover --help`.", first, strings.Join(missing, " "))
 		}
 		l.say(record.Grave, "no_leader", missing, what, mend)
 	case len(missing) > 0 && a == l.needed():
-		l.say(record.Grave, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer, and losing one more stops all changes.", doNotAnswer(missing), a, v),
-			fmt.Sprintf("Start it again, with the line of its first start. If it is gone for good: %s, and start another.", strings.Join(removes, ", ")))
+		l.say(record.Grave, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer, and losing one more stops all changes.%s", doNotAnswer(missing), a, v, why), start)
 	case len(missing) > 0:
-		l.say(record.Warning, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer.", doNotAnswer(missing), a, v),
-			fmt.Sprintf("Start it again, with the line of its first start. If it is gone for good: %s, and start another.", strings.Join(removes, ", ")))
+		l.say(record.Warning, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer.%s", doNotAnswer(missing), a, v, why), start)
 	case v > 0 && v%2 == 0:
 		spare := l.voters[slices.IndexFunc(l.voters, func(n record.NodeStatus) bool { return n.ID != l.Leader })].ID
 		l.say(record.Warning, "even_voters", nil, fmt.Sprintf("%d voters are no safer than %d: of either, %d may be lost.", v, v-1, (v-1)/2),
 			fmt.Sprintf("Start one more, or `veto cluster demote %s`.", spare))
 	}
 }
+
+// why is what was heard in place of the nodes' answers: one that is down is mended otherwise than one that refuses the others, or
+// is refused.
+func (l *look) why(list []string) string {
+	var all strings.Builder
+	for _, n := range l.Nodes {
+		if n.Why != "" && slices.Contains(list, n.ID) {
+			fmt.Fprintf(&all, " %s: %s.", n.ID, n.Why)
+		}
+	}
+	return all.String()
+}
+
+// refused is what mends a node that runs, and is not heard for what it shows.
+const refused = "It runs, and it and others refuse each other; their logs say why. If it is of another cluster, stop it and empty its data directory; " +
+	"if certificates are refused, add the authority of each to ca.pem of the other, and `systemctl reload veto` there. Else: "
 
 func doNotAnswer(list []string) string {
 	if len(list) == 1 {
@@ -120,6 +141,9 @@ func (l *look) members() {
 	l.each(record.Warning, "replica_missing", "{nodes}: a replica that does not answer.",
 		"Start it again, with the line of its first start. If it is gone for good: `veto cluster remove {first}`.",
 		func(n record.NodeStatus) bool { return n.Member && n.Role == record.NodeReplica && !answers(n) })
+	l.each(record.Warning, "gossip_lost", "{nodes}: gossip does not hear it, and so it counts as dead: another may take its place, and it is not found at another address.",
+		"Open its port for gossip, TCP and UDP, between it and the others. It takes up to a minute after a gossip key was mended.",
+		func(n record.NodeStatus) bool { return n.Member && answers(n) && n.State == "dead" })
 	if l.Leader != "" {
 		l.each(record.Warning, "not_let_in", "{nodes}: found, and not let in yet.",
 			"It takes some seconds. If it stays so, the log of the leader, "+l.Leader+", says why.",

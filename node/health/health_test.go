@@ -46,6 +46,7 @@ func TestProblems(t *testing.T) {
 			dead(&s.Nodes[2])
 			s.Nodes[2].State = "alive"
 		}, []string{"grave voter_missing"}, 0},
+		"dead to gossip": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[2].State = "dead" }, []string{"warning gossip_lost"}, 1},
 		"no quorum": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) {
 			s.Leader = ""
 			dead(&s.Nodes[1])
@@ -90,6 +91,22 @@ func TestProblems(t *testing.T) {
 		}
 		if !slices.Equal(codes, c.codes) || got.CanLose != c.canLose {
 			t.Errorf("%s: %q, and can lose %d", name, codes, got.CanLose)
+		}
+	}
+}
+
+// H1: why a node does not answer is said: one that is down is mended otherwise than one that is refused.
+func TestWhyANodeDoesNotAnswer(t *testing.T) {
+	for _, ids := range [][]string{{"n1", "n2", "n3"}, {"n1", "n2", "n3", "n4", "n5"}, {"n1", "n2"}} {
+		s := well(ids...)
+		dead(&s.Nodes[1])
+		s.Nodes[1].Why = "connection refused"
+		if p := Of(*s, now).Problems[0]; !strings.HasSuffix(p.What, " n2: connection refused.") {
+			t.Errorf("%v: %+v", ids, p)
+		}
+		s.Nodes[1].Why = "remote error: tls: bad certificate"
+		if p := Of(*s, now).Problems[0]; !strings.HasPrefix(p.Mend, "It runs") {
+			t.Errorf("%v: %+v", ids, p)
 		}
 	}
 }
