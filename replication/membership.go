@@ -11,6 +11,7 @@ import (
 
 	"veto/record"
 	"veto/replication/consensus"
+	"veto/replication/peer"
 	"veto/replication/roster"
 )
 
@@ -42,8 +43,11 @@ func (r *Replica) reconcile(ctx context.Context) {
 }
 
 func (r *Replica) reconcileOne(ctx context.Context, m roster.Member, servers []consensus.Server, basedOn uint64) error {
-	at := indexOf(servers, m.ID)
-	if m.State != stateAlive || at >= 0 && servers[at].Address == m.PeerAddr || !r.belongs(ctx, m, at >= 0) {
+	var was *consensus.Server // as which it takes part already
+	if at := indexOf(servers, m.ID); at >= 0 {
+		was = &servers[at]
+	}
+	if m.State != stateAlive || was != nil && was.Address == m.PeerAddr || !r.belongs(ctx, m, was) {
 		return nil
 	}
 	for _, s := range servers {
@@ -69,7 +73,7 @@ func ids(servers []consensus.Server) (all []string) {
 
 // belongs asks the node itself, over a connection that proves its id with the cluster's
 // certificate: gossip alone is not believed (P9).
-func (r *Replica) belongs(ctx context.Context, m roster.Member, member bool) bool {
+func (r *Replica) belongs(ctx context.Context, m roster.Member, was *consensus.Server) bool {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	s, err := call[struct{}, nodeState](ctx, r.peers, m.PeerAddr, m.ID, pathState, struct{}{})
@@ -88,8 +92,12 @@ func (r *Replica) belongs(ctx context.Context, m roster.Member, member bool) boo
 	if s.Leaving {
 		return false
 	}
-	if !member && wasRemoved(s.Founded, s.Role) {
+	switch {
+	case was == nil && wasRemoved(s.Founded, s.Role):
 		r.config.Log.Debug("a voter that was removed is not added again with what it has on its disk; it is told so", "node", m.ID)
+		return false
+	case was != nil && !s.Founded && r.lives(ctx, *was): // gossip may have lost that one, and takes this one for it
+		r.config.Log.Warn("two nodes have the same id, and the one with an empty data directory is not let in", "node", m.ID, "at", m.PeerAddr, "lives", was.Address)
 		return false
 	}
 	return s.ID == m.ID
@@ -269,7 +277,7 @@ func (r *Replica) answerAdmit(ctx context.Context, from string, in admitCall) (a
 	case at < 0:
 		return admission{Removed: wasRemoved(!in.New, in.Role)}, nil
 	case in.New && r.lives(ctx, servers[at]):
-		return admission{}, fmt.Errorf("node %s runs at %s", from, servers[at].Address)
+		return admission{}, fmt.Errorf("node %s runs at %s, and there is one of each id: give this one another --node-id", from, servers[at].Address)
 	case in.New && servers[at].Voter:
 		r.config.Log.Warn("a voter came back with an empty data directory; it only follows until it has everything", "node", from)
 		return admission{}, r.node().Demote(from, basedOn)
@@ -278,9 +286,10 @@ func (r *Replica) answerAdmit(ctx context.Context, from string, in admitCall) (a
 }
 
 // lives tells whether the node is where the configuration has it, with what it agreed on: who comes as that node with nothing
-// is another, which was given its id by mistake. To demote it for that could leave those that cannot decide anything.
+// is another, which was given its id by mistake. To demote it for that could leave those that cannot decide anything. Who waits for the
+// answer may have statusLimit, and so this takes half of that.
 func (r *Replica) lives(ctx context.Context, s consensus.Server) bool {
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	ctx, cancel := context.WithTimeout(ctx, statusLimit/2)
 	defer cancel()
 	state, err := r.stateOf(ctx, s.ID, s.Address)
 	return err == nil && state.Founded
@@ -313,6 +322,7 @@ func (r *Replica) knock(ctx context.Context) {
 		}
 	}
 	var removed atomic.Bool
+	var denied atomic.Pointer[string]
 	let := r.ask(others, func(s consensus.Server, addr string) bool {
 		got, err := call[admitCall, admission](ctx, r.peers, addr, s.ID, pathAdmit, admitCall{New: isNew, Role: r.role()})
 		if err == nil {
@@ -321,9 +331,14 @@ func (r *Replica) knock(ctx context.Context) {
 			}
 			return !got.Removed
 		}
+		var refused *peer.RemoteError
+		if errors.As(err, &refused) && refused.Code == "" {
+			denied.Store(&refused.Detail)
+		}
 		state, asked := r.stateOf(ctx, s.ID, addr)
 		return asked == nil && !state.Admits && state.ClusterID != ""
 	})
+	r.denied.Store(denied.Load())
 	switch {
 	case removed.Load():
 		if r.Pending() == 0 { // else the guide has it brought into the log first

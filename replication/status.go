@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -119,10 +118,6 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 		asked := r.config.Now()
 		states[i], err = r.stateOf(ctx, s.ID, addr)
 		at[i] = asked.Add(r.config.Now().Sub(asked) / 2)
-		var call *url.Error // of the call, which is not what failed
-		if errors.As(err, &call) {
-			err = call.Err
-		}
 		if err != nil {
 			nodes[i].Why = err.Error()
 		}
@@ -383,6 +378,8 @@ func (r *Replica) explain(since time.Duration) {
 	case r.node().Founded():
 		servers, _ := r.node().Servers()
 		why += fmt.Sprintf("until all of %s have the first configuration of the new cluster, of which it has met %s", said(ids(servers)), said(met))
+	case len(founded) > 0 && r.denied.Load() != nil:
+		why += fmt.Sprintf("for the leader of the cluster of %s, which does not let it in: %s", strings.Join(founded, " "), *r.denied.Load())
 	case len(founded) > 0:
 		why += fmt.Sprintf("for the leader of the cluster of %s to let it in; the log of that one says why if it does not", strings.Join(founded, " "))
 	case r.config.Expect > 1 && r.role() == record.NodeVoter:

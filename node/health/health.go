@@ -72,7 +72,7 @@ func (l *look) which(is func(record.NodeStatus) bool) (list []string) {
 // each says a problem of all nodes that have it, if one has.
 func (l *look) each(s record.Severity, code, what, mend string, is func(record.NodeStatus) bool) {
 	if list := l.which(is); len(list) > 0 {
-		fill := strings.NewReplacer("{nodes}", strings.Join(list, " "), "{first}", list[0])
+		fill := strings.NewReplacer("{nodes}", strings.Join(list, " "), "{first}", list[0], "{why}", l.why(list), "{mend}", l.mend(list))
 		l.say(s, code, list, fill.Replace(what), fill.Replace(mend))
 	}
 }
@@ -85,28 +85,20 @@ func (l *look) trail() {
 
 func (l *look) quorum() {
 	missing := l.which(func(n record.NodeStatus) bool { return n.Member && n.Role == record.NodeVoter && !answers(n) })
-	removes := make([]string, len(missing))
-	for i, id := range missing {
-		removes[i] = "`veto cluster remove " + id + "`"
-	}
-	why, first := l.why(missing), ""
-	if strings.Contains(why, "tls: ") || strings.Contains(why, "x509: ") {
-		first = refused
-	}
-	start := fmt.Sprintf("%sStart it again, with the line of its first start. If it is gone for good: %s, and start another.", first, strings.Join(removes, ", "))
+	why, mend := l.why(missing), l.mend(missing)
 	switch v, a := len(l.voters), len(l.answer); {
 	case a < l.needed() || l.Leader == "":
 		what := fmt.Sprintf("No leader: %d of %d voters answer, %d are needed. Nothing can be changed; revocations are taken and wait; nodes answer from what they have until it is too stale.", a, v, l.needed())
 		mend := "Look at the logs and the network of the voters: they answer, and elect nobody."
 		if len(missing) > 0 {
 			what += why
-			mend = fmt.Sprintf("%sStart %s with what is on their disks; nothing else brings back what only they may have. If so many disks are lost for good that no majority is left: `veto cluster recover --help`.", first, strings.Join(missing, " "))
+			mend = fmt.Sprintf("%sStart %s with what is on their disks; nothing else brings back what only they may have. If so many disks are lost for good that no majority is left: `veto cluster recover --help`.", l.refused(missing), strings.Join(missing, " "))
 		}
 		l.say(record.Grave, "no_leader", missing, what, mend)
 	case len(missing) > 0 && a == l.needed():
-		l.say(record.Grave, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer, and losing one more stops all changes.%s", doNotAnswer(missing), a, v, why), start)
+		l.say(record.Grave, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer, and losing one more stops all changes.%s", doNotAnswer(missing), a, v, why), mend)
 	case len(missing) > 0:
-		l.say(record.Warning, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer.%s", doNotAnswer(missing), a, v, why), start)
+		l.say(record.Warning, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer.%s", doNotAnswer(missing), a, v, why), mend)
 	case v > 0 && v%2 == 0:
 		spare := l.voters[slices.IndexFunc(l.voters, func(n record.NodeStatus) bool { return n.ID != l.Leader })].ID
 		l.say(record.Warning, "even_voters", nil, fmt.Sprintf("%d voters are no safer than %d: of either, %d may be lost.", v, v-1, (v-1)/2),
@@ -126,9 +118,35 @@ func (l *look) why(list []string) string {
 	return all.String()
 }
 
-// refused is what mends a node that runs, and is not heard for what it shows.
-const refused = "It runs, and it and others refuse each other; their logs say why. If it is of another cluster, stop it and empty its data directory; " +
-	"if certificates are refused, add the authority of each to ca.pem of the other, and `systemctl reload veto` there. Else: "
+// mend is what mends nodes that do not answer.
+func (l *look) mend(list []string) string {
+	var removes []string
+	for _, id := range list {
+		removes = append(removes, "`veto cluster remove "+id+"`")
+	}
+	return fmt.Sprintf("%sStart it again, with the line of its first start. If it is gone for good: %s, and start another.", l.refused(list), strings.Join(removes, ", "))
+}
+
+// refused is what mends those of the nodes that run, and are not heard for what they show.
+func (l *look) refused(list []string) string {
+	var all strings.Builder
+	for _, n := range l.Nodes {
+		switch {
+		case !slices.Contains(list, n.ID):
+		case strings.Contains(n.Why, anotherCluster):
+			fmt.Fprintf(&all, "%s runs, and its log says why it refuses the node that was asked: if it is of another cluster and is to be of this one, move its data directory away, and start it with an empty one. ", n.ID)
+		case strings.Contains(n.Why, "tls: "), strings.Contains(n.Why, "x509: "):
+			fmt.Fprintf(&all, "%s runs, and certificates are refused: make a new one for who shows one that has ended, or add its authority to ca.pem of who does not know it, and `systemctl reload veto` there. ", n.ID)
+		}
+	}
+	if all.Len() > 0 {
+		all.WriteString("Else: ")
+	}
+	return all.String()
+}
+
+// anotherCluster is all that a node hears that another one refuses for what it says of itself, and not for its certificate.
+const anotherCluster = "tls: internal error"
 
 func doNotAnswer(list []string) string {
 	if len(list) == 1 {
@@ -138,12 +156,13 @@ func doNotAnswer(list []string) string {
 }
 
 func (l *look) members() {
-	l.each(record.Warning, "replica_missing", "{nodes}: a replica that does not answer.",
-		"Start it again, with the line of its first start. If it is gone for good: `veto cluster remove {first}`.",
+	l.each(record.Warning, "replica_missing", "{nodes}: a replica that does not answer.{why}", "{mend}",
 		func(n record.NodeStatus) bool { return n.Member && n.Role == record.NodeReplica && !answers(n) })
 	l.each(record.Warning, "gossip_lost", "{nodes}: gossip does not hear it, and so it counts as dead: another may take its place, and it is not found at another address.",
 		"Open its port for gossip, TCP and UDP, between it and the others. It takes up to a minute after a gossip key was mended.",
-		func(n record.NodeStatus) bool { return n.Member && answers(n) && n.State == "dead" })
+		func(n record.NodeStatus) bool {
+			return n.Member && answers(n) && (n.State == "dead" || n.State == "unknown")
+		})
 	if l.Leader != "" {
 		l.each(record.Warning, "not_let_in", "{nodes}: found, and not let in yet.",
 			"It takes some seconds. If it stays so, the log of the leader, "+l.Leader+", says why.",

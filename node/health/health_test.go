@@ -46,7 +46,8 @@ func TestProblems(t *testing.T) {
 			dead(&s.Nodes[2])
 			s.Nodes[2].State = "alive"
 		}, []string{"grave voter_missing"}, 0},
-		"dead to gossip": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[2].State = "dead" }, []string{"warning gossip_lost"}, 1},
+		"dead to gossip":    {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[2].State = "dead" }, []string{"warning gossip_lost"}, 1},
+		"unknown to gossip": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Nodes[2].State = "unknown" }, []string{"warning gossip_lost"}, 1},
 		"no quorum": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) {
 			s.Leader = ""
 			dead(&s.Nodes[1])
@@ -104,9 +105,17 @@ func TestWhyANodeDoesNotAnswer(t *testing.T) {
 		if p := Of(*s, now).Problems[0]; !strings.HasSuffix(p.What, " n2: connection refused.") {
 			t.Errorf("%v: %+v", ids, p)
 		}
-		s.Nodes[1].Why = "remote error: tls: bad certificate"
-		if p := Of(*s, now).Problems[0]; !strings.HasPrefix(p.Mend, "It runs") {
-			t.Errorf("%v: %+v", ids, p)
+		for why, mend := range map[string]string{"remote error: tls: bad certificate": "ca.pem", "remote error: tls: internal error": "of another cluster"} {
+			s.Nodes[1].Why = why
+			if p := Of(*s, now).Problems[0]; !strings.HasPrefix(p.Mend, "n2 runs, and") || !strings.Contains(p.Mend, mend) {
+				t.Errorf("%v: %+v", ids, p)
+			}
+		}
+		s.Nodes[1].Role, s.Nodes[1].Why = record.NodeReplica, "remote error: tls: bad certificate"
+		problems := Of(*s, now).Problems
+		at := slices.IndexFunc(problems, func(p record.ClusterProblem) bool { return p.Code == "replica_missing" })
+		if p := problems[max(at, 0)]; at < 0 || !strings.HasSuffix(p.What, "bad certificate.") || !strings.HasPrefix(p.Mend, "n2 runs, and") {
+			t.Errorf("%v: %+v", ids, problems)
 		}
 	}
 }

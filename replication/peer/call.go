@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,6 +181,10 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 	}
 	response, err := m.client.of(callee{id, m.identity.Load().cluster()}).Do(request)
 	if err != nil {
+		var call *url.Error // which says what was asked of whom, and not what failed
+		if errors.As(err, &call) {
+			err = call.Err
+		}
 		return nil, &CallError{Sent: sent.Load(), Err: err}
 	}
 	defer func() { _ = response.Body.Close() }()
