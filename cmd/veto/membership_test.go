@@ -96,7 +96,7 @@ func TestTwinOfAVoterIsNotLetIn(t *testing.T) {
 		c.start(at)
 		c.until("its twin is not let in", func() bool {
 			if isLost {
-				return strings.Contains(c.nodes[0].out.String()+c.nodes[1].out.String()+c.nodes[2].out.String(), "two nodes have the same id")
+				return strings.Contains(c.nodes[0].out.String()+c.nodes[1].out.String()+c.nodes[2].out.String(), "the one with an empty data directory is not let in")
 			}
 			return strings.Contains(twin.out.String(), "does not let it in: node "+fmt.Sprintf("n%d", at+1)+" runs at")
 		})
