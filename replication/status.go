@@ -113,7 +113,7 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 	}
 	states, at := make([]nodeState, len(nodes)), make([]time.Time, len(nodes)) // and when they said so, about
 	answered := r.ask(servers, func(s consensus.Server, addr string) bool {
-		i := slices.IndexFunc(nodes, func(n record.NodeStatus) bool { return n.ID == s.ID })
+		i := indexOf(servers, s.ID)
 		var err error
 		asked := r.config.Now()
 		states[i], err = r.stateOf(ctx, s.ID, addr)

@@ -53,6 +53,20 @@ func (b *brittle) open(dir string) (*wal.WAL, error) {
 
 func (b *brittle) fails() bool { b.seen++; return b.seen == b.at }
 
+// hasFailed tells whether it has. The log makes its next file beside whoever asks.
+func (b *brittle) hasFailed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.seen >= b.at
+}
+
+// failsAt changes at which of its writes or syncs it fails: 0 for none.
+func (b *brittle) failsAt(at func(seen int) int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.at = at(b.seen)
+}
+
 func (b *brittle) makeDir(dir string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -179,9 +193,9 @@ func TestLogOnAFailingDisk(t *testing.T) {
 		disk := newBrittle(at)
 		dir := filepath.Join(t.TempDir(), "log")
 		answered, _ := write(dir, disk, random) // the log may not open on such a disk
-		disk.whole = disk.seen < at
+		disk.whole = !disk.hasFailed()
 		if run%2 == 1 { // the process is killed, and the machine falls later
-			disk.at = min(at, disk.seen)
+			disk.failsAt(func(seen int) int { return min(at, seen) })
 			var err error
 			if answered, err = write(dir, disk, random); err != nil {
 				t.Fatalf("the disk failed at its operation %d, and the log was opened again: %v", at, err)
@@ -190,7 +204,7 @@ func TestLogOnAFailingDisk(t *testing.T) {
 		if err := disk.fall(random); err != nil {
 			t.Fatal(err)
 		}
-		disk.at = 0
+		disk.failsAt(func(int) int { return 0 })
 		l, err := disk.open(dir)
 		if err != nil {
 			t.Fatalf("the disk failed at its operation %d: %v", at, err)
@@ -228,7 +242,7 @@ func write(dir string, disk *brittle, random *rand.Rand) (answered uint64, err e
 		return 0, err
 	}
 	for i := answered + 1; i <= 20; i++ {
-		if disk.seen >= disk.at && random.IntN(3) == 0 {
+		if disk.hasFailed() && random.IntN(3) == 0 {
 			break // the machine falls soon after
 		}
 		data := append([]byte(tornEntry(i)), make([]byte, random.IntN(3000))...)
