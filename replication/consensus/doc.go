@@ -52,8 +52,9 @@
 //	C15 The only voter of a configuration waits for nobody's heartbeat before it leads.
 //	    TestSoleVoterLeadsAtOnce
 //	C16 A node that was away, however long, is sent what it lacks within half a second of its return, unless that is a whole
-//	    state; where its machine was off and refused nothing, up to 3 s later. Who was removed, or has another leader, is not
-//	    tried any more.
+//	    state; where nothing refused what was sent to it, as its machine was off, up to 3 s later, and up to 10 s where it was
+//	    away for less than about a minute: so long a try may wait on a connection from before. Who was removed, or has another
+//	    leader, is not tried any more.
 //	    TestWhoWasAwayIsReachedAtOnce, TestWhoNeedNotBeReachedIsLeftAlone
 //
 // Until such a node has ended, it votes by the end of the log that it had. That binds nobody wrongly: what the state has was

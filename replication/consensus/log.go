@@ -68,7 +68,7 @@ func (d disk) Create(dir, name string, size uint64) (types.WritableFile, error) 
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return nil, err
 	}
-	return d.OpenWriter(dir, name)
+	return d.open(filepath.Join(dir, name))
 }
 
 func (d disk) OpenWriter(dir, name string) (types.WritableFile, error) {

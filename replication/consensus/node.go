@@ -214,9 +214,9 @@ func (n *Node) LastContact() time.Duration {
 	return time.Since(at)
 }
 
-// Handover gives the leadership to another voter, if this node leads and there is one. It
-// must be called once, and only by a node that then closes: Raft may refuse proposals
-// afterwards.
+// Handover gives the leadership to another voter, if this node leads and there is one. It may
+// be called again. After one that failed Raft refuses proposals until the other has answered
+// or is given up, which may take transportTimeout.
 func (n *Node) Handover() error {
 	if !n.IsLeader() {
 		return nil

@@ -106,11 +106,11 @@ type patient struct {
 // AppendEntries is Raft's.
 func (p patient) AppendEntries(id raft.ServerID, at raft.ServerAddress, r *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
 	err := p.NetworkTransport.AppendEntries(id, at, r, answer)
-	var told time.Time
+	told := r.PrevLogEntry == 0 // by the tries to send entries, which meet the same as this heartbeat
 	for pause := leastReach; err != nil && p.waits(pause) && p.serves(id, r.Term); pause = min(2*pause, mostReach) {
-		if pause == mostReach && time.Since(told) > time.Minute {
+		if pause == mostReach && !told { // Raft says why only when it is answered
 			p.logger.Warn("a node cannot be reached; it is tried again until it can be, or is removed", "node", id, "error", err)
-			told = time.Now()
+			told = true
 		}
 		err = p.NetworkTransport.AppendEntries(id, at, r, answer)
 	}

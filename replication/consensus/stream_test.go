@@ -1,9 +1,11 @@
 package consensus
 
 import (
+	"bytes"
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -22,6 +24,7 @@ const (
 	there machine = iota
 	refuses
 	off
+	silent // off, and what it was connected with does not know
 )
 
 // wires carry Raft between nodes in made-up time.
@@ -30,6 +33,7 @@ type wires struct {
 	ends    map[string]*wire
 	tries   map[[2]string]int // from whom, to whom
 	longest time.Duration     // that a try was given
+	said    bytes.Buffer      // by all nodes
 }
 
 // wire is one node's end.
@@ -63,12 +67,13 @@ func (w *wire) DialRaft(_, id string, limit time.Duration) (net.Conn, error) {
 	w.longest = max(w.longest, limit)
 	way := max(w.machine, to.machine)
 	near, far := net.Pipe()
+	near, far = &lossy{near, w, to}, &lossy{far, w, to}
 	w.conns, to.conns = append(w.conns, near), append(to.conns, far)
 	w.mu.Unlock()
 	switch way {
 	case refuses:
 		return nil, syscall.ECONNREFUSED
-	case off:
+	case off, silent:
 		<-time.After(limit)
 		return nil, os.ErrDeadlineExceeded
 	}
@@ -80,12 +85,30 @@ func (w *wire) DialRaft(_, id string, limit time.Duration) (net.Conn, error) {
 	}
 }
 
-// put has a node's machine do something else from now on, and breaks its connections.
+// lossy is a connection that takes what is written to it, and loses it, while a machine at an end of it is silent.
+type lossy struct {
+	net.Conn
+	near, far *wire
+}
+
+func (l *lossy) Write(b []byte) (int, error) {
+	l.near.mu.Lock()
+	lost := max(l.near.machine, l.far.machine) == silent
+	l.near.mu.Unlock()
+	if lost {
+		return len(b), nil
+	}
+	return l.Conn.Write(b)
+}
+
+// put has a node's machine do something else from now on, and breaks its connections, unless they know of nothing.
 func (w *wires) put(id string, m machine) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	end := w.ends[id]
-	end.machine = m
+	if end.machine = m; m == silent {
+		return
+	}
 	for _, c := range end.conns {
 		_ = c.Close()
 	}
@@ -102,6 +125,7 @@ func (w *wires) tried(from, to *member) int {
 func wired(t *testing.T) (w *wires, leader, other, away *member) {
 	t.Helper()
 	w = &wires{ends: map[string]*wire{}, tries: map[[2]string]int{}}
+	log := slog.New(slog.NewTextHandler(&w.said, nil))
 	var servers []Server
 	var all []*member
 	for _, id := range []string{"a", "b", "c"} {
@@ -109,7 +133,7 @@ func wired(t *testing.T) (w *wires, leader, other, away *member) {
 		servers = append(servers, Server{ID: id, Address: id, Voter: true})
 	}
 	for _, s := range servers {
-		m := w.start(t, s.ID)
+		m := w.start(t, s.ID, log)
 		t.Cleanup(func() { m.stop(t) })
 		all = append(all, m)
 		if err := m.Bootstrap(servers); err != nil {
@@ -122,7 +146,7 @@ func wired(t *testing.T) (w *wires, leader, other, away *member) {
 	return w, all[0], all[1], all[2]
 }
 
-func (w *wires) start(t *testing.T, id string) *member {
+func (w *wires) start(t *testing.T, id string, log *slog.Logger) *member {
 	t.Helper()
 	s, err := store.Open(t.TempDir(), store.Options{CacheBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -131,7 +155,7 @@ func (w *wires) start(t *testing.T, id string) *member {
 	m := &member{journal: &journal{store: s}, failed: make(chan error, 1), address: id}
 	m.Node, err = Open(Config{
 		ID: id, Dir: t.TempDir(), Journal: memory{raft.NewInmemStore()}, Address: id, Store: s, Machine: m.journal, Peers: w.ends[id],
-		Resolve: func(id string) (string, bool) { return id, true }, Failed: func(err error) { m.failed <- err }, Log: slog.New(slog.DiscardHandler),
+		Resolve: func(id string) (string, bool) { return id, true }, Failed: func(err error) { m.failed <- err }, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -143,10 +167,13 @@ func (w *wires) start(t *testing.T, id string) *member {
 func TestWhoWasAwayIsReachedAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		machine machine
+		away    time.Duration
 		within  time.Duration
 	}{
-		"and its machine refused": {refuses, 600 * time.Millisecond},
-		"and its machine was off": {off, 3600 * time.Millisecond},
+		"and its machine refused":            {refuses, 10 * time.Minute, 600 * time.Millisecond},
+		"and its machine was off":            {off, 10 * time.Minute, 3600 * time.Millisecond},
+		"and its machine was silent":         {silent, 10 * time.Minute, 3600 * time.Millisecond},
+		"and its machine was silent shortly": {silent, time.Second, 10600 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -154,7 +181,7 @@ func TestWhoWasAwayIsReachedAtOnce(t *testing.T) {
 				term := leader.Term()
 				w.put(away.id, c.machine)
 				leader.propose(t, 1)
-				<-time.After(10 * time.Minute)
+				<-time.After(c.away)
 				leader.propose(t, 1)
 				w.put(away.id, there)
 				<-time.After(c.within)
@@ -164,8 +191,11 @@ func TestWhoWasAwayIsReachedAtOnce(t *testing.T) {
 				if leader.Term() != term {
 					t.Errorf("term %d came after %d", leader.Term(), term)
 				}
-				if w.longest >= c.within && c.machine == off {
+				if w.longest > dialLimit {
 					t.Errorf("a try took %s", w.longest)
+				}
+				if said := strings.Count(w.said.String(), "it is tried again"); said > 1 || said == 0 && c.away > time.Minute {
+					t.Errorf("it was said %d times:\n%s", said, &w.said)
 				}
 			})
 		})
