@@ -101,12 +101,13 @@ func (l *lossy) Write(b []byte) (int, error) {
 	return l.Conn.Write(b)
 }
 
-// put has a node's machine do something else from now on, and breaks its connections, unless they know of nothing.
+// put has a node's machine do something else from now on, and breaks its connections, unless these hear of nothing.
 func (w *wires) put(id string, m machine) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	end := w.ends[id]
-	if end.machine = m; m == silent {
+	was := end.machine
+	if end.machine = m; m == silent || was == silent {
 		return
 	}
 	for _, c := range end.conns {
