@@ -78,12 +78,13 @@ func removeAll(dir string) error {
 	if err := os.Rename(dir, gone); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	err := os.RemoveAll(gone)
-	for tries := 0; errors.Is(err, os.ErrExist) && tries < mostRemovals; tries++ { // it is not empty
+	for tries := 0; ; tries++ {
+		err := os.RemoveAll(gone)
+		if !errors.Is(err, os.ErrExist) || tries == mostRemovals { // it is empty, or never will be
+			return err
+		}
 		<-time.After(removalPause)
-		err = os.RemoveAll(gone)
 	}
-	return err
 }
 
 const (

@@ -29,8 +29,12 @@ func (c *Config) openSurvivors(s machine.Reader, paths []string) (all []survivor
 	}
 	for i, path := range paths {
 		var x survivor
-		if err = c.given(path, paths[:i]); err == nil {
-			x, err = c.openSurvivor(path, of)
+		info, err := os.Stat(path)
+		if err == nil {
+			err = c.given(info, paths[:i])
+		}
+		if err == nil {
+			x, err = c.openSurvivor(path, info.IsDir(), of)
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("--merge %s: %w", path, err), closeAll(all))
@@ -40,12 +44,8 @@ func (c *Config) openSurvivors(s machine.Reader, paths []string) (all []survivor
 	return all, nil
 }
 
-// given refuses a path that leads to where another does: both would be opened, and the one be said to be in use by the other.
-func (c *Config) given(path string, before []string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
+// given refuses what another path leads to as well: both would be opened, and the one be said to be in use by the other.
+func (c *Config) given(info os.FileInfo, before []string) error {
 	same := func(other string) bool {
 		there, err := os.Stat(other)
 		return err == nil && os.SameFile(info, there)
@@ -68,12 +68,8 @@ func closeAll(survivors []survivor) error {
 }
 
 // openSurvivor opens what is of the cluster with the digest key: whatever was founded anew from one has the same.
-func (c *Config) openSurvivor(path string, of record.Found) (survivor, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
+func (c *Config) openSurvivor(path string, isDir bool, of record.Found) (survivor, error) {
+	if isDir {
 		d, err := c.openDirectory(path)
 		if err == nil && d.digestKey != of.DigestKey {
 			err = errors.Join(fmt.Errorf("the node is of another cluster (%s) than the backup (%s)", d.cluster, of.ClusterID), d.Close())
@@ -136,7 +132,7 @@ func (x *export) each(fn func(string, record.Revocation) error, wrong func(where
 		} else if line = bytes.TrimSpace(line); len(line) > 0 {
 			r, refused := revocationOf(x.named, line)
 			if refused != nil && errors.Is(err, io.EOF) {
-				return fmt.Errorf("%s, its last, has no end and is no revocation: the export was cut off there, and lacks what followed; export again, or take that line out to go on with the rest", where)
+				return fmt.Errorf("%s, its last, has no end and is no revocation (%w): the export was cut off there, and lacks what followed; export again, or take that line out to go on with the rest", where, refused)
 			}
 			if refused != nil {
 				wrong(where, refused.Error())
