@@ -37,7 +37,7 @@ type FieldError struct {
 	Message  string `json:"message"`
 }
 
-// maxFieldName is how long the name of a field may be to be repeated: shorter than any credential.
+// maxFieldName is how long the name of a field may be to be repeated: shorter than any of Veto's credentials.
 const maxFieldName = 32
 
 // IsFieldName tells whether what came as the name of a field may be repeated: other things may be secrets in the

@@ -179,7 +179,7 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 	if carried := TraceOf(ctx); carried != "" {
 		request.Header.Set(traceHeader, carried)
 	}
-	response, err := m.client.of(callee{id, m.identity.Load().cluster()}).Do(request)
+	response, err := m.client.of(id, m.identity.Load().cluster()).Do(request)
 	if err != nil {
 		var call *url.Error // which says what was asked of whom, and not what failed
 		if errors.As(err, &call) {
@@ -207,20 +207,22 @@ func (m *Mux) Call(ctx context.Context, addr, id, path string, body []byte) ([]b
 type callers struct {
 	dial    func(ctx context.Context, addr, id, protocol string) (*conn, error)
 	mu      sync.Mutex
-	clients map[callee]*http.Client // as many as the cluster ever had nodes, and once more
+	own     string                  // the caller's cluster: when it is of one, it goes on no connection on which it said to be of none
+	clients map[string]*http.Client // by id: as many as the cluster ever had nodes
 }
-
-// callee is who is called, and the caller's own cluster: when it is of one, it goes on no connection on which it said to be of none.
-type callee struct{ id, own string }
 
 func newCallers(dial func(ctx context.Context, addr, id, protocol string) (*conn, error)) *callers {
-	return &callers{dial: dial, clients: map[callee]*http.Client{}}
+	return &callers{dial: dial, clients: map[string]*http.Client{}}
 }
 
-func (c *callers) of(to callee) *http.Client {
+func (c *callers) of(id, own string) *http.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if client, ok := c.clients[to]; ok {
+	if c.own != own {
+		c.own = own
+		c.forget()
+	}
+	if client, ok := c.clients[id]; ok {
 		return client
 	}
 	client := &http.Client{
@@ -229,35 +231,30 @@ func (c *callers) of(to callee) *http.Client {
 		Transport: &http.Transport{
 			// The dialed connection is TLS already; net/http must not know.
 			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-				dialled, err := c.dial(ctx, addr, to.id, protocolCall)
+				dialed, err := c.dial(ctx, addr, id, protocolCall)
 				if err != nil {
 					return nil, err
 				}
-				return dialled, nil
+				return dialed, nil
 			},
 			MaxIdleConnsPerHost: idlePerNode, IdleConnTimeout: idleLimit,
 			MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
 		},
 	}
-	c.clients[to] = client
+	c.clients[id] = client
 	return client
 }
 
 // renew has every call from now on connect anew. What is under way ends by itself, and its connection with it.
 func (c *callers) renew() {
 	c.mu.Lock()
-	old := c.clients
-	c.clients = map[callee]*http.Client{}
-	c.mu.Unlock()
-	for _, client := range old {
-		client.CloseIdleConnections()
-	}
+	defer c.mu.Unlock()
+	c.forget()
 }
 
-func (c *callers) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *callers) forget() {
 	for _, client := range c.clients {
 		client.CloseIdleConnections()
 	}
+	clear(c.clients)
 }

@@ -91,7 +91,7 @@ func (m *Mux) DialRaft(addr, id string, limit time.Duration) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dialled{c}, nil
+	return raftConn{c}, nil
 }
 
 // dial ends with the context, with the mux, and after handshakeLimit: net/http takes the
@@ -127,15 +127,15 @@ type conn struct {
 	theirs   string    // of which the other did, if that connected
 }
 
-// dialled is a connection that Raft opened. It ends when this node is of a cluster and was of none when it connected: the
+// raftConn is a connection that Raft opened. It ends when this node is of a cluster and was of none when it connected: the
 // other may be of another one, and would go on to hear it.
-type dialled struct{ *conn }
+type raftConn struct{ *conn }
 
-func (d dialled) Write(b []byte) (int, error) {
-	if d.identity.cluster() != d.said {
-		return 0, errors.Join(net.ErrClosed, d.Close())
+func (r raftConn) Write(b []byte) (int, error) {
+	if r.identity.cluster() != r.said {
+		return 0, errors.Join(net.ErrClosed, r.Close())
 	}
-	return d.conn.Write(b)
+	return r.conn.Write(b)
 }
 
 // Read refuses what comes from another cluster's node on a connection from when this one was of none: of two clusters
@@ -303,7 +303,7 @@ func (m *Mux) Close() error {
 		_ = m.calls.Close()
 		_ = m.raft.Close()
 		m.wg.Wait()
-		m.client.close()
+		m.client.renew()
 	})
 	return err
 }
