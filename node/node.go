@@ -180,11 +180,11 @@ func (n *Node) Leave(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.running, cancel)()
-	if err := n.closeDownTo(n.takes); err != nil {
-		n.around.Log.Warn("not everything ended as it should while the node leaves", "error", err)
-	}
 	err := n.running.Err() // after Close there is nothing to leave with
 	if err == nil {
+		if ended := n.closeDownTo(n.takes); ended != nil {
+			n.around.Log.Warn("not everything ended as it should while the node leaves", "error", ended)
+		}
 		err = n.replica.Leave(ctx)
 	}
 	if err != nil {

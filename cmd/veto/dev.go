@@ -75,8 +75,11 @@ func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error
 	say("Starting %d nodes in %s", o.nodes, config.Dir)
 	cluster, token, err := startDev(starting, config)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		say("\nStopping")
-		return nil // it was interrupted
+		say("\nStopping") // it was interrupted
+		for _, e := range besides(context.Canceled, err) {
+			_, _ = fmt.Fprintf(errOut, "veto: %s\n", e)
+		}
+		return nil
 	}
 	if err != nil {
 		return err
@@ -102,6 +105,22 @@ func runDev(ctx context.Context, o devOptions, out, errOut io.Writer) (err error
 			_, _ = fmt.Fprintf(errOut, "veto: %s; the others go on\n", e)
 		}
 	}
+}
+
+// besides gives the errors of those that were joined that do not come of the one.
+func besides(one, err error) []error {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		if errors.Is(err, one) {
+			return nil
+		}
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, besides(one, e)...)
+	}
+	return all
 }
 
 // startDev starts a cluster that allows the token.

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +71,14 @@ func TestDevWithoutNodes(t *testing.T) {
 		if out, code := execute(t, nil, "", "dev", "--nodes", nodes); code != exitUsage || out != "veto: --nodes: a cluster on one machine has 1 to 9 nodes\n" {
 			t.Errorf("%d: %s", code, out)
 		}
+	}
+}
+
+// What fails besides, when a start is interrupted, is said.
+func TestBesidesTheInterruption(t *testing.T) {
+	other := errors.New("the disk is full")
+	err := errors.Join(errors.Join(fmt.Errorf("not ready: %w", context.Canceled), errors.Join(other, nil)), nil)
+	if got := besides(context.Canceled, err); !slices.Equal(got, []error{other}) {
+		t.Errorf("%v", got)
 	}
 }

@@ -297,7 +297,7 @@ func (x *Cluster) keepToken(secret string) error {
 	return x.save()
 }
 
-// StopNode stops a node as a signal would.
+// StopNode stops a node as a signal would. Where it ends already, for another reason or by another call, it returns at once.
 func (x *Cluster) StopNode(i int) error {
 	if n := x.Node(i); n != nil {
 		return x.end(i, n)
