@@ -56,8 +56,10 @@
 //	    away for less than about a minute: so long a try may wait on a connection from before. Who was removed, or has another
 //	    leader, is not tried any more.
 //	    TestWhoWasAwayIsReachedAtOnce, TestWhoNeedNotBeReachedIsLeftAlone
+//	C17 A node whose leader lacks what was committed, and is in the state here, ends, and keeps what it has.
+//	    TestAppliedIsNotTakenBack
 //
-// Until such a node has ended, it votes by the end of the log that it had. That binds nobody wrongly: what the state has was
+// Until a node of C14 has ended, it votes by the end of the log that it had. That binds nobody wrongly: what the state has was
 // committed without this node, by voters whose logs end in a later term than that log, and who refuse it. Whom it
 // votes for needs the vote of one of them as well.
 //

@@ -189,6 +189,9 @@ func (r retained) DeleteRange(from, to uint64) error {
 	if to == last && r.taken.Swap(false) {
 		return r.replace(from, last, state)
 	}
+	if to == last && from <= state.Index {
+		return r.keep(from, state)
+	}
 	if to == state.Index && to < last {
 		to--
 	}
@@ -222,6 +225,15 @@ func (r retained) replace(first, last uint64, state store.Applied) error {
 	r.fail(fmt.Errorf("another node's state was taken in, up to entry %d of term %d, where the log here had one of term %d that was never committed: that log, up to its end at %d, is removed; %w",
 		state.Index, state.Term, entry.Term, last, ErrStartAgain))
 	return nil
+}
+
+// keep ends the node, with the log and the state that it has. Its leader lacks what was committed, which only happens where a majority lost
+// what they had answered for; if this node took the other entries into its log, its state would differ from all others', and nobody would know.
+func (r retained) keep(from uint64, state store.Applied) error {
+	err := fmt.Errorf("the leader does not have entry %d, which was committed, and is in the state here, up to %d: a majority of the voters lost the end of their logs. Keep this disk, which may be the only one with what was changed then. "+
+		"To go on with it, stop the others, and see `veto cluster recover --help`; to go on without, move the data directory away and start with an empty one", from, state.Index)
+	r.fail(err)
+	return err
 }
 
 func (r retained) cut(from, to uint64) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,38 @@ func TestReplacedLogLetsTheNodeGoOn(t *testing.T) {
 				t.Errorf("its log ends at %d", last)
 			}
 		})
+	}
+}
+
+// C17
+func TestAppliedIsNotTakenBack(t *testing.T) {
+	leader := leading(t)
+	m := start(t, "b", t.TempDir(), "127.0.0.1:0", Timing{})
+	defer func() { m.stop(t) }()
+	if !leader.append(t, m, 0, 0, 6, 1, 5) {
+		t.Fatal("refused")
+	}
+	until(t, "it is applied", func() bool { return m.journal.store.Applied().Index == 5 })
+	if !leader.append(t, m, 5, 1, 6, 2, 5) {
+		t.Error("an entry that was not committed was not replaced")
+	}
+	for range 2 { // and it does so again when it is started again
+		if leader.append(t, m, 4, 1, 6, 3, 6) {
+			t.Error("entry 5 was replaced")
+		}
+		select {
+		case err := <-m.failed:
+			if !strings.Contains(err.Error(), "entry 5,") {
+				t.Error(err)
+			}
+		default:
+			t.Fatal("it goes on")
+		}
+		if m.LastIndex() != 6 || m.journal.store.Applied().Index != 5 {
+			t.Errorf("its log ends at %d, and its state at %d", m.LastIndex(), m.journal.store.Applied().Index)
+		}
+		m.stop(t)
+		m, leader = start(t, "b", m.dir, m.address, Timing{}), leading(t)
 	}
 }
 
