@@ -117,12 +117,12 @@ func (n Name) checkOne() error {
 	switch {
 	case n.Target.String() == unknownTarget:
 		return Invalid("target: give one of %s", strings.Join(TargetNames(), ", "))
+	case n.Target == TargetIssuer && n.Value != "":
+		return Invalid("value: to revoke an issuer, give its iss as issuer and no value")
 	case n.Target.OfIssuer() && n.Issuer == "":
 		return Invalid("issuer: %s has a meaning only within an issuer; give its iss", n.Target.one())
 	case !n.Target.OfIssuer() && n.Issuer != "":
 		return Invalid("issuer: %s belongs to no issuer; leave it out", n.Target.one())
-	case n.Target == TargetIssuer && n.Value != "":
-		return Invalid("value: to revoke an issuer, give its iss as issuer and no value")
 	case n.Target != TargetIssuer && n.Value == "":
 		return Invalid("value: give the %s to revoke", n.Target)
 	case len(n.Value) > MaxNameValue || len(n.Issuer) > MaxNameValue:

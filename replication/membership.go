@@ -153,12 +153,14 @@ func (r *Replica) tellRoster() {
 	}
 }
 
-// routes are to all who have not left: whom gossip takes for dead is perhaps only cut off, and is to
-// be told as soon as it can be reached, which may be long before gossip hears of it.
+// routes are to all who have not left: which member gossip takes for dead is perhaps only cut off, and is to
+// be told as soon as it can be reached, which may be long before gossip hears of it. One that was removed is not.
 func (r *Replica) routes() {
 	var routes []string
+	servers, _ := r.node().Servers()
 	for _, m := range r.roster.Members() {
-		if m.ID != r.config.ID && m.State != stateLeft && m.RouteAddr != "" {
+		isThere := m.State == stateAlive || m.State != stateLeft && indexOf(servers, m.ID) >= 0
+		if m.ID != r.config.ID && isThere && m.RouteAddr != "" {
 			routes = append(routes, m.RouteAddr)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"veto/node"
@@ -79,7 +80,7 @@ func (c *Config) openSurvivor(path string, isDir bool, of record.Found) (survivo
 		}
 		return d, nil
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator's own file
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator's own file; a pipe that nobody writes is empty, and not waited for
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func (x *export) check() error {
 	}
 	line, _, _ := bytes.Cut(bytes.TrimSpace(begin), []byte{'\n'})
 	if len(line) == 0 {
-		return nil
+		return errors.New("it is empty: the export failed; where there was nothing to export, leave it out")
 	}
 	if _, err := revocationOf(x.named, bytes.TrimSpace(line)); err != nil {
 		return fmt.Errorf("this is neither a data directory nor an export of `veto revocations export`: its first line is no revocation (%w)", err)

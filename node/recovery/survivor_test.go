@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +44,11 @@ func TestWhatIsNoExportIsNotMerged(t *testing.T) {
 	} {
 		require.ErrorContains(t, merge(text), "its first line is no revocation", name)
 	}
+	require.ErrorContains(t, merge("\n"), "it is empty")
+	pipe := filepath.Join(t.TempDir(), "pipe") // that nobody writes
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	_, err = recovery.Restore(t.Context(), c, bytes.NewReader(backup), []string{pipe})
+	require.ErrorContains(t, err, "it is empty")
 	require.ErrorContains(t, merge(whole+whole[:len(whole)/2]), "line 2, its last, has no end")
 	left, err := os.ReadDir(c.Node.DataDir)
 	require.NoError(t, err)
@@ -92,7 +98,7 @@ func TestRestoreRefuses(t *testing.T) {
 	require.ErrorContains(t, restore(none, file, filepath.Join(old.dir, "n1")), "in use by another veto process")
 	require.ErrorContains(t, restore(none, file, t.TempDir()), "no data directory")
 	export := filepath.Join(t.TempDir(), "export.ndjson")
-	require.NoError(t, os.WriteFile(export, nil, 0o600))
+	require.NoError(t, os.WriteFile(export, []byte(`{"target":"key","value":"key_00000000000000000000000000"}`), 0o600))
 	require.ErrorContains(t, restore(none, file, export, filepath.Dir(export)+"/./"+filepath.Base(export)), "given twice")
 	require.ErrorContains(t, restore(none, file, other.config(0).Node.DataDir), "that is restored into")
 	stranger := tell(t, 1)
