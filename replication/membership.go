@@ -288,10 +288,9 @@ func (r *Replica) answerAdmit(ctx context.Context, from string, in admitCall) (a
 }
 
 // lives tells whether the node is where the configuration has it, with what it agreed on: who comes as that node with nothing
-// is another, which was given its id by mistake. To demote it for that could leave those that cannot decide anything. Who waits for the
-// answer may have statusLimit, and so this takes half of that.
+// is another, which was given its id by mistake. To demote it for that could leave those that cannot decide anything.
 func (r *Replica) lives(ctx context.Context, s consensus.Server) bool {
-	ctx, cancel := context.WithTimeout(ctx, statusLimit/2)
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	state, err := r.stateOf(ctx, s.ID, s.Address)
 	return err == nil && state.Founded
@@ -314,7 +313,7 @@ func (r *Replica) leader() string {
 // knock asks who leads whether this node may take part. Nodes of the version before know no such question,
 // and expect nobody to ask.
 func (r *Replica) knock(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	ctx, cancel := context.WithTimeout(ctx, 3*statusLimit) // who leads asks others before it answers
 	defer cancel()
 	isNew := !r.node().Founded()
 	var others []consensus.Server
