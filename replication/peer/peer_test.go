@@ -334,18 +334,24 @@ func TestAnotherClusterIsRefused(t *testing.T) {
 	}
 }
 
-// P9: of two clusters that an empty node was reached by, it is of one, and hears the other no more.
-func TestAnotherClusterThatWasThereFirst(t *testing.T) {
+// emptyAndTwo are node n3, of the cluster that own says, which is none yet; n1, of cluster-1; and n2, of cluster-2.
+func emptyAndTwo(t *testing.T) (empty, one, other *peer.Mux, own *atomic.Value) {
+	t.Helper()
 	a := newAuthority(t)
-	var own atomic.Value
+	own = new(atomic.Value)
 	own.Store("")
 	of := func(id string, cluster func() string) *peer.Mux {
 		i := a.identity(t, id)
 		i.Cluster = cluster
 		return listen(t, i)
 	}
-	empty := of("n3", func() string { return own.Load().(string) })
-	one, other := of("n1", func() string { return "cluster-1" }), of("n2", func() string { return "cluster-2" })
+	empty = of("n3", func() string { return own.Load().(string) })
+	return empty, of("n1", func() string { return "cluster-1" }), of("n2", func() string { return "cluster-2" }), own
+}
+
+// P9: of two clusters that an empty node was reached by, it is of one, and hears the other no more.
+func TestAnotherClusterThatWasThereFirst(t *testing.T) {
+	empty, one, other, own := emptyAndTwo(t)
 	ways := map[*peer.Mux]net.Conn{}
 	for _, m := range []*peer.Mux{one, other} {
 		if _, err := m.Call(t.Context(), empty.Addr(), "n3", "/echo", nil); err != nil {
@@ -388,16 +394,7 @@ func TestAnotherClusterThatWasThereFirst(t *testing.T) {
 
 // P9: a node that connected while it was of no cluster connects anew once it is of one, and says so.
 func TestNodeThatIsOfAClusterNowSaysSo(t *testing.T) {
-	a := newAuthority(t)
-	var own atomic.Value
-	own.Store("")
-	of := func(id string, cluster func() string) *peer.Mux {
-		i := a.identity(t, id)
-		i.Cluster = cluster
-		return listen(t, i)
-	}
-	empty := of("n3", func() string { return own.Load().(string) })
-	one, other := of("n1", func() string { return "cluster-1" }), of("n2", func() string { return "cluster-2" })
+	empty, one, other, own := emptyAndTwo(t)
 	ids := map[*peer.Mux]string{one: "n1", other: "n2"}
 	heard := func(m *peer.Mux) (bool, error) {
 		_, err := empty.Call(t.Context(), m.Addr(), ids[m], "/echo", nil)
