@@ -377,10 +377,7 @@ func (r *Replica) ChangeMember(ctx context.Context, c record.MemberChange) (reco
 		}
 		select {
 		case <-ctx.Done():
-			return got.MemberChanged, &record.Unavailable{
-				Detail:     "the cluster has no leader just now, so nothing can be changed; `veto cluster` shows which nodes are missing",
-				RetryAfter: retryAfter,
-			}
+			return got.MemberChanged, noLeader()
 		case <-time.After(pauseBetweenTries):
 		}
 	}

@@ -140,12 +140,16 @@ func (r *Replica) tryUntilLeader(ctx context.Context, c record.Command) (record.
 			if lost {
 				return record.Result{}, record.ErrOutcomeUnknown
 			}
-			return record.Result{}, &record.Unavailable{
-				Detail:     "the cluster has no leader just now, so nothing can be changed; `veto cluster` shows which nodes are missing",
-				RetryAfter: retryAfter,
-			}
+			return record.Result{}, noLeader()
 		case <-time.After(pauseBetweenTries):
 		}
+	}
+}
+
+func noLeader() *record.Unavailable {
+	return &record.Unavailable{
+		Detail:     "the cluster has no leader just now, so nothing can be changed; `veto cluster` shows which nodes are missing",
+		RetryAfter: retryAfter,
 	}
 }
 
