@@ -153,21 +153,28 @@ func (r *Replica) tellRoster() {
 	}
 }
 
-// routes are to all who have not left: which member gossip takes for dead is perhaps only cut off, and is to
-// be told as soon as it can be reached, which may be long before gossip hears of it. One that was removed is not.
+// routes has notices reach the other nodes.
 func (r *Replica) routes() {
-	var routes []string
 	servers, _ := r.node().Servers()
-	for _, m := range r.roster.Members() {
+	if err := r.broadcast.SetRoutes(opened(r.config.ID, r.roster.Members(), servers)); err != nil {
+		r.config.Log.Warn("the routes for notices were not set; it tries again", "error", err)
+	}
+}
+
+// opened is where a node opens routes to: to all who have not left and whose ids come after its own. Of two nodes one does,
+// since where both do so at once, and the way is long, each may keep the other's, and so close both, over and over.
+// Which member gossip takes for dead is perhaps only cut off, and is to be told as soon as it can be reached, which may be long
+// before gossip hears of it. One that was removed is not.
+func opened(own string, members []roster.Member, servers []consensus.Server) []string {
+	var routes []string
+	for _, m := range members {
 		isThere := m.State == stateAlive || m.State != stateLeft && indexOf(servers, m.ID) >= 0
-		if m.ID != r.config.ID && isThere && m.RouteAddr != "" {
+		if m.ID > own && isThere && m.RouteAddr != "" {
 			routes = append(routes, m.RouteAddr)
 		}
 	}
 	slices.Sort(routes)
-	if err := r.broadcast.SetRoutes(routes); err != nil {
-		r.config.Log.Warn("the routes for notices were not set; it tries again", "error", err)
-	}
+	return routes
 }
 
 // bootstrap makes the first configuration if this node may: alone, or once as many voters as
