@@ -2,6 +2,7 @@ package replication
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"veto/client"
@@ -27,6 +28,20 @@ func TestOneOfTwoOpensTheRoute(t *testing.T) {
 	for own, want := range map[string][]string{"n1": {"2", "3"}, "n2": {"3"}, "n3": nil} {
 		if got := opened(own, members, servers); !slices.Equal(got, want) {
 			t.Errorf("%s opens routes to %v, and not %v", own, got, want)
+		}
+	}
+}
+
+// A node that hears of no leader says who is missing, and what to do about that.
+func TestLeaderlessNamesWhoIsMissing(t *testing.T) {
+	servers := []consensus.Server{{ID: "n1", Voter: true}, {ID: "n2", Voter: true}, {ID: "n3", Voter: true}, {ID: "r1"}}
+	for there, want := range map[string]string{
+		"n2 r1": "of the voters n1 n2 n3, 2 must reach each other, and it has met n2; start the others",
+		"r1":    "and it has met none; start the others",
+		"n1 n3": "and it has met n1 n3; their logs say why",
+	} {
+		if got := leaderlessOf(servers, strings.Fields(there)); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", there, got)
 		}
 	}
 }

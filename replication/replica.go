@@ -136,7 +136,7 @@ type Replica struct {
 	awaited      atomic.Int64           // when something was committed that was no part of a stream, in milliseconds
 	guide        atomic.Pointer[string] // the leader that removed this node while it was away; nil if none did
 	changing     sync.Mutex             // while an operator's change of the members is made here
-	waits        atomic.Pointer[string] // what it waits for that is part of no cluster; nil if for nothing
+	waits        atomic.Pointer[string] // what it waits for that hears of no leader; nil if for nothing
 	denied       atomic.Pointer[string] // why the leader did not let it in when it last asked; nil if it did, or nobody leads
 	heard        atomic.Pointer[heard]  // nil before this node has led
 

@@ -359,11 +359,8 @@ func (s *survey) Health(ctx context.Context, servers []consensus.Known) map[stri
 	return health
 }
 
-// explain says what a node waits for that is part of no cluster, or of one that has not begun, again from time to time.
+// explain says what a node waits for that hears of no leader, again from time to time.
 func (r *Replica) explain(since time.Duration) {
-	if r.node().Admitted() && r.node().Founded() {
-		return
-	}
 	var met, founded []string
 	for _, m := range r.roster.Members() {
 		if m.ID == r.config.ID || m.State != stateAlive {
@@ -373,10 +370,12 @@ func (r *Replica) explain(since time.Duration) {
 			founded = append(founded, m.ID)
 		}
 	}
+	servers, _ := r.node().Servers()
 	why := "this node is part of no cluster yet: it waits "
 	switch {
+	case r.node().Admitted() && r.node().Founded():
+		why = leaderlessOf(servers, append(met, r.config.ID))
 	case r.node().Founded():
-		servers, _ := r.node().Servers()
 		why += fmt.Sprintf("until all of %s have the first configuration of the new cluster, of which it has met %s", said(ids(servers)), said(met))
 	case len(founded) > 0 && r.denied.Load() != nil:
 		why += fmt.Sprintf("for the leader of the cluster of %s, which does not let it in: %s", strings.Join(founded, " "), *r.denied.Load())
@@ -392,6 +391,24 @@ func (r *Replica) explain(since time.Duration) {
 	}
 }
 
+// leaderlessOf says why there may be no leader, where those nodes are there.
+func leaderlessOf(servers []consensus.Server, there []string) string {
+	var voters, met []string
+	for _, s := range servers {
+		if s.Voter {
+			voters = append(voters, s.ID)
+			if slices.Contains(there, s.ID) {
+				met = append(met, s.ID)
+			}
+		}
+	}
+	why := fmt.Sprintf("it hears of no leader: of the voters %s, %d must reach each other, and it has met %s", said(voters), len(voters)/2+1, said(met))
+	if len(met) > len(voters)/2 {
+		return why + "; their logs say why none of them leads"
+	}
+	return why + "; start the others with their disks or, if these are lost for good, see `veto cluster recover --help`"
+}
+
 const explainEvery = 30 * time.Second
 
 func said(nodes []string) string {
@@ -401,7 +418,7 @@ func said(nodes []string) string {
 	return strings.Join(nodes, " ")
 }
 
-// Waits says what this node waits for that is part of no cluster; empty if it is, or has only just begun.
+// Waits says what this node waits for that hears of no leader; empty if it does, or has only just begun.
 func (r *Replica) Waits() string {
 	if why := r.waits.Load(); why != nil {
 		return *why

@@ -12,10 +12,15 @@ import (
 	"veto/record"
 )
 
-// NotReady is the problem of a node that cannot tell yet who may ask.
-func NotReady() *Problem {
-	p := New(http.StatusServiceUnavailable, "not_ready",
-		"this node has not caught up with the cluster yet; ask another, or wait until /readyz says that it has")
+// NotReady is the problem of a node that cannot tell yet who may ask, with those of the checks that fail.
+func NotReady(checks []Check) *Problem {
+	why, sep := "this node is not ready", ": "
+	for _, c := range checks {
+		if !c.OK {
+			why, sep = why+sep+c.Detail, "; "
+		}
+	}
+	p := New(http.StatusServiceUnavailable, "not_ready", why+"; ask another, or wait until /readyz says that it is")
 	p.retryAfter = time.Second
 	return p
 }

@@ -117,7 +117,7 @@ func (x *control) operator(authorization string, role record.Role) (caller, *htt
 	}
 	by, verdict := x.operatorBy(token, role)
 	if verdict.Outcome != validate.Allow {
-		return caller{}, unknownCaller(verdict, "this is no operator's API key that may be used now, and no JWT that its issuer's operators say is one's")
+		return caller{}, x.unknownCaller(verdict, "this is no operator's API key that may be used now, and no JWT that its issuer's operators say is one's")
 	}
 	switch {
 	case len(by.key.Roles) == 0:
@@ -176,12 +176,12 @@ func (x *control) operatorBy(token string, role record.Role) (caller, validate.V
 }
 
 // unknownCaller refuses whoever is not known to be anyone now.
-func unknownCaller(v validate.Verdict, detail string) *httpapi.Problem {
+func (x *control) unknownCaller(v validate.Verdict, detail string) *httpapi.Problem {
 	if v.Code == validate.PepperLocked {
 		return httpapi.PepperLocked()
 	}
 	if v.Outcome == validate.Unknown {
-		return httpapi.NotReady()
+		return httpapi.NotReady(x.Ready())
 	}
 	return httpapi.New(http.StatusUnauthorized, string(v.Code), detail)
 }
@@ -225,7 +225,7 @@ func notManaged() error {
 
 func (x *control) bySession(token, consumer string) (by caller, id string, err error) {
 	if x.Validator.Sure(x.Now()) != validate.OK {
-		return by, "", httpapi.NotReady()
+		return by, "", httpapi.NotReady(x.Ready())
 	}
 	s, ok, err := x.Records.SessionBySecret(sha256.Sum256([]byte(token)))
 	if err != nil {
@@ -246,7 +246,7 @@ func (x *control) bySession(token, consumer string) (by caller, id string, err e
 func (x *control) byPerson(token, consumer string) (by caller, id string, err error) {
 	claims, verdict := x.Validator.Person(token, x.Now())
 	if claims == nil {
-		return by, "", unknownCaller(verdict, "this is no JWT that may be used now")
+		return by, "", x.unknownCaller(verdict, "this is no JWT that may be used now")
 	}
 	person := claims.Person()
 	ids, err := x.Records.Managed(person, maxManaged)

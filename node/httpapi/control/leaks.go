@@ -55,7 +55,7 @@ func (x *control) leaked(w http.ResponseWriter, r *http.Request) ([]leaks.Label,
 		return nil, err
 	}
 	if !x.Records.Freshness().Ready {
-		return nil, httpapi.NotReady() // a key that is not here yet would be taken for none
+		return nil, httpapi.NotReady(x.Ready()) // a key that is not here yet would be taken for none
 	}
 	if x.Records.Locked() {
 		return nil, httpapi.PepperLocked() // and so would every key

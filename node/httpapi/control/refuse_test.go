@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"veto/node/httpapi"
 	"veto/node/httpapi/control"
 	"veto/record"
 	"veto/validate/apikey"
@@ -182,11 +183,11 @@ func TestWhoAsks(t *testing.T) {
 	}
 	ok[record.Receipt](p, p.admin("POST", "/v1/revocations", `{"target": "key", "value": "key_revoker"}`), 201)
 	p.problem(p.as(record.RoleRevoker, "GET", "/v1/cluster", ""), 401, "revoked")
-	p.cluster.ready = false
+	p.cluster.ready, p.checks = false, []httpapi.Check{{Name: "caught_up", Detail: "nobody leads"}, {Name: "fresh", OK: true, Detail: "it is"}}
 	w := p.admin("GET", "/v1/cluster", "")
 	p.problem(w, 503, "not_ready")
-	if w.Header().Get("Retry-After") == "" {
-		t.Error("no Retry-After")
+	if w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "not ready: nobody leads; ask another") {
+		t.Errorf("%v %s", w.Header(), w.Body)
 	}
 }
 

@@ -243,7 +243,7 @@ func (s *Server) mayExplain(ctx *fasthttp.RequestCtx) *httpapi.Problem {
 	case verdict.Code == validate.PepperLocked:
 		return httpapi.PepperLocked()
 	case verdict.Outcome == validate.Unknown:
-		return httpapi.NotReady()
+		return httpapi.NotReady(s.config.Ready())
 	case key == nil:
 		return httpapi.New(http.StatusUnauthorized, "unauthorized", "to have a credential explained, put it in the body, and send an operator's API key: Authorization: Bearer ...")
 	case !key.HasRole(record.RoleValidator):

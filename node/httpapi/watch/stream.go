@@ -186,7 +186,7 @@ func (s *Streams) reach(ctx context.Context, at event.ID) error {
 	defer cancel()
 	err := s.Source.Await(ctx, at.Revision)
 	if err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return httpapi.NotReady() // this node is stopping, or nobody listens any more
+		return httpapi.NotReady(nil) // this node is stopping, or nobody listens any more
 	}
 	if err != nil {
 		return record.Conflict("this node has not reached revision %d: it is behind, and another node may not be; or the place is of another cluster. To begin where the stream is now, leave it out", at.Revision)
