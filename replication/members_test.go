@@ -21,8 +21,12 @@ func TestMemberLimitIsBelowTheClients(t *testing.T) {
 func TestOneOfTwoOpensTheRoute(t *testing.T) {
 	const dead = "dead"
 	members := []roster.Member{
-		{ID: "n1", RouteAddr: "1", State: stateAlive}, {ID: "n2", RouteAddr: "2", State: dead}, {ID: "n3", RouteAddr: "3", State: stateAlive},
-		{ID: "n4", RouteAddr: "4", State: stateLeft}, {ID: "n5", RouteAddr: "5", State: dead}, {ID: "n6", State: stateAlive},
+		{ID: "n1", RouteAddr: "1", State: stateAlive},
+		{ID: "n2", RouteAddr: "2", State: dead},
+		{ID: "n3", RouteAddr: "3", State: stateAlive},
+		{ID: "n4", RouteAddr: "4", State: stateLeft},
+		{ID: "n5", RouteAddr: "5", State: dead},
+		{ID: "n6", State: stateAlive},
 	}
 	servers := []consensus.Server{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}, {ID: "n4"}}
 	for own, want := range map[string][]string{"n1": {"2", "3"}, "n2": {"3"}, "n3": nil} {
