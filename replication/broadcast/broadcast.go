@@ -74,7 +74,10 @@ type Broadcast struct {
 	routes []string
 }
 
-type counts struct{ received, dropped, refused, slow, busy, taken, buried atomic.Uint64 }
+type counts struct {
+	received, dropped, refused, slow, busy, taken, buried atomic.Uint64
+	reading                                               atomic.Bool
+}
 
 // Stats are numbers for people who watch.
 type Stats struct {
@@ -83,6 +86,8 @@ type Stats struct {
 	Refused uint64
 	// Taken are events of a stream that were taken, Buried those that were refused.
 	Taken, Buried uint64
+	// Reading is whether a stream is read now: its server gives signs of life.
+	Reading bool
 	// Busy are requests of clients that were told to come again, Queued events that are to be sent.
 	Busy           uint64
 	Queued, Routes int
@@ -148,8 +153,8 @@ func (b *Broadcast) connect(secret string, h Handlers) error {
 
 // dial connects to the server in this process. What is not sent while the connection is down
 // is not kept: a late notice is worth nothing.
-func (b *Broadcast) dial(user, secret string) (*nats.Conn, error) {
-	conn, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(user, secret),
+func (b *Broadcast) dial(user, secret string, more ...nats.Option) (*nats.Conn, error) {
+	conn, err := nats.Connect("", append(more, nats.InProcessServer(b.server), nats.UserInfo(user, secret),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond), nats.ReconnectBufSize(-1),
 		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.NoEcho(), nats.CustomInboxPrefix(inboxPrefix),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -158,7 +163,7 @@ func (b *Broadcast) dial(user, secret string) (*nats.Conn, error) {
 				return
 			}
 			b.log.Warn("nats", "error", err)
-		}))
+		}))...)
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
@@ -264,7 +269,7 @@ func (b *Broadcast) Stats() Stats {
 	return Stats{
 		Received: b.counts.received.Load(), Dropped: b.counts.dropped.Load(),
 		Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(),
-		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Busy: b.counts.busy.Load(), Queued: len(b.queue), Routes: b.server.NumRoutes(),
+		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Reading: b.counts.reading.Load(), Busy: b.counts.busy.Load(), Queued: len(b.queue), Routes: b.server.NumRoutes(),
 	}
 }
 

@@ -31,8 +31,9 @@ type Stream struct {
 type Arrived struct {
 	Subject string
 	// MessageID is how the publisher names the message, if it does; Place is the stream and the number
-	// there.
+	// there. A stream that is made anew counts anew: Stored, when the stream got it, tells its messages apart.
 	MessageID, Place string
+	Stored           time.Time
 	Body             []byte
 	// Tries counts how often it has come, from 1 on.
 	Tries uint64
@@ -66,7 +67,7 @@ const (
 func (b *Broadcast) Consume(ctx context.Context, s Stream, take func(context.Context, Arrived) error) {
 	said := ""
 	for ctx.Err() == nil {
-		err := b.consume(ctx, s, take)
+		err := b.consume(ctx, s, take, func() { said = "" })
 		if ctx.Err() != nil {
 			return
 		}
@@ -81,7 +82,8 @@ func (b *Broadcast) Consume(ctx context.Context, s Stream, take func(context.Con
 	}
 }
 
-func (b *Broadcast) consume(ctx context.Context, s Stream, take func(context.Context, Arrived) error) error {
+// consume reads over one connection. What it gave to be taken is done when it returns.
+func (b *Broadcast) consume(ctx context.Context, s Stream, take func(context.Context, Arrived) error, reads func()) error {
 	conn, err := b.dialStream(s)
 	if err != nil {
 		return err
@@ -91,40 +93,94 @@ func (b *Broadcast) consume(ctx context.Context, s Stream, take func(context.Con
 	if err != nil {
 		return err
 	}
-	consumer, err := durable(ctx, js, s)
+	config, err := b.durable(ctx, js, s)
 	if err != nil {
 		return err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(maxTaking), jetstream.PullHeartbeat(5*time.Second))
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, messages.Stop)
-	defer stop()
-	defer messages.Stop()
-	c := &consumption{b: b, stream: s, js: js, take: take}
+	c := &consumption{b: b, stream: s, js: js, take: take, room: make(chan struct{}, maxTaking)}
 	defer c.doing.Wait()
-	room := make(chan struct{}, maxTaking)
 	for {
-		m, err := messages.Next()
+		p, err := startPull(conn, s, config)
 		if err != nil {
 			return err
 		}
-		room <- struct{}{} // whoever takes is slower than the stream: it waits
+		err = c.read(ctx, p, reads)
+		p.end()
+		if !errors.Is(err, errReconnected) {
+			return err
+		}
+	}
+}
+
+// read has taken what comes, and asks for no more than there is room for: what waited here would, after a
+// while, be given to another node as well.
+func (c *consumption) read(ctx context.Context, p *pull, reads func()) error {
+	heard := sync.OnceFunc(func() {
+		c.b.log.Info("the stream of events is read", "stream", c.stream.Name)
+		c.b.counts.reading.Store(true)
+		reads()
+	})
+	defer c.b.counts.reading.Store(false)
+	asked := 0
+	defer func() { c.leave(asked) }()
+	for {
+		if asked == 0 {
+			asked = c.enter(p.most())
+			if err := p.ask(asked); err != nil {
+				return err
+			}
+		}
+		m, err := p.next(ctx, heard)
+		if errors.Is(err, errOver) {
+			c.leave(asked)
+			asked = 0
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		asked--
 		c.doing.Go(func() {
-			defer func() { <-room }()
+			defer c.leave(1)
 			c.one(ctx, m)
 		})
 	}
 }
 
+// enter waits for room, and takes what there is of it.
+func (c *consumption) enter(most int) int {
+	c.room <- struct{}{} // whoever takes is slower than the stream: it waits
+	for n := 1; n < most; n++ {
+		select {
+		case c.room <- struct{}{}:
+		default:
+			return n
+		}
+	}
+	return most
+}
+
+func (c *consumption) leave(n int) {
+	for range n {
+		<-c.room
+	}
+}
+
 // dialStream connects to where the stream is.
 func (b *Broadcast) dialStream(s Stream) (*nats.Conn, error) {
+	lost := nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+		if err != nil { // or this node closes it
+			b.log.Warn("the connection to the stream of events is lost, and is made anew", "stream", s.Name, "error", err)
+		}
+	})
 	if s.URL == "" {
-		return b.dial(userPublic, b.gate.secret)
+		return b.dial(userPublic, b.gate.secret, lost)
 	}
 	options := []nats.Option{
-		nats.Name("veto"), nats.MaxReconnects(-1), nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2),
+		// What is acknowledged while the connection is down is not kept for later: by then the number may be that of
+		// another message, in a stream that was made anew.
+		nats.Name("veto"), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2),
+		lost,
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.log.Warn("stream of events", "error", err) }),
 	}
 	if s.CredsFile != "" {
@@ -148,7 +204,7 @@ func (b *Broadcast) dialStream(s Stream) (*nats.Conn, error) {
 
 // durable finds the consumer, or makes it. One that is there is used as it is, if it can be: it may
 // be another's to make.
-func durable(ctx context.Context, js jetstream.JetStream, s Stream) (jetstream.Consumer, error) {
+func (b *Broadcast) durable(ctx context.Context, js jetstream.JetStream, s Stream) (config jetstream.ConsumerConfig, err error) {
 	c, err := js.Consumer(ctx, s.Name, s.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		wait := s.AckWait
@@ -161,15 +217,18 @@ func durable(ctx context.Context, js jetstream.JetStream, s Stream) (jetstream.C
 			Durable: s.Durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: wait,
 			MaxAckPending: maxAckPending, MaxDeliver: -1, DeliverPolicy: jetstream.DeliverAllPolicy,
 		})
+		if err == nil {
+			b.log.Warn("the consumer was not there, and is made: what the stream has comes from its beginning", "stream", s.Name, "consumer", s.Durable)
+		}
 	}
 	if err != nil {
-		return nil, err
+		return config, err
 	}
-	config := c.CachedInfo().Config
+	config = c.CachedInfo().Config
 	if config.AckPolicy != jetstream.AckExplicitPolicy || config.MaxDeliver > 0 {
-		return nil, fmt.Errorf("the consumer %s must acknowledge each message (ack explicit), and deliver without a bound (max deliver -1), or events are lost", s.Durable)
+		return config, fmt.Errorf("the consumer %s must acknowledge each message (ack explicit), and deliver without a bound (max deliver -1), or events are lost", s.Durable)
 	}
-	return c, nil
+	return config, nil
 }
 
 // consumption is the taking of one stream over one connection.
@@ -179,17 +238,18 @@ type consumption struct {
 	js     jetstream.JetStream
 	take   func(context.Context, Arrived) error
 	doing  sync.WaitGroup
+	room   chan struct{}
 }
 
 // one has a message taken, and says what became of it.
-func (c *consumption) one(ctx context.Context, m jetstream.Msg) {
+func (c *consumption) one(ctx context.Context, m *nats.Msg) {
 	meta, err := m.Metadata()
-	if err != nil || c.stream.DeadLetter != "" && m.Subject() == c.stream.DeadLetter {
+	if err != nil || c.stream.DeadLetter != "" && m.Subject == c.stream.DeadLetter {
 		_ = m.Term() // a dead letter in the stream itself would come for ever
 		return
 	}
 	place := meta.Stream + "/" + strconv.FormatUint(meta.Sequence.Stream, 10)
-	err = c.take(ctx, Arrived{Subject: m.Subject(), MessageID: m.Headers().Get(nats.MsgIdHdr), Place: place, Body: m.Data(), Tries: meta.NumDelivered})
+	err = c.take(ctx, Arrived{Subject: m.Subject, MessageID: m.Header.Get(nats.MsgIdHdr), Place: place, Stored: meta.Timestamp, Body: m.Data, Tries: meta.NumDelivered})
 	var refused *Refused
 	switch {
 	case err == nil:
@@ -206,7 +266,7 @@ func (c *consumption) one(ctx context.Context, m jetstream.Msg) {
 		c.later(m, meta.NumDelivered, err)
 		return
 	}
-	if err := c.bury(ctx, m, place, refused); err != nil {
+	if err := c.bury(ctx, m, place, meta.Timestamp, refused); err != nil {
 		c.later(m, meta.NumDelivered, fmt.Errorf("dead letter: %w", err))
 		return
 	}
@@ -227,29 +287,29 @@ func isLater(err error) bool {
 }
 
 // acknowledge waits until the server knows. If it does not, the message comes again, and is known.
-func (c *consumption) acknowledge(ctx context.Context, m jetstream.Msg) {
+func (c *consumption) acknowledge(ctx context.Context, m *nats.Msg) {
 	ctx, cancel := context.WithTimeout(ctx, ackLimit)
 	defer cancel()
-	if err := m.DoubleAck(ctx); err != nil && ctx.Err() == nil {
+	if err := m.AckSync(nats.Context(ctx)); err != nil && ctx.Err() == nil {
 		c.b.log.Warn("an event was taken and not acknowledged; it comes again, and is known", "error", err)
 	}
 }
 
-func (c *consumption) later(m jetstream.Msg, tries uint64, err error) {
+func (c *consumption) later(m *nats.Msg, tries uint64, err error) {
 	delay := min(shortestDelay<<min(tries-1, 10), longestDelay)
 	c.b.log.Warn("an event was not taken, and comes again", "stream", c.stream.Name, "tries", tries, "in", delay, "error", err)
 	_ = m.NakWithDelay(delay) // if it is lost, the message comes again by itself
 }
 
 // bury sends a message to the dead letters, with the reason, and waits until they are kept.
-func (c *consumption) bury(ctx context.Context, m jetstream.Msg, place string, why *Refused) error {
+func (c *consumption) bury(ctx context.Context, m *nats.Msg, place string, stored time.Time, why *Refused) error {
 	c.b.log.Error("an event was refused", "event", place, "code", why.Code, "reason", why.Detail, "dead_letter", c.stream.DeadLetter)
 	if c.stream.DeadLetter == "" {
 		return nil
 	}
 	letter := nats.NewMsg(c.stream.DeadLetter)
-	letter.Data = m.Data()
-	for name, values := range m.Headers() {
+	letter.Data = m.Data
+	for name, values := range m.Header {
 		if !strings.HasPrefix(name, "Nats-") {
 			letter.Header[name] = values
 		}
@@ -257,8 +317,8 @@ func (c *consumption) bury(ctx context.Context, m jetstream.Msg, place string, w
 	letter.Header.Set("Veto-Code", why.Code)
 	letter.Header.Set("Veto-Reason", oneLine(why.Detail))
 	letter.Header.Set("Veto-Event", place)
-	letter.Header.Set("Veto-Subject", m.Subject())
-	letter.Header.Set(nats.MsgIdHdr, "dead/"+place)
+	letter.Header.Set("Veto-Subject", m.Subject)
+	letter.Header.Set(nats.MsgIdHdr, "dead/"+place+"/"+strconv.FormatInt(stored.UnixNano(), 10))
 	ctx, cancel := context.WithTimeout(ctx, ackLimit)
 	defer cancel()
 	_, err := c.js.PublishMsg(ctx, letter)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -24,12 +25,12 @@ import (
 // events is a node that takes the events of a stream, and a client that publishes them.
 type events struct {
 	*testing.T
-	ctx     context.Context
-	node    *broadcast.Broadcast
-	stream  broadcast.Stream
-	js      jetstream.JetStream // sees the stream from inside
-	publish func(body, id string)
-	log     *locked
+	ctx        context.Context
+	node       *broadcast.Broadcast
+	stream     broadcast.Stream
+	js         jetstream.JetStream // sees the stream from inside
+	publishMsg func(*nats.Msg)
+	log        *locked
 
 	mu   sync.Mutex
 	seen []broadcast.Arrived
@@ -100,7 +101,7 @@ func ofUser(t *testing.T) (*events, *natsproc.Server) {
 			t.Fatal(err)
 		}
 	}
-	e.publish = e.publisher(e.js, "events.revoke")
+	e.publishMsg = e.publisher(e.js, "events.revoke")
 	return e, server
 }
 
@@ -122,21 +123,27 @@ func ofNode(t *testing.T) *events {
 	}
 	e.js = of(e.node.Inside())
 	alice := of(nats.Connect("nats://"+e.node.ClientAddr(), nats.Token("alice"), nats.CustomInboxPrefix(broadcast.InboxOf("key_alice"))))
-	e.publish = e.publisher(alice, broadcast.EventsOf("key_alice"))
+	e.publishMsg = e.publisher(alice, broadcast.EventsOf("key_alice"))
 	return e
 }
 
-func (e *events) publisher(js jetstream.JetStream, subject string) func(body, id string) {
-	return func(body, id string) {
+func (e *events) publisher(js jetstream.JetStream, subject string) func(*nats.Msg) {
+	return func(m *nats.Msg) {
 		e.Helper()
-		var options []jetstream.PublishOpt
-		if id != "" {
-			options = append(options, jetstream.WithMsgID(id))
-		}
-		if _, err := js.Publish(e.ctx, subject, []byte(body), options...); err != nil {
+		m.Subject = subject
+		if _, err := js.PublishMsg(e.ctx, m); err != nil {
 			e.Fatal(err)
 		}
 	}
+}
+
+func (e *events) publish(body, id string) {
+	e.Helper()
+	m := &nats.Msg{Data: []byte(body)}
+	if id != "" {
+		m.Header = nats.Header{nats.MsgIdHdr: {id}}
+	}
+	e.publishMsg(m)
 }
 
 // both runs a test on a server of the user's and on the node's own.
@@ -177,9 +184,26 @@ func (e *events) await(n int) {
 		select {
 		case <-e.came:
 		case <-e.ctx.Done():
-			e.Fatalf("nothing came; %s", e.log)
+			e.Fatalf("nothing came; %s", e.state())
 		}
 	}
+}
+
+// state is what tells why nothing comes, when the time of the test is over.
+func (e *events) state() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), 5*time.Second)
+	defer cancel()
+	c, err := e.js.Consumer(ctx, e.stream.Name, e.stream.Durable)
+	consumer := fmt.Sprint(err)
+	if err == nil {
+		i := c.CachedInfo()
+		consumer = fmt.Sprintf("delivered %+v, acknowledged %+v, %d to be, %d again, %d requests wait, %d messages do", i.Delivered, i.AckFloor, i.NumAckPending, i.NumRedelivered, i.NumWaiting, i.NumPending)
+	}
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return fmt.Sprintf("%d have come; %+v\nconsumer: %s\n%s\n%s", len(e.seen), e.node.Stats(), consumer, e.log, stacks)
 }
 
 // settled waits until the consumer has the given number of messages acknowledged.
@@ -272,14 +296,28 @@ func TestLostBeforeItIsAcknowledged(t *testing.T) {
 		e.take(func(_ context.Context, _ broadcast.Arrived, times int) error {
 			if times == 1 {
 				server.Kill()
-				server.Run()
 			}
 			return nil
 		})
-		e.await(2)
+		e.await(1)
+		e.says("taken and not acknowledged") // and is not later, when the server is back
+		server.Run()
+		e.await(1)
 		e.settled(1)
 		e.same("id", 2)
 	})
+}
+
+// says waits until the node has said this in its log.
+func (e *events) says(what string) {
+	e.Helper()
+	for !strings.Contains(e.log.String(), what) {
+		select {
+		case <-e.ctx.Done():
+			e.Fatalf("nobody said %q; %s", what, e.state())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func (e *events) same(id string, times int) {

@@ -34,7 +34,11 @@
 //	    TestEventsAreTaken, TestNotAcknowledgedBeforeItIsDone, TestLostBeforeItIsAcknowledged,
 //	    TestLaterComesAgain, TestConsumerThatWouldLoseEvents
 //	P15 An event that is refused is put aside, with the reason, before it is acknowledged.
-//	    TestDeadLetters, TestDeadLetterIsKeptFirst
+//	    TestDeadLetters, TestDeadLetterIsKeptFirst, TestDeadLettersOfAStreamMadeAnew
+//	P19 Whatever happens to the server, the consumer or the stream, reading goes on by itself, and the log and Stats say
+//	    whether it does. What a publisher writes stops nobody else's events.
+//	    TestReadingGoesOnWhenTheServerIsBack, TestReadingGoesOnWhenSomebodyDeletes,
+//	    TestMessagesThatLookLikeTheServers, TestConsumerThatAllowsLittle
 //	P17 What a client chose, such as its name or a subject, is in no log, here or on another node.
 //	    TestWhatClientsSayIsNotLogged, TestOtherNodesDoNotKnowTheClients
 //	P18 Whoever tells, or publishes to the stream, waits for nothing that is full.

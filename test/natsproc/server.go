@@ -46,13 +46,19 @@ func StartAt(t testing.TB, host, config string) *Server {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("listen: %q\njetstream: {store_dir: %q, sync_interval: always}\n%s\n", s.address, filepath.Join(dir, "data"), config)
-	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.Configure(config)
 	t.Cleanup(s.Kill)
 	s.Run()
 	return s
+}
+
+// Configure is what holds from the next Run on, beside what the server needs.
+func (s *Server) Configure(config string) {
+	s.t.Helper()
+	text := fmt.Sprintf("listen: %q\njetstream: {store_dir: %q, sync_interval: always}\n%s\n", s.address, filepath.Join(filepath.Dir(s.config), "data"), config)
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // Run starts the process, again if it was killed, and waits until it answers.
