@@ -129,7 +129,7 @@ func (n *Node) takeEvents(ctx context.Context) {
 }
 
 func (n *Node) takeEvent(ctx context.Context, a broadcast.Arrived) error {
-	e := intake.Event{Key: n.config.EventsOperatorKeyID, MessageID: a.MessageID, Place: a.Place, Body: a.Body}
+	e := intake.Event{Key: n.config.EventsOperatorKeyID, MessageID: a.MessageID, Place: a.Place, Stored: a.Stored, Body: a.Body}
 	if e.Key == "" {
 		e.Key = a.Subject[strings.LastIndexByte(a.Subject, '.')+1:]
 	} else if _, err := n.intake.Authority(e.Key); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,8 +23,9 @@ type Event struct {
 	Key string
 	// MessageID is how the publisher names the message, if it does; Place is where in which stream it
 	// is. Of the names that an event has the best counts: the id of a CloudEvent, then MessageID,
-	// then Place.
+	// then Place with Stored, when the stream got it: one that is made anew has the same places.
 	MessageID, Place string
+	Stored           time.Time
 	// Body is what POST /v1/revocations takes, or a CloudEvent with that as its data.
 	Body []byte
 }
@@ -82,7 +84,7 @@ func (x *Intake) TakeEvent(ctx context.Context, e Event, wait time.Duration) err
 	case e.MessageID != "":
 		name = "message\n" + e.MessageID
 	default:
-		name = "place\n" + e.Place
+		name = "place\n" + e.Place + "\n" + strconv.FormatInt(e.Stored.UnixNano(), 10)
 	}
 	// A name may be longer than what the log takes, and hold anything.
 	sum := sha256.Sum256([]byte(name))

@@ -41,6 +41,7 @@ func TestEventsHaveNames(t *testing.T) {
 		"another":              {Body: []byte(good), MessageID: "n", Place: "S/1"},
 		"without a name":       {Body: []byte(good), Place: "S/1"},
 		"one behind it":        {Body: []byte(good), Place: "S/2"},
+		"of a stream anew":     {Body: []byte(good), Place: "S/1", Stored: time.Unix(1, 0)},
 		"named as one's place": {Body: []byte(good), MessageID: "S/1", Place: "S/3"},
 	} {
 		n := name(e)
