@@ -117,6 +117,12 @@ func (n *Node) gauges() []gauge {
 		{"veto_broadcast_received_total", "Notices and beacons received.", func() float64 { return float64(n.broadcast.Stats().Received) }},
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
+		{"veto_events_reading", "Whether this node reads the stream of events now; of several nodes the one that leads does.", func() float64 {
+			if n.broadcast.Stats().Reading {
+				return 1
+			}
+			return 0
+		}},
 		{"veto_backup_last_timestamp_seconds", "When this node last wrote a backup to its end; 0 if it has not since it started.", func() float64 { return float64(n.backups.last.Load()) }},
 		{"veto_broadcast_queue", "Events that are to be sent to other systems.", func() float64 { return float64(n.broadcast.Stats().Queued) }},
 		{"veto_broadcast_routes", "Connections to other nodes' NATS servers.", func() float64 { return float64(n.broadcast.Stats().Routes) }},
