@@ -288,9 +288,9 @@ func isLater(err error) bool {
 
 // acknowledge waits until the server knows. If it does not, the message comes again, and is known.
 func (c *consumption) acknowledge(ctx context.Context, m *nats.Msg) {
-	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	limited, cancel := context.WithTimeout(ctx, ackLimit)
 	defer cancel()
-	if err := m.AckSync(nats.Context(ctx)); err != nil && ctx.Err() == nil {
+	if err := m.AckSync(nats.Context(limited)); err != nil && ctx.Err() == nil {
 		c.b.log.Warn("an event was taken and not acknowledged; it comes again, and is known", "error", err)
 	}
 }
