@@ -74,8 +74,9 @@ type NodeStatus struct {
 	Version   string `json:"version,omitempty" cbor:"8,keyasint,omitempty"`
 	// Level is the highest that the node's program knows; 0 if it could not be asked.
 	Level Level `json:"level,omitempty" cbor:"13,keyasint,omitempty"`
-	// Why it could not be asked, if it could not.
-	Why string `json:"why,omitempty" cbor:"19,keyasint,omitempty"`
+	// Why it could not be asked, if it could not; Refused is set if that is because one of it and the node that was asked refuses the other.
+	Why     string  `json:"why,omitempty" cbor:"19,keyasint,omitempty"`
+	Refused Refused `json:"refused,omitempty" cbor:"20,keyasint,omitempty"`
 	// Propagation is what the node that was asked has measured of this one; nil if nothing.
 	Propagation *Propagation `json:"propagation,omitempty" cbor:"9,keyasint,omitempty"`
 	// AuditHead is the last entry of the node's audit trail, as HASH@REVISION; empty if its trail
@@ -144,6 +145,15 @@ type MemberChanged struct {
 	Done   bool   `json:"done" cbor:"2,keyasint"`
 	Detail string `json:"detail" cbor:"3,keyasint"`
 }
+
+// Refused is what one of two nodes does not take the other for: its certificate is refused, or it is of another cluster.
+type Refused string
+
+// What nodes refuse each other for.
+const (
+	RefusedCertificate Refused = "certificate"
+	RefusedCluster     Refused = "cluster"
+)
 
 // AuditAgreement is whether two nodes have the same audit trail; empty if it cannot be told now.
 type AuditAgreement string

@@ -14,6 +14,7 @@ import (
 	"veto/record/trail"
 	"veto/replication/consensus"
 	"veto/replication/machine"
+	"veto/replication/peer"
 )
 
 const statusLimit = time.Second
@@ -119,7 +120,7 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 		states[i], err = r.stateOf(ctx, s.ID, addr)
 		at[i] = asked.Add(r.config.Now().Sub(asked) / 2)
 		if err != nil {
-			nodes[i].Why = err.Error()
+			nodes[i].Why, nodes[i].Refused = err.Error(), refusedFor(err)
 		}
 		return err == nil
 	})
@@ -146,6 +147,18 @@ func (r *Replica) Status(ctx context.Context) record.ClusterStatus {
 	return record.ClusterStatus{
 		ID: r.view.ClusterID(), Leader: r.node().Leader(), Revision: r.index.Revision(), Level: r.view.Level(), LeakedKeys: leaked, Nodes: nodes,
 	}
+}
+
+// refusedFor is for what one of two nodes refuses the other, if that is what a call failed with.
+func refusedFor(err error) record.Refused {
+	var refused *peer.RefusedError
+	switch {
+	case !errors.As(err, &refused):
+		return ""
+	case refused.Cluster:
+		return record.RefusedCluster
+	}
+	return record.RefusedCertificate
 }
 
 // Leaked is how many API keys go on of which a secret is known where anyone can read it.

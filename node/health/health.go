@@ -133,9 +133,9 @@ func (l *look) refused(list []string) string {
 	for _, n := range l.Nodes {
 		switch {
 		case !slices.Contains(list, n.ID):
-		case strings.Contains(n.Why, anotherCluster):
-			fmt.Fprintf(&all, "%s runs, and its log says why it refuses the node that was asked: if it is of another cluster and is to be of this one, move its data directory away, and start it with an empty one. ", n.ID)
-		case strings.Contains(n.Why, "tls: "), strings.Contains(n.Why, "x509: "):
+		case n.Refused == record.RefusedCluster:
+			fmt.Fprintf(&all, "%s runs, and its log says of which cluster it is: if it is of another cluster and is to be of this one, move its data directory away, and start it with an empty one. ", n.ID)
+		case n.Refused == record.RefusedCertificate:
 			fmt.Fprintf(&all, "%s runs, and certificates are refused: make a new one for who shows one that has ended, or add its authority to ca.pem of who does not know it, and `systemctl reload veto` there. ", n.ID)
 		}
 	}
@@ -144,9 +144,6 @@ func (l *look) refused(list []string) string {
 	}
 	return all.String()
 }
-
-// anotherCluster is all that a node hears that another one refuses for what it says of itself, and not for its certificate.
-const anotherCluster = "tls: internal error"
 
 func doNotAnswer(list []string) string {
 	if len(list) == 1 {

@@ -105,13 +105,13 @@ func TestWhyANodeDoesNotAnswer(t *testing.T) {
 		if p := Of(*s, now).Problems[0]; !strings.HasSuffix(p.What, " n2: connection refused.") {
 			t.Errorf("%v: %+v", ids, p)
 		}
-		for why, mend := range map[string]string{"remote error: tls: bad certificate": "ca.pem", "remote error: tls: internal error": "of another cluster"} {
-			s.Nodes[1].Why = why
+		for refused, mend := range map[record.Refused]string{record.RefusedCertificate: "ca.pem", record.RefusedCluster: "of another cluster"} {
+			s.Nodes[1].Why, s.Nodes[1].Refused = "what was heard", refused
 			if p := Of(*s, now).Problems[0]; !strings.HasPrefix(p.Mend, "n2 runs, and") || !strings.Contains(p.Mend, mend) {
 				t.Errorf("%v: %+v", ids, p)
 			}
 		}
-		s.Nodes[1].Role, s.Nodes[1].Why = record.NodeReplica, "remote error: tls: bad certificate"
+		s.Nodes[1].Role, s.Nodes[1].Why, s.Nodes[1].Refused = record.NodeReplica, "bad certificate", record.RefusedCertificate
 		problems := Of(*s, now).Problems
 		at := slices.IndexFunc(problems, func(p record.ClusterProblem) bool { return p.Code == "replica_missing" })
 		if p := problems[max(at, 0)]; at < 0 || !strings.HasSuffix(p.What, "bad certificate.") || !strings.HasPrefix(p.Mend, "n2 runs, and") {

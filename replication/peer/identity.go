@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -27,7 +28,29 @@ const (
 	// ofCluster follows a protocol in what is offered, and before the cluster's id. What is agreed on is the
 	// bare protocol: programs that know no more take that.
 	ofCluster = ";cluster="
+	// protocolRefused is agreed on with who is of another cluster, before the connection ends: of a handshake that fails the
+	// other side would hear that it failed, and not why.
+	protocolRefused = "veto-refused/1"
 )
+
+// RefusedError says that the other node runs, and that one of the two does not take the other for what it shows.
+type RefusedError struct {
+	// Cluster is whether that is its cluster; otherwise it is its certificate.
+	Cluster bool
+	Err     error
+}
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// heard is what a connection failed with: with TLS 1.3 the side that connects may hear only when it reads that it is refused.
+func heard(err error) error {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" {
+		return &RefusedError{Err: err}
+	}
+	return err
+}
 
 func (i Identity) cluster() string {
 	if i.Cluster == nil {
@@ -39,7 +62,7 @@ func (i Identity) cluster() string {
 // offer is what the side that connects offers, to speak the protocol; of no cluster if that is empty.
 func offer(protocol, cluster string) []string {
 	if cluster != "" {
-		return []string{protocol + ofCluster + cluster, protocol}
+		return []string{protocol + ofCluster + cluster, protocol, protocolRefused}
 	}
 	return []string{protocol}
 }
@@ -104,7 +127,7 @@ func (i Identity) verify(s tls.ConnectionState, wantID string) error {
 	}
 	leaf := s.PeerCertificates[0]
 	if _, err := leaf.Verify(chain); err != nil {
-		return fmt.Errorf("the other node is not of this cluster: %w", err)
+		return &RefusedError{Err: fmt.Errorf("the other node is not of this cluster: %w", err)}
 	}
 	if id := nodeID(leaf); wantID != "" && id != wantID {
 		return fmt.Errorf("node %s answers where %s was expected", id, wantID)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,8 @@ type Mux struct {
 	wg    sync.WaitGroup
 	close sync.Once
 
+	refused refusals
+
 	mu    sync.Mutex
 	conns map[*conn]struct{} // that are open, both ways
 	// guests are connections of another listener (Mutual), by who this node was when it let them in. Some
@@ -59,6 +62,7 @@ func newMux(listener net.Listener, id Identity, log *slog.Logger) *Mux {
 		raft: newQueue(listener.Addr()), calls: newQueue(listener.Addr()),
 		slots: make(chan struct{}, maxHandshakes),
 	}
+	m.refused.last = map[string]time.Time{}
 	m.identity.Store(&id)
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.client = newCallers(m.dial)
@@ -106,14 +110,17 @@ func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (*conn, error
 	config.NextProtos = offer(protocol, own)
 	dialed, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("connect to node %q at %s: %w", id, addr, err)
+		return nil, fmt.Errorf("connect to node %q at %s: %w", id, addr, heard(err))
 	}
 	t, ok := dialed.(*tls.Conn)
-	if !ok || t.ConnectionState().NegotiatedProtocol != protocol {
-		_ = dialed.Close()
-		return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for other nodes", id, addr)
+	if ok && t.ConnectionState().NegotiatedProtocol == protocol {
+		return m.keep(t, identity, own, ""), nil
 	}
-	return m.keep(t, identity, own, ""), nil
+	_ = dialed.Close()
+	if ok && t.ConnectionState().NegotiatedProtocol == protocolRefused {
+		return nil, &RefusedError{Cluster: true, Err: fmt.Errorf("connect to node %q at %s: it is of another cluster", id, addr)}
+	}
+	return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for other nodes", id, addr)
 }
 
 // conn is a connection that has proven who is on the other side. It hides from net/http that it is TLS: with
@@ -143,7 +150,7 @@ func (r raftConn) Write(b []byte) (int, error) {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil {
-		return n, err //nolint:wrapcheck // net/http and Raft look at what it is
+		return n, heard(err)
 	}
 	if err := c.identity.sameCluster(c.theirs); err != nil {
 		c.mux.refuse(c, err)
@@ -152,9 +159,20 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// refuse says whom it refuses and why: of one that tries again and again once in refusedEvery.
 func (m *Mux) refuse(c net.Conn, why error) {
-	m.log.Warn("refused a connection to the port for other nodes", "from", c.RemoteAddr().String(), "error", why)
 	_ = c.Close()
+	from := c.RemoteAddr().String()
+	host, _, _ := net.SplitHostPort(from)
+	log, id := m.log.With("from", from), ""
+	var failed *tls.CertificateVerificationError
+	if errors.As(why, &failed) && len(failed.UnverifiedCertificates) > 0 {
+		id = fmt.Sprintf("%.63s", nodeID(failed.UnverifiedCertificates[0]))
+		log = log.With("shows_certificate_of", id)
+	}
+	if m.refused.says(strings.Join([]string{host, id, reason(why)}, " "), time.Now()) {
+		log.Warn("refused a connection to the port for other nodes", "error", why)
+	}
 }
 
 func (m *Mux) keep(t *tls.Conn, identity *Identity, said, theirs string) *conn {
@@ -268,14 +286,24 @@ func (m *Mux) greet(accepted net.Conn) {
 	config := identity.Accepting()
 	config.NextProtos = []string{protocolRaft, protocolCall}
 	theirs := ""
+	var other error
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		theirs = clusterOf(hello)
-		return nil, identity.sameCluster(theirs)
+		if other = identity.sameCluster(theirs); other == nil {
+			return nil, nil
+		}
+		refusing := identity.Accepting()
+		refusing.NextProtos = []string{protocolRefused} // of a node that does not know it the handshake fails
+		return refusing, nil
 	}
 	t := tls.Server(accepted, config)
 	ctx, cancel := context.WithTimeout(m.ctx, handshakeLimit)
 	defer cancel()
-	if err := t.HandshakeContext(ctx); err != nil {
+	err := t.HandshakeContext(ctx)
+	if other != nil {
+		err = other
+	}
+	if err != nil {
 		m.refuse(t, err)
 		return
 	}

@@ -46,9 +46,14 @@ func newAuthority(t *testing.T) *authority {
 
 func (a *authority) identity(t *testing.T, id string) peer.Identity {
 	t.Helper()
+	return a.until(t, id, time.Now().Add(time.Hour))
+}
+
+func (a *authority) until(t *testing.T, id string, end time.Time) peer.Identity {
+	t.Helper()
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{id},
+		SerialNumber: big.NewInt(2), NotAfter: end, DNSNames: []string{id},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
