@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -214,7 +215,11 @@ func ask(h *http.Client, req *http.Request, base string) (*http.Response, error)
 	response, err := h.Do(req)
 	if err != nil {
 		// The URL in it may hold a reason or a cursor, never a secret.
-		return nil, fmt.Errorf("%s cannot be reached: %w", base, errors.Unwrap(err))
+		var invalid x509.CertificateInvalidError
+		if err = errors.Unwrap(err); errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+			err = fmt.Errorf("%w; put a new one into http_cert_file and http_key_file of that node", err)
+		}
+		return nil, fmt.Errorf("%s cannot be reached: %w", base, err)
 	}
 	return response, nil
 }

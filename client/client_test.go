@@ -2,8 +2,10 @@ package client_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"veto/client"
 	"veto/record"
@@ -231,5 +234,23 @@ func TestFiltersAreSent(t *testing.T) {
 		if _, err := c.Keys(t.Context(), find, client.List{}); err != nil || asked != want {
 			t.Errorf("%q is asked, want %q: %v", asked, want, err)
 		}
+	}
+}
+
+// U7
+func TestEndedCertificateSaysWhatMendsIt(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	h := server.Client()
+	transport, _ := h.Transport.(*http.Transport)
+	transport.TLSClientConfig.Time = func() time.Time { return server.Certificate().NotAfter.Add(time.Hour) }
+	c := client.New(client.Options{Control: []string{server.URL}, HTTP: h})
+	if _, err := c.Cluster(t.Context()); err == nil || !strings.Contains(err.Error(), "http_cert_file") {
+		t.Error(err)
+	}
+	transport.TLSClientConfig.Time, transport.TLSClientConfig.RootCAs = nil, x509.NewCertPool()
+	if _, err := c.Cluster(t.Context()); err == nil || strings.Contains(err.Error(), "http_cert_file") {
+		t.Error(err)
 	}
 }

@@ -20,4 +20,6 @@
 //	U6  Events are given once each and in their order, whatever becomes of the connections; what
 //	    is refused is an error, and tried no more.
 //	    TestEventsGoOn, TestEventsAreRefused, TestEventsWaitForRoom
+//	U7  Whoever meets an HTTP certificate that has ended is told what mends it.
+//	    TestEndedCertificateSaysWhatMendsIt
 package client

@@ -61,7 +61,7 @@
 //	N13 Certificates, the authority that signs them, and the gossip key are replaced while all nodes run and
 //	    take revocations: no question fails, no revocation is lost, and who has the old ones is cut off.
 //	    TestRotationOfAuthorityAndGossipKeyUnderLoad, TestHalfANewCertificateChangesNothing,
-//	    TestHTTPCertificateIsRenewed, TestGossipKeyThatComesTooEarlyIsSaid
+//	    TestHTTPCertificateIsRenewed, TestEndedHTTPCertificateIsSaid, TestGossipKeyThatComesTooEarlyIsSaid
 //	N14 A node that lost its disk does not vote by what it has forgotten, and one that cannot found a cluster
 //	    says what it waits for. Nodes are replaced, leave and change their roles as operators want.
 //	    TestEmptyVoterDoesNotVote, TestNodeThatFoundsNothingSaysSo, TestDeadNodeIsReplaced in cmd/veto,

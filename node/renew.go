@@ -68,7 +68,9 @@ func (n *Node) renew(ctx context.Context) {
 	tick := time.NewTicker(filesEvery)
 	defer tick.Stop()
 	told := "" // what was wrong, which is said once
+	var ended *tls.Certificate
 	for {
+		ended = n.sayEnded(ended)
 		asked := false
 		select {
 		case <-ctx.Done():
@@ -91,6 +93,18 @@ func (n *Node) renew(ctx context.Context) {
 			n.around.Log.Info("certificates and gossip keys are as they were")
 		}
 	}
+}
+
+// sayEnded says that the certificate of the HTTP listeners has ended, if that was not said of this one, and returns of which it
+// has been. With it the node still answers, but nobody hears that who asks as they should.
+func (n *Node) sayEnded(said *tls.Certificate) *tls.Certificate {
+	h := n.certs.Held().HTTP
+	if h == nil || h == said || n.around.Now().Before(h.Leaf.NotAfter) {
+		return said
+	}
+	n.around.Log.Error("the HTTP certificate has ended, and clients refuse it; put a new one into http_cert_file and http_key_file, which the node reads by itself",
+		"ended", h.Leaf.NotAfter.Format(time.RFC3339))
+	return h
 }
 
 // rereadPeppers goes by the keys of the peppers that are in the file now, if there was one at the start.

@@ -1,14 +1,17 @@
 package node_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 	"veto/node/certs"
 	"veto/node/dev"
 	"veto/record"
+	"veto/test/said"
 )
 
 // ownFolders gives each node a folder of certificates of its own, as on machines of their own.
@@ -280,6 +284,50 @@ func TestHTTPCertificateIsRenewed(t *testing.T) {
 				t.Fatalf("port +%d still shows %s", port, shown)
 			}
 		}
+	}
+}
+
+// N13: a node starts with a certificate of HTTP that has ended and says so, and of another that has ended it says it anew.
+func TestEndedHTTPCertificateIsSaid(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	ended := func(at time.Time) (string, string) {
+		dir := t.TempDir()
+		authority, err := certs.NewAuthority(dir, at)
+		if err == nil {
+			err = authority.Issue(dir, "http", nil, at)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, "http.pem"), filepath.Join(dir, "http-key.pem")
+	}
+	before := time.Now().Add(-certs.NodeLife - 48*time.Hour)
+	var log said.Output
+	var files [2]string
+	c, err := dev.Start(ctx, dev.Config{
+		Dir: t.TempDir(), Nodes: 1, Port: freePorts(t, 1), Version: "test", Now: time.Now, Ready: func(string) {}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Adjust: func(c *node.Config) {
+			c.HTTPCertFile, c.HTTPKeyFile = ended(before)
+			files = [2]string{c.HTTPCertFile, c.HTTPKeyFile}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	end := func(at time.Time) string { return "ended=" + at.Add(certs.NodeLife).UTC().Format(time.DateOnly) }
+	awaitLog(t, ctx, &log, end(before))
+	certificate, key := ended(before.Add(24 * time.Hour))
+	for i, from := range []string{certificate, key} {
+		if err := os.WriteFile(files[i], read(t, filepath.Dir(from), filepath.Base(from)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Node(0).Reload()
+	awaitLog(t, ctx, &log, end(before.Add(24*time.Hour)))
+	if n := strings.Count(log.String(), "HTTP certificate has ended"); n != 2 {
+		t.Errorf("it is said %d times:\n%s", n, log.String())
 	}
 }
 

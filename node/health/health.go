@@ -53,6 +53,11 @@ func Of(s record.ClusterStatus, now time.Time) record.ClusterStatus {
 // answers is whether the node was heard when it was asked; gossip may hold it for dead all the same.
 func answers(n record.NodeStatus) bool { return n.Level != 0 }
 
+// waits is whether the node will vote by itself once it may.
+func waits(n record.NodeStatus) bool {
+	return n.Role == record.NodeReplica && n.Wants == record.NodeVoter
+}
+
 func (l *look) needed() int { return len(l.voters)/2 + 1 }
 
 func (l *look) say(s record.Severity, code string, nodes []string, what, mend string) {
@@ -92,13 +97,16 @@ func (l *look) quorum() {
 		mend := "Look at the logs and the network of the voters: they answer, and elect nobody."
 		if len(missing) > 0 {
 			what += why
-			mend = fmt.Sprintf("%sStart %s with what is on their disks; nothing else brings back what only they may have. If so many disks are lost for good that no majority is left: `veto cluster recover --help`.", l.refused(missing), strings.Join(missing, " "))
+			mend = fmt.Sprintf("%sStart %s, each with what is on its disk; nothing else brings back what only they may have. If so many disks are lost for good that no majority is left: `veto cluster recover --help`.", l.refused(missing), strings.Join(missing, " "))
 		}
 		l.say(record.Grave, "no_leader", missing, what, mend)
 	case len(missing) > 0 && a == l.needed():
 		l.say(record.Grave, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer, and losing one more stops all changes.%s", doNotAnswer(missing), a, v, why), mend)
 	case len(missing) > 0:
 		l.say(record.Warning, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer.%s", doNotAnswer(missing), a, v, why), mend)
+	case v == 1 && len(l.Nodes) > 1 && !slices.ContainsFunc(l.Nodes, waits):
+		l.say(record.Warning, "one_voter", nil, l.voters[0].ID+" alone votes: once it is lost nothing can be changed.",
+			"`veto cluster promote` two of the others.")
 	case v > 0 && v%2 == 0:
 		spare := l.voters[slices.IndexFunc(l.voters, func(n record.NodeStatus) bool { return n.ID != l.Leader })].ID
 		l.say(record.Warning, "even_voters", nil, fmt.Sprintf("%d voters are no safer than %d: of either, %d may be lost.", v, v-1, (v-1)/2),
@@ -124,7 +132,7 @@ func (l *look) mend(list []string) string {
 	for _, id := range list {
 		removes = append(removes, "`veto cluster remove "+id+"`")
 	}
-	return fmt.Sprintf("%sStart it again, with the line of its first start. If it is gone for good: %s, and start another.", l.refused(list), strings.Join(removes, ", "))
+	return fmt.Sprintf("%sStart %s again, with the line of the first start. If it is gone for good: %s, and start another.", l.refused(list), strings.Join(list, " "), strings.Join(removes, ", "))
 }
 
 // refused is what mends those of the nodes that run, and are not heard for what they show.
@@ -168,8 +176,9 @@ func (l *look) members() {
 }
 
 func (l *look) freshness() {
+	// Without a leader all do.
 	l.each(record.Warning, "lags", "{nodes}: what it answers from lags more than 5 s behind.", "Look at its log, its disk and its network; a replica that never catches up: `veto cluster leave {first}`.",
-		func(n record.NodeStatus) bool { return n.LagMillis > slowMillis })
+		func(n record.NodeStatus) bool { return l.Leader != "" && n.LagMillis > slowMillis })
 	l.each(record.Warning, "silent", "{nodes} did not confirm within 10 s what was revoked on the node that was asked.", "Look at its log and its network.",
 		func(n record.NodeStatus) bool {
 			return answers(n) && n.Propagation != nil && n.Propagation.P50Millis < 0
@@ -272,7 +281,7 @@ func (l *look) ends(node, what string, at time.Time, mend string) {
 		s = record.Grave
 	}
 	if left < 0 {
-		text = fmt.Sprintf("The %s of %s ended on %s: nobody accepts it any more.", what, node, at.UTC().Format(time.DateOnly))
+		text = fmt.Sprintf("The %s of %s ended on %s: nobody who connects from now on accepts it.", what, node, at.UTC().Format(time.DateOnly))
 	}
 	l.say(s, "certificate_ends", []string{node}, text, mend)
 }

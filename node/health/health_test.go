@@ -53,9 +53,13 @@ func TestProblems(t *testing.T) {
 			dead(&s.Nodes[1])
 			dead(&s.Nodes[2])
 		}, []string{"grave no_leader"}, -1},
-		"nobody elected": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Leader = "" }, []string{"grave no_leader"}, 1},
-		"four voters":    {well("n1", "n2", "n3", "n4"), func(*record.ClusterStatus) {}, []string{"warning even_voters"}, 1},
-		"a waiting one":  {well("n1", "n2", "n3", "n4"), func(s *record.ClusterStatus) { s.Nodes[3].Role = record.NodeReplica }, nil, 1},
+		"nobody elected, and so all lag": {well("n1", "n2", "n3"), func(s *record.ClusterStatus) { s.Leader, s.Nodes[1].LagMillis = "", 5001 }, []string{"grave no_leader"}, 1},
+		"one votes": {well("n1", "n2"), func(s *record.ClusterStatus) {
+			s.Nodes[1].Role, s.Nodes[1].Wants = record.NodeReplica, record.NodeReplica
+		}, []string{"warning one_voter"}, 0},
+		"one votes yet": {well("n1", "n2"), func(s *record.ClusterStatus) { s.Nodes[1].Role = record.NodeReplica }, nil, 0},
+		"four voters":   {well("n1", "n2", "n3", "n4"), func(*record.ClusterStatus) {}, []string{"warning even_voters"}, 1},
+		"a waiting one": {well("n1", "n2", "n3", "n4"), func(s *record.ClusterStatus) { s.Nodes[3].Role = record.NodeReplica }, nil, 1},
 		"a dead replica": {well("n1", "n2", "n3", "r1"), func(s *record.ClusterStatus) {
 			s.Nodes[3].Role = record.NodeReplica
 			dead(&s.Nodes[3])
