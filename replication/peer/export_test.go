@@ -10,6 +10,9 @@ func Refusals() func(what string, now time.Time) bool {
 	return (&refusals{last: map[string]time.Time{}}).says
 }
 
+// Reason is by what refusals are told from each other.
+var Reason = reason
+
 // RefusedEvery and MaxRefusals bound that.
 const (
 	RefusedEvery = refusedEvery

@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,6 +87,10 @@ func TestRefusalsAreBounded(t *testing.T) {
 		if what := fmt.Sprint(i); !says(what, now) || says(what, now.Add(peer.RefusedEvery-1)) {
 			t.Fatalf("%s is not said once", what)
 		}
+	}
+	one, two := x509.CertificateInvalidError{Reason: x509.Expired, Detail: "at one time"}, x509.CertificateInvalidError{Reason: x509.Expired, Detail: "at another"}
+	if peer.Reason(one) != peer.Reason(two) {
+		t.Error("a certificate has ended for another reason each time")
 	}
 	if says("one more", now) {
 		t.Error("more are said than are remembered")
