@@ -99,7 +99,7 @@ var owners = map[string][]string{
 	"github.com/fxamacker/cbor":           {"record"},
 	"github.com/valyala/fasthttp":         {"node/httpapi/data"},
 	"github.com/danielgtaylor/huma":       {"node/httpapi/control"},
-	"github.com/go-json-experiment/json":  {"node/httpapi/control", "node/httpapi/leaks", "node/intake"},
+	"github.com/go-json-experiment/json":  {"node/httpapi", "node/httpapi/leaks", "node/intake"},
 	"github.com/prometheus":               {"node"},
 	"go.opentelemetry.io":                 {"node/trace"},
 	"github.com/spf13":                    {"cmd/veto"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -337,6 +338,19 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// timeOfDay is how RFC 3339 section 5.6 ends a time. Go alone would also take an hour of one digit, a comma in the
+// seconds, and 24 hours to UTC.
+var timeOfDay = regexp.MustCompile(`T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
+// ParseTime reads a time as RFC 3339 has it. The zero time is none, as it stands for that nothing was said.
+func ParseTime(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || t.IsZero() || !timeOfDay.MatchString(text) {
+		return time.Time{}, fmt.Errorf("%q is no time such as 2026-01-31T00:00:00Z", text)
+	}
+	return t, nil
 }
 
 // PutIssuer makes an issuer or replaces the rules of one. Keys are given only with an

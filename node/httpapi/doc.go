@@ -1,5 +1,5 @@
 // Package httpapi is what both HTTP listeners share: how an error becomes a status and a
-// problem document (RFC 9457), how a panic is told, what a condition says, how a cursor is made, how a
+// problem document (RFC 9457), how a panic is told, what a condition says, how a cursor is made, how JSON is read, how a
 // request waits for its min_revision, and what readiness looks like. It serves
 // nothing itself. The listeners are rooms data (questions) and control (changes).
 //
@@ -18,4 +18,6 @@
 //	H6  A request waits for its min_revision a bounded while, with a bounded number of others, and not on a
 //	    node that is not ready or stops.
 //	    TestWaiting
+//	H7  JSON is read in one way, whatever it is, and of what is wrong with it a member is named, never a value.
+//	    TestReadJSON
 package httpapi

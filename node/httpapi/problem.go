@@ -37,6 +37,13 @@ type FieldError struct {
 	Message  string `json:"message"`
 }
 
+func (e *FieldError) Error() string {
+	if e.Location == "" {
+		return e.Message
+	}
+	return e.Location + ": " + e.Message
+}
+
 // maxFieldName is how long the name of a field may be to be repeated: shorter than any of Veto's credentials.
 const maxFieldName = 32
 

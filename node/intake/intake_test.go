@@ -171,10 +171,11 @@ func TestWrongRequests(t *testing.T) {
 // I1
 func TestWrongMembersAreNamed(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"target":"everyone"}`: "target: is", `{"target":"jti","issuer":"i","value":5}`: "value: is", good[:len(good)-1] + `,"color":"red"}`: "color: is",
-		good[:len(good)-1] + `,"not_before":"yesterday"}`: "not_before: is", good[:len(good)-1] + `,"and":{}}`: "and: is",
-		good[:len(good)-1] + `,"and":[{"target":"everyone"}]}`: "and.0.target: is", `{"` + strings.Repeat("k", 33) + `":1}`: "this is not",
+		`{"target":"everyone"}`: "target: is", `{"target":"jti","issuer":"i","value":5}`: "value: is", good[:len(good)-1] + `,"color":"red"}`: "color: unexpected",
+		good[:len(good)-1] + `,"not_before":"yesterday"}`: "not_before: expected", good[:len(good)-1] + `,"and":{}}`: "and: is",
+		good[:len(good)-1] + `,"and":[{"target":"everyone"}]}`: "and[0].target: is", `{"` + strings.Repeat("k", 33) + `":1}`: "this is not",
 		`{"a b":1}`: "this is not", `{"":1}`: "this is not", `{"a/b":1}`: "this is not", `[]`: "this is not",
+		`{"token":"` + strings.Repeat("x", 17<<10) + `"}`: "token: at most 16384 bytes", `{"and":[` + strings.Repeat(`{"target":"client"},`, 3) + `{"target":"client"}]}`: "and: at most 3",
 	} {
 		if _, err := intake.Parse([]byte(body)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", body, err, want)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	json "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"veto/node/httpapi"
@@ -47,11 +46,14 @@ func Parse(text []byte) (RevokeRequest, error) {
 	case jsontext.Value(text).Kind() != '{':
 		return RevokeRequest{}, record.Invalid(notTaken)
 	}
-	if err := json.Unmarshal(text, &r, json.RejectUnknownMembers(true)); err != nil {
+	if err := httpapi.ReadJSON(text, &r); err != nil {
 		return RevokeRequest{}, notRead(text, err)
 	}
-	if len(r.Token) > maxToken || len(r.And) > maxParts {
-		return RevokeRequest{}, record.Invalid("token: at most %d bytes; and: at most %d", maxToken, maxParts)
+	switch {
+	case len(r.Token) > maxToken:
+		return RevokeRequest{}, record.Invalid("token: at most %d bytes", maxToken)
+	case len(r.And) > maxParts:
+		return RevokeRequest{}, record.Invalid("and: at most %d", maxParts)
 	}
 	return r, nil
 }
@@ -61,18 +63,14 @@ const notTaken = "this is not a JSON object as POST /v1/revocations takes it"
 // notRead says what is wrong with a text that is JSON: in which member, and never what stands there, which may be a
 // secret in a wrong place.
 func notRead(text []byte, err error) error {
-	if json.Unmarshal(text, new(any)) != nil { // a number that no reader can hold, for which the control plane refuses the whole
+	if httpapi.ReadJSON(text, new(any)) != nil { // a number that no reader can hold, for which the control plane refuses the whole
 		return httpapi.NotJSON()
 	}
-	var wrong *json.SemanticError
-	if !errors.As(err, &wrong) || wrong.JSONPointer == "" {
+	var wrong *httpapi.FieldError
+	if !errors.As(err, &wrong) || wrong.Location == "" {
 		return record.Invalid(notTaken)
 	}
-	member := strings.ReplaceAll(string(wrong.JSONPointer[1:]), "/", ".")
-	if !httpapi.IsFieldName(member) {
-		return record.Invalid(notTaken)
-	}
-	return record.Invalid("%s: is not as POST /v1/revocations takes it", member)
+	return record.Invalid("%s", wrong)
 }
 
 // Named turns the request of the key into a revocation. A presented token is verified first: so

@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"veto/node/httpapi"
 	"veto/node/httpapi/bulk"
 	"veto/node/httpapi/control"
 	"veto/node/httpapi/gate"
@@ -121,6 +122,8 @@ func TestOneCodeWhateverTheWay(t *testing.T) {
 		{with(`"reason":"` + strings.Repeat("r", 501) + `"`), "invalid"},
 		{with(`"reason":"` + p.secrets[record.RoleAdmin] + `"`), "invalid"},
 		{with(`"not_before":"yesterday"`), "invalid"},
+		{with(`"not_before":"2026-01-01T1:00:00Z"`), "invalid"},
+		{with(`"Value":"b"`), "invalid"},
 		{with(`"not_before":"0001-01-01T00:00:00Z"`), "invalid"},
 		{with(`"and":` + strings.Repeat(`[`, 10) + strings.Repeat(`]`, 10)), "invalid"},
 		{`{"target":"everyone"}`, "invalid"},
@@ -135,6 +138,23 @@ func TestOneCodeWhateverTheWay(t *testing.T) {
 			if code != c.code {
 				t.Errorf("%.60s: %q as %s, want %q", c.body, code, way, c.code)
 			}
+		}
+	}
+}
+
+// A wrong member has one name, whatever the way, and what is wrong with it is said in the same words.
+func TestMembersHaveOneName(t *testing.T) {
+	p := open(t)
+	const good = `{"target":"subject","issuer":"i","value":"a"`
+	for more, want := range map[string]string{
+		`,"not_before":"2026-01-01T1:00:00Z"}`: "not_before: ", `,"not_before":"2026-01-01T01:00:00,5Z"}`: "not_before: ", `,"not_before":"yesterday"}`: "not_before: ",
+		`,"Value":"b"}`: "Value: unexpected property", `,"color":"red"}`: "color: unexpected property",
+		`,"and":[{"target":"client","value":"b","Value":"c"}]}`: "and[0].Value: unexpected property", `,"and":[{"target":"client","value":"b","q":1}]}`: "and[0].q: unexpected property",
+	} {
+		single := ok[httpapi.Problem](p, p.as(record.RoleRevoker, "POST", "/v1/revocations", good+more), 422).Errors
+		line := progress(t, p.as(record.RoleRevoker, "POST", "/v1/revocations/bulk", good+more+"\n", "Content-Type", ndjson).Body.String())[0]
+		if len(single) != 1 || single[0].Error() != "body."+line.Detail || !strings.HasPrefix(line.Detail, want) {
+			t.Errorf("%s: %+v and %q, want %q", more, single, line.Detail, want)
 		}
 	}
 }
@@ -173,7 +193,7 @@ func TestExportOfTheTrail(t *testing.T) {
 			t.Errorf("%s: %d %s", query, w.Code, w.Body)
 		}
 	}
-	for _, query := range []string{"?by=", "?by=a&by=b", "?since=yesterday", "?until=1", "?limit=3", "?by=%zz"} {
+	for _, query := range []string{"?by=", "?by=a&by=b", "?since=yesterday", "?since=2020-01-01T1:00:00Z", "?until=2020-01-01T01:00:00,5Z", "?since=0001-01-01T00:00:00Z", "?until=1", "?limit=3", "?by=%zz"} {
 		p.problem(p.as(record.RoleAuditor, "GET", "/v1/audit/export"+query, ""), 422, "invalid")
 	}
 }

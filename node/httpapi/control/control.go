@@ -12,9 +12,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	jsonv2 "github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"veto/node/httpapi"
 	"veto/node/httpapi/gate"
@@ -221,7 +218,7 @@ func build(c Config, mux routes) http.Handler {
 	settings.Transformers = []huma.Transformer{problems}
 	settings.DocsPath, settings.SchemasPath = "", ""
 	settings.RejectUnknownQueryParameters = true
-	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: strictly}
+	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: httpapi.ReadJSON}
 	settings.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	settings.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		managerKey:  {Type: "http", Scheme: "bearer", Description: "A JWT of a consumer's manager, or the secret of a portal session."},
@@ -251,13 +248,6 @@ func build(c Config, mux routes) http.Handler {
 		x.pprof(mux)
 	}
 	return x.around(mux)
-}
-
-// strictly refuses a body that two readers could understand differently: with a member that is
-// there twice, also if only the case of its letters differs, or text that is not UTF-8.
-func strictly(body []byte, into any) error {
-	return jsonv2.Unmarshal(body, into, jsonv1.DefaultOptionsV1(), jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false),
-		jsonv2.MatchCaseInsensitiveNames(false), jsonv2.RejectUnknownMembers(true))
 }
 
 // pprof shows the process from inside. A profile may hold any secret that is in memory, so it

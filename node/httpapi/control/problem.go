@@ -255,7 +255,7 @@ func problems(ctx huma.Context, _ string, answer any) (any, error) {
 	case *huma.ErrorModel:
 		p := httpapi.New(e.Status, httpapi.CodeOf(e.Status), detailOf(e))
 		for _, d := range e.Errors {
-			if d != nil {
+			if d != nil && e.Status != http.StatusUnsupportedMediaType { // of which huma repeats what came
 				p.Errors = append(p.Errors, fieldError(d))
 			}
 		}
@@ -279,19 +279,15 @@ func detailOf(e *huma.ErrorModel) string {
 	return e.Detail
 }
 
-// fieldError tells what is wrong with a field. That the body as a whole is wrong huma says in
-// the words of the decoder, which quote it.
+// fieldError tells what is wrong with a field. Of a *httpapi.FieldError of the body huma keeps the text.
 func fieldError(d *huma.ErrorDetail) httpapi.FieldError {
 	part, field, named := strings.Cut(d.Location, ".")
-	if !named {
-		message := d.Message
-		if part == "body" && d.Value != nil {
-			message = "cannot be read: it is not JSON, a member is there twice, or a value is not of its form"
-		}
+	message := d.Message
+	if member, says, ok := strings.Cut(message, ": "); ok && d.Location == "body" {
+		field, message, named = member, says, true
+	}
+	if !named || !httpapi.IsFieldName(field) {
 		return httpapi.FieldError{Location: part, Message: message}
 	}
-	if !httpapi.IsFieldName(field) {
-		return httpapi.FieldError{Location: part, Message: d.Message}
-	}
-	return httpapi.FieldError{Location: d.Location, Message: d.Message}
+	return httpapi.FieldError{Location: part + "." + field, Message: message}
 }

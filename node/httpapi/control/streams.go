@@ -220,9 +220,9 @@ func filterOf(query string) (trail.Filter, error) {
 		case "ref":
 			f.Ref = v[0]
 		case "since":
-			f.Since, err = timeOf(v[0])
+			f.Since, err = record.ParseTime(v[0])
 		case "until":
-			f.Until, err = timeOf(v[0])
+			f.Until, err = record.ParseTime(v[0])
 		default:
 			err = errors.New("unknown")
 		}
@@ -231,15 +231,6 @@ func filterOf(query string) (trail.Filter, error) {
 		}
 	}
 	return f, nil
-}
-
-// timeOf reads a time. The zero one would stand for none.
-func timeOf(text string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, text)
-	if err == nil && t.IsZero() {
-		err = errors.New("no time that anything was done at")
-	}
-	return t, err
 }
 
 // patient reads and writes for as long as the other side does something.
