@@ -20,7 +20,10 @@ type Page[T any] struct {
 	NextCursor string `json:"next_cursor"`
 }
 
-// List says which part of a list is wanted.
+// MaxLimit bounds the Limit of a List.
+const MaxLimit = 1000
+
+// List says which part of a list is wanted. Without a Limit a node gives 100.
 type List struct {
 	Cursor string
 	Limit  int

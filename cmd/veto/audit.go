@@ -107,9 +107,9 @@ func timeOf(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.IsZero() { // which would stand for no time
-		return t, &exit{exitUsage, fmt.Errorf("--%s: %q is no time such as 2026-01-31T00:00:00Z", flag, text)}
+	t, err := record.ParseTime(text)
+	if err != nil {
+		return t, &exit{exitUsage, fmt.Errorf("--%s: %w", flag, err)}
 	}
 	return t, nil
 }

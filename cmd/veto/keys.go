@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -221,7 +222,7 @@ func newKeysList(r *remote) *cobra.Command {
 	c.Flags().StringVar((*string)(&q.Role), "role", "", "only keys with this role")
 	c.Flags().StringVar(&q.Scope, "scope", "", "only keys that may be asked for this, by themselves, by a role or by a wildcard")
 	c.Flags().StringVar(&q.Text, "find", "", "only keys with this in the name or the hint")
-	c.Flags().Func("pepper", "only keys of which a secret is stored by the pepper of this `number`, alone or with others", fromOne(&q.Pepper))
+	c.Flags().Func("pepper", "only keys of which a secret is stored by the pepper of this `number`, alone or with others", fromOne(&q.Pepper, math.MaxUint32))
 	listFlags(c, &l)
 	return c
 }

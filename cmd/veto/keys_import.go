@@ -3,16 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"veto/client"
+	"veto/node/httpapi"
 )
 
 func newKeysImport(r *remote) *cobra.Command {
@@ -102,13 +101,8 @@ func (f *importFile) stopped(lines, imported int, err error) error {
 
 func importLine(ctx context.Context, c *client.Client, line []byte) error {
 	var fields client.KeyFields
-	in := json.NewDecoder(bytes.NewReader(line))
-	in.DisallowUnknownFields() // it may be a secret, which is not to be sent
-	if err := in.Decode(&fields); err != nil {
+	if err := httpapi.ReadJSON(line, &fields); err != nil { // a member that is not known may be a secret, which is not to be sent
 		return fmt.Errorf("is not a JSON object of a key: %w", err)
-	}
-	if _, err := in.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("has more than one JSON object")
 	}
 	if fields.SHA256 == "" {
 		return errors.New("has no sha256; `veto keys create` makes keys")

@@ -110,7 +110,7 @@ func readTarget(cmd *cobra.Command, request *client.RevokeRequest, args []string
 	at := time.Now().UTC()
 	if until != "now" {
 		var err error
-		if at, err = time.Parse(time.RFC3339, until); err != nil {
+		if at, err = record.ParseTime(until); err != nil {
 			return &exit{exitUsage, fmt.Errorf("--issued-before: %q is neither now nor a time such as 2026-01-31T12:00:00Z", until)}
 		}
 	}

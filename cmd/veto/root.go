@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +75,11 @@ func usageErrors(c *cobra.Command) {
 	}
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
+			err := check(c, args)
+			if err == nil && slices.Contains(args, "") {
+				err = errors.New("an argument is empty, as of a variable that was never set")
+			}
+			if err != nil {
 				return &exit{code, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
 			}
 			return nil

@@ -130,15 +130,15 @@ func search[T any](l client.List, page func(client.List) (client.Page[T], error)
 
 func listFlags(c *cobra.Command, l *client.List) {
 	c.Flags().StringVar(&l.Cursor, "cursor", "", "next_cursor of the page before")
-	c.Flags().Func("limit", "at most this `number` (100 if not given)", fromOne(&l.Limit))
+	c.Flags().Func("limit", fmt.Sprintf("at most this `number`, up to %d (%d if not given)", client.MaxLimit, defaultLimit), fromOne(&l.Limit, client.MaxLimit))
 }
 
 // fromOne reads a flag that, if it is not given, is 0: which is nothing to be asked for.
-func fromOne[N int | record.PepperID](into *N) func(text string) error {
+func fromOne[N int | record.PepperID](into *N, most N) func(text string) error {
 	return func(text string) error {
-		n, err := strconv.ParseUint(text, 10, 31)
-		if err != nil || n == 0 {
-			return errors.New("give a whole number from 1 on, or leave it out")
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil || n == 0 || n > uint64(most) {
+			return fmt.Errorf("give a whole number from 1 to %d, or leave it out", most)
 		}
 		*into = N(n)
 		return nil
