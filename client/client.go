@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -142,6 +143,9 @@ func (c *Client) do(ctx context.Context, addresses []string, r request, out any)
 	if len(addresses) == 0 {
 		return errNoAddress
 	}
+	if slices.ContainsFunc(strings.Split(r.path[1:], "/"), func(part string) bool { return strings.Trim(part, ".") == "" }) {
+		return errNoID
+	}
 	key := rand.Text()
 	var failed []error
 	for _, base := range addresses {
@@ -168,6 +172,7 @@ func another(err error) bool {
 
 var (
 	errNoAddress = errors.New("no address of the cluster was given")
+	errNoID      = errors.New("an id is empty, or nothing but dots: nothing has such a one, and a path with it leads elsewhere")
 	errPassword  = errors.New("the address of a node has a user in it, who is not used; give the operator's key as the token")
 )
 

@@ -163,6 +163,23 @@ func TestEveryAddressThatFailedIsNamed(t *testing.T) {
 	}
 }
 
+// An id that is none would name another path, and so something else.
+func TestIDIsPartOfAPath(t *testing.T) {
+	asked := atomic.Int64{}
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer node.Close()
+	c := client.New(client.Options{Control: []string{node.URL}})
+	for id, want := range map[string]int64{"": 0, ".": 0, "..": 0, "a/..": 1, "key_1": 1} {
+		asked.Store(0)
+		if _, err := c.DeleteKey(t.Context(), id); err == nil || asked.Load() != want {
+			t.Errorf("%q: %v, and %d were asked", id, err, asked.Load())
+		}
+	}
+}
+
 func TestProblemNamesTheRequest(t *testing.T) {
 	var agent atomic.Value
 	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
