@@ -45,7 +45,7 @@ type Consumer struct {
 const (
 	maxManagers    = 100
 	DefaultMaxKeys = 100
-	mostMaxKeys    = 10_000
+	MostMaxKeys    = 10_000
 )
 
 // Grantable are scopes and roles that managers may give.
@@ -92,8 +92,8 @@ func (c *Consumer) checkManagers() error {
 	if err != nil {
 		return err
 	}
-	if c.MaxKeys > mostMaxKeys {
-		return Invalid("max_keys: at most %d", mostMaxKeys)
+	if c.MaxKeys > MostMaxKeys {
+		return Invalid("max_keys: at most %d", MostMaxKeys)
 	}
 	if c.Grantable == nil {
 		return nil

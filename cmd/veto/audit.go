@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -89,6 +90,9 @@ func newAuditExport(r *remote) *cobra.Command {
 		}
 		if f.Until, err = timeOf("until", until); err != nil {
 			return err
+		}
+		if !f.Until.IsZero() && !f.Since.Before(f.Until) {
+			return &exit{exitUsage, errors.New("--until: must be after --since")}
 		}
 		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, _ *printer) error {
 			return c.ExportAudit(ctx, cmd.OutOrStdout(), f)

@@ -47,7 +47,8 @@ func (o *benchOptions) flags(c *cobra.Command, rate float64, connections int) {
 	f.Float64Var(&o.load.Rate, "rate", rate, "requests a second, all addresses together")
 	f.BoolVar(&o.closed, "closed", false, "as many as are answered, instead of a rate")
 	f.IntVar(&o.load.Connections, "connections", connections, "connections, spread over the addresses")
-	f.DurationVar(&o.load.Duration, "duration", 10*time.Second, "how long is counted")
+	o.load.Duration = 10 * time.Second
+	f.Var((*span)(&o.load.Duration), "duration", "how long is counted")
 	f.DurationVar(&o.load.Warmup, "warmup", time.Second, "how long is sent before anything is counted")
 }
 

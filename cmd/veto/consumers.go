@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"veto/client"
 	"veto/record"
@@ -62,13 +63,13 @@ type consumerFlags struct {
 }
 
 func (f *consumerFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.name, "name", "", "a name for people")
+	c.Flags().StringVar(&f.name, "name", "", "a name for people; '' for none")
 	c.Flags().StringVar(&f.metadata, "metadata", "", "a JSON object that comes with every verdict")
 	c.Flags().StringSliceVar(&f.managers, "manager", nil, "ISSUER_ID/SUBJECT: who may manage its keys; '' for nobody")
 	c.Flags().StringSliceVar(&f.scopes, "grantable-scope", nil, "scopes that managers may give; '' for none")
 	c.Flags().StringSliceVar(&f.roles, "grantable-role", nil, "roles that managers may give; '' for none")
-	c.Flags().Uint32Var(&f.maxKeys, "max-keys", record.DefaultMaxKeys, "how many keys it has at most for managers to make another")
-	c.Flags().StringSliceVar(&f.tags, "tag", nil, "to find it by")
+	c.Flags().Func("max-keys", fmt.Sprintf("how many keys it has at most for managers to make another: a `number` (%d if not given)", record.DefaultMaxKeys), fromOne(&f.maxKeys, record.MostMaxKeys))
+	c.Flags().StringSliceVar(&f.tags, "tag", nil, "to find it by; '' for none")
 }
 
 func (f *consumerFlags) object() (json.RawMessage, error) {
@@ -131,6 +132,11 @@ func setConsumer(r *remote) *cobra.Command {
 	c := r.command("set ID", "Change what is given of a consumer, and nothing else", cobra.ExactArgs(1), nil)
 	f.add(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		given := false
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { given = given || f.Changed && f.Name != ifRevisionFlag })
+		if !given {
+			return &exit{exitUsage, fmt.Errorf("give what is to be changed; see `%s --help`", cmd.CommandPath())}
+		}
 		metadata, err := f.object()
 		if err != nil {
 			return err

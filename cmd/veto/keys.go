@@ -87,7 +87,7 @@ func (k *keyFlags) on(f *pflag.FlagSet) {
 	f.StringVar(&k.fields.Name, "name", "", "a name for people")
 	f.StringSliceVar(&k.fields.Scopes, "scope", nil, "scopes of the key")
 	f.StringVar(&k.metadata, "metadata", "", "a JSON object that comes with every verdict")
-	f.DurationVar(&k.life, "expires-in", 0, "how long the key lives from now on; for good if not given")
+	f.Var((*span)(&k.life), "expires-in", "how long the key lives from now on; for good if not given")
 }
 
 func (k *keyFlags) read() (client.KeyFields, error) {
@@ -98,20 +98,16 @@ func (k *keyFlags) read() (client.KeyFields, error) {
 			return out, &exit{exitUsage, fmt.Errorf("--metadata: is not JSON")}
 		}
 	}
-	var err error
-	out.ExpiresAt, err = expiryOf(k.life)
-	return out, err
+	out.ExpiresAt = expiryOf(k.life)
+	return out, nil
 }
 
 // expiryOf is when a key ends that lives so long; zero for good.
-func expiryOf(life time.Duration) (time.Time, error) {
-	switch {
-	case life < 0:
-		return time.Time{}, &exit{exitUsage, fmt.Errorf("--expires-in: %s is not how long a key can live", life)}
-	case life == 0:
-		return time.Time{}, nil
+func expiryOf(life time.Duration) time.Time {
+	if life == 0 {
+		return time.Time{}
 	}
-	return time.Now().Add(life).UTC().Truncate(time.Second), nil
+	return time.Now().Add(life).UTC().Truncate(time.Second)
 }
 
 // limitFlags are limits as people give them.
@@ -122,7 +118,7 @@ type limitFlags struct {
 
 func (l *limitFlags) on(f *pflag.FlagSet) {
 	f.StringVar(&l.rate, "rate", "", "how much the key may be used, on all nodes together, such as 100/s or 600/min")
-	f.Uint32Var(&l.burst, "burst", 0, "how much at once after a rest; what the rate allows in its time if not given")
+	f.Func("burst", "how much at once after a rest, a `number`; what the rate allows in its time if not given", fromOne(&l.burst, limit.MaxBurst))
 	f.StringVar(&l.quota, "quota", "", "how much in a day or a calendar month of UTC, such as 10000/day or 1000000/month")
 }
 
@@ -189,8 +185,8 @@ func rollCommand(r *remote, roll func(ctx context.Context, c *client.Client, id 
 	var force bool
 	var command *cobra.Command
 	command = r.command("roll ID", "Give an API key a new secret; it is shown once", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string, out *printer) error {
-		if !command.Flags().Changed("overlap") {
-			return &exit{exitUsage, fmt.Errorf("--overlap: say how long the old secret is good beside the new one, such as 24h, or 0s to stop it at once")}
+		if !command.Flags().Changed("overlap") || overlap < 0 || overlap > record.MaxOverlap {
+			return &exit{exitUsage, fmt.Errorf("--overlap: say how long the old secret is good beside the new one, such as 24h, or 0s to stop it at once; at most %s", record.MaxOverlap)}
 		}
 		k, err := roll(ctx, c, args[0], overlap, force)
 		if err != nil {

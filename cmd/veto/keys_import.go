@@ -43,7 +43,7 @@ func newKeysImport(r *remote) *cobra.Command {
 	f.StringVar(&of.fields.SHA256, "sha256", "", "SHA-256 of the secret, in hex")
 	f.StringVar(&of.fields.Hint, "hint", "", "by what people tell the key, such as the beginning and end of its secret")
 	f.StringVar(&many.path, "file", "", "file of keys, one a line")
-	f.IntVar(&many.after, "after-line", 0, "go on after this line of the file")
+	f.UintVar(&many.after, "after-line", 0, "go on after this line of the file")
 	for _, ofOne := range []string{"hint", "consumer", "name", "scope", "metadata", "expires-in"} {
 		c.MarkFlagsMutuallyExclusive("file", ofOne)
 	}
@@ -54,7 +54,7 @@ func newKeysImport(r *remote) *cobra.Command {
 // importFile imports the keys of a file, one request a line.
 type importFile struct {
 	path  string
-	after int
+	after uint
 }
 
 func (f *importFile) run(ctx context.Context, c *client.Client, out *printer) error {
@@ -68,7 +68,7 @@ func (f *importFile) run(ctx context.Context, c *client.Client, out *printer) er
 		return err
 	}
 	var read atomic.Int64
-	lines, imported := 0, 0
+	lines, imported := uint(0), 0
 	for in := linesOf(counted{file, &read}); ; {
 		if !in.Scan() {
 			_ = bar.Clear() // a bar is for people who look on, and worth no error
@@ -76,8 +76,8 @@ func (f *importFile) run(ctx context.Context, c *client.Client, out *printer) er
 				return f.stopped(lines, imported, lineError(err))
 			}
 			return out.fields(struct {
-				Lines    int `json:"lines"`
-				Imported int `json:"imported"`
+				Lines    uint `json:"lines"`
+				Imported int  `json:"imported"`
 			}{lines, imported}, "lines", lines, "imported", imported)
 		}
 		if lines < f.after || len(bytes.TrimSpace(in.Bytes())) == 0 {
@@ -95,7 +95,7 @@ func (f *importFile) run(ctx context.Context, c *client.Client, out *printer) er
 }
 
 // stopped says how far it came: what is before the line is done.
-func (f *importFile) stopped(lines, imported int, err error) error {
+func (f *importFile) stopped(lines uint, imported int, err error) error {
 	return fmt.Errorf("line %d: %w\n%d keys were imported; to go on once it is right: veto keys import --file %s --after-line %d", lines+1, err, imported, f.path, lines)
 }
 

@@ -47,10 +47,7 @@ func createMyKey(r *remote, consumer *string) *cobra.Command {
 		for _, role := range roles {
 			fields.Roles = append(fields.Roles, record.Role(role))
 		}
-		var err error
-		if fields.ExpiresAt, err = expiryOf(life); err != nil {
-			return err
-		}
+		fields.ExpiresAt = expiryOf(life)
 		k, err := c.CreateMyKey(ctx, *consumer, fields)
 		if err != nil {
 			return err
@@ -63,7 +60,7 @@ func createMyKey(r *remote, consumer *string) *cobra.Command {
 	f.StringVar(&fields.Environment, "environment", "", "a word in the secret that says what it is for, such as live or test")
 	f.StringSliceVar(&fields.Scopes, "scope", nil, "scopes of the key, of those that managers may give")
 	f.StringSliceVar(&roles, "role", nil, "roles of the key, of those that managers may give")
-	f.DurationVar(&life, "expires-in", 0, "how long the key lives; for good if not given")
+	f.Var((*span)(&life), "expires-in", "how long the key lives; for good if not given")
 	return c
 }
 

@@ -54,10 +54,10 @@ func newRevoke(r *remote) *cobra.Command {
 		if wait != waitCommitted && wait != waitEnforced {
 			return &exit{exitUsage, fmt.Errorf("--wait: %q is neither committed nor enforced", wait)}
 		}
-		if err := readTarget(cmd, &request, args, until); err != nil {
+		if err := readParts(&request, and); err != nil {
 			return err
 		}
-		if err := readParts(&request, and); err != nil {
+		if err := readTarget(cmd, &request, args, until); err != nil {
 			return err
 		}
 		return r.run(cmd, args, func(ctx context.Context, c *client.Client, _ []string, out *printer) error {
@@ -91,8 +91,10 @@ func showReceipt(receipt record.Receipt, out *printer) error {
 func readTarget(cmd *cobra.Command, request *client.RevokeRequest, args []string, until string) error {
 	target, value := args[0], args[1]
 	switch {
-	case target == "token" && (until != "" || request.Issuer != ""):
-		return &exit{exitUsage, fmt.Errorf("a token says itself whose it is and when it was issued: leave out --issuer and --issued-before")}
+	case !slices.Contains(record.TargetNames(), target):
+		return &exit{exitUsage, fmt.Errorf("%q is no target; give one of %s", target, strings.Join(record.TargetNames(), ", "))}
+	case target == "token" && (until != "" || request.Issuer != "" || len(request.And) > 0):
+		return &exit{exitUsage, fmt.Errorf("a token says itself whose it is and when it was issued: leave out --issuer, --issued-before and --and")}
 	case target == "token":
 		token, err := secretArg(cmd.InOrStdin(), value)
 		request.Token = token

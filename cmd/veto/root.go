@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"veto/client"
 	"veto/node/certs"
@@ -45,9 +46,11 @@ func newRoot() *cobra.Command {
 	f.StringVar(&r.tokenFile, "token-file", os.Getenv("VETO_TOKEN_FILE"), "file with an operator's API key; or set $VETO_TOKEN (there is no flag for the key itself: others could see it in the list of processes)")
 	f.StringVar(&r.caFile, "ca-file", os.Getenv("VETO_CA_FILE"), "PEM file with the authority of the cluster's HTTPS certificates ($VETO_CA_FILE)")
 	f.StringVarP(&r.output, "output", "o", "table", "table or json")
-	f.DurationVar(&r.timeout, "timeout", client.DefaultTimeout, "limit for one request")
+	r.timeout = client.DefaultTimeout
+	f.Var((*span)(&r.timeout), "timeout", "limit for one request")
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(), newMan(),
 		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r), newBench(r), newBackup(r), newRestore())
+	root.InitDefaultCompletionCmd() // which otherwise comes later, and with errors of its own
 	usageErrors(root)
 	return root
 }
@@ -59,38 +62,23 @@ func usageErrors(c *cobra.Command) {
 	if c.CommandPath() == "veto validate" {
 		code = exitAsk
 	}
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exit{code, err} })
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exit{code, wrongValue(err)} })
+	if c.HasSubCommands() {
+		c.Args = noSuchCommand
+	}
 	if c.HasSubCommands() && !c.Runnable() {
-		c.Args, c.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
-		c.RunE = func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			hint := ""
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("; did you mean %q?", near[0])
-			}
-			return &exit{code, fmt.Errorf("there is no command %q%s; see `%s --help`", args[0], hint, c.CommandPath())}
-		}
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			err := check(c, args)
-			if err == nil && slices.Contains(args, "") {
-				err = errors.New("an argument is empty, as of a variable that was never set")
-			}
-			if err != nil {
-				return &exit{code, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+			for _, check := range []func() error{
+				func() error { return saysNothing(c, args) }, func() error { return check(c, args) }, c.ValidateRequiredFlags, c.ValidateFlagGroups,
+			} {
+				if err := check(); err != nil {
+					return &exit{code, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+				}
 			}
 			return nil
-		}
-	}
-	if run := c.RunE; run != nil {
-		c.RunE = func(c *cobra.Command, args []string) error {
-			if name := emptyFlag(c); name != "" {
-				return &exit{code, fmt.Errorf("--%s: is empty, as of a variable that was never set; leave it out, or give a value", name)}
-			}
-			return run(c, args)
 		}
 	}
 	for _, sub := range c.Commands() {
@@ -98,18 +86,17 @@ func usageErrors(c *cobra.Command) {
 	}
 }
 
-// emptyFlag is the name of a flag that was given and says nothing: what was meant to be wanted must
-// not be taken for wanting nothing.
-func emptyFlag(c *cobra.Command) (name string) {
-	c.Flags().Visit(func(f *pflag.Flag) {
-		switch f.Value.Type() {
-		case "string", "stringSlice", "stringArray":
-			if v := f.Value.String(); v == "" || v == "[]" {
-				name = f.Name
-			}
+// noSuchCommand refuses what is no subcommand, and names the one that is most like it.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	for c.SuggestionsMinimumDistance = 1; c.SuggestionsMinimumDistance <= 2; c.SuggestionsMinimumDistance++ {
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			return fmt.Errorf("there is no command %q; did you mean %q?", args[0], near[0])
 		}
-	})
-	return name
+	}
+	return fmt.Errorf("there is no command %q", args[0])
 }
 
 func list(variable, standard string) []string {
@@ -140,6 +127,11 @@ func (r *remote) client() (*client.Client, error) {
 	if err := r.checkOutput(); err != nil {
 		return nil, err
 	}
+	for _, base := range slices.Concat(r.control, r.data) {
+		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, &exit{exitUsage, errors.New("--address, --data-address: each must be http or https with a host, such as http://127.0.0.1:7771")}
+		}
+	}
 	token, err := r.token()
 	if err != nil {
 		return nil, err
@@ -164,7 +156,11 @@ func (r *remote) token() (string, error) {
 		}
 		token = string(b)
 	}
-	return strings.TrimSpace(token), nil
+	token = strings.TrimSpace(token)
+	if strings.ContainsFunc(token, unicode.IsSpace) {
+		return "", &exit{exitUsage, errors.New("the token, of --token-file or $VETO_TOKEN, is more than one word; give it alone")}
+	}
+	return token, nil
 }
 
 // tls is how the cluster's HTTPS is spoken.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"veto/client"
 	"veto/record"
+	"veto/record/limit"
 	"veto/validate"
 )
 
@@ -40,8 +40,8 @@ func newValidate(r *remote) *cobra.Command {
 	c.Flags().StringVar(&q.Audience, "audience", "", "audience that the credential must have")
 	c.Flags().StringSliceVar(&q.Scopes, "scope", nil, "scopes that the credential must have")
 	c.Flags().BoolVar(&explain, "explain", false, "show every check; takes an operator's key with the role validator")
-	c.Flags().DurationVar((*time.Duration)(&q.MaxStaleness), "max-staleness", 0, "how old the state may be that the answer is based on, such as 5s (the node's and the issuer's bounds if not given)")
-	c.Flags().Uint32Var(&q.Cost, "cost", 0, "what the request counts for where the key has limits (1 if not given)")
+	c.Flags().Var((*span)(&q.MaxStaleness), "max-staleness", "how old the state may be that the answer is based on, such as 5s (the node's and the issuer's bounds if not given)")
+	c.Flags().Func("cost", "what the request counts for where the key has limits: a `number` (1 if not given)", fromOne(&q.Cost, limit.MaxCost))
 	c.Flags().Uint64Var(&min, "min-revision", 0, "revision that the answer must at least be based on")
 	return c
 }
@@ -131,16 +131,4 @@ func search[T any](l client.List, page func(client.List) (client.Page[T], error)
 func listFlags(c *cobra.Command, l *client.List) {
 	c.Flags().StringVar(&l.Cursor, "cursor", "", "next_cursor of the page before")
 	c.Flags().Func("limit", fmt.Sprintf("at most this `number`, up to %d (%d if not given)", client.MaxLimit, defaultLimit), fromOne(&l.Limit, client.MaxLimit))
-}
-
-// fromOne reads a flag that, if it is not given, is 0: which is nothing to be asked for.
-func fromOne[N int | record.PepperID](into *N, most N) func(text string) error {
-	return func(text string) error {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || n == 0 || n > uint64(most) {
-			return fmt.Errorf("give a whole number from 1 to %d, or leave it out", most)
-		}
-		*into = N(n)
-		return nil
-	}
 }

@@ -28,7 +28,7 @@ func newWatch(r *remote) *cobra.Command {
 			if errors.Is(err, context.Canceled) {
 				return nil // it was stopped
 			}
-			if place != "" {
+			if place != after {
 				err = fmt.Errorf("%w\nto go on where it was: veto watch --after %s", err, place)
 			}
 			return err
