@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"testing"
@@ -161,13 +162,20 @@ func TestStopped(t *testing.T) {
 	})
 }
 
+// L6
 func TestLoadsThatCannotBe(t *testing.T) {
+	const forever = time.Duration(math.MaxInt64)
 	for _, l := range []Load{
 		{Connections: 1, Duration: 1},
 		{Addresses: []string{"a"}, Duration: 1},
 		{Addresses: []string{"a"}, Connections: 1},
 		{Addresses: []string{"a"}, Connections: 1, Duration: 1, Rate: -1},
+		{Addresses: []string{"a"}, Connections: 1 << 20, Duration: 1},
+		{Addresses: []string{"a"}, Connections: 1, Duration: 1, Rate: math.NaN()},
+		{Addresses: []string{"a"}, Connections: 1, Duration: time.Second, Rate: 1e20},
+		{Addresses: []string{"a"}, Connections: 1, Duration: forever, Warmup: forever, Rate: 1},
 	} {
+		l.Request = func(int64, []byte) []byte { panic("a request is made") }
 		_, err := l.Run(t.Context())
 		require.Error(t, err)
 	}

@@ -24,4 +24,6 @@
 //	    TestLatenciesAreKept
 //	L5  The rate is kept, over the whole of a run.
 //	    TestRateIsKept
+//	L6  What would never end, or take all of a machine, is refused before anything is sent.
+//	    TestLoadsThatCannotBe
 package bench

@@ -46,6 +46,10 @@ const (
 	longestTick  = 10 * time.Millisecond
 	// redialAfter is how long a connection that could not be made is left alone.
 	redialAfter = 20 * time.Millisecond
+	// maxConnections is how many an address has ports for.
+	maxConnections = 65_535
+	// maxRequests bounds a run: each that was not answered is counted one by one.
+	maxRequests = 1_000_000_000
 	// shards are how many histograms connections share, as each is large.
 	shards = 8
 )
@@ -88,8 +92,10 @@ func (l Load) check() error {
 	switch {
 	case len(l.Addresses) == 0:
 		return errors.New("there is no address to send to")
-	case l.Connections < 1:
-		return fmt.Errorf("%d connections are too few", l.Connections)
+	case l.Connections < 1 || l.Connections > maxConnections:
+		return fmt.Errorf("%d connections: give 1 to %d", l.Connections, maxConnections)
+	case !(l.Rate*(l.Warmup.Seconds()+l.Duration.Seconds()) <= maxRequests): // nor is it if the rate is no number
+		return fmt.Errorf("%g a second for %s, after %s, is more than %d requests", l.Rate, l.Duration, l.Warmup, maxRequests)
 	case l.Rate < 0 || l.Duration <= 0 || l.Warmup < 0:
 		return fmt.Errorf("%g a second for %s, after %s: none of these may be below zero, nor the time zero", l.Rate, l.Duration, l.Warmup)
 	}
