@@ -222,7 +222,7 @@ func ask(h *http.Client, req *http.Request, base string) (*http.Response, error)
 		// The URL in it may hold a reason or a cursor, never a secret.
 		var invalid x509.CertificateInvalidError
 		if err = errors.Unwrap(err); errors.As(err, &invalid) && invalid.Reason == x509.Expired {
-			err = fmt.Errorf("%w; put a new one into http_cert_file and http_key_file of that node", err)
+			err = fmt.Errorf("%w; if it has ended, put a new one into http_cert_file and http_key_file of that node", err)
 		}
 		return nil, fmt.Errorf("%s cannot be reached: %w", base, err)
 	}

@@ -256,9 +256,10 @@ func TestFiltersAreSent(t *testing.T) {
 
 // U7
 func TestEndedCertificateSaysWhatMendsIt(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	defer server.Close()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
 	h := server.Client()
 	transport, _ := h.Transport.(*http.Transport)
 	transport.TLSClientConfig.Time = func() time.Time { return server.Certificate().NotAfter.Add(time.Hour) }

@@ -16,8 +16,6 @@
 //	P1   A notice comes from a committed entry, or from an outbox that goes on proposing it; but for one
 //	     that says to be of what is only being written, which denies for seconds and does nothing else.
 //	     TestNoticeComesFromACommittedEntry, TestRevokeWithoutQuorum in room node
-//	P2   Notices reach the others from the start, however far they are: of two nodes one opens the route between them.
-//	     TestOneOfTwoOpensTheRoute
 //	P3   Records and applied index change in one batch; what is applied is skipped.
 //	     TestAppliedEntriesAreSkipped
 //	P5   A reader sees the index raised only after the records; a restore never shows a
@@ -67,4 +65,6 @@
 //	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
 //	     reads a bounded number of them at a time.
 //	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState
+//	R1   Notices reach the others from the start, however far they are: of two nodes one opens the route between them.
+//	     TestOneOfTwoOpensTheRoute
 package replication

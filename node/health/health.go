@@ -106,7 +106,7 @@ func (l *look) quorum() {
 		l.say(record.Warning, "voter_missing", missing, fmt.Sprintf("%s: %d of %d voters answer.%s", doNotAnswer(missing), a, v, why), mend)
 	case v == 1 && len(l.Nodes) > 1 && !slices.ContainsFunc(l.Nodes, waits):
 		l.say(record.Warning, "one_voter", nil, l.voters[0].ID+" alone votes: once it is lost nothing can be changed.",
-			"`veto cluster promote` two of the others.")
+			"Have three voters: `veto cluster promote` two of the others; where there are not so many, start some.")
 	case v > 0 && v%2 == 0:
 		spare := l.voters[slices.IndexFunc(l.voters, func(n record.NodeStatus) bool { return n.ID != l.Leader })].ID
 		l.say(record.Warning, "even_voters", nil, fmt.Sprintf("%d voters are no safer than %d: of either, %d may be lost.", v, v-1, (v-1)/2),

@@ -18,6 +18,7 @@
 //	H6  A request waits for its min_revision a bounded while, with a bounded number of others, and not on a
 //	    node that is not ready or stops.
 //	    TestWaiting
-//	H7  JSON is read in one way, whatever it is, and of what is wrong with it a member is named, never a value.
+//	H7  What the control plane takes, and lines of streams and requests over NATS, is read in one way, and of what is wrong a
+//	    member is named, never a value.
 //	    TestReadJSON
 package httpapi

@@ -71,8 +71,10 @@ func TestReadingGoesOnWhenTheServerIsBack(t *testing.T) {
 		e, restart := reading(t)
 		e.log.forget()
 		restart(token)
-		for err := errors.New("not yet"); err != nil; { // before the node is there again, as a rule
-			err = e.js.DeleteConsumer(e.ctx, "EVENTS", "veto")
+		for err := errors.New("not yet"); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound); { // before the node is there again, as a rule
+			if err = e.js.DeleteConsumer(e.ctx, "EVENTS", "veto"); e.ctx.Err() != nil {
+				t.Fatal(err)
+			}
 		}
 		e.publish("second", "")
 		e.awaitBody("second")

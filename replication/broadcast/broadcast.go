@@ -62,9 +62,7 @@ type Broadcast struct {
 	public  *nats.Conn
 	log     *slog.Logger
 	gate    *gatekeeper
-	// accepted are the routes that other nodes opened.
-	accepted *accepted
-	counts   counts
+	counts  counts
 
 	queue chan told
 	wg    sync.WaitGroup
@@ -102,14 +100,12 @@ func Start(c Config) (*Broadcast, error) {
 	g := &gatekeeper{
 		secret: hex.EncodeToString(secret), authorize: c.Authorize, node: c.NodeID, stream: c.JetStream.Dir != "", connected: map[string][]uint64{},
 	}
-	came := &accepted{}
-	c.RouteTLS = came.noting(c.RouteTLS)
 	options, err := serverOptions(c, g)
 	if err != nil {
 		return nil, err
 	}
 	b := &Broadcast{
-		options: options, log: c.Log, gate: g, accepted: came,
+		options: options, log: c.Log, gate: g,
 		queue: make(chan told, queueLength), stop: make(chan struct{}),
 	}
 	if b.server, err = startServer(options.Clone(), g, c.Log); err != nil {
@@ -198,12 +194,11 @@ func (b *Broadcast) SetRoutes(routes []string) error {
 	return b.setRoutes(routes)
 }
 
-// Reconnect has the routes to other nodes begin anew, as when this one's certificate is another, or whom it believes.
-// What is told meanwhile may miss those nodes, which hear of it by the log.
+// Reconnect has the routes to other nodes that this one opened begin anew, as when its certificate is
+// another. What is told meanwhile may miss those nodes, which hear of it by the log.
 func (b *Broadcast) Reconnect() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.accepted.cut()
 	routes := b.routes
 	if len(routes) == 0 {
 		return nil

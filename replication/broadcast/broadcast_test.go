@@ -194,33 +194,6 @@ func TestNoticeReachesTheOthers(t *testing.T) {
 }
 
 // P9
-func TestReconnectCutsWhatOthersOpened(t *testing.T) {
-	a := newAuthority(t)
-	routes, came := a.routes(t), make(chan struct{}, 100)
-	verify := routes.VerifyConnection
-	routes.VerifyConnection = func(s tls.ConnectionState) error {
-		came <- struct{}{}
-		return verify(s)
-	}
-	from, to := start(t, "a", a.routes(t)), start(t, "b", routes)
-	if err := from.SetRoutes([]string{to.RouteAddr()}); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		select {
-		case <-came:
-		case <-time.After(20 * time.Second):
-			t.Fatal("nobody came to show a certificate")
-		}
-		hears(t, from, to)
-		hears(t, to, from)
-		if err := to.Reconnect(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// P9
 func TestStrangerIsNoRoute(t *testing.T) {
 	nodes := together(t, "a", "b")
 	stranger := start(t, "x", newAuthority(t).routes(t))

@@ -93,19 +93,19 @@ func (b *Broadcast) consume(ctx context.Context, s Stream, take func(context.Con
 	if err != nil {
 		return err
 	}
-	config, err := b.durable(ctx, js, s)
-	if err != nil {
-		return err
-	}
 	c := &consumption{b: b, stream: s, js: js, take: take, room: make(chan struct{}, maxTaking)}
-	defer c.doing.Wait()
 	for {
+		config, err := b.durable(ctx, js, s)
+		if err != nil {
+			return err
+		}
 		p, err := startPull(conn, s, config)
 		if err != nil {
 			return err
 		}
 		err = c.read(ctx, p, reads)
 		p.end()
+		c.doing.Wait() // by the time that something comes again, nobody acknowledges by the old numbers
 		if !errors.Is(err, errReconnected) {
 			return err
 		}
@@ -116,8 +116,8 @@ func (b *Broadcast) consume(ctx context.Context, s Stream, take func(context.Con
 // while, be given to another node as well.
 func (c *consumption) read(ctx context.Context, p *pull, reads func()) error {
 	heard := sync.OnceFunc(func() {
-		c.b.log.Info("the stream of events is read", "stream", c.stream.Name)
 		c.b.counts.reading.Store(true)
+		c.b.log.Info("the stream of events is read", "stream", c.stream.Name)
 		reads()
 	})
 	defer c.b.counts.reading.Store(false)

@@ -22,7 +22,7 @@
 //	    TestWhatCannotBeReadIsCounted
 //	P9  A node without the cluster's certificate is no part of it, and no client can send or
 //	    read what is between nodes.
-//	    TestStrangerIsNoRoute, TestReconnectCutsWhatOthersOpened, TestClientsStayOutside,
+//	    TestStrangerIsNoRoute, TestClientsStayOutside,
 //	    TestClientsAreCutOffWithTheirGrant
 //	P13 A request is done in the name of the grant that its client was let in with. No client can
 //	    make it another's, hear another's answer, or have its own go to another, whatever subject it names

@@ -111,7 +111,7 @@ func (p *pull) next(ctx context.Context, heard func()) (*nats.Msg, error) {
 				return nil, nats.ErrConnectionClosed
 			}
 			return nil, errReconnected
-		case <-time.After(2 * p.heartbeat()):
+		case <-time.After(2 * pullHeartbeat):
 			if !p.conn.IsReconnecting() {
 				return nil, errSilent
 			}
@@ -127,7 +127,7 @@ func verdict(m *nats.Msg) error {
 	switch {
 	case status == "100":
 		return nil
-	case status == "408" || why == "Batch Completed":
+	case status == "408":
 		return errOver
 	case status == "503":
 		return errors.New("there is no such consumer, or the server has no JetStream")

@@ -14,9 +14,6 @@
 //	    Nor who says to be of another cluster than the node, with the same certificates, though they had connected when one of
 //	    them was of none.
 //	    TestAnotherClusterIsRefused, TestAnotherClusterThatWasThereFirst, TestNodeThatIsOfAClusterNowSaysSo
-//	P10 Who is refused is told whether it is for its certificate or for its cluster, whichever side refuses; the log says it of
-//	    a peer and reason once in 10 seconds, and names whose certificate it is.
-//	    TestRefusedIsToldWhy, TestRefusalIsLoggedOnce, TestRefusalsAreBounded
 //	E1  A call's failure says whether the other node may have acted on it, and no call is
 //	    sent twice.
 //	    TestCallTellsWhetherItWasSent, TestCallIsSentAtMostOnce, TestRedirectIsNotFollowed
@@ -28,7 +25,10 @@
 //	    TestHandshakesAreBounded
 //	E4  An error of the operating system does not end the listening.
 //	    TestAcceptingSurvivesErrors
-//	E5  Certificate and authorities are exchanged while nodes talk: no call fails, and who was connected by
+//	E6  Who is refused is told whether it is for its certificate or for its cluster, whichever side refuses; the log says it of
+//	    a peer and reason once in 10 seconds, and names whose certificate it is.
+//	    TestRefusedIsToldWhy, TestRefusalIsLoggedOnce, TestRefusalsAreBounded
+//	E7  Certificate and authorities are exchanged while nodes talk: no call fails, and who was connected by
 //	    the old ones is cut off after the grace.
 //	    TestIdentityIsRenewed
 package peer

@@ -102,7 +102,7 @@ func (i Identity) Accepting() *tls.Config {
 // named refuses a certificate that names no node: without an id nobody can tell who called.
 func named(s tls.ConnectionState) error {
 	if len(s.PeerCertificates) == 0 || nodeID(s.PeerCertificates[0]) == "" {
-		return errors.New("the other node's certificate names no node: its first DNS name must be the node's id")
+		return &RefusedError{Err: errors.New("the other node's certificate names no node: its first DNS name must be the node's id")}
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func (i Identity) verify(s tls.ConnectionState, wantID string) error {
 	}
 	leaf := s.PeerCertificates[0]
 	if _, err := leaf.Verify(chain); err != nil {
-		return &RefusedError{Err: fmt.Errorf("the other node is not of this cluster: %w", err)}
+		return &RefusedError{Err: fmt.Errorf("the other node's certificate is refused: %w", err)}
 	}
 	if id := nodeID(leaf); wantID != "" && id != wantID {
 		return fmt.Errorf("node %s answers where %s was expected", id, wantID)

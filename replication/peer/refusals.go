@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -22,21 +23,17 @@ type refusals struct {
 	last map[string]time.Time // when it was said
 }
 
-// says whether to say it now. Beyond maxRefusals nothing is said before another may be said again.
+// says whether to say it now. Beyond maxRefusals all others are as one.
 func (r *refusals) says(what string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.last) >= maxRefusals {
+		maps.DeleteFunc(r.last, func(_ string, at time.Time) bool { return now.Sub(at) >= refusedEvery })
+	}
+	if _, there := r.last[what]; !there && len(r.last) >= maxRefusals {
+		what = "others"
+	}
 	if at, there := r.last[what]; there && now.Sub(at) < refusedEvery {
-		return false
-	}
-	if len(r.last) >= maxRefusals {
-		for w, at := range r.last {
-			if now.Sub(at) >= refusedEvery {
-				delete(r.last, w)
-			}
-		}
-	}
-	if len(r.last) >= maxRefusals {
 		return false
 	}
 	r.last[what] = now
