@@ -90,6 +90,20 @@ func TestRefusedInAWayOfItsOwn(t *testing.T) {
 	}
 }
 
+// The expiry of a key is taken away as the API says, on every node.
+func TestExpiryIsTakenAway(t *testing.T) {
+	s := tell(t, 1)
+	s.http(0, "PUT", "/v1/consumers/shop", `{}`)
+	key := s.http(0, "POST", "/v1/keys", `{"consumer": "shop", "expires_at": "2999-01-01T00:00:00Z"}`)
+	path := "/v1/keys/" + fmt.Sprint(key.body["id"])
+	if a := s.http(0, "PATCH", path, `{"expires_at": "0001-01-01T00:00:00Z"}`); a.status != 200 || a.body["expires_at"] != nil {
+		t.Errorf("%+v", a)
+	}
+	if a := s.http(0, "GET", path, ""); a.status != 200 || a.body["expires_at"] != nil || a.etag == key.etag {
+		t.Errorf("%+v", a)
+	}
+}
+
 // Of writers that change at once, on different nodes, what the same ETag showed them, one wins; the
 // others are told the ETag that it made.
 func TestConcurrentWriters(t *testing.T) {

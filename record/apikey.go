@@ -419,6 +419,8 @@ type UpdateKey struct {
 	// Limits, if given, are the new ones; the zero Limits take those that there are away.
 	Limits *limit.Limits `cbor:"30,keyasint,omitempty" since:"2"`
 	Roles  *[]Role       `cbor:"22,keyasint,omitempty" since:"2"`
+	// Forever takes the expiry away: no time says that, as the zero one is written as none.
+	Forever bool `cbor:"31,keyasint,omitempty" since:"3"`
 }
 
 // RollKey gives an API key another secret. The one before is good for the overlap, from the

@@ -42,7 +42,7 @@
 //	P17 What a client chose, such as its name or a subject, is in no log, here or on another node.
 //	    TestWhatClientsSayIsNotLogged, TestOtherNodesDoNotKnowTheClients
 //	P18 Whoever tells, or publishes to the stream, waits for nothing that is full.
-//	    TestFullFeedDrops, TestStreamWaitsForRoom, TestNodeThatIsBehindHasRoom
+//	    TestFullFeedDrops, TestStreamsGetAnotherRoom, TestStreamWaitsForRoom, TestNodeThatIsBehindHasRoom
 //	P16 In the node's own stream a client publishes in its own name only, and hears of no event.
 //	    TestPublishersStayApart, TestAnswersAreNoEvents
 package broadcast

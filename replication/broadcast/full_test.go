@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"veto/record"
 	"veto/replication/broadcast"
 )
@@ -90,4 +92,41 @@ func TestStreamWaitsForRoom(t *testing.T) {
 		e.settled(most + 20)
 		end()
 	})
+}
+
+// P18: the node starts with whatever room its streams are given now, and nothing that they hold is dropped for it.
+func TestStreamsGetAnotherRoom(t *testing.T) {
+	dir := t.TempDir()
+	for n, j := range []broadcast.JetStream{
+		{MaxBytes: 64 << 20}, {MaxBytes: 64 << 20, DeadLetter: deadLetter}, {MaxBytes: 64 << 20}, {MaxBytes: 1 << 20, DeadLetter: deadLetter}, {MaxBytes: 2 << 20},
+	} {
+		j.Dir, j.Stream = dir, "EVENTS"
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			e := newEvents(t, j)
+			inside, err := e.node.Inside()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer inside.Close()
+			js, err := jetstream.New(inside)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream, err := js.Stream(e.ctx, "EVENTS")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n >= 3 {
+				if held := stream.CachedInfo().State.Msgs; held != 9 {
+					t.Errorf("%d are left of 9", held)
+				}
+				return
+			}
+			for range 3 {
+				if _, err := js.Publish(e.ctx, broadcast.EventsOf("key_a"), make([]byte, 500<<10)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
 }

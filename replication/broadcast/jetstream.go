@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,9 @@ const SubjectEvents = "veto.events"
 
 const (
 	jetStreamMemory = 64 << 20
+	// anyRoom is what the server may promise to streams: each has a bound of its own, and by a bound of all together none could
+	// become greater before another has become less.
+	anyRoom         = 1 << 50
 	eventAge        = 7 * 24 * time.Hour
 	duplicateWindow = 10 * time.Minute
 	jetStreamLimit  = 10 * time.Second
@@ -39,7 +43,7 @@ func (j *JetStream) options(o *server.Options) {
 		return
 	}
 	o.Cluster = server.ClusterOpts{}
-	o.JetStream, o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = true, j.Dir, j.MaxBytes, jetStreamMemory
+	o.JetStream, o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = true, j.Dir, anyRoom, jetStreamMemory
 	o.SyncAlways = true // what a publisher was told is kept survives the machine's crash
 }
 
@@ -53,7 +57,7 @@ func (b *Broadcast) openStream(j JetStream) error {
 		return err
 	}
 	limits := server.JetStreamAccountLimits{
-		MaxMemory: jetStreamMemory, MaxStore: j.MaxBytes, MaxStreams: 2, MaxConsumers: 16, MaxAckPending: -1,
+		MaxMemory: jetStreamMemory, MaxStore: anyRoom, MaxStreams: 2, MaxConsumers: 16, MaxAckPending: -1,
 		MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
 	}
 	if err := account.EnableJetStream(map[string]server.JetStreamAccountLimits{"": limits}, nil); err != nil {
@@ -65,18 +69,29 @@ func (b *Broadcast) openStream(j JetStream) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), jetStreamLimit)
 	defer cancel()
-	streams := map[string]string{j.Stream: SubjectEvents + ".*"}
+	streams := []jetstream.StreamConfig{{Name: j.Stream, Subjects: []string{SubjectEvents + ".*"}}}
 	if j.DeadLetter != "" {
-		streams[j.Stream+"_DEAD"] = j.DeadLetter
+		streams = append(streams, jetstream.StreamConfig{Name: j.Stream + "_DEAD", Subjects: []string{j.DeadLetter}})
 	}
-	for name, subject := range streams {
-		_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name: name, Subjects: []string{subject}, Storage: jetstream.FileStorage, Replicas: 1,
-			MaxAge: eventAge, MaxBytes: j.MaxBytes / int64(len(streams)), Discard: jetstream.DiscardNew, Duplicates: duplicateWindow,
-		})
-		if err != nil {
-			return fmt.Errorf("nats: the stream %s: %w", name, err)
+	for _, s := range streams {
+		if err := putStream(ctx, js, s, j.MaxBytes/int64(len(streams))); err != nil {
+			return fmt.Errorf("nats: the stream %s: %w", s.Name, err)
 		}
 	}
 	return nil
+}
+
+// putStream gives a stream so much room, or what it has filled: with less it would drop what nobody has read.
+func putStream(ctx context.Context, js jetstream.JetStream, s jetstream.StreamConfig, room int64) error {
+	there, err := js.Stream(ctx, s.Name)
+	switch {
+	case err == nil:
+		room = max(room, int64(there.CachedInfo().State.Bytes)) //nolint:gosec // it is the size of files
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return err
+	}
+	s.Storage, s.Replicas, s.MaxAge, s.MaxBytes = jetstream.FileStorage, 1, eventAge, room
+	s.Discard, s.Duplicates = jetstream.DiscardNew, duplicateWindow
+	_, err = js.CreateOrUpdateStream(ctx, s)
+	return err
 }

@@ -112,6 +112,9 @@ func (x *change) updateKey(b record.UpdateKey) error {
 	if b.ExpiresAt != nil {
 		k.ExpiresAt = *b.ExpiresAt
 	}
+	if b.Forever {
+		k.ExpiresAt = time.Time{}
+	}
 	if b.Disabled != nil {
 		k.Disabled = *b.Disabled
 	}

@@ -42,7 +42,7 @@ type keyRequest struct {
 	Consumers   []string        `json:"consumers,omitempty" doc:"Binds such a key: it may revoke only these, their API keys, and what is of the issuers"`
 	Targets     []string        `json:"targets,omitempty" enum:"jti,token,subject,client,session,signing_key,issuer,key,consumer" doc:"Binds such a key: it may revoke only by these; in a combination each part must be one"`
 	Metadata    json.RawMessage `json:"metadata,omitempty" doc:"A JSON object that comes with every verdict"`
-	ExpiresAt   time.Time       `json:"expires_at,omitzero" required:"false"`
+	ExpiresAt   time.Time       `json:"expires_at,omitzero" required:"false" doc:"When it stops working; if not given, or 0001-01-01T00:00:00Z, never"`
 	Environment string          `json:"environment,omitempty" pattern:"^[a-z0-9]{1,16}$" patternDescription:"1 to 16 of a-z and 0-9" doc:"A word in the secret that says what it is for, such as live or test"`
 	SHA256      string          `json:"sha256,omitempty" pattern:"^[0-9A-Fa-f]{64}$" patternDescription:"64 hexadecimal digits" doc:"Imports a key that another system made, by the SHA-256 of its secret: 1 to 512 bytes without a dot, and without spaces at its ends, which no one can guess"`
 	Hint        string          `json:"hint,omitempty" maxLength:"64" doc:"By what people tell an imported key, such as the beginning and end of its secret"`
@@ -272,12 +272,16 @@ func (x *control) updateKey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	update := record.UpdateKey{
+		ID: in.ID, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Disabled: b.Disabled, Limits: limits,
+	}
+	if b.ExpiresAt != nil && b.ExpiresAt.IsZero() {
+		update.ExpiresAt, update.Forever = nil, true
+	}
 	result, err := x.propose(ctx, in.Key, struct {
 		ID   string
 		Body any
-	}{in.ID, b}, record.UpdateKey{
-		ID: in.ID, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Disabled: b.Disabled, Limits: limits,
-	})
+	}{in.ID, b}, update)
 	if err != nil {
 		return nil, err
 	}
