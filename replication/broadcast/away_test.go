@@ -53,6 +53,13 @@ func (l *locked) forget() {
 	l.b.Reset()
 }
 
+// goesOn waits until one more event was taken.
+func (e *events) goesOn() {
+	e.Helper()
+	e.publish("second", "")
+	e.awaitBody("second")
+}
+
 // P19
 func TestReadingGoesOnWhenTheServerIsBack(t *testing.T) {
 	const token = `authorization: {token: "s3cret"}`
@@ -64,8 +71,7 @@ func TestReadingGoesOnWhenTheServerIsBack(t *testing.T) {
 		e.log.forget()
 		restart(token)
 		e.says("the stream of events is read")
-		e.publish("second", "")
-		e.awaitBody("second")
+		e.goesOn()
 	})
 	t.Run("without the consumer", func(t *testing.T) { // nobody hears what is asked
 		e, restart := reading(t)
@@ -76,8 +82,7 @@ func TestReadingGoesOnWhenTheServerIsBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		e.publish("second", "")
-		e.awaitBody("second")
+		e.goesOn()
 		e.says("the consumer was not there")
 	})
 	t.Run("and lets nobody in for a while", func(t *testing.T) {
@@ -111,8 +116,7 @@ func TestReadingGoesOnWhenSomebodyDeletes(t *testing.T) {
 		if err := e.js.DeleteConsumer(e.ctx, "EVENTS", "veto"); err != nil {
 			t.Fatal(err)
 		}
-		e.publish("second", "")
-		e.awaitBody("second")
+		e.goesOn()
 		e.says("the consumer was not there")
 	})
 	t.Run("the stream", func(t *testing.T) {
@@ -124,8 +128,7 @@ func TestReadingGoesOnWhenSomebodyDeletes(t *testing.T) {
 		if _, err := e.js.CreateStream(e.ctx, jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
 			t.Fatal(err)
 		}
-		e.publish("second", "")
-		e.awaitBody("second")
+		e.goesOn()
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if a, b := e.seen[0], e.seen[1]; a.Place != b.Place || !a.Stored.Before(b.Stored) {

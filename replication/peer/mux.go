@@ -162,16 +162,16 @@ func (c *conn) Read(b []byte) (int, error) {
 // refuse says whom it refuses and why: of one that tries again and again once in refusedEvery.
 func (m *Mux) refuse(c net.Conn, why error) {
 	_ = c.Close()
-	from := c.RemoteAddr().String()
-	host, _, _ := net.SplitHostPort(from)
-	log, id := m.log.With("from", from), ""
+	from, id := c.RemoteAddr().String(), ""
+	about := []any{"from", from, "error", why}
 	var failed *tls.CertificateVerificationError
 	if errors.As(why, &failed) && len(failed.UnverifiedCertificates) > 0 {
 		id = fmt.Sprintf("%.63s", nodeID(failed.UnverifiedCertificates[0]))
-		log = log.With("shows_certificate_of", id)
+		about = append(about, "shows_certificate_of", id)
 	}
+	host, _, _ := net.SplitHostPort(from)
 	if m.refused.says(strings.Join([]string{host, id, reason(why)}, " "), time.Now()) {
-		log.Warn("refused a connection to the port for other nodes", "error", why)
+		m.log.Warn("refused a connection to the port for other nodes", about...)
 	}
 }
 
