@@ -135,7 +135,7 @@ func TestImportedKeysHaveAnyForm(t *testing.T) {
 			}
 		}
 		for presented, want := range map[string]validate.Code{
-			secret + "-": validate.KeyNotFound, strings.Repeat("k", 513): validate.Malformed, secret[:len(secret)-1] + "y": validate.KeyNotFound,
+			secret + "-": validate.KeyNotFound, strings.Repeat("k", 513): validate.Malformed, secret[:len(secret)-1] + "-": validate.KeyNotFound,
 		} {
 			if len(presented) > 512 {
 				want = validate.Malformed
