@@ -45,6 +45,7 @@ var rooms = map[string][]string{
 	"replication/outbox":    {"record"},
 	"replication/feed":      {"record", "record/event"},
 	"replication/broadcast": {"record", "record/event"},
+	"replication/notices":   {"record"},
 	"replication/roster":    {},
 	"replication/peer":      {},
 	"replication/consensus": {"record", "replication/store"},

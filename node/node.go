@@ -26,6 +26,7 @@ import (
 	"veto/replication/consensus"
 	"veto/replication/index"
 	"veto/replication/machine"
+	"veto/replication/notices"
 	"veto/replication/peer"
 	"veto/replication/pepper"
 	"veto/replication/roster"
@@ -72,6 +73,7 @@ type Node struct {
 	validator *validate.Validator
 	peers     *peer.Mux
 	roster    *roster.Roster
+	notices   *notices.Notices
 	broadcast *broadcast.Broadcast
 	replica   *replication.Replica
 	canary    *canary.Canary // nil if it is off
@@ -340,16 +342,11 @@ func (n *Node) openPeers(ctx context.Context) error {
 		return err
 	}
 	n.opened(n.roster.Close)
-	n.broadcast, err = broadcast.Start(broadcast.Config{
-		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), RouteAddr: n.config.address(routePort),
-		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: n.peers.Mutual(), ClientTLS: n.clientTLS.Clone(),
-		Authorize: n.grant, JetStream: n.jetStream(), Handlers: broadcast.Handlers{Notice: n.hear, Beacon: n.view.Beacon},
-		Random: rand.Reader, Log: n.around.Log,
-	})
-	if err != nil {
+	if err := n.openBroadcast(); err != nil {
 		return err
 	}
-	n.opened(func() error { n.broadcast.Close(); return nil })
+	n.notices = notices.Start(n.peers, notices.Handlers{Notice: n.hear, Beacon: n.view.Beacon}, n.around.Log)
+	n.opened(func() error { n.notices.Close(); return nil })
 	n.wg.Go(func() { n.join(ctx) })
 	n.wg.Go(func() { n.renew(ctx) })
 	return nil
@@ -453,7 +450,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		Ring: n.ring, Trace: n.replicaTrace(), Random: rand.Reader,
 		Failed: n.fail, Now: n.around.Now, Log: n.around.Log,
 	}, replication.Parts{
-		Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.roster, Broadcast: n.broadcast,
+		Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.roster, Notices: n.notices, Broadcast: n.broadcast,
 	})
 	if err != nil {
 		return err

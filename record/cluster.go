@@ -268,11 +268,10 @@ type Notice struct {
 	// whoever brings them into the log does no request twice.
 	Requests []Request `cbor:"7,keyasint,omitempty"`
 	// Unkept says that the outbox is only just writing them to its disk: they may never have been
-	// taken, and their numbers be those of others then. It is told by the subject of the message, so
-	// that nodes which do not know of it hear none.
-	Unkept bool `cbor:"-"`
-	// Trace carries the trace of the first request that is told of; in a header of the message.
-	Trace string `cbor:"-"`
+	// taken, and their numbers be those of others then.
+	Unkept bool `cbor:"8,keyasint,omitempty"`
+	// Trace carries the trace of the first request that is told of.
+	Trace string `cbor:"9,keyasint,omitempty"`
 }
 
 // Request is that for the revocation in the place.

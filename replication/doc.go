@@ -5,8 +5,8 @@
 // through gossip, and, while it leads, looks after membership and tells the others how far
 // the log reaches. A View is what readers see. Its rooms: consensus (the log), machine (what
 // a command means), store (on disk), index (in memory), pepper (what API keys'
-// hashes are made with), keytable (API keys in memory), broadcast (notices and beacons),
-// roster (who is there), peer (node-to-node calls).
+// hashes are made with), keytable (API keys in memory), notices (what cannot wait for the
+// log), broadcast (other systems), roster (who is there), peer (node-to-node calls).
 //
 // It does not decide whether a credential is good, speaks no HTTP to users, and reads no
 // configuration.

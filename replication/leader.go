@@ -129,6 +129,7 @@ func (r *Replica) sendBeacon(ctx context.Context) {
 		Cluster: r.view.ClusterID(), Leader: r.config.ID, Term: term, Commit: r.index.Revision(), At: at,
 	}
 	r.horizon.Beacon(b)
+	r.notices.Beacon(b)
 	r.broadcast.Beacon(b)
 }
 

@@ -153,9 +153,22 @@ func (r *Replica) tellRoster() {
 	}
 }
 
+// word tells the other nodes, those with an older version, too.
+func (r *Replica) word(n record.Notice) {
+	r.notices.Notice(n)
+	r.broadcast.Notice(n)
+}
+
 // routes has notices reach the other nodes.
 func (r *Replica) routes() {
 	servers, _ := r.node().Servers()
+	nodes := map[string]string{}
+	for _, s := range servers {
+		if addr, there := r.addressOf(s.ID); there && s.ID != r.config.ID {
+			nodes[s.ID] = addr
+		}
+	}
+	r.notices.To(nodes)
 	if err := r.broadcast.SetRoutes(opened(r.config.ID, r.roster.Members(), servers)); err != nil {
 		r.config.Log.Warn("the routes for notices were not set; it tries again", "error", err)
 	}

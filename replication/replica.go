@@ -32,6 +32,7 @@ type Parts struct {
 	View      *View
 	Peers     Peers
 	Roster    Roster
+	Notices   Notices
 	Broadcast Broadcast
 }
 
@@ -51,6 +52,13 @@ type Roster interface {
 	Change(f func(self *roster.Member)) error
 	Leave(limit time.Duration) error
 	Changed() <-chan struct{}
+}
+
+// Notices brings words to the other nodes, if it can: see notices.Notices. Its methods do not block.
+type Notices interface {
+	Notice(n record.Notice)
+	Beacon(b record.Beacon)
+	To(nodes map[string]string)
 }
 
 // Broadcast brings words to other nodes and systems, if it can: see broadcast.Broadcast. Its methods do
@@ -122,6 +130,7 @@ type Replica struct {
 	view      *View
 	peers     Peers
 	roster    Roster
+	notices   Notices
 	broadcast Broadcast
 	applier   *applier
 	admits    machine.Machine
@@ -158,7 +167,7 @@ func (r *Replica) node() *consensus.Node { return r.consensus.Load() }
 func Open(c Config, p Parts) (*Replica, error) {
 	r := &Replica{
 		config: c, index: p.View.index, horizon: p.View.horizon, view: p.View,
-		peers: p.Peers, roster: p.Roster, broadcast: p.Broadcast, opened: make(chan struct{}),
+		peers: p.Peers, roster: p.Roster, notices: p.Notices, broadcast: p.Broadcast, opened: make(chan struct{}),
 		lessor: lease.New(),
 	}
 	r.keeper = pepper.NewKeeper(c.Ring, p.View, r, c.Random, c.Log)
@@ -321,7 +330,7 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 	}
 	// A stream brings more than anyone would put into an overlay: the log has it there as soon.
 	if n := len(revoked); n > 0 && n <= record.MaxRevocations && !told {
-		r.broadcast.Notice(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
+		r.word(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
 	}
 	r.broadcast.Tell(r.view.ClusterID(), events.Facts())
 }

@@ -223,11 +223,12 @@ func (b *Broadcast) Disconnect(grant string) { b.gate.disconnect(grant) }
 
 // Notice tells the other nodes, as Beacon does. It does not wait for them.
 func (b *Broadcast) Notice(n record.Notice) {
+	subject, trace := subjectNotice, n.Trace
 	if n.Unkept {
-		b.toNodes(subjectUnkept, n, n.Trace)
-	} else {
-		b.toNodes(subjectNotice, n, n.Trace)
+		subject = subjectUnkept
 	}
+	n.Unkept, n.Trace = false, ""
+	b.toNodes(subject, n, trace)
 }
 
 // Beacon tells the other nodes.

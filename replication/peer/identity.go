@@ -23,8 +23,9 @@ type Identity struct {
 }
 
 const (
-	protocolRaft = "veto-raft/1"
-	protocolCall = "veto-rpc/1"
+	protocolRaft    = "veto-raft/1"
+	protocolNotices = "veto-notices/1"
+	protocolCall    = "veto-rpc/1"
 	// ofCluster follows a protocol in what is offered, and before the cluster's id. What is agreed on is the
 	// bare protocol: programs that know no more take that.
 	ofCluster = ";cluster="

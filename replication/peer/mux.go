@@ -25,6 +25,7 @@ type Mux struct {
 	listener net.Listener
 	log      *slog.Logger
 	raft     *queue
+	notices  *queue
 	calls    *queue
 	routes   *http.ServeMux
 	server   *http.Server
@@ -59,7 +60,7 @@ func Listen(addr string, id Identity, log *slog.Logger) (*Mux, error) {
 func newMux(listener net.Listener, id Identity, log *slog.Logger) *Mux {
 	m := &Mux{
 		listener: listener, conns: map[*conn]struct{}{}, guests: map[*net.TCPConn]*Identity{}, log: log, routes: http.NewServeMux(),
-		raft: newQueue(listener.Addr()), calls: newQueue(listener.Addr()),
+		raft: newQueue(listener.Addr()), notices: newQueue(listener.Addr()), calls: newQueue(listener.Addr()),
 		slots: make(chan struct{}, maxHandshakes),
 	}
 	m.refused.last = map[string]time.Time{}
@@ -95,7 +96,27 @@ func (m *Mux) DialRaft(addr, id string, limit time.Duration) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return raftConn{c}, nil
+	return boundConn{c}, nil
+}
+
+// AcceptNotices waits for a connection on which another node tells what it has to tell, and says which node that is. It
+// ends with the context, or with net.ErrClosed.
+func (m *Mux) AcceptNotices(ctx context.Context) (c net.Conn, from string, err error) {
+	accepted, err := m.notices.next(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	k, _ := accepted.(*conn) // greet puts no other
+	return k, k.peer, nil
+}
+
+// DialNotices connects to the node with the id at the address, and to no other, to tell it what there is to be told.
+func (m *Mux) DialNotices(ctx context.Context, addr, id string) (net.Conn, error) {
+	c, err := m.dial(ctx, addr, id, protocolNotices)
+	if err != nil {
+		return nil, err
+	}
+	return boundConn{c}, nil
 }
 
 // dial ends with the context, with the mux, and after handshakeLimit: net/http takes the
@@ -134,15 +155,15 @@ type conn struct {
 	theirs   string    // of which the other did, if that connected
 }
 
-// raftConn is a connection that Raft opened. It ends when this node is of a cluster and was of none when it connected: the
-// other may be of another one, and would go on to hear it.
-type raftConn struct{ *conn }
+// boundConn is a connection that was opened to stay. It ends when this node is of a cluster and was of none when it connected:
+// the other may be of another one, and would go on to hear it.
+type boundConn struct{ *conn }
 
-func (r raftConn) Write(b []byte) (int, error) {
-	if r.identity.cluster() != r.said {
-		return 0, errors.Join(net.ErrClosed, r.Close())
+func (b boundConn) Write(p []byte) (int, error) {
+	if b.identity.cluster() != b.said {
+		return 0, errors.Join(net.ErrClosed, b.Close())
 	}
-	return r.conn.Write(b)
+	return b.conn.Write(p)
 }
 
 // Read refuses what comes from another cluster's node on a connection from when this one was of none: of two clusters
@@ -284,7 +305,7 @@ func (m *Mux) accept() {
 func (m *Mux) greet(accepted net.Conn) {
 	identity := m.identity.Load()
 	config := identity.Accepting()
-	config.NextProtos = []string{protocolRaft, protocolCall}
+	config.NextProtos = []string{protocolRaft, protocolNotices, protocolCall}
 	theirs := ""
 	var other error
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -311,6 +332,8 @@ func (m *Mux) greet(accepted net.Conn) {
 	switch t.ConnectionState().NegotiatedProtocol {
 	case protocolRaft:
 		taken = m.raft.put(ctx, c)
+	case protocolNotices:
+		taken = m.notices.put(ctx, c)
 	case protocolCall:
 		taken = m.calls.put(ctx, c)
 	}
@@ -320,7 +343,7 @@ func (m *Mux) greet(accepted net.Conn) {
 }
 
 // Close stops listening, ends the calls both ways and waits for all handlers; a handler that
-// does not heed its context holds it up. Raft's connections are Raft's to close. Closing twice
+// does not heed its context holds it up. Those of Raft and of notices are for who has them to close. Closing twice
 // is harmless.
 func (m *Mux) Close() error {
 	var err error
@@ -330,6 +353,7 @@ func (m *Mux) Close() error {
 		err = errors.Join(m.server.Close(), m.listener.Close())
 		_ = m.calls.Close()
 		_ = m.raft.Close()
+		_ = m.notices.Close()
 		m.wg.Wait()
 		m.client.renew()
 	})
@@ -359,12 +383,16 @@ func (q *queue) put(ctx context.Context, c net.Conn) bool {
 	return false
 }
 
-func (q *queue) Accept() (net.Conn, error) {
+func (q *queue) Accept() (net.Conn, error) { return q.next(context.Background()) }
+
+func (q *queue) next(ctx context.Context) (net.Conn, error) {
 	select {
 	case c := <-q.conns:
 		return c, nil
 	case <-q.closed:
 		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

@@ -187,6 +187,9 @@ func TestWrongIDIsRefused(t *testing.T) {
 	if _, err := one.DialRaft(two.Addr(), "n3", time.Second); err == nil {
 		t.Error("another node was taken for n3")
 	}
+	if _, err := one.DialNotices(t.Context(), two.Addr(), "n3"); err == nil {
+		t.Error("another node was taken for n3, to tell it")
+	}
 }
 
 // E1
@@ -335,6 +338,12 @@ func TestAnotherClusterIsRefused(t *testing.T) {
 		}
 		if (err == nil) != row.taken {
 			t.Errorf("Raft, %s: %v", row.name, err)
+		}
+		if c, err = row.from.DialNotices(t.Context(), row.to.Addr(), row.id); err == nil {
+			_ = c.Close()
+		}
+		if (err == nil) != row.taken {
+			t.Errorf("notices, %s: %v", row.name, err)
 		}
 	}
 }

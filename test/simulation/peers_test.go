@@ -12,7 +12,7 @@ import (
 	"veto/replication/peer"
 )
 
-// peers and words are what a node has instead of peer.Mux and broadcast.Broadcast.
+// peers and words are what a node has instead of peer.Mux and notices.Notices.
 type peers struct {
 	node *incarnation
 	net  *network
@@ -117,19 +117,23 @@ type words struct {
 }
 
 func (b words) Notice(n record.Notice) {
-	unkept := n.Unkept // it goes by the subject, as in broadcast
-	word(b.net, b.node, n, func(to *incarnation, n record.Notice) {
-		n.Unkept = unkept
-		to.view.Notice(n)
-	})
+	word(b.net, b.node, n, func(to *incarnation, n record.Notice) { to.view.Notice(n) })
 }
 
 func (b words) Beacon(n record.Beacon) {
 	word(b.net, b.node, n, func(to *incarnation, n record.Beacon) { to.view.Beacon(n) })
 }
 
+func (words) To(map[string]string) {}
+
+// others are what a node has instead of broadcast.Broadcast.
+type others struct {
+	node *incarnation
+	net  *network
+}
+
 // Tell tells subscribers at all nodes.
-func (b words) Tell(_ string, facts []event.Fact) {
+func (b others) Tell(_ string, facts []event.Fact) {
 	all := make([]happening, len(facts))
 	for i := range facts {
 		all[i] = happeningOf(&facts[i])
@@ -137,5 +141,7 @@ func (b words) Tell(_ string, facts []event.Fact) {
 	word(b.net, b.node, all, func(to *incarnation, all []happening) { to.hear(all) })
 }
 
-func (words) SetRoutes([]string) error { return nil }
-func (words) Disconnect(string)        {}
+func (others) Notice(record.Notice)     {}
+func (others) Beacon(record.Beacon)     {}
+func (others) SetRoutes([]string) error { return nil }
+func (others) Disconnect(string)        {}

@@ -1,0 +1,154 @@
+package notices
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	// maxWaiting bounds what waits to be sent to one node, in bytes. It is as much as is told while a machine
+	// stalls for a moment; what a node hears later than that, it has by the log.
+	maxWaiting = 4 << 20
+	// redial is how long after a connection failed the next is tried.
+	redial = 250 * time.Millisecond
+	// dialLimit is so short that one that began while the network was down does not wait for long after it.
+	dialLimit = 3 * time.Second
+	// pingEvery and silence are how soon both sides know that the other is gone.
+	pingEvery = 2 * time.Second
+	silence   = 3 * pingEvery
+)
+
+// way leads to one other node. Its connection goes one way but for the answers to pings: so two nodes that connect with
+// each other at once are not in each other's way, and who is gone is known though nothing is told.
+type way struct {
+	of       *Notices
+	id, addr string
+	ctx      context.Context
+	stop     context.CancelFunc
+
+	mu      sync.Mutex
+	open    bool // otherwise nothing is kept: a late notice is worth nothing
+	waiting []byte
+	wake    chan struct{}
+}
+
+func newWay(n *Notices, id, addr string) *way {
+	w := &way{of: n, id: id, addr: addr, wake: make(chan struct{}, 1)}
+	w.ctx, w.stop = context.WithCancel(n.ctx)
+	return w
+}
+
+// put has the frame sent; false if there is no room. It does not block.
+func (w *way) put(frame []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.open {
+		return true
+	}
+	if len(w.waiting)+len(frame) > maxWaiting {
+		return false
+	}
+	w.waiting = append(w.waiting, frame...)
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is awake
+	}
+	return true
+}
+
+func (w *way) isOpen() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open
+}
+
+// set says whether there is a connection. What waited for another one is dropped.
+func (w *way) set(open bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open, w.waiting = open, nil
+}
+
+// take gives what waits, and leaves room in its place.
+func (w *way) take(room []byte) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	waiting := w.waiting
+	w.waiting = room[:0]
+	return waiting
+}
+
+// run keeps a connection until the way is stopped.
+func (w *way) run() {
+	for w.ctx.Err() == nil {
+		c, err := w.dial()
+		if err == nil {
+			err = w.serve(c)
+		}
+		w.of.log.Debug("notices do not reach a node; it is tried again", "node", w.id, "at", w.addr, "error", err)
+		select {
+		case <-w.ctx.Done():
+		case <-time.After(redial):
+		}
+	}
+}
+
+func (w *way) dial() (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, dialLimit)
+	defer cancel()
+	return w.of.peers.DialNotices(ctx, w.addr, w.id)
+}
+
+// serve sends what there is until the connection fails, or the way is stopped.
+func (w *way) serve(c net.Conn) error {
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	var answers sync.WaitGroup
+	answers.Go(func() {
+		defer cancel()
+		awaitAnswers(c)
+	})
+	defer answers.Wait()
+	defer func() { _ = c.Close() }()
+	defer cancel()
+	w.set(true)
+	defer w.set(false)
+	return w.send(ctx, c)
+}
+
+func (w *way) send(ctx context.Context, c net.Conn) error {
+	pings := time.NewTicker(pingEvery)
+	defer pings.Stop()
+	var room []byte
+	for {
+		next := ping[:]
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.wake:
+			if room = w.take(room); len(room) == 0 {
+				continue
+			}
+			next = room
+		case <-pings.C:
+		}
+		if err := c.SetWriteDeadline(time.Now().Add(silence)); err != nil {
+			return err
+		}
+		if _, err := c.Write(next); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitAnswers reads the answers to pings until one is missing.
+func awaitAnswers(c net.Conn) {
+	var room [64]byte
+	for c.SetReadDeadline(time.Now().Add(silence)) == nil {
+		if _, err := c.Read(room[:]); err != nil {
+			return
+		}
+	}
+}
