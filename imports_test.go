@@ -97,6 +97,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/memberlist":     {"replication/roster"},
 	"github.com/cockroachdb/pebble":       {"replication/store"},
 	"github.com/nats-io":                  {"replication/broadcast"},
+	"golang.org/x/net":                    {"replication/peer"},
 	"github.com/fxamacker/cbor":           {"record"},
 	"github.com/valyala/fasthttp":         {"node/httpapi/data"},
 	"github.com/danielgtaylor/huma":       {"node/httpapi/control"},

@@ -155,12 +155,12 @@ func newWay(x *apart, delay time.Duration, port int) *way {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _, _ = from.Close(), to.Close() })
-	mutual := x.nodes[0].peers.Mutual()
+	identity := x.nodes[0].identityOf(x.nodes[0].certs.Held())
 	go func() {
-		answering := tls.Server(to, mutual)
+		answering := tls.Server(to, identity.Accepting())
 		_, _ = io.Copy(answering, answering) // until it is closed
 	}()
-	w := &way{b: b, from: tls.Client(from, mutual)}
+	w := &way{b: b, from: tls.Client(from, identity.Dialing(""))}
 	if err := w.from.Handshake(); err != nil {
 		b.Fatal(err)
 	}

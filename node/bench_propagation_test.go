@@ -39,9 +39,6 @@ func BenchmarkTimeToDenial(b *testing.B) {
 		b.Run(text, func(b *testing.B) {
 			x := newApart(b, 27100+100*n, delay)
 			floor := newFloors(x, delay, 27090+100*n)
-			for i := range 5 * len(x.nodes) { // until the routes know who listens
-				x.revoke(i%len(x.nodes), fmt.Sprintf("early%d", i))
-			}
 			var denied []time.Duration
 			for b.Loop() {
 				for i := range x.nodes {
@@ -225,7 +222,7 @@ func newApart(b *testing.B, port int, delay time.Duration) *apart {
 		if delay == 0 {
 			continue
 		}
-		for _, p := range []int{peerPort, gossipPort, routePort} {
+		for _, p := range []int{peerPort, gossipPort} {
 			r.tcp(net.JoinHostPort(told(i), strconv.Itoa(port+p)), net.JoinHostPort(bind(i), strconv.Itoa(port+p)))
 		}
 		r.udp(net.JoinHostPort(told(i), strconv.Itoa(port+gossipPort)), net.JoinHostPort(bind(i), strconv.Itoa(port+gossipPort)))
@@ -247,7 +244,7 @@ func newApart(b *testing.B, port int, delay time.Duration) *apart {
 		x.nodes = append(x.nodes, n)
 	}
 	for _, n := range x.nodes {
-		for !n.Ready() || admin.Load() == nil || n.broadcast.Stats().Routes < len(x.nodes)-1 {
+		for !n.Ready() || admin.Load() == nil || n.notices.Stats().Reached < len(x.nodes)-1 {
 			<-time.After(10 * time.Millisecond)
 		}
 	}

@@ -42,8 +42,7 @@ type Config struct {
 	// Bind if empty.
 	Bind      string `koanf:"bind"`
 	Advertise string `koanf:"advertise"`
-	// Port is the data plane's. Control plane, other nodes, gossip, NATS and its routes
-	// have the five after it.
+	// Port is the data plane's. Control plane, other nodes, gossip and NATS have the four after it.
 	Port int `koanf:"port"`
 	// Socket, if set, is the path of a Unix socket on which the data plane answers as well.
 	Socket string `koanf:"socket"`
@@ -128,7 +127,6 @@ const (
 	peerPort
 	gossipPort
 	natsPort
-	routePort
 	portsPerNode
 )
 
@@ -136,17 +134,14 @@ func (c *Config) address(port int) string {
 	return net.JoinHostPort(c.Bind, strconv.Itoa(c.Port+port))
 }
 
-// advertised is where other nodes reach one of this node's ports.
-func (c *Config) advertised(port int) string {
+// PeerAddress is where other nodes reach this one.
+func (c *Config) PeerAddress() string {
 	host := c.Advertise
 	if host == "" {
 		host = c.Bind
 	}
-	return net.JoinHostPort(host, strconv.Itoa(c.Port+port))
+	return net.JoinHostPort(host, strconv.Itoa(c.Port+peerPort))
 }
-
-// PeerAddress is where other nodes reach this one.
-func (c *Config) PeerAddress() string { return c.advertised(peerPort) }
 
 // joinAddresses are those of other nodes' gossip, each with a port.
 func (c *Config) joinAddresses() []string {

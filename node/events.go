@@ -21,10 +21,8 @@ import (
 // openBroadcast has other systems told, and heard.
 func (n *Node) openBroadcast() (err error) {
 	n.broadcast, err = broadcast.Start(broadcast.Config{
-		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), RouteAddr: n.config.address(routePort),
-		AdvertiseRoute: n.config.advertised(routePort), RouteTLS: n.peers.Mutual(), ClientTLS: n.clientTLS.Clone(),
-		Authorize: n.grant, JetStream: n.jetStream(), Handlers: broadcast.Handlers{Notice: n.hear, Beacon: n.view.Beacon},
-		Random: rand.Reader, Log: n.around.Log,
+		NodeID: n.config.NodeID, ClientAddr: n.config.address(natsPort), ClientTLS: n.clientTLS.Clone(),
+		Authorize: n.grant, JetStream: n.jetStream(), Random: rand.Reader, Log: n.around.Log,
 	})
 	if err == nil {
 		n.opened(func() error { n.broadcast.Close(); return nil })

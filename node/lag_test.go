@@ -49,7 +49,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 		if err := authority.Issue(filepath.Join(dir, "certs"), region, []string{bind(i)}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range []int{peerPort, gossipPort, routePort} {
+		for _, p := range []int{peerPort, gossipPort} {
 			r.tcp(net.JoinHostPort(told(i), strconv.Itoa(port+p)), net.JoinHostPort(bind(i), strconv.Itoa(port+p)))
 		}
 		r.udp(net.JoinHostPort(told(i), strconv.Itoa(port+gossipPort)), net.JoinHostPort(bind(i), strconv.Itoa(port+gossipPort)))
@@ -68,7 +68,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {
-		for !n.Ready() || n.broadcast.Stats().Routes < 1 {
+		for !n.Ready() || n.notices.Stats().Reached < 1 {
 			select {
 			case <-ctx.Done():
 				t.Fatal("the replica does not become ready")

@@ -200,6 +200,37 @@ func (s *story) refusedOverNATS(iss string) {
 	}
 }
 
+// F1 of room replication: each node tells its own clients, and who hears of a change from a node finds it there.
+func TestEachNodeTellsItsClients(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	key := s.key(client.KeyFields{Roles: []record.Role{record.RoleAuditor}})
+	feeds := make([]*nats.Subscription, s.nodes)
+	for i := range feeds {
+		c, _ := s.nats(i, key)
+		var err error
+		if feeds[i], err = c.SubscribeSync("veto.revoked.>"); err == nil {
+			err = c.Flush()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 30 {
+		r := s.revoke(n%3, client.RevokeRequest{Target: "subject", Issuer: s.cluster.Issuer().URL(), Value: fmt.Sprint("user", n)})
+		for i, feed := range feeds {
+			m, err := feed.NextMsgWithContext(s.ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, err := s.at(i).Revocation(s.ctx, r.ID)
+			if err != nil || found.State != record.StateCommitted || !strings.Contains(string(m.Data), r.ID) {
+				t.Errorf("node %s told %s, and has %+v: %v", dev.ID(i), m.Data, found, err)
+			}
+		}
+	}
+}
+
 // N4: who misses messages of a feed sees it by the next one's sequence, and finds what was missed in
 // GET /v1/events; then both have the same, in the same words.
 func TestGapOfAFeedIsFilled(t *testing.T) {

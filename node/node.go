@@ -332,7 +332,7 @@ func (n *Node) openPeers(ctx context.Context) error {
 	n.opened(n.peers.Close)
 	n.roster, err = roster.Start(roster.Config{
 		Self: roster.Member{
-			ID: n.config.NodeID, PeerAddr: n.config.PeerAddress(), RouteAddr: n.config.advertised(routePort),
+			ID: n.config.NodeID, PeerAddr: n.config.PeerAddress(),
 			Region: n.config.Region, Role: n.role(), Version: n.around.Version, Expect: n.config.BootstrapExpect,
 			ClusterID: n.cluster(), Founded: n.cluster() != "",
 		},

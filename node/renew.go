@@ -88,7 +88,7 @@ func (n *Node) renew(ctx context.Context) {
 			n.around.Log.Error("the certificates and gossip keys as they are on the disk now cannot be used; the node goes on with those that it has", "error", err)
 		case err == nil && changed:
 			told = ""
-			n.take(ctx, before, n.certs.Held())
+			n.take(before, n.certs.Held())
 		case err == nil && asked:
 			n.around.Log.Info("certificates and gossip keys are as they were")
 		}
@@ -133,7 +133,7 @@ func (n *Node) rereadPeppers() {
 }
 
 // take has all parts go by what the files say now.
-func (n *Node) take(ctx context.Context, before, now *certs.Held) {
+func (n *Node) take(before, now *certs.Held) {
 	keys, err := roster.ParseKeys(now.Gossip)
 	if err == nil {
 		err = n.roster.SetKeys(keys)
@@ -143,15 +143,6 @@ func (n *Node) take(ctx context.Context, before, now *certs.Held) {
 	}
 	if !now.SameNode(before) {
 		n.peers.Renew(n.identityOf(now), oldGrace)
-		n.wg.Go(func() {
-			select {
-			case <-ctx.Done():
-			case <-time.After(oldGrace):
-				if err := n.broadcast.Reconnect(); err != nil {
-					n.around.Log.Warn("the routes for notices were not renewed", "error", err)
-				}
-			}
-		})
 	}
 	host := n.host()
 	n.around.Log.Info("certificates and gossip keys were read again", "certificate_ends", host.NodeEndsAt.Format(time.RFC3339),

@@ -37,7 +37,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	for port, says := range map[int]struct {
 		first    bool // the server speaks first, and without TLS
 		protocol []string
-	}{0: {}, 1: {}, 2: {false, []string{"veto-rpc/1"}}, 4: {true, nil}, 5: {}} {
+	}{0: {}, 1: {}, 2: {false, []string{"veto-rpc/1"}}, 4: {true, nil}} {
 		for version, good := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS12: false, tls.VersionTLS13: true} {
 			err := shakes(t, c.Port+port, says.first, &tls.Config{
 				MinVersion: tls.VersionTLS10, MaxVersion: version, RootCAs: roots, ServerName: "127.0.0.1",

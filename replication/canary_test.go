@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ func TestDenialIsLookedFor(t *testing.T) {
 	item := record.Taken{Revocation: record.Revocation{Name: name}}
 	p.must(t, founding(t, 1))
 	var told []event.Fact
-	p.announce = func(_ []record.Change, f feed.Told, _ record.Revision) { told = append(told, f.Facts()...) }
+	p.announce = func(_ []record.Change, f feed.Told, _ record.Revision) { told = slices.AppendSeq(told, f.Facts()) }
 	r := &Replica{index: p.index, view: p.view}
 	says := func(want bool, n record.Name, number uint64) {
 		t.Helper()

@@ -65,6 +65,6 @@
 //	S1   A search goes through all that it finds exactly once, while records are made and deleted, and
 //	     reads a bounded number of them at a time.
 //	     TestSearchIsWhole, TestSearchIsBounded, TestSearchByState
-//	R1   Notices reach the others from the start, however far they are: of two nodes one opens the route between them.
-//	     TestOneOfTwoOpensTheRoute
+//	F1   Who hears of a change from a node finds it there.
+//	     TestEachNodeTellsItsClients in room node
 package replication

@@ -130,7 +130,6 @@ func (r *Replica) sendBeacon(ctx context.Context) {
 	}
 	r.horizon.Beacon(b)
 	r.notices.Beacon(b)
-	r.broadcast.Beacon(b)
 }
 
 // confirmed asks the voters whether they take this node for the leader of the term. If a

@@ -107,13 +107,13 @@ func (r *Replica) belongs(ctx context.Context, m roster.Member, was *consensus.S
 // empty. A replica that was away for long comes back by itself: it promised nothing.
 func wasRemoved(hasLog bool, role record.NodeRole) bool { return hasLog && role == record.NodeVoter }
 
-// meet keeps the roster and the broadcast in step with each other, founds the cluster when the expected
+// meet keeps the roster and whom this node tells in step with the log, founds the cluster when the expected
 // voters have met, and asks to be let in. It runs on every node until ctx ends.
 func (r *Replica) meet(ctx context.Context) {
 	var alone time.Time // since when this node has heard of no leader
 	every(ctx, time.Second, nil, func(ctx context.Context) {
 		r.tellRoster()
-		r.routes()
+		r.tellWhom()
 		if !r.node().Founded() {
 			r.bootstrap(ctx)
 		}
@@ -153,15 +153,15 @@ func (r *Replica) tellRoster() {
 	}
 }
 
-// word tells the other nodes, those with an older version, too.
-func (r *Replica) word(n record.Notice) {
-	r.notices.Notice(n)
-	r.broadcast.Notice(n)
-}
-
-// routes has notices reach the other nodes.
-func (r *Replica) routes() {
-	servers, _ := r.node().Servers()
+// tellWhom has the other nodes of the configuration told of what cannot wait for the log, and no one else. Which gossip takes
+// for dead is perhaps only cut off, and is to be told as soon as it can be reached. A node that is of no cluster has nothing to
+// tell, and what it connected would end with the first word of one that is.
+func (r *Replica) tellWhom() {
+	n := r.node()
+	if n == nil || r.view.ClusterID() == "" {
+		return
+	}
+	servers, _ := n.Servers()
 	nodes := map[string]string{}
 	for _, s := range servers {
 		if addr, there := r.addressOf(s.ID); there && s.ID != r.config.ID {
@@ -169,25 +169,6 @@ func (r *Replica) routes() {
 		}
 	}
 	r.notices.To(nodes)
-	if err := r.broadcast.SetRoutes(opened(r.config.ID, r.roster.Members(), servers)); err != nil {
-		r.config.Log.Warn("the routes for notices were not set; it tries again", "error", err)
-	}
-}
-
-// opened is where a node opens routes to: to all who have not left and whose ids come after its own. Of two nodes one does,
-// since where both do so at once, and the way is long, each may keep the other's, and so close both, over and over.
-// Which member gossip takes for dead is perhaps only cut off, and is to be told as soon as it can be reached, which may be long
-// before gossip hears of it. One that was removed is not.
-func opened(own string, members []roster.Member, servers []consensus.Server) []string {
-	var routes []string
-	for _, m := range members {
-		isThere := m.State == stateAlive || m.State != stateLeft && indexOf(servers, m.ID) >= 0
-		if m.ID > own && isThere && m.RouteAddr != "" {
-			routes = append(routes, m.RouteAddr)
-		}
-	}
-	slices.Sort(routes)
-	return routes
 }
 
 // bootstrap makes the first configuration if this node may: alone, or once as many voters as

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -61,13 +62,9 @@ type Notices interface {
 	To(nodes map[string]string)
 }
 
-// Broadcast brings words to other nodes and systems, if it can: see broadcast.Broadcast. Its methods do
-// not block.
+// Broadcast tells other systems, if it can: see broadcast.Broadcast. Its methods do not block.
 type Broadcast interface {
-	Notice(n record.Notice)
-	Beacon(b record.Beacon)
-	Tell(cluster string, facts []event.Fact)
-	SetRoutes(routes []string) error
+	Tell(cluster string, facts iter.Seq[event.Fact])
 	// Disconnect cuts off the clients of an API key.
 	Disconnect(keyID string)
 }
@@ -157,6 +154,7 @@ type Replica struct {
 // not yet made durable. What its outbox holds was told before to an index that could not take it.
 func (r *Replica) founded() {
 	r.config.Founded()
+	r.tellWhom() // from the beginning
 	r.boxes.TellAgain()
 }
 
@@ -300,8 +298,8 @@ func (r *Replica) addressOf(id string) (string, bool) {
 	return "", false
 }
 
-// announce tells the other nodes and the other systems of what was committed. Only the leader
-// does. What is lost of it is harmless, as the log brings it too.
+// announce tells of what was committed: other systems, each node its own clients, who so find it at the node that told
+// them, and the leader the other nodes. What is lost of it is harmless, as the log brings it too.
 func (r *Replica) announce(changes []record.Change, events feed.Told, rev record.Revision) {
 	if isAwaited(changes) {
 		r.awaited.Store(r.config.Now().UnixMilli())
@@ -311,6 +309,7 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 			r.broadcast.Disconnect(id)
 		}
 	}
+	r.broadcast.Tell(r.view.ClusterID(), events.Facts())
 	if n := r.node(); n == nil || !n.IsLeader() {
 		return
 	}
@@ -330,9 +329,8 @@ func (r *Replica) announce(changes []record.Change, events feed.Told, rev record
 	}
 	// A stream brings more than anyone would put into an overlay: the log has it there as soon.
 	if n := len(revoked); n > 0 && n <= record.MaxRevocations && !told {
-		r.word(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
+		r.notices.Notice(record.Notice{Cluster: r.view.ClusterID(), Revision: rev, Revocations: revoked})
 	}
-	r.broadcast.Tell(r.view.ClusterID(), events.Facts())
 }
 
 // lostKey tells whether the change takes an API key away from whoever is connected with it.

@@ -115,7 +115,7 @@ func (r *Replica) coming(id record.OutboxID, first uint64, items []record.Taken)
 }
 
 func (r *Replica) tell(n record.Notice) {
-	r.word(n)
+	r.notices.Notice(n)
 	r.index.Taken(n)
 }
 

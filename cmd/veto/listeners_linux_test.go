@@ -41,8 +41,8 @@ func listening(t *testing.T, first, last int) map[string][]string {
 // Whoever says nothing of addresses gets a node that this machine alone can reach, by each of its ports.
 func TestListensOnLoopbackAlone(t *testing.T) {
 	l := startLone(t)
-	found := listening(t, l.nodes[0].port, l.nodes[0].port+5)
-	for _, name := range []string{"tcp+0", "tcp+1", "tcp+2", "tcp+3", "udp+3", "tcp+4", "tcp+5"} {
+	found := listening(t, l.nodes[0].port, l.nodes[0].port+5) // one more than it has
+	for _, name := range []string{"tcp+0", "tcp+1", "tcp+2", "tcp+3", "udp+3", "tcp+4"} {
 		loopback := hex.EncodeToString([]byte{1, 0, 0, 127}) // as the kernel writes it where the low byte is first
 		if !slices.Equal(found[name], []string{strings.ToUpper(loopback)}) {
 			t.Errorf("%s: at %v", name, found[name])

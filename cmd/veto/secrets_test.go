@@ -156,7 +156,7 @@ func (l *lone) everywhere() {
 			l.ask(1, token, "POST", "/v1/revocations/bulk", quoted+"\n"+s+"\n", "Content-Type", "application/x-ndjson")
 			l.ask(1, token, "GET", "/v1/events?after="+s, "", "Last-Event-ID", s)
 		}
-		for port := range 6 {
+		for port := range 5 {
 			for _, text := range []string{
 				"GET /" + s + " HTTP/1.1\r\n" + s + "\r\n\r\n", s + "\r\n\r\n", "CONNECT {\"auth_token\":" + quoted + "}\r\nPING\r\nPUB " + s + " 1\r\nx\r\n", "CONNECT " + s + "\r\n",
 				"CONNECT {\"auth_token\":\"" + l.admin + "\",\"name\":" + quoted + "}\r\nSUB " + s + " 1\r\nPUB " + s + " 1\r\nx\r\nPING\r\n" + s + "\r\n",

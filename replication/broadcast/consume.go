@@ -174,7 +174,7 @@ func (b *Broadcast) dialStream(s Stream) (*nats.Conn, error) {
 		}
 	})
 	if s.URL == "" {
-		return b.dial(userPublic, b.gate.secret, lost)
+		return b.dial(lost)
 	}
 	options := []nats.Option{
 		// What is acknowledged while the connection is down is not kept for later: by then the number may be that of

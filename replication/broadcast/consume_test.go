@@ -17,7 +17,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"veto/record"
 	"veto/replication/broadcast"
 	"veto/test/natsproc"
 )
@@ -46,11 +45,10 @@ func newEvents(t *testing.T, j broadcast.JetStream) *events {
 	e := &events{T: t, ctx: ctx, came: make(chan struct{}, 1000), log: &locked{}}
 	var err error
 	e.node, err = broadcast.Start(broadcast.Config{
-		NodeID: "n1", ClientAddr: "127.0.0.1:0", RouteAddr: "127.0.0.1:0", RouteTLS: newAuthority(t).routes(t), Random: rand.Reader,
+		NodeID: "n1", ClientAddr: "127.0.0.1:0", Random: rand.Reader,
 		Authorize: func(token string) (broadcast.Grant, bool) {
 			return broadcast.Grant{Name: "key_" + token, Publish: []string{broadcast.SubjectRevoke, broadcast.EventsOf("key_" + token)}, Subscribe: []string{broadcast.InboxOf("key_"+token) + ".>"}}, true
 		},
-		Handlers:  broadcast.Handlers{Notice: func(record.Notice) {}, Beacon: func(record.Beacon) {}},
 		JetStream: j, Log: slog.New(slog.NewTextHandler(e.log, nil)),
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"encoding/json"
+	"iter"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,20 +17,19 @@ type told struct {
 	fact    event.Fact
 }
 
-// Tell tells other systems what happened in the cluster, in that order. It does not block. What does
+// Tell tells this node's clients what happened in the cluster, in that order. It does not block. What does
 // not get there is missed: subscribers see that by the sequence, and ask a node for it.
-func (b *Broadcast) Tell(cluster string, facts []event.Fact) {
-	heard := false
-	for i := range facts {
-		f := &facts[i]
-		if i == 0 || !f.IsLike(&facts[i-1]) {
-			heard = b.heard(f.Topic())
+func (b *Broadcast) Tell(cluster string, facts iter.Seq[event.Fact]) {
+	heard, first, last := false, true, event.Fact{}
+	for f := range facts {
+		if first || !f.IsLike(&last) {
+			heard, first, last = b.heard(f.Topic()), false, f
 		}
 		if !heard {
 			continue
 		}
 		select {
-		case b.queue <- told{cluster, *f}:
+		case b.queue <- told{cluster, f}:
 		default:
 			b.counts.dropped.Add(1)
 		}
@@ -46,18 +46,17 @@ func (b *Broadcast) send(t told) {
 	m.Header.Set(nats.MsgIdHdr, e.Source+"/"+e.ID)
 	m.Header.Set("Content-Type", event.ContentType)
 	if m.Data, err = json.Marshal(e); err == nil {
-		err = b.public.PublishMsg(m)
+		err = b.conn.PublishMsg(m)
 	}
 	if err != nil {
 		b.counts.dropped.Add(1)
 	}
 }
 
-// heard tells whether anyone listens in the cluster: to write an event down costs more than to apply
-// what it tells of. A server keeps new accounts when its options change, so ours is looked up.
+// heard tells whether anyone listens at this node: to write an event down costs more than to apply what it tells of.
 func (b *Broadcast) heard(subject string) bool {
-	public, err := b.server.LookupAccount(accountPublic)
-	return err != nil || public.SubscriptionInterest(subject)
+	own, err := b.server.LookupAccount(accountNode)
+	return err != nil || own.SubscriptionInterest(subject)
 }
 
 // publish empties the queue until Close, and then once more.
@@ -72,7 +71,7 @@ func (b *Broadcast) publish() {
 				case t := <-b.queue:
 					b.send(t)
 				default:
-					_ = b.public.FlushTimeout(time.Second) // best effort, as all of the feed
+					_ = b.conn.FlushTimeout(time.Second) // best effort, as all of the feed
 					return
 				}
 			}

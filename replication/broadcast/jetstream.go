@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// JetStream is the stream of events in this node's own server. Such a server stands alone: it has no
-// routes to other nodes, since what JetStream keeps would need a quorum of its own among them.
+// JetStream is the stream of events in this node's own server. Such a node stands alone: what JetStream keeps
+// would need a quorum of its own among others.
 type JetStream struct {
 	// Dir is where it is kept; without it there is none. MaxBytes bounds it.
 	Dir      string
@@ -42,17 +42,16 @@ func (j *JetStream) options(o *server.Options) {
 	if j.Dir == "" {
 		return
 	}
-	o.Cluster = server.ClusterOpts{}
 	o.JetStream, o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = true, j.Dir, anyRoom, jetStreamMemory
 	o.SyncAlways = true // what a publisher was told is kept survives the machine's crash
 }
 
-// openStream gives the public account its stream.
+// openStream gives the node's account its stream.
 func (b *Broadcast) openStream(j JetStream) error {
 	if j.Dir == "" {
 		return nil
 	}
-	account, err := b.server.LookupAccount(accountPublic)
+	account, err := b.server.LookupAccount(accountNode)
 	if err != nil {
 		return err
 	}
@@ -63,7 +62,7 @@ func (b *Broadcast) openStream(j JetStream) error {
 	if err := account.EnableJetStream(map[string]server.JetStreamAccountLimits{"": limits}, nil); err != nil {
 		return fmt.Errorf("nats: JetStream: %w", err)
 	}
-	js, err := jetstream.New(b.public)
+	js, err := jetstream.New(b.conn)
 	if err != nil {
 		return err
 	}

@@ -19,13 +19,12 @@ const SubjectRevoke = "veto.revoke"
 // call it their inbox prefix. Only that grant may hear them.
 func InboxOf(grant string) string { return "_INBOX." + grant }
 
-// Requests come to the nodes' account on a subject of its own, to which no client from outside can
+// Requests come to the node's account on a subject of its own, to which no client from outside can
 // publish: the accounts of clients import it as SubjectRevoke, and the server that the client is
 // connected to says in a header which user that is. A header of that name that a client sends itself
 // is replaced.
 const (
 	subjectRequest = "veto.internal.revoke"
-	queueGroup     = "veto"
 
 	// requestLimit bounds one request, and maxRequests how many are done at once; what is above is
 	// told to come again.
@@ -50,7 +49,7 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 	all, cancel := context.WithCancel(context.Background())
 	var doing sync.WaitGroup
 	room := make(chan struct{}, maxRequests)
-	s, err := b.nodes.QueueSubscribe(subjectRequest, queueGroup, func(m *nats.Msg) {
+	s, err := b.conn.Subscribe(subjectRequest, func(m *nats.Msg) {
 		who, ok := requestedBy(m)
 		if !ok {
 			b.counts.refused.Add(1)
@@ -90,9 +89,11 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 		stop()
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	// Requests are answered from when the server has heard of it. The connection may just be down, as
-	// the server's routes change; then it hears of it when that is up again.
-	_ = b.nodes.FlushTimeout(readyLimit)
+	// Requests are answered from when the server has heard of it.
+	if err := b.conn.FlushTimeout(readyLimit); err != nil {
+		stop()
+		return nil, fmt.Errorf("nats: %w", err)
+	}
 	return stop, nil
 }
 
@@ -113,6 +114,5 @@ func requestedBy(m *nats.Msg) (server.ClientInfo, bool) {
 	if err := json.Unmarshal([]byte(m.Header.Get(server.ClientInfoHdr)), &who); err != nil {
 		return who, false
 	}
-	// In the public account are the clients of a node with an older version.
-	return who, who.User != "" && (who.Account == accountPublic || strings.HasPrefix(who.Account, accountClient))
+	return who, who.User != "" && strings.HasPrefix(who.Account, accountClient)
 }

@@ -3,7 +3,6 @@ package broadcast_test
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"veto/record"
 	"veto/replication/broadcast"
 	"veto/test/said"
 )
@@ -28,23 +26,10 @@ var asking = map[string]broadcast.Grant{
 	"reader": {Name: "key_reader", Subscribe: []string{"veto.>"}},
 }
 
-// answering is a node that answers requests with who asked, and what.
-func answering(t *testing.T, id string, a authority, handle func(context.Context, broadcast.Request) []byte) *node {
+// asked is a node that answers requests by the handler, if there is one.
+func asked(t *testing.T, handle func(context.Context, broadcast.Request) []byte) *broadcast.Broadcast {
 	t.Helper()
-	n := &node{notices: make(chan record.Notice, 100), beacons: make(chan record.Beacon, 100)}
-	var err error
-	n.Broadcast, err = broadcast.Start(broadcast.Config{
-		NodeID: id, ClientAddr: "127.0.0.1:0", RouteAddr: "127.0.0.1:0", RouteTLS: a.routes(t), Random: rand.Reader,
-		Authorize: func(token string) (broadcast.Grant, bool) { g, ok := asking[token]; return g, ok },
-		Handlers: broadcast.Handlers{
-			Notice: func(x record.Notice) { n.notices <- x }, Beacon: func(x record.Beacon) { n.beacons <- x },
-		},
-		Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(n.Close)
+	n := startWith(t, slog.New(slog.DiscardHandler), func(token string) (broadcast.Grant, bool) { g, ok := asking[token]; return g, ok })
 	if handle != nil {
 		stop, err := n.Answer(handle)
 		if err != nil {
@@ -55,13 +40,12 @@ func answering(t *testing.T, id string, a authority, handle func(context.Context
 	return n
 }
 
-func echo(id string) func(context.Context, broadcast.Request) []byte {
-	return func(_ context.Context, r broadcast.Request) []byte {
-		return fmt.Appendf(nil, "%s: %s %s %s", id, r.By, r.ID, r.Body)
-	}
+// echo answers who asked, and what.
+func echo(_ context.Context, r broadcast.Request) []byte {
+	return fmt.Appendf(nil, "%s: %s %s %s", r.Node, r.By, r.ID, r.Body)
 }
 
-func ask(t *testing.T, n *node, token string, m *nats.Msg) string {
+func ask(t *testing.T, n *broadcast.Broadcast, token string, m *nats.Msg) string {
 	t.Helper()
 	c, err := connect(n, token, nil)
 	if err != nil {
@@ -77,26 +61,20 @@ func ask(t *testing.T, n *node, token string, m *nats.Msg) string {
 
 // P13
 func TestRequestsAreAnswered(t *testing.T) {
-	a := newAuthority(t)
-	one, two := answering(t, "one", a, echo("one")), answering(t, "two", a, nil)
-	meet(t, one, two)
+	n := asked(t, echo)
 	m := nats.NewMsg(broadcast.SubjectRevoke)
 	m.Data = []byte("please")
 	m.Header.Set(nats.MsgIdHdr, "r1")
-	if got := ask(t, one, "alice", m); got != "one: key_alice r1 please" {
-		t.Error(got)
-	}
-	// By another node, if that is the one which takes requests.
-	if got := ask(t, two, "bob", m); got != "one: key_bob r1 please" {
+	if got := ask(t, n, "alice", m); got != "one: key_alice r1 please" {
 		t.Error(got)
 	}
 }
 
 // P13
 func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
-	n := answering(t, "one", newAuthority(t), echo("one"))
+	n := asked(t, echo)
 	m := nats.NewMsg(broadcast.SubjectRevoke)
-	m.Header["Nats-Request-Info"] = []string{`{"acc":"PUBLIC","user":"key_alice"}`}
+	m.Header["Nats-Request-Info"] = []string{`{"acc":"CLIENT/key_alice","user":"key_alice"}`}
 	if got := ask(t, n, "bob", m); !strings.HasPrefix(got, "one: key_bob ") {
 		t.Errorf("with a header: %s", got)
 	}
@@ -111,7 +89,7 @@ func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
 	}
 	// Past the one way in there is none.
 	bad := make(chan error, 10)
-	c, err := connectWith(n.Broadcast, "bob", bad)
+	c, err := connectWith(n, "bob", bad)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +110,7 @@ func TestNobodyAsksInTheNameOfAnother(t *testing.T) {
 			t.Errorf("to hear %s: %v", subject, err)
 		}
 	}
-	reader, err := connectWith(n.Broadcast, "reader", bad)
+	reader, err := connectWith(n, "reader", bad)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +129,7 @@ func connectWith(b *broadcast.Broadcast, token string, bad chan<- error) (*nats.
 
 // raw speaks the protocol itself, to say what no client library would. It gives the answer, or
 // nothing if it is not let in.
-func raw(t *testing.T, n *node, connect string) string {
+func raw(t *testing.T, n *broadcast.Broadcast, connect string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", n.ClientAddr())
 	if err != nil {
@@ -178,7 +156,7 @@ func raw(t *testing.T, n *node, connect string) string {
 // Requests that are more than can be done are told so, and the others are done.
 func TestTooManyRequests(t *testing.T) {
 	held, begun := make(chan struct{}), make(chan struct{}, 1000)
-	n := answering(t, "one", newAuthority(t), func(ctx context.Context, _ broadcast.Request) []byte {
+	n := asked(t, func(ctx context.Context, _ broadcast.Request) []byte {
 		begun <- struct{}{}
 		select {
 		case <-held:
@@ -229,7 +207,7 @@ func TestTooManyRequests(t *testing.T) {
 // P17
 func TestWhatClientsSayIsNotLogged(t *testing.T) {
 	var log said.Output
-	n := startWith(t, "n1", newAuthority(t).routes(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	n := start(t, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	refused := make(chan error, 10)
 	c, err := nats.Connect("nats://"+n.ClientAddr(), nats.Token(goodToken), nats.Name(`my "secret" name`), nats.NoReconnect(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))

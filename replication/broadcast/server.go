@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,11 +39,9 @@ const (
 type gatekeeper struct {
 	secret    string
 	authorize func(token string) (Grant, bool)
-	// node is this node's id; stream is whether it has a stream of its own.
-	node   string
+	// stream is whether the node has a stream of its own.
 	stream bool
-	// server is set before it lets anyone in. Accounts are found by name, as it makes new ones
-	// when its routes change.
+	// server is set before it lets anyone in.
 	server *server.Server
 
 	making sync.Mutex // held while an account of clients is made
@@ -78,25 +75,18 @@ func (g *gatekeeper) disconnect(name string) {
 	}
 }
 
-// The node's own two connections, one in each account.
-const (
-	userNodes  = "veto-nodes"
-	userPublic = "veto-public"
-)
+// userNode is who the node itself is.
+const userNode = "veto-node"
 
 // Check is called by the server for each client that connects.
 func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 	o := c.GetOpts()
-	switch o.Username {
-	case userNodes, userPublic:
-		if subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) != 1 {
+	if o.Username == userNode {
+		own, err := g.server.LookupAccount(accountNode)
+		if err != nil || subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) != 1 {
 			return false
 		}
-		account, err := g.server.LookupAccount(map[string]string{userNodes: accountNodes, userPublic: accountPublic}[o.Username])
-		if err != nil {
-			return false
-		}
-		c.RegisterUser(&server.User{Username: o.Username, Account: account})
+		c.RegisterUser(&server.User{Username: userNode, Account: own})
 		return true
 	}
 	token := o.Token
@@ -113,12 +103,17 @@ func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 	if _, still := g.authorize(token); !still {
 		return false
 	}
-	return g.admit(c, &server.User{
-		Username: grant.Name, ConnectionDeadline: grant.Until, Permissions: &server.Permissions{
+	account, err := g.accountOf(grant.Name)
+	if err != nil {
+		return false
+	}
+	c.RegisterUser(&server.User{
+		Username: grant.Name, Account: account, ConnectionDeadline: grant.Until, Permissions: &server.Permissions{
 			Publish:   only(grant.Publish),
 			Subscribe: only(grant.Subscribe),
 		},
 	})
+	return true
 }
 
 // only allows the subjects, and nothing if there are none.
@@ -129,44 +124,20 @@ func only(subjects []string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: subjects}
 }
 
-// admit lets the client into the account of its grant.
-func (g *gatekeeper) admit(c server.ClientAuthentication, u *server.User) bool {
-	for {
-		var err error
-		if u.Account, err = g.accountOf(u.Username); err != nil {
-			return false
-		}
-		c.RegisterUser(u)
-		// If routes change just now the account may have gone before the client was in it, to be cut off with it.
-		if now, err := g.server.LookupAccount(u.Account.Name); err == nil && now == u.Account {
-			return true
-		}
-	}
-}
-
 func serverOptions(c Config, g *gatekeeper) (*server.Options, error) {
 	host, port, err := splitAddr(c.ClientAddr)
 	if err != nil {
 		return nil, err
 	}
-	routeHost, routePort, err := splitAddr(c.RouteAddr)
-	if err != nil {
-		return nil, err
-	}
-	nodes, public := server.NewAccount(accountNodes), server.NewAccount(accountPublic)
-	if err := export(nodes, public); err != nil {
+	node := server.NewAccount(accountNode)
+	if err := export(node); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	o := &server.Options{
 		ServerName: c.NodeID, Host: host, Port: port, NoSigs: true, NoLog: true,
 		MaxPayload: maxPayload, MaxConn: maxClients, AuthTimeout: authSeconds,
 		PingInterval: pingInterval, MaxPingsOut: 2, TLSConfig: c.ClientTLS,
-		Accounts: []*server.Account{nodes, public}, CustomClientAuthentication: g,
-		Cluster: server.ClusterOpts{
-			Name: "veto", Host: routeHost, Port: routePort, Advertise: c.AdvertiseRoute,
-			TLSConfig: c.RouteTLS, TLSTimeout: authSeconds, AuthTimeout: authSeconds,
-			PingInterval: pingInterval, MaxPingsOut: 2, PoolSize: -1,
-		},
+		Accounts: []*server.Account{node}, CustomClientAuthentication: g,
 	}
 	c.JetStream.options(o)
 	return o, nil
@@ -196,18 +167,9 @@ func startServer(o *server.Options, g *gatekeeper, log *slog.Logger) (*server.Se
 	s.Start()
 	if !s.ReadyForConnections(readyLimit) {
 		s.Shutdown()
-		return nil, fmt.Errorf("nats: the server did not start within %s; is %s:%d or %s:%d in use? %s",
-			readyLimit, o.Host, o.Port, o.Cluster.Host, o.Cluster.Port, failed.text())
+		return nil, fmt.Errorf("nats: the server did not start within %s; is %s:%d in use? %s", readyLimit, o.Host, o.Port, failed.text())
 	}
 	return s, nil
-}
-
-func routeURLs(routes []string) []*url.URL {
-	urls := make([]*url.URL, len(routes))
-	for i, r := range routes {
-		urls[i] = &url.URL{Scheme: "nats-route", Host: r}
-	}
-	return urls
 }
 
 // fatal keeps what the server said last before it gave up.
@@ -243,20 +205,8 @@ func (l serverLog) Noticef(f string, a ...any) { l.log.Debug(said(f, a...)) }
 func (l serverLog) Debugf(f string, a ...any)  {}
 func (l serverLog) Tracef(f string, a ...any)  {}
 
-// Errorf leaves out that another node has clients: see accountClient.
-func (l serverLog) Errorf(f string, a ...any) {
-	if text := said(f, a...); !strings.Contains(text, `Unknown account "`+accountClient) {
-		l.log.Warn(text)
-	}
-}
-
-// Warnf leaves out one warning: the server believes that routes are not verified, since they
-// are verified by our own rule, by which a node has an id and no host name.
-func (l serverLog) Warnf(f string, a ...any) {
-	if text := said(f, a...); !strings.Contains(text, "solicited routes will not be verified") {
-		l.log.Warn(text)
-	}
-}
+func (l serverLog) Errorf(f string, a ...any) { l.log.Warn(said(f, a...)) }
+func (l serverLog) Warnf(f string, a ...any)  { l.log.Warn(said(f, a...)) }
 
 func (l serverLog) Fatalf(f string, a ...any) {
 	text := said(f, a...)

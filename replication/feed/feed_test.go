@@ -158,7 +158,7 @@ func TestFeedsCount(t *testing.T) {
 	if got, want := l.all(event.ID{}, 100), []string{"1.1 a 1", "1.2 b 2", "3.1 key_1 1", "4.1  3", "6.1 c 4"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if f := told.Facts(); len(f) != 1 || f[0].Type() != event.Lifted || f[0].Item.Lifted.Value != "a" || f[0].Item.Reason != "why" || f[0].Previous != 1 {
+	if f := slices.Collect(told.Facts()); len(f) != 1 || f[0].Type() != event.Lifted || f[0].Item.Lifted.Value != "a" || f[0].Item.Reason != "why" || f[0].Previous != 1 {
 		t.Errorf("%+v", f)
 	}
 	entries := 0

@@ -3,6 +3,7 @@ package feed
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 
 	"veto/record"
 	"veto/record/event"
@@ -91,12 +92,15 @@ func lookUp(s Reader, f *event.Fact) error {
 	return err
 }
 
-// Facts are what was told, with the records as they were then.
-func (t *Told) Facts() []event.Fact {
-	facts := make([]event.Fact, 0, len(t.Records))
-	for f := range t.Entry.Facts() {
-		f.Record = t.Records[len(facts)]
-		facts = append(facts, f)
+// Facts go through what was told, with the records as they were then.
+func (t *Told) Facts() iter.Seq[event.Fact] {
+	return func(yield func(event.Fact) bool) {
+		n := 0
+		for f := range t.Entry.Facts() {
+			f.Record = t.Records[n]
+			if n++; !yield(f) {
+				return
+			}
+		}
 	}
-	return facts
 }

@@ -1,8 +1,8 @@
 // Package peer is the one TLS listener through which nodes talk to each other: Raft's own
-// connections, and calls from node to node.
+// connections, those on which they tell each other what cannot wait for it, and calls from node to node.
 //
 // Both sides present a certificate of the cluster's authority, whose first DNS name is the
-// node's id; TLS 1.3 and nothing else. Which of the two kinds a connection is, is agreed on
+// node's id; TLS 1.3 and nothing else. Which of the kinds a connection is, is agreed on
 // during the handshake (ALPN). The room knows nothing of what is said.
 //
 // Promises:
@@ -31,4 +31,6 @@
 //	E7  Certificate and authorities are exchanged while nodes talk: no call fails, and who was connected by
 //	    the old ones is cut off after the grace.
 //	    TestIdentityIsRenewed
+//	E8  Notices are sent in the class for data that somebody waits for (RFC 4594).
+//	    TestNoticesAreOfTheirClass
 package peer

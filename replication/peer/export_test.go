@@ -1,6 +1,10 @@
 package peer
 
-import "time"
+import (
+	"crypto/tls"
+	"net"
+	"time"
+)
 
 // NewMux lets a test give its own listener.
 var NewMux = newMux
@@ -21,6 +25,14 @@ const (
 
 // MaxHandshakes is how many are under way at once.
 const MaxHandshakes = maxHandshakes
+
+// Carrier is the connection below a node's.
+func Carrier(c net.Conn) net.Conn {
+	if b, ok := c.(boundConn); ok {
+		c = b.conn
+	}
+	return c.(*conn).Conn.(*tls.Conn).NetConn()
+}
 
 // Handshakes is how many are under way.
 func (m *Mux) Handshakes() int { return len(m.slots) }

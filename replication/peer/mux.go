@@ -41,9 +41,6 @@ type Mux struct {
 
 	mu    sync.Mutex
 	conns map[*conn]struct{} // that are open, both ways
-	// guests are connections of another listener (Mutual), by who this node was when it let them in. Some
-	// may be closed.
-	guests map[*net.TCPConn]*Identity
 }
 
 // Listen takes the address, host:port. Nothing is answered before Serve, except that
@@ -59,7 +56,7 @@ func Listen(addr string, id Identity, log *slog.Logger) (*Mux, error) {
 
 func newMux(listener net.Listener, id Identity, log *slog.Logger) *Mux {
 	m := &Mux{
-		listener: listener, conns: map[*conn]struct{}{}, guests: map[*net.TCPConn]*Identity{}, log: log, routes: http.NewServeMux(),
+		listener: listener, conns: map[*conn]struct{}{}, log: log, routes: http.NewServeMux(),
 		raft: newQueue(listener.Addr()), notices: newQueue(listener.Addr()), calls: newQueue(listener.Addr()),
 		slots: make(chan struct{}, maxHandshakes),
 	}
@@ -197,6 +194,9 @@ func (m *Mux) refuse(c net.Conn, why error) {
 }
 
 func (m *Mux) keep(t *tls.Conn, identity *Identity, said, theirs string) *conn {
+	if t.ConnectionState().NegotiatedProtocol == protocolNotices {
+		hasten(t.NetConn())
+	}
 	c := &conn{Conn: t, mux: m, identity: identity, peer: nodeID(t.ConnectionState().PeerCertificates[0]), said: said, theirs: theirs}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -234,48 +234,11 @@ func (m *Mux) Renew(id Identity, grace time.Duration) {
 				old = append(old, c)
 			}
 		}
-		for c, identity := range m.guests {
-			if identity != m.identity.Load() {
-				old = append(old, c)
-			}
-		}
 		m.mu.Unlock()
 		for _, c := range old {
 			_ = c.Close() // whoever uses it connects again
 		}
 	})
-}
-
-// host remembers a connection of another listener, and forgets those that are closed.
-func (m *Mux) host(t *net.TCPConn, identity *Identity) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for c := range m.guests {
-		if c.SetNoDelay(true) != nil { // which it is anyway
-			delete(m.guests, c)
-		}
-	}
-	m.guests[t] = identity
-}
-
-// Mutual is for another listener of the node that both listens and connects with the same configuration, and
-// takes any node of the cluster. It follows Renew, and so do the connections that it lets in.
-func (m *Mux) Mutual() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			identity := m.identity.Load()
-			if t, ok := hello.Conn.(*net.TCPConn); ok {
-				m.host(t, identity)
-			}
-			return identity.Accepting(), nil
-		},
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return &m.identity.Load().Certificate, nil
-		},
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies instead
-		VerifyConnection:   func(s tls.ConnectionState) error { return m.identity.Load().verify(s, "") },
-	}
 }
 
 func (m *Mux) accept() {

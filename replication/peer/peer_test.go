@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/ipv4"
+
 	"veto/replication/peer"
 )
 
@@ -212,35 +214,8 @@ func TestCallTellsWhetherItWasSent(t *testing.T) {
 	}
 }
 
-// guestOf is a connection to a listener that borrows a node's identity, by one that borrows another's.
-func guestOf(t *testing.T, host, by *peer.Mux) *tls.Conn {
-	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", host.Mutual())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		c, err := l.Accept()
-		if err == nil {
-			err = c.(*tls.Conn).HandshakeContext(t.Context())
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		accepted <- c
-	}()
-	guest, err := tls.Dial("tcp", l.Addr().String(), by.Mutual())
-	if err != nil {
-		t.Fatal(err)
-	}
-	taken := <-accepted
-	t.Cleanup(func() { _, _, _ = guest.Close(), taken.Close(), l.Close() })
-	return guest
-}
-
 // E5: a node's certificate and authorities are exchanged while it talks. Calls go on, and what was connected by
-// the old ones is cut off after the grace, on a listener that only borrows them as well.
+// the old ones is cut off after the grace.
 func TestIdentityIsRenewed(t *testing.T) {
 	old, fresh := newAuthority(t), newAuthority(t)
 	a, b := listen(t, old.identity(t, "a")), listen(t, old.identity(t, "b"))
@@ -250,7 +225,6 @@ func TestIdentityIsRenewed(t *testing.T) {
 		_, err := from.Call(ctx, to.Addr(), id, "/echo", nil)
 		return err
 	}
-	guest := guestOf(t, b, a)
 	raft, err := a.DialRaft(b.Addr(), "b", 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -261,6 +235,11 @@ func TestIdentityIsRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	told, err := a.DialNotices(t.Context(), b.Addr(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
 
 	both := old.pool.Clone()
 	both.AddCert(fresh.certificate)
@@ -290,7 +269,7 @@ func TestIdentityIsRenewed(t *testing.T) {
 			}
 		}
 	}
-	for name, c := range map[string]net.Conn{"of Raft": raft, "of a guest": guest} {
+	for name, c := range map[string]net.Conn{"of Raft": raft, "of notices": told} {
 		if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			continue // it was closed on this side
 		}
@@ -448,6 +427,33 @@ func TestNodeThatIsOfAClusterNowSaysSo(t *testing.T) {
 		}
 		if (err == nil) != (m == one) {
 			t.Errorf("%s hears Raft on a connection from now: %v", id, err)
+		}
+	}
+}
+
+// E8: notices go in a class of their own, so that a network can have them go first, and tests can lose them alone.
+func TestNoticesAreOfTheirClass(t *testing.T) {
+	const af21 = 0x48
+	a := newAuthority(t)
+	one, two := listen(t, a.identity(t, "n1")), listen(t, a.identity(t, "n2"))
+	told, err := one.DialNotices(t.Context(), two.Addr(), "n2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	heard, from, err := two.AcceptNotices(t.Context())
+	if err != nil || from != "n1" {
+		t.Fatal(from, err)
+	}
+	defer heard.Close()
+	raft, err := one.DialRaft(two.Addr(), "n2", 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raft.Close()
+	for c, want := range map[net.Conn]int{told: af21, heard: af21, raft: 0} {
+		if class, err := ipv4.NewConn(peer.Carrier(c)).TOS(); err != nil || class != want {
+			t.Errorf("%x, want %x: %v", class, want, err)
 		}
 	}
 }

@@ -10,12 +10,10 @@ const maxMeta = 400
 
 // Member is a node as gossip has it.
 type Member struct {
-	// ID is the node's id. PeerAddr is where other nodes call it, RouteAddr where its
-	// notices are routed; host:port both.
-	ID        string `json:"-"`
-	PeerAddr  string `json:"p,omitempty"`
-	RouteAddr string `json:"n,omitempty"`
-	Region    string `json:"r,omitempty"`
+	// ID is the node's id. PeerAddr is where other nodes reach it, host:port.
+	ID       string `json:"-"`
+	PeerAddr string `json:"p,omitempty"`
+	Region   string `json:"r,omitempty"`
 	// Role is voter or replica.
 	Role    string `json:"o,omitempty"`
 	Version string `json:"v,omitempty"`

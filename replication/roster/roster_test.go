@@ -112,7 +112,7 @@ func TestMetaFits(t *testing.T) {
 		t.Error("started with meta that does not fit")
 	}
 	full := Member{
-		PeerAddr: strings.Repeat("h", 80) + ":65535", RouteAddr: strings.Repeat("h", 80) + ":65535", Region: strings.Repeat("r", 40),
+		PeerAddr: strings.Repeat("h", 160) + ":65535", Region: strings.Repeat("r", 40),
 		Role: "replica", Version: strings.Repeat("v", 30), Expect: 9, Founded: true, ClusterID: "cluster-" + strings.Repeat("0", 26),
 	}
 	b, err := full.encode()

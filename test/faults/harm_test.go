@@ -143,9 +143,9 @@ func (n *nemesis) losing(at []int, percent int) func() {
 	return n.each(at, func(i int) { n.net.filter(i, "lossy", fmt.Sprintf("numgen random mod 100 < %d", percent)) }, func(i int) { n.net.unfilter(i, "lossy") })
 }
 
-// muting loses what NATS servers tell each other: notices, beacons, and nothing else.
+// muting loses what nodes tell each other ahead of the log: notices, beacons, and nothing else.
 func (n *nemesis) muting(at []int, _ int) func() {
-	return n.each(at, func(i int) { n.net.filter(i, "mute", "tcp dport 7775", "tcp sport 7775") }, func(i int) { n.net.unfilter(i, "mute") })
+	return n.each(at, func(i int) { n.net.filter(i, "mute", "ip dscp af21") }, func(i int) { n.net.unfilter(i, "mute") })
 }
 
 func (n *nemesis) misleading(at []int, seconds int) func() {

@@ -12,11 +12,12 @@
 //     network that is late, loses, sends again and is cut in one direction or both, each link by its own random
 //     numbers. Packets, notices and beacons also come twice and overtake each other. Gossip is memberlist's, as in
 //     production, but that Node.join is written down once more here (gossip_test.go);
-//   - what NATS carries is given to the nodes where replication/broadcast gives and takes it: notices, beacons, what
+//   - what NATS carries is given to the nodes where replication/broadcast gives and takes it: what
 //     subscribers of the feeds are told, and the messages of a stream of JetStream, each of which comes until it was
 //     taken, and again, to any node. Its server is not here: while it listens, goroutines wait for a real socket,
-//     and made-up time stands still as long as any does; and its routes cannot do without one. So what it does with
-//     subjects, accounts and acknowledgements is tested in replication/broadcast;
+//     and made-up time stands still as long as any does. So what it does with
+//     subjects, accounts and acknowledgements is tested in replication/broadcast; what a connection does to notices and
+//     beacons, in replication/notices;
 //   - TLS between nodes is not here: they open dozens of connections in a run, and of the 300 ms that one takes each
 //     would have about 2 for its handshake. It is tested in replication/peer and by test/faults;
 //   - clocks are set wrong on one voter at a time and on the replica, and hours pass at once.

@@ -155,7 +155,7 @@ func (s *simulation) open(n *incarnation, d *disk, role record.NodeRole) (err er
 			KeepRole: func(record.NodeRole) error { return nil }, Leave: func() {}, Host: func() record.NodeHost { return record.NodeHost{} },
 			Ring: s.ring, Random: s.secrets, Now: now, Log: log,
 			Failed: func(err error) { s.endsItself(n, err) },
-		}, replication.Parts{Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.members, Notices: words{n, s.net}, Broadcast: others{n, s.net}})
+		}, replication.Parts{Store: n.store, Outbox: n.outbox, View: n.view, Peers: n.peers, Roster: n.members, Notices: words{n, s.net}, Broadcast: others{n}})
 	}
 	if err != nil {
 		return errors.Join(err, n.close())

@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net"
 	"sync"
 	"time"
@@ -127,21 +128,17 @@ func (b words) Beacon(n record.Beacon) {
 func (words) To(map[string]string) {}
 
 // others are what a node has instead of broadcast.Broadcast.
-type others struct {
-	node *incarnation
-	net  *network
-}
+type others struct{ node *incarnation }
 
-// Tell tells subscribers at all nodes.
-func (b others) Tell(_ string, facts []event.Fact) {
-	all := make([]happening, len(facts))
-	for i := range facts {
-		all[i] = happeningOf(&facts[i])
+// Tell tells subscribers at the node.
+func (o others) Tell(_ string, facts iter.Seq[event.Fact]) {
+	var all []happening
+	for f := range facts {
+		all = append(all, happeningOf(&f))
 	}
-	word(b.net, b.node, all, func(to *incarnation, all []happening) { to.hear(all) })
+	if !o.node.dead.Load() {
+		o.node.hear(all)
+	}
 }
 
-func (others) Notice(record.Notice)     {}
-func (others) Beacon(record.Beacon)     {}
-func (others) SetRoutes([]string) error { return nil }
-func (others) Disconnect(string)        {}
+func (others) Disconnect(string) {}

@@ -45,17 +45,20 @@ type cluster struct {
 	nodes []*exec.Cmd // nil while a node is down
 }
 
-// previous builds the version that is named in PREVIOUS.
-func previous(t *testing.T) string {
+// previous builds the versions that are named in PREVIOUS, the oldest first.
+func previous(t *testing.T) (binaries []string) {
 	t.Helper()
-	name, err := os.ReadFile("PREVIOUS")
+	names, err := os.ReadFile("PREVIOUS")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	script := `cd "$(git rev-parse --show-toplevel)" && git archive "$1" | tar -x -C "$2" && cd "$2" && go build -o "$2/veto" ./cmd/veto`
-	run(t, "bash", "-o", "pipefail", "-c", script, "build", strings.TrimSpace(string(name)), dir)
-	return filepath.Join(dir, "veto")
+	for _, name := range strings.Fields(string(names)) {
+		dir := t.TempDir()
+		script := `cd "$(git rev-parse --show-toplevel)" && git archive "$1" | tar -x -C "$2" && cd "$2" && go build -o "$2/veto" ./cmd/veto`
+		run(t, "bash", "-o", "pipefail", "-c", script, "build", name, dir)
+		binaries = append(binaries, filepath.Join(dir, "veto"))
+	}
+	return binaries
 }
 
 func present(t *testing.T) string {

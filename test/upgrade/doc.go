@@ -1,8 +1,8 @@
-// Package upgrade runs a cluster of the version named in PREVIOUS and the present one, made of real
-// `veto serve` processes on this machine, through a rolling restart from the one to the other, while
+// Package upgrade runs a cluster of the versions named in PREVIOUS, one after the other, and then the present one, made of
+// real `veto serve` processes on this machine, through a rolling restart from each to the next, while
 // clients revoke and validate. Nobody may get a wrong answer, and nothing that was answered may be lost.
 //
-// `make upgrade` runs it: it builds the other version from the repository's history, which a shallow
+// `make upgrade` runs it: it builds the other versions from the repository's history, which a shallow
 // clone lacks.
 //
 // Promises:

@@ -49,7 +49,6 @@ type Nodes struct {
 const (
 	PeerPort   = 2
 	GossipPort = 3
-	RoutePort  = 5
 )
 
 // NodesOn is so many nodes on loopback.

@@ -53,7 +53,7 @@ func vetoApart(ctx context.Context, m *machine.Machine, jwks []byte, r *relay.Re
 		var failed error
 		for i := range regions {
 			at := func(h string, p int) string { return net.JoinHostPort(h, strconv.Itoa(port+p)) }
-			for _, p := range []int{machine.PeerPort, machine.GossipPort, machine.RoutePort} {
+			for _, p := range []int{machine.PeerPort, machine.GossipPort} {
 				failed = errors.Join(failed, r.TCP(at(n.Told[i], p), at(n.Hosts[i], p)))
 			}
 			failed = errors.Join(failed, r.UDP(at(n.Told[i], machine.GossipPort), at(n.Hosts[i], machine.GossipPort)))
