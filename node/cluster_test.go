@@ -3,10 +3,8 @@ package node_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +17,7 @@ import (
 	"veto/node"
 	"veto/node/dev"
 	"veto/record"
+	"veto/test/ports"
 	"veto/validate"
 )
 
@@ -50,7 +49,7 @@ func tellWith(t *testing.T, nodes int, limit time.Duration, adjust func(*node.Co
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	s := &story{T: t, ctx: ctx, nodes: nodes, adjust: adjust}
-	s.start(t.TempDir(), freePorts(t, nodes))
+	s.start(t.TempDir(), ports.Take(t))
 	return s
 }
 
@@ -77,25 +76,6 @@ func logger(t *testing.T) *slog.Logger {
 		w = t.Output()
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// freePorts finds a first port so that all ports of the nodes are free.
-func freePorts(t *testing.T, nodes int) int {
-	t.Helper()
-	for port := 21000 + os.Getpid()%100*100; port < 32000; port += 100 { // below those that the kernel gives to whoever dials
-		free := true
-		for p := port; p < port+nodes*dev.Step && free; p++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-			if free = err == nil; free {
-				_ = l.Close()
-			}
-		}
-		if free {
-			return port
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 // at is a client of one node only.

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"veto/record"
+	"veto/test/ports"
 	"veto/test/token"
 	"veto/validate"
 	"veto/validate/keyset"
@@ -80,7 +80,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	c := DefaultConfig()
-	c.DataDir, c.NodeID, c.Port, c.ServeStale = t.TempDir(), "n1", 12000+os.Getpid()%200*10, true
+	c.DataDir, c.NodeID, c.Port, c.ServeStale = t.TempDir(), "n1", ports.Take(t), true
 	w.node, err = Start(c, Surroundings{
 		Version: "test", Now: w.time, Log: slog.New(slog.DiscardHandler), AdminToken: func(string) error { return nil },
 	})

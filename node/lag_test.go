@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"veto/node/certs"
 	"veto/record"
 	"veto/record/trail"
+	"veto/test/ports"
 	"veto/validate"
 )
 
@@ -27,6 +27,7 @@ import (
 type regions struct {
 	*testing.T
 	ctx            context.Context
+	port           int
 	home, far      *client.Client
 	voter, replica *Node
 }
@@ -40,7 +41,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := 10000 + os.Getpid()%200*10
+	port := ports.Take(t)
 	r, token := newRelay(t, delay), make(chan string, 1)
 	bind := func(i int) string { return fmt.Sprintf("127.0.2.%d", 11+i) }
 	told := func(i int) string { return fmt.Sprintf("127.0.3.%d", 11+i) }
@@ -76,7 +77,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 			}
 		}
 	}
-	x := &regions{T: t, ctx: ctx, voter: nodes[0], replica: nodes[1]}
+	x := &regions{T: t, ctx: ctx, port: port, voter: nodes[0], replica: nodes[1]}
 	secret := <-token
 	for i, c := range []**client.Client{&x.home, &x.far} {
 		*c = client.New(client.Options{
@@ -93,7 +94,7 @@ func (x *regions) newcomers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := []string{fmt.Sprintf("http://127.0.2.12:%d", 10000+os.Getpid()%200*10+controlPort)}
+	base := []string{fmt.Sprintf("http://127.0.2.12:%d", x.port+controlPort)}
 	as := func(secret string) *client.Client { return client.New(client.Options{Control: base, Token: secret}) }
 	if _, err := as(session.Secret).Me(x.ctx, ""); err == nil || !strings.Contains(err.Error(), "(401") {
 		t.Errorf("the session is there before the log can have come: %v", err)

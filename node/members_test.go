@@ -15,6 +15,7 @@ import (
 	"veto/client"
 	"veto/node"
 	"veto/node/dev"
+	"veto/test/ports"
 )
 
 // waits waits until the node with the control plane says in its readiness what is wanted.
@@ -90,7 +91,7 @@ func TestEmptyVoterDoesNotVote(t *testing.T) {
 func TestNodeThatFoundsNothingSaysSo(t *testing.T) {
 	s := tellOf(t, 1, nil)
 	c := s.cluster.NodeConfig(0)
-	port := freePorts(t, 1)
+	port := ports.Take(t)
 	c.DataDir, c.NodeID, c.Port, c.Join = t.TempDir(), "n1", port, []string{"127.0.0.1:1"}
 	n, err := node.Start(c, node.Surroundings{Version: "test", Now: time.Now, Log: logger(t), AdminToken: func(string) error { return nil }})
 	if err != nil {
@@ -169,7 +170,7 @@ func TestSmallerDevClusterIsRefused(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, dev.ID(2)), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err := dev.Start(t.Context(), dev.Config{Dir: dir, Nodes: 2, Port: freePorts(t, 2), Version: "test", Now: time.Now, Log: logger(t), Ready: func(string) {}})
+	_, err := dev.Start(t.Context(), dev.Config{Dir: dir, Nodes: 2, Port: ports.Take(t), Version: "test", Now: time.Now, Log: logger(t), Ready: func(string) {}})
 	if err == nil || !strings.Contains(err.Error(), "give --nodes 3") {
 		t.Errorf("%v", err)
 	}

@@ -21,6 +21,7 @@ import (
 	"veto/node/certs"
 	"veto/node/dev"
 	"veto/record"
+	"veto/test/ports"
 	"veto/test/said"
 	"veto/validate"
 )
@@ -110,7 +111,7 @@ func TestStrangerCannotJoin(t *testing.T) {
 	}
 	var log said.Output
 	c := ours
-	c.NodeID, c.DataDir, c.CertsDir, c.Port = "x1", t.TempDir(), dir, freePorts(t, 1)
+	c.NodeID, c.DataDir, c.CertsDir, c.Port = "x1", t.TempDir(), dir, ports.Take(t)
 	c.Role, c.Join = string(record.NodeReplica), []string{fmt.Sprintf("127.0.0.1:%d", ours.Port+3)}
 	stranger, err := node.Start(c, node.Surroundings{Version: "test", Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), AdminToken: func(string) error { return nil }})
 	if err != nil {
@@ -214,7 +215,7 @@ func TestDataDirectoryOfAnotherNode(t *testing.T) {
 		}
 		return err
 	}
-	if err := start(func(c *node.Config) { c.Port = freePorts(t, 1) }); !strings.Contains(err.Error(), "in use by another veto process") {
+	if err := start(func(c *node.Config) { c.Port = ports.Take(t) }); !strings.Contains(err.Error(), "in use by another veto process") {
 		t.Error(err)
 	}
 	if err := start(func(c *node.Config) { c.NodeID = "n2" }); !strings.Contains(err.Error(), "belongs to node n1") {
@@ -241,7 +242,7 @@ func TestSecretsStayInside(t *testing.T) {
 	dir := t.TempDir()
 	var log said.Output
 	c, err := dev.Start(ctx, dev.Config{
-		Dir: dir, Nodes: 1, Port: freePorts(t, 1), Version: "test", Now: time.Now, Ready: func(string) {},
+		Dir: dir, Nodes: 1, Port: ports.Take(t), Version: "test", Now: time.Now, Ready: func(string) {},
 		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"veto/node/certs"
 	"veto/node/dev"
 	"veto/record"
+	"veto/test/ports"
 	"veto/test/said"
 )
 
@@ -306,7 +307,7 @@ func TestEndedHTTPCertificateIsSaid(t *testing.T) {
 	var log said.Output
 	var files [2]string
 	c, err := dev.Start(ctx, dev.Config{
-		Dir: t.TempDir(), Nodes: 1, Port: freePorts(t, 1), Version: "test", Now: time.Now, Ready: func(string) {}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Dir: t.TempDir(), Nodes: 1, Port: ports.Take(t), Version: "test", Now: time.Now, Ready: func(string) {}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 		Adjust: func(c *node.Config) {
 			c.HTTPCertFile, c.HTTPKeyFile = ended(before)
 			files = [2]string{c.HTTPCertFile, c.HTTPKeyFile}

@@ -13,11 +13,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -25,6 +23,7 @@ import (
 
 	"veto/client"
 	"veto/node"
+	"veto/test/ports"
 	"veto/test/token"
 	"veto/validate"
 )
@@ -49,29 +48,11 @@ func start(t *testing.T, change func(*node.Config)) *alone {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	x := &alone{T: t, ctx: ctx, config: node.DefaultConfig()}
-	x.config.DataDir, x.config.NodeID, x.config.CanaryInterval, x.config.Port = t.TempDir(), "n1", 0, freePorts(t)
+	x.config.DataDir, x.config.NodeID, x.config.CanaryInterval, x.config.Port = t.TempDir(), "n1", 0, ports.Take(t)
 	change(&x.config)
 	x.start()
 	t.Cleanup(x.stop)
 	return x
-}
-
-func freePorts(t *testing.T) int {
-	t.Helper()
-	for port := 11000 + os.Getpid()%80*100; port < 20000; port += 100 {
-		free := true
-		for p := port; p < port+10 && free; p++ {
-			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
-			if free = err == nil; free {
-				_ = l.Close()
-			}
-		}
-		if free {
-			return port
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 func (x *alone) start() {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"veto/test/ports"
 	"veto/test/said"
 )
 
@@ -49,7 +50,7 @@ func interrupted(t *testing.T, awaited string, args ...string) string {
 }
 
 func TestDevIsInterruptedWhileItStarts(t *testing.T) {
-	out := interrupted(t, "Starting 3 nodes", "--port", fmt.Sprint(freePorts(t)))
+	out := interrupted(t, "Starting 3 nodes", "--port", fmt.Sprint(ports.Take(t)))
 	if !strings.Contains(out, "Stopping") || strings.Contains(out, "veto:") {
 		t.Errorf("it looks like a failure:\n%s", out)
 	}
@@ -57,7 +58,7 @@ func TestDevIsInterruptedWhileItStarts(t *testing.T) {
 
 // The demo issuer is another one at another port, as its address is its name; it is trusted beside the first.
 func TestDevOnAnotherPort(t *testing.T) {
-	dir, port := t.TempDir(), freePorts(t)
+	dir, port := t.TempDir(), ports.Take(t)
 	for _, port := range []int{port, port + 20, port + 20, port} {
 		out := interrupted(t, "Stop with Ctrl-C", "--nodes", "1", "--data-dir", dir, "--port", fmt.Sprint(port))
 		if !strings.Contains(out, fmt.Sprintf("http://127.0.0.1:%d/token", port+6)) {

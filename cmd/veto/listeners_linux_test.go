@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"veto/test/ports"
 )
 
 // listening are the addresses at which somebody on this machine waits on the ports, by protocol and port.
@@ -71,7 +73,7 @@ func TestFilesThatOthersMayRead(t *testing.T) {
 	}
 	key := filepath.Join(certsDir, "n1-key.pem")
 	serve := []string{
-		"serve", "--node-id", "n1", "--data-dir", filepath.Join(dir, "data"), "--port", fmt.Sprint(freePorts(t)), "--certs-dir", certsDir,
+		"serve", "--node-id", "n1", "--data-dir", filepath.Join(dir, "data"), "--port", fmt.Sprint(ports.Take(t)), "--certs-dir", certsDir,
 		"--pepper-key-file", pepper, "--http-cert-file", filepath.Join(certsDir, "n1.pem"), "--http-key-file", key,
 	}
 	for path, c := range map[string][]string{

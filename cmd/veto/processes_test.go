@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"veto/test/ports"
 	"veto/test/said"
 )
 
@@ -89,7 +89,7 @@ func startCluster(t *testing.T, args ...string) *cluster {
 	if out, code := execute(t, nil, "", "certs", "authority", "--dir", filepath.Join(c.dir, "certs")); code != exitOK {
 		t.Fatal(out)
 	}
-	first := freePorts(t)
+	first := ports.Take(t)
 	for i := range 3 {
 		c.add(first+10*i, append([]string{"--bootstrap-expect", "3"}, args...)...)
 	}
@@ -207,24 +207,6 @@ func (c *cluster) says(i int, credential, code string, exits int) {
 		}
 		return json.Unmarshal([]byte(out), &v) == nil && v.Code == code && got == exits
 	})
-}
-
-func freePorts(t *testing.T) int {
-	t.Helper()
-	for port := 14000 + os.Getpid()%60*100; port < 20000; port += 100 { // below those that the kernel gives to whoever dials
-		free := true
-		for p := port; p < port+50 && free; p++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-			if free = err == nil; free {
-				_ = l.Close()
-			}
-		}
-		if free {
-			return port
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 func claim(t *testing.T, token, name string) string {

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"veto/test/ports"
 	"veto/test/said"
 	"veto/test/token"
 )
@@ -38,7 +39,7 @@ type lone struct {
 func startLone(t *testing.T) *lone {
 	t.Helper()
 	l := &lone{dir: t.TempDir(), stderr: &said.Output{}, secrets: map[string]string{}}
-	l.cluster = &cluster{t: t, dir: l.dir, nodes: []*process{{port: freePorts(t), out: &said.Output{}}}}
+	l.cluster = &cluster{t: t, dir: l.dir, nodes: []*process{{port: ports.Take(t), out: &said.Output{}}}}
 	pepper := make([]byte, 32)
 	if _, err := rand.Read(pepper); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"veto/test/ports"
 	"veto/test/said"
 )
 
@@ -61,7 +62,7 @@ func TestSystemdIsTold(t *testing.T) {
 	if out, code := execute(t, nil, "", "certs", "authority", "--dir", filepath.Join(c.dir, "certs")); code != exitOK {
 		t.Fatal(out)
 	}
-	port := freePorts(t)
+	port := ports.Take(t)
 	for i := range 2 {
 		c.add(port+10*i, "--bootstrap-expect", "2")
 	}
@@ -109,7 +110,7 @@ func TestSystemdIsTold(t *testing.T) {
 func TestAdminTokenFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
-	c := &cluster{t: t, dir: dir, nodes: []*process{{port: freePorts(t), out: &said.Output{}}}}
+	c := &cluster{t: t, dir: dir, nodes: []*process{{port: ports.Take(t), out: &said.Output{}}}}
 	start := func() {
 		c.nodes[0].cmd = exec.Command(program(t), "serve", "--node-id", "n1", "--data-dir", filepath.Join(dir, "n1"),
 			"--port", fmt.Sprint(c.nodes[0].port), "--admin-token-file", path)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"veto/node/dev"
 	"veto/node/recovery"
 	"veto/record"
+	"veto/test/ports"
 	"veto/validate"
 )
 
@@ -49,7 +49,7 @@ func tell(t *testing.T, nodes int) *story {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
-	s := &story{T: t, ctx: ctx, dir: t.TempDir(), port: freePorts(t, nodes), nodes: nodes}
+	s := &story{T: t, ctx: ctx, dir: t.TempDir(), port: ports.Take(t), nodes: nodes}
 	s.begin()
 	return s
 }
@@ -74,30 +74,11 @@ func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// freePorts finds a first port so that all ports of the nodes are free.
-func freePorts(t *testing.T, nodes int) int {
-	t.Helper()
-	for port := 11000 + os.Getpid()%80*100; port < 20000; port += 100 {
-		free := true
-		for p := port; p < port+nodes*dev.Step && free; p++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-			if free = err == nil; free {
-				_ = l.Close()
-			}
-		}
-		if free {
-			return port
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
-}
-
 // successor is a cluster that is to be restored from this one's backup, and does not run yet: with the same key
 // of peppers, operators and ids.
 func (s *story) successor(nodes int) *story {
 	s.Helper()
-	next := &story{T: s.T, ctx: s.ctx, dir: s.TempDir(), port: freePorts(s.T, nodes), nodes: nodes}
+	next := &story{T: s.T, ctx: s.ctx, dir: s.TempDir(), port: ports.Take(s.T), nodes: nodes}
 	for _, name := range []string{"dev-secrets.json", "pepper.key"} {
 		b, err := os.ReadFile(filepath.Join(s.dir, name))
 		require.NoError(s, err)

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"veto/client"
+	"veto/test/ports"
 	"veto/test/token"
 	"veto/validate/keyset"
 )
@@ -57,7 +57,7 @@ func build(t testing.TB) string {
 func start(t testing.TB, lifetime time.Duration, args ...string) *cluster {
 	t.Helper()
 	binary := build(t)
-	c := &cluster{TB: t, dir: t.TempDir(), port: freePort(t)}
+	c := &cluster{TB: t, dir: t.TempDir(), port: ports.Take(t)}
 	c.setClock(0)
 	run(t, binary, "certs", "authority", "--dir", c.path("certs"))
 	t.Cleanup(func() {
@@ -136,18 +136,6 @@ func (c *cluster) token(jti string, at time.Time, lifetime time.Duration) string
 	return token.Sign(c, c.key, "k", "at+jwt", map[string]any{
 		"iss": issuer, "sub": "user-" + jti, "jti": jti, "iat": at.Unix(), "exp": at.Add(lifetime).Unix(),
 	})
-}
-
-// freePort is the first of the ports that the nodes have in common.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for port := 18000 + os.Getpid()%90*10; ; port += 10 {
-		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", address(0), port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
 }
 
 func id(i int) string { return fmt.Sprintf("n%d", i+1) }

@@ -6,8 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"veto/test/ports"
 )
 
 // Server is a NATS server with JetStream.
@@ -37,15 +40,8 @@ func StartAt(t testing.TB, host, config string) *Server {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
 		t.Fatalf("the server cannot be built: %v\n%s", err, out)
 	}
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
+	s.address = net.JoinHostPort(host, strconv.Itoa(ports.Take(t)))
 	s.URL = "nats://" + s.address
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
 	s.Configure(config)
 	t.Cleanup(s.Kill)
 	s.Run()

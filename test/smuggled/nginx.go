@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"veto/test/ports"
 )
 
 const startLimit = 10 * time.Second
@@ -22,12 +24,7 @@ func Nginx(t testing.TB, upstream string) string {
 		t.Skip("there is no nginx here: " + err.Error())
 	}
 	dir := t.TempDir()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	addr := fmt.Sprintf("127.0.0.1:%d", ports.Take(t))
 	config := fmt.Sprintf(`daemon off; worker_processes 1; error_log %[1]s/error.log; pid %[1]s/pid;
 events { worker_connections 64; }
 http {

@@ -8,7 +8,6 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"veto/client"
+	"veto/test/ports"
 	"veto/test/token"
 	"veto/validate/keyset"
 )
@@ -86,7 +86,7 @@ func roleOf(i int) []string {
 // start starts voters of the binary, and replicas.
 func start(t *testing.T, binary string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), port: freePort(t)}
+	c := &cluster{t: t, dir: t.TempDir(), port: ports.Take(t)}
 	run(t, binary, "certs", "authority", "--dir", c.path("certs"))
 	for i := range voters + replicas {
 		c.start(c.add(binary), binary, roleOf(i)...)
@@ -110,18 +110,6 @@ func start(t *testing.T, binary string) *cluster {
 	}
 	c.trust()
 	return c
-}
-
-// freePort is the first of the ports that the nodes have in common.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for port := 15000 + os.Getpid()%90*10; ; port += 10 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.21:%d", port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
 }
 
 func id(i int) string { return fmt.Sprintf("n%d", i+1) }
