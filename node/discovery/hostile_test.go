@@ -149,11 +149,9 @@ func TestRedirectsAreCounted(t *testing.T) {
 
 // D2: one limit of time for all of it; an issuer that trickles does not hold the node up.
 func TestSlowIssuerIsGivenUp(t *testing.T) {
-	gone := make(chan struct{})
-	s := server(t, map[string]http.HandlerFunc{
+	s := server(t, map[string]http.HandlerFunc{ // which is closed only when nobody is answered any more
 		"/silent": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"/trickle": func(w http.ResponseWriter, r *http.Request) {
-			defer close(gone)
 			for r.Context().Err() == nil {
 				if _, err := io.WriteString(w, " "); err != nil {
 					return
@@ -170,7 +168,6 @@ func TestSlowIssuerIsGivenUp(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	<-gone
 }
 
 // D2: a length that is only claimed is enough, and no byte of it is read.

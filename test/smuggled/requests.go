@@ -12,8 +12,8 @@ import (
 // Hidden is part of what answers the request that is hidden, and of no other answer.
 const Hidden = `"alive":true`
 
-// hidden is a request that nobody but who hid it knows of.
-const hidden = "GET /livez HTTP/1.1\r\nHost: hidden\r\n\r\n"
+// hidden is a request that nobody but who hid it knows of. Where it is answered, the connection is closed, too.
+const hidden = "GET /livez HTTP/1.1\r\nHost: hidden\r\nConnection: close\r\n\r\n"
 
 func ask(line string, headers ...string) string {
 	return line + "\r\n" + strings.Join(append(headers, "Content-Type: application/json"), "\r\n") + "\r\n\r\n"
@@ -83,12 +83,23 @@ func Requests(path, body string, fields ...string) map[string]string {
 	}
 }
 
-// patience is how long a connection on which nothing more comes is taken for one that stays open. Who closes it does so at once.
-const patience = 300 * time.Millisecond
+// patience is how long a connection on which nothing more comes is taken for one that stays open, where it is to be closed.
+const patience = 20 * time.Second
 
-// Answers sends the text on a connection of its own. It gives the statuses of what is answered, all of it as
-// it came, and whether the connection was closed then.
+// Answers sends the text on a connection of its own, which is to be closed then. It gives the statuses of what is answered, all
+// of it as it came, and whether the connection was closed.
 func Answers(t testing.TB, addr, text string) (statuses []string, all string, closed bool) {
+	t.Helper()
+	return answers(t, addr, text, patience)
+}
+
+// Send sends the text, and reads for a moment what is answered, as the connection may stay open.
+func Send(t testing.TB, addr, text string) {
+	t.Helper()
+	_, _, _ = answers(t, addr, text, 300*time.Millisecond)
+}
+
+func answers(t testing.TB, addr, text string, patience time.Duration) (statuses []string, all string, closed bool) {
 	t.Helper()
 	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 	if err != nil {

@@ -117,7 +117,7 @@ func TestRequestsAreBounded(t *testing.T) {
 			began <- struct{}{}
 			<-end
 		}
-	}, func(l *gate.Limits) { l.Requests = gate.NewPlaces(2) })
+	}, func(l *gate.Limits) { l.Requests, l.Header, l.Body = gate.NewPlaces(2), time.Minute, time.Minute })
 	var long []net.Conn
 	for range 2 {
 		long = append(long, dial(t, addr, strings.Replace(request, "/x", "/long", 1)))
