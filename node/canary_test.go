@@ -178,8 +178,16 @@ func TestCanaryIsOff(t *testing.T) {
 	}
 	before := s.revoke(0, client.RevokeRequest{Token: token})
 	s.eventually(1, token, validate.Revoked)
-	if after := s.revoke(1, client.RevokeRequest{Token: s.token()}); after.Revision != before.Revision+1 {
-		t.Errorf("revision %d, then %d: something else was logged", before.Revision, after.Revision)
+	// A pepper and when keys were used come into the log as well, and not each time.
+	for tries := 1; ; tries++ {
+		after := s.revoke(1, client.RevokeRequest{Token: s.token()})
+		if after.Revision == before.Revision+1 {
+			break
+		}
+		if tries == 10 {
+			t.Fatalf("revision %d, then %d: something else is logged each time", before.Revision, after.Revision)
+		}
+		before = after
 	}
 	for i := range 2 {
 		status, err := s.at(i).Cluster(s.ctx)

@@ -156,7 +156,7 @@ func TestRotationBreaksNoCheck(t *testing.T) {
 	if _, err := s.at(0).RotatePepper(s.ctx); err != nil {
 		t.Error(err)
 	}
-	now := s.storedBy(1, "4", "3 4")
+	now := s.storedBy(2, "4", "3 4")
 	if len(now.Peppers) != 3 || now.Peppers[0].ID != 2 {
 		t.Errorf("%+v", now.Peppers)
 	}

@@ -82,8 +82,12 @@ func (x *rotating) token(kid, named string) string {
 func TestKeysAreFetchedWhenTokensNameNewOnes(t *testing.T) {
 	s, issuer := tell(t, 3), newRotating(t)
 	issuer.rotate("k1")
-	if _, err := s.at(0).PutIssuer(s.ctx, "rotating", client.Rules{Issuer: issuer.iss()}); err != nil {
+	put, err := s.at(0).PutIssuer(s.ctx, "rotating", client.Rules{Issuer: issuer.iss()})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range 3 {
+		s.reach(i, put.Revision)
 	}
 	follower := (s.leader() + 1) % 3
 	old := issuer.token("k1", "k1")

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -395,7 +396,7 @@ func TestBackupUnderLoad(t *testing.T) {
 				default:
 				}
 				value := fmt.Sprintf("w%d-%d", w, n)
-				receipt, err := s.at(w%3).Revoke(s.ctx, client.RevokeRequest{Target: "jti", Issuer: iss, Value: value}, false, 0)
+				receipt, err := s.at(w%3).Revoke(s.ctx, client.RevokeRequest{Target: "jti", Issuer: iss, Value: value}, false, 10*time.Second)
 				if err != nil {
 					t.Error(err)
 					return

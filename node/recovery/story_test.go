@@ -167,7 +167,7 @@ func (s *story) until(what string, so func() (last string, ok bool)) {
 
 func (s *story) revoke(i int, r client.RevokeRequest) record.Receipt {
 	s.Helper()
-	receipt, err := s.at(i).Revoke(s.ctx, r, false, 0)
+	receipt, err := s.at(i).Revoke(s.ctx, r, false, 10*time.Second) // so that it is committed on a busy machine as well
 	require.NoError(s, err)
 	return receipt
 }
