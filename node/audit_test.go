@@ -91,7 +91,7 @@ func (s *story) changes() (secrets []string, overNATS string) {
 // N7: every node has the same trail, also when leaders change and nodes were away; it says who, what
 // and from where, and holds no secret.
 func TestAuditTrailOnThreeNodes(t *testing.T) {
-	s := tellWith(t, 3, 60*time.Second, nil)
+	s := tell(t, 3)
 	s.trustDemoIssuer(0)
 	secrets, overNATS := s.changes()
 	first := s.head()
@@ -204,7 +204,7 @@ func (s *story) tamper(i int, change func(all []trail.Entry) *trail.Head) {
 
 // N7: what was changed on the disk of a stopped node is found.
 func TestTamperedDiskIsFound(t *testing.T) {
-	s := tellWith(t, 3, 60*time.Second, nil)
+	s := tell(t, 3)
 	for range 5 {
 		s.key(client.KeyFields{Roles: revoker})
 	}
@@ -277,7 +277,7 @@ func TestOldClusterBeginsItsChain(t *testing.T) {
 // N7: what is older than it is kept is removed on all nodes alike, and the rest is verified from there on: also by who wrote
 // down a head, and not by one of what was removed.
 func TestAuditTrailIsCut(t *testing.T) {
-	s := tellWith(t, 3, 90*time.Second, func(c *node.Config) { c.AuditRetention = 24 * time.Hour })
+	s := tellOf(t, 3, func(c *node.Config) { c.AuditRetention = 24 * time.Hour })
 	for range 5 {
 		s.key(client.KeyFields{Roles: revoker})
 	}

@@ -43,7 +43,7 @@ func tell(t *testing.T, nodes int) *story {
 // tellOf changes the nodes' configurations before they start.
 func tellOf(t *testing.T, nodes int, adjust func(*node.Config)) *story {
 	t.Helper()
-	return tellWith(t, nodes, 40*time.Second, adjust)
+	return tellWith(t, nodes, 2*time.Minute, adjust)
 }
 
 // tellWith is tell with nodes that are configured in another way.

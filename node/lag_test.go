@@ -34,7 +34,7 @@ type regions struct {
 
 func newRegions(t *testing.T, delay time.Duration) *regions {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	dir := t.TempDir()
 	authority, err := certs.NewAuthority(filepath.Join(dir, "certs"), time.Now())

@@ -49,7 +49,7 @@ func (s *story) waits(control, what string) {
 // N14: a voter whose disk was lost, with one that has everything but for the last change, make no majority:
 // together they would forget that change.
 func TestEmptyVoterDoesNotVote(t *testing.T) {
-	s := tellWith(t, 3, 2*time.Minute, nil)
+	s := tell(t, 3)
 	s.trustDemoIssuer(0)
 	leader := s.leader()
 	behind, lost := (leader+1)%3, (leader+2)%3
@@ -107,7 +107,7 @@ func TestNodeThatFoundsNothingSaysSo(t *testing.T) {
 
 // Of a cluster on one machine a node that is to leave does, and the others go on; it can come again.
 func TestNodeOfADevClusterLeaves(t *testing.T) {
-	s := tellWith(t, 3, 2*time.Minute, nil)
+	s := tell(t, 3)
 	if _, err := s.at(0).LeaveCluster(s.ctx, dev.ID(2)); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestNodeOfADevClusterLeaves(t *testing.T) {
 // Close comes while the node leaves, and cannot, as the others are not there: it ends that, and all is closed when
 // it returns.
 func TestCloseWhileTheNodeLeaves(t *testing.T) {
-	s := tellWith(t, 3, 2*time.Minute, nil)
+	s := tell(t, 3)
 	n := s.cluster.Node(2)
 	for i := range 2 {
 		if err := s.cluster.StopNode(i); err != nil {

@@ -162,7 +162,7 @@ func (s *story) requestOnce(i int, token string) (status int, id string) {
 // P7: a revocation that a node took without a quorum, and told another of, comes into the log though
 // that node and its disk are gone; once, and it stays away when it was lifted.
 func TestPendingOutlivesItsNode(t *testing.T) {
-	s := tellWith(t, 5, 2*time.Minute, nil)
+	s := tell(t, 5)
 	s.trustDemoIssuer(0)
 	token, other, retried := s.token(), s.token(), s.token()
 	for i := range 5 {

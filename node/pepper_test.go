@@ -114,7 +114,7 @@ func (s *story) isOpen(session client.NewSession) {
 
 // N11
 func TestRotationBreaksNoCheck(t *testing.T) {
-	s := tellWith(t, 3, 2*time.Minute, nil)
+	s := tell(t, 3)
 	secrets := s.shopKeys(12)
 	idle, err := s.at(0).CreateKey(s.ctx, client.KeyFields{Consumer: "shop"})
 	if err != nil {
@@ -210,7 +210,7 @@ func TestNodeWithoutThePepperFailsClosed(t *testing.T) {
 	writeKeys(t, one, newPepperKey())
 	writeKeys(t, wrong, newPepperKey())
 	var third string // the key file of the third node
-	s := tellWith(t, 3, 2*time.Minute, func(c *node.Config) {
+	s := tellOf(t, 3, func(c *node.Config) {
 		if c.PepperKeyFile = one; c.NodeID == "n3" {
 			c.PepperKeyFile = third
 		}
@@ -268,7 +268,7 @@ func TestPepperIsWrappedAnew(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	old, fresh := newPepperKey(), newPepperKey()
 	writeKeys(t, file, old)
-	s := tellWith(t, 2, 2*time.Minute, func(c *node.Config) { c.PepperKeyFile = file })
+	s := tellOf(t, 2, func(c *node.Config) { c.PepperKeyFile = file })
 	secret := s.shopKeys(1)[0]
 	first := s.storedBy(0, "1").Peppers[0]
 	restart := func() {
@@ -313,7 +313,7 @@ func TestPepperIsWrappedAnewWithoutARestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	keys := []string{newPepperKey(), newPepperKey(), newPepperKey()}
 	writeKeys(t, file, keys[0])
-	s := tellWith(t, 2, 2*time.Minute, func(c *node.Config) { c.PepperKeyFile = file })
+	s := tellOf(t, 2, func(c *node.Config) { c.PepperKeyFile = file })
 	secret := s.shopKeys(1)[0]
 	pepper := s.storedBy(0, "1").Peppers[0]
 	for i, key := range keys[1:] {

@@ -290,7 +290,7 @@ func TestHTTPCertificateIsRenewed(t *testing.T) {
 
 // N13: a node starts with a certificate of HTTP that has ended and says so, and of another that has ended it says it anew.
 func TestEndedHTTPCertificateIsSaid(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	ended := func(at time.Time) (string, string) {
 		dir := t.TempDir()

@@ -132,7 +132,7 @@ func userStream(t *testing.T) *publisher {
 	// The key is made when there is a cluster. Until then nobody takes events, and none is lost.
 	var mu sync.Mutex
 	keyID := "key_none"
-	s := tellWith(t, 3, 2*time.Minute, func(c *node.Config) {
+	s := tellOf(t, 3, func(c *node.Config) {
 		mu.Lock()
 		defer mu.Unlock()
 		c.EventsNATSURL, c.EventsStream, c.EventsDeadLetterSubject, c.EventsOperatorKeyID = server.URL, "EVENTS", "dead", keyID
@@ -275,7 +275,7 @@ func TestEventsSurviveTheirTaker(t *testing.T) {
 
 // N5: the same with the stream in the node itself, where each publisher has a subject of its own.
 func TestEventsOfTheNodesOwnStream(t *testing.T) {
-	s := tellWith(t, 1, time.Minute, func(c *node.Config) {
+	s := tellOf(t, 1, func(c *node.Config) {
 		c.EventsEmbedded, c.EventsStream, c.EventsDeadLetterSubject = true, "EVENTS", "veto.dead"
 	})
 	s.trustDemoIssuer(0)

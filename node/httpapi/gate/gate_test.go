@@ -202,7 +202,7 @@ func TestLongAnswersAreNot(t *testing.T) {
 			w.WriteHeader(500)
 		case <-time.After(200 * time.Millisecond): // four times what the body may take
 		}
-	})
+	}, func(l *gate.Limits) { l.Header, l.Idle = time.Minute, time.Minute })
 	for _, text := range []string{request, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"} {
 		if got := status(t, dial(t, addr, text)); got != 200 {
 			t.Errorf("%q: %d", text, got)
