@@ -74,6 +74,7 @@ var rooms = map[string][]string{
 	"bench":                 {},
 	"bench/fill":            {"record", "replication", "replication/consensus", "replication/store"},
 	"test/natsproc":         {"test/ports"},
+	"test/patient":          {},
 	"test/ports":            {},
 	"test/relay":            {},
 	"test/said":             {},

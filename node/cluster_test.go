@@ -17,12 +17,13 @@ import (
 	"veto/node"
 	"veto/node/dev"
 	"veto/record"
+	"veto/test/patient"
 	"veto/test/ports"
 	"veto/validate"
 )
 
-// patience is how long a cluster that is whole is waited for, at most, until it has done what it was asked.
-const patience = 10 * time.Second
+// longWait is how long a cluster that is whole is waited for, at most, until it has done what it was asked.
+const longWait = 10 * time.Second
 
 // story is a cluster and what its test does with it, step by step.
 type story struct {
@@ -84,7 +85,7 @@ func logger(t *testing.T) *slog.Logger {
 // at is a client of one node only.
 func (s *story) at(i int) *client.Client {
 	return client.New(client.Options{
-		Control: []string{s.cluster.Control(i)}, Data: []string{s.cluster.Data(i)}, Token: s.cluster.AdminToken(),
+		Control: []string{s.cluster.Control(i)}, Data: []string{s.cluster.Data(i)}, Token: s.cluster.AdminToken(), HTTP: patient.Client(),
 	})
 }
 
@@ -165,7 +166,7 @@ func (s *story) eventually(i int, token string, want validate.Code) validate.Ver
 
 func (s *story) revoke(i int, r client.RevokeRequest) record.Receipt {
 	s.Helper()
-	receipt, err := s.at(i).Revoke(s.ctx, r, false, patience)
+	receipt, err := s.at(i).Revoke(s.ctx, r, false, longWait)
 	if err != nil {
 		s.Fatal(err)
 	}

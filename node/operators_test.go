@@ -12,6 +12,7 @@ import (
 
 	"veto/client"
 	"veto/record"
+	"veto/test/patient"
 	"veto/test/token"
 	"veto/validate/keyset"
 )
@@ -52,7 +53,7 @@ func (a authority) token(subject string, more map[string]any) string {
 
 // as is a client of one node with another credential.
 func (s *story) as(i int, token string) *client.Client {
-	return client.New(client.Options{Control: []string{s.cluster.Control(i)}, Token: token})
+	return client.New(client.Options{Control: []string{s.cluster.Control(i)}, Token: token, HTTP: patient.Client()})
 }
 
 // reach waits until the node has the revision.

@@ -46,7 +46,8 @@ func TestRevokeWithoutQuorum(t *testing.T) {
 		t.Errorf("%+v, %v", standing, err)
 	}
 	var refused *client.Error
-	if _, err := s.at(0).PutConsumer(s.ctx, "shop", client.ConsumerFields{}); !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
+	hasty := client.New(client.Options{Control: []string{s.cluster.Control(0)}, Token: s.cluster.AdminToken()})
+	if _, err := hasty.PutConsumer(s.ctx, "shop", client.ConsumerFields{}); !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
 		t.Errorf("a consumer was put without a quorum: %v", err)
 	}
 

@@ -188,7 +188,12 @@ func (c *cluster) ready(i int) {
 func (c *cluster) veto(i int, stdin string, args ...string) string {
 	c.t.Helper()
 	args = append(args, "--address", fmt.Sprintf("http://127.0.0.1:%d", c.nodes[i].port+1), "--output", "json")
-	out, code := execute(c.t, c.env, stdin, args...)
+	var out string
+	code := exitOK
+	c.until("there is a leader, which on a busy machine may be none for a moment", func() bool {
+		out, code = execute(c.t, c.env, stdin, args...)
+		return !strings.Contains(out, "has no leader just now")
+	})
 	if code != exitOK {
 		c.t.Fatalf("veto %s: %s", args[0], out)
 	}

@@ -22,6 +22,7 @@ import (
 	"veto/node/dev"
 	"veto/node/recovery"
 	"veto/record"
+	"veto/test/patient"
 	"veto/test/ports"
 	"veto/validate"
 )
@@ -98,7 +99,7 @@ func (s *story) config(i int) recovery.Config {
 // at is a client of one node only.
 func (s *story) at(i int) *client.Client {
 	return client.New(client.Options{
-		Control: []string{s.cluster.Control(i)}, Data: []string{s.cluster.Data(i)}, Token: s.cluster.AdminToken(),
+		Control: []string{s.cluster.Control(i)}, Data: []string{s.cluster.Data(i)}, Token: s.cluster.AdminToken(), HTTP: patient.Client(),
 	})
 }
 

@@ -137,7 +137,7 @@ type reader struct {
 
 func (s *server) open(query string, headers ...string) *reader {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.Context(), 2*time.Minute)
 	s.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.http.URL+"?"+query, nil)
 	if err != nil {
@@ -335,7 +335,7 @@ func TestSlowReader(t *testing.T) {
 		quick.event()
 	}
 	// The slow one is let go, though it reads nothing: its room is free for another.
-	late := time.After(10 * time.Second) // it would go by itself after 20
+	late := time.After(time.Minute) // it would go by itself after two
 	for {
 		response, err := http.Get(s.http.URL + "?after=200.10")
 		if err != nil {
