@@ -32,6 +32,7 @@ func Take(t testing.TB) int {
 }
 
 func areFree(t testing.TB, first int) bool {
+	t.Helper()
 	for p := first; p < first+each-1; p++ {
 		l, err := listen(t, p)
 		if err != nil {
@@ -43,5 +44,6 @@ func areFree(t testing.TB, first int) bool {
 }
 
 func listen(t testing.TB, port int) (net.Listener, error) {
+	t.Helper()
 	return new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
