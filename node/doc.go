@@ -62,6 +62,7 @@
 //	    take revocations: no question fails, no revocation is lost, and who has the old ones is cut off.
 //	    TestRotationOfAuthorityAndGossipKeyUnderLoad, TestHalfANewCertificateChangesNothing,
 //	    TestHTTPCertificateIsRenewed, TestEndedHTTPCertificateIsSaid, TestGossipKeyThatComesTooEarlyIsSaid
+//	    A node whose certificate ends does not go on leading, if another can: TestLeaderWhoseCertificateEndsHandsOver
 //	N14 A node that lost its disk does not vote by what it has forgotten, and one that cannot found a cluster
 //	    says what it waits for. Nodes are replaced, leave and change their roles as operators want.
 //	    TestEmptyVoterDoesNotVote, TestNodeThatFoundsNothingSaysSo, TestDeadNodeIsReplaced in cmd/veto,

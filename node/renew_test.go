@@ -332,6 +332,55 @@ func TestEndedHTTPCertificateIsSaid(t *testing.T) {
 	}
 }
 
+// N13: who leads gives the leadership to a node whose certificate lasts, and goes on where there is none.
+func TestLeaderWhoseCertificateEndsHandsOver(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var log said.Output
+	dir := t.TempDir()
+	c, err := dev.Start(ctx, dev.Config{
+		Dir: dir, Nodes: 3, Port: ports.Take(t), Version: "test", Now: time.Now, Ready: func(string) {},
+		Log: slog.New(slog.NewTextHandler(&log, nil)), Adjust: ownFolders(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	s := &story{T: t, ctx: ctx, cluster: c, nodes: 3}
+	authority, err := certs.LoadAuthority(filepath.Join(dir, "certs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := time.Now().Add(10*time.Minute - certs.NodeLife)
+	end := func(i int) {
+		made := t.TempDir()
+		if err := authority.Issue(made, dev.ID(i), []string{"127.0.0.1"}, soon); err != nil {
+			t.Fatal(err)
+		}
+		s.lay(i, map[string][]byte{dev.ID(i) + ".pem": read(t, made, dev.ID(i)+".pem"), dev.ID(i) + "-key.pem": read(t, made, dev.ID(i)+"-key.pem")})
+	}
+	first := s.leader()
+	end(first)
+	for now := first; now == first; now = s.leader() {
+		if ctx.Err() != nil {
+			t.Fatal("it leads still")
+		}
+	}
+	awaitLog(t, ctx, &log, "it hands the leadership over")
+	leader := s.leader()
+	for _, i := range []int{(leader + 1) % 3, (leader + 2) % 3, leader} {
+		for end(i); time.Until(s.host(i).NodeEndsAt) > time.Hour; {
+			if ctx.Err() != nil {
+				t.Fatal("its certificate is not taken")
+			}
+		}
+	}
+	awaitLog(t, ctx, &log, "and goes on, as no voter that answers has one that lasts longer")
+	if n := strings.Count(log.String(), "it hands the leadership over"); n != 1 {
+		t.Errorf("the leadership was handed over %d times", n)
+	}
+}
+
 // N13: a node that has only the old gossip key when the others speak by the new one is said to be deaf.
 func TestGossipKeyThatComesTooEarlyIsSaid(t *testing.T) {
 	s := tellOf(t, 3, ownFolders(t))

@@ -53,6 +53,7 @@ func (r *Replica) lead(ctx context.Context) {
 func (r *Replica) beginTerm(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	wg.Go(func() { every(ctx, yieldLook, nil, r.yielding()) })
 	wg.Go(func() {
 		for !r.established(ctx) {
 			select {
@@ -236,6 +237,55 @@ func (r *Replica) cutAudit(ctx context.Context) {
 
 // auditSlack is how much longer than it must an entry of the audit trail is kept at most, so that it is not cut all the time.
 const auditSlack = 24 * time.Hour
+
+const (
+	// yieldBefore is how long before its certificate ends a leader gives the leadership away, yieldLook how often it looks, and
+	// yieldAgain how long after a try it tries again: while it tries, nothing can be proposed.
+	yieldBefore = time.Hour
+	yieldLook   = 5 * time.Second
+	yieldAgain  = time.Minute
+)
+
+// yielding gives the leadership to the voter whose certificate lasts longest, once this node's is about to end: a node that
+// starts is let in by who leads, and would refuse it. Where none lasts longer, this node goes on: nobody would be better off.
+func (r *Replica) yielding() func(context.Context) {
+	var tried time.Time
+	return func(ctx context.Context) {
+		now, ends := r.config.Now(), r.config.Host().NodeEndsAt
+		if ends.IsZero() || now.Before(ends.Add(-yieldBefore)) || now.Sub(tried) < yieldAgain {
+			return
+		}
+		tried = now
+		to, ok := r.lasting(ctx, slices.MaxFunc([]time.Time{ends, now}, time.Time.Compare))
+		log := r.config.Log.With("certificate_ends", ends.Format(time.RFC3339))
+		if !ok {
+			log.Error("this node leads with a certificate that ends, and goes on, as no voter that answers has one that lasts longer; nodes that start do not get in once it has ended: make a new one with `veto certs node`")
+			return
+		}
+		log.Warn("this node's certificate ends, and it hands the leadership over; make a new one with `veto certs node`", "to", to.ID)
+		if err := r.node().HandoverTo(to); err != nil && ctx.Err() == nil {
+			log.Warn("the leadership was not handed over; this node tries again", "to", to.ID, "error", err)
+		}
+	}
+}
+
+// lasting is the voter that answers and whose certificate ends last, if that is after a time.
+func (r *Replica) lasting(ctx context.Context, after time.Time) (best consensus.Server, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	servers, _ := r.node().Servers()
+	var mu sync.Mutex
+	r.ask(servers, func(s consensus.Server, addr string) bool {
+		state, err := r.stateOf(ctx, s.ID, addr)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && s.Voter && state.Role == record.NodeVoter && !state.Leaving && state.Host.NodeEndsAt.After(after) {
+			best, after, ok = s, state.Host.NodeEndsAt, true
+		}
+		return err == nil
+	})
+	return best, ok
+}
 
 // levelEvery is how often the leader looks whether the nodes know more than is in force.
 const levelEvery = 2 * time.Second

@@ -234,6 +234,11 @@ func (n *Node) Handover() error {
 	return n.raft.LeadershipTransfer().Error()
 }
 
+// HandoverTo gives the leadership to that voter; otherwise it is as Handover. It fails on a node that does not lead.
+func (n *Node) HandoverTo(s Server) error {
+	return n.raft.LeadershipTransferToServer(raft.ServerID(s.ID), raft.ServerAddress(s.Address)).Error()
+}
+
 // Close stops the node. It does not close the store nor the listener.
 func (n *Node) Close() error {
 	n.stop()
