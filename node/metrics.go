@@ -77,7 +77,7 @@ func (n *Node) gauges() []gauge {
 		}
 		return 0
 	}
-	return []gauge{
+	all := []gauge{
 		{"veto_revision", "Last revision in force on this node.", func() float64 { return float64(n.view.Freshness().Revision) }},
 		{"veto_ready", "1 once the node has caught up.", func() float64 { return yes(n.view.Freshness().Ready) }},
 		{"veto_staleness_seconds", "Age of the state's as-of time; -1 when unknown.", func() float64 {
@@ -120,15 +120,14 @@ func (n *Node) gauges() []gauge {
 		{"veto_broadcast_refused_total", "Requests on NATS that did not say from whom they are, and were dropped.", func() float64 { return float64(n.broadcast.Stats().Refused) }},
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
-		{"veto_events_reading", "Whether this node reads the stream of events now; of several nodes the one that leads does.", func() float64 {
-			if n.broadcast.Stats().Reading {
-				return 1
-			}
-			return 0
-		}},
 		{"veto_backup_last_timestamp_seconds", "When this node last wrote a backup to its end; 0 if it has not since it started.", func() float64 { return float64(n.backups.last.Load()) }},
 		{"veto_broadcast_queue", "Events that are to be sent to other systems.", func() float64 { return float64(n.broadcast.Stats().Queued) }},
 	}
+	if n.config.takesEvents() { // elsewhere a 0 would be an alert
+		all = append(all, gauge{"veto_events_reading", "1 while this node reads the stream of events; of several nodes the one that leads does. Absent where no stream is set.",
+			func() float64 { return yes(n.broadcast.Stats().Reading) }})
+	}
+	return all
 }
 
 // behind is how many secrets are not by the newest pepper alone; none while there is no pepper.

@@ -3,6 +3,7 @@ package node
 import (
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,18 @@ func TestIndexMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(w.Body.String(), want+"\n") {
 			t.Errorf("there is no %s in\n%s", want, w.Body)
+		}
+	}
+}
+
+// Of a stream that nobody has set nothing is told, as whoever is told 0 takes it for one that is not read.
+func TestReadingIsToldWhereAStreamIsSet(t *testing.T) {
+	for want, c := range map[bool]EventsConfig{
+		false: {EventsStream: "s"}, true: {EventsStream: "s", EventsNATSURL: "nats://a"},
+	} {
+		n := &Node{config: Config{EventsConfig: c}}
+		if got := slices.ContainsFunc(n.gauges(), func(g gauge) bool { return g.name == "veto_events_reading" }); got != want {
+			t.Errorf("%+v: %t", c, got)
 		}
 	}
 }
