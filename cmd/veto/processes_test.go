@@ -376,6 +376,8 @@ func TestUsage(t *testing.T) {
 		"version":             {nil, []string{"version"}, exitOK, "veto dev"},
 		"completion":          {nil, []string{"completion", "bash"}, exitOK, "__start_veto"},
 		"help":                {nil, []string{"--help"}, exitOK, "veto dev"},
+		"help of a command":   {nil, []string{"help", "keys", "create"}, exitOK, "its secret is shown once"},
+		"help of no command":  {nil, []string{"help", "keys", "creat"}, exitUsage, `did you mean "create"`},
 	} {
 		out, code := execute(t, c.env, "", c.args...)
 		if code != c.code || !strings.Contains(out, c.want) {

@@ -51,6 +51,12 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newDev(), newServe(), newConfig(), newCerts(), newVersion(), newMan(),
 		newValidate(r), newRevoke(r), newRevocations(r), newIssuers(r), newConsumers(r), newMe(r), newKeys(r), newRoles(r), newPepper(r), newCluster(r), newAudit(r), newWatch(r), newBench(r), newBackup(r), newRestore())
 	root.InitDefaultCompletionCmd() // which otherwise comes later, and with errors of its own
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Args = func(_ *cobra.Command, args []string) error {
+		of, rest, _ := root.Find(args)
+		return noSuchCommand(of, rest)
+	}
 	usageErrors(root)
 	return root
 }

@@ -38,7 +38,7 @@ func TestRestoreIntoANewCluster(t *testing.T) {
 	require.EqualValues(t, 1, contents.Issuers)
 	require.EqualValues(t, 1, contents.Consumers)
 	require.EqualValues(t, 2, contents.Keys)
-	require.NotZero(t, contents.Revocations)
+	require.EqualValues(t, 1, contents.Revocations)
 	require.Len(t, contents.WrappedBy, 1, "of two peppers, both by one key")
 	was := old.status(0)
 	old.stop(0)
@@ -79,6 +79,19 @@ func TestRestoreIntoANewCluster(t *testing.T) {
 	_, again := s.backup(2)
 	require.Greater(t, again.Revision, contents.Revision)
 	require.Equal(t, restored.Cluster, again.ClusterID)
+}
+
+// A backup has as many revocations as lists show, the parts of streams among them.
+func TestCanarysRevocationsAreNotCounted(t *testing.T) {
+	var c recovery.Contents
+	for _, issuer := range []string{record.CanaryIssuer, "https://idp.example"} {
+		value, err := record.Encode(&record.Revocation{Name: record.Name{Target: record.TargetJTI, Issuer: issuer, Value: "v"}})
+		require.NoError(t, err)
+		require.NoError(t, c.Count(record.RevocationKey(1, record.Digest{}, record.DeniesAll), value))
+	}
+	require.NoError(t, c.Count(record.RevocationKey(1, record.Digest{}, record.DeniesAll), append(record.NewAlike(1, 0), "v"...)))
+	require.EqualValues(t, 2, c.Revocations)
+	require.EqualValues(t, 3, c.Records)
 }
 
 // D2: a survivor's directory tells what was committed after the backup, and what it took and nobody else has.

@@ -20,7 +20,7 @@ type Contents struct {
 	Issuers     uint64 `json:"issuers"`
 	Consumers   uint64 `json:"consumers"`
 	Keys        uint64 `json:"keys"`
-	Revocations uint64 `json:"revocations"` // the canary's among them
+	Revocations uint64 `json:"revocations"` // without the canary's, as everywhere
 	// AuditHead is the last entry of the audit trail, as `veto audit head` shows it; empty if it is not chained.
 	AuditHead string `json:"audit_head,omitempty"`
 	// WrappedBy are the fingerprints, each once, of the keys without which no API key in it can be checked.
@@ -63,7 +63,13 @@ func (c *Contents) count(few meta, key, value []byte) error {
 	case record.TableKeys:
 		c.Keys++
 	case record.TableRevocations:
-		c.Revocations++
+		r, whole, err := record.StoredRevocation(key, value, func([]byte) ([]byte, bool, error) { return nil, false, nil })
+		if err != nil {
+			return err
+		}
+		if !whole || !r.OfCanary() { // which is never of a stream, and so always whole
+			c.Revocations++
+		}
 	case record.TablePeppers:
 		var p record.Pepper
 		if err := record.Decode(value, &p); err != nil {

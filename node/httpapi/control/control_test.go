@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -262,6 +263,9 @@ func TestSecretIsShownOnce(t *testing.T) {
 	}
 	if operator := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"roles": ["revoker"]}`), 201); !strings.HasPrefix(operator.Secret, operatorForm.String()) {
 		t.Errorf("an operator's key begins with %.8s", operator.Secret)
+	}
+	if twice := ok[shownKey](p, p.admin("POST", "/v1/keys", `{"roles": ["revoker", "auditor", "revoker"]}`), 201); !slices.Equal(twice.Roles, []record.Role{record.RoleRevoker, record.RoleAuditor}) {
+		t.Errorf("a role that is given twice is kept as %q", twice.Roles)
 	}
 }
 

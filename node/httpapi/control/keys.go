@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"veto/node/httpapi"
@@ -183,6 +184,16 @@ func (x *control) roll(ctx context.Context, k record.APIKey, key string, b rollR
 	return x.newSecret(k, secret, result, http.StatusOK)
 }
 
+// each has every role once.
+func each(roles []record.Role) (once []record.Role) {
+	for _, r := range roles {
+		if !slices.Contains(once, r) {
+			once = append(once, r)
+		}
+	}
+	return once
+}
+
 // environmentOf is the word in a secret of the key.
 func environmentOf(k record.APIKey) string {
 	if k.Consumer == "" {
@@ -196,6 +207,9 @@ func (x *control) keyOf(b keyRequest) (k record.APIKey, secret string, err error
 	k = record.APIKey{
 		ID: x.NewID("key_"), Consumer: b.Consumer, Name: b.Name, Scopes: b.Scopes, Roles: b.Roles, Issuers: b.Issuers, Consumers: b.Consumers, Targets: b.Targets,
 		Metadata: b.Metadata, ExpiresAt: b.ExpiresAt, Environment: b.Environment, Hint: b.Hint, Imported: b.SHA256 != "",
+	}
+	if k.Consumer == "" { // a consumer's with a role that is there twice is refused
+		k.Roles = each(b.Roles)
 	}
 	if k.Limits, err = b.Limits.read(); err != nil {
 		return k, "", err
