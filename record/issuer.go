@@ -346,8 +346,9 @@ var timeOfDay = regexp.MustCompile(`T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]
 
 // ParseTime reads a time as RFC 3339 has it. The zero time is none, as it stands for that nothing was said.
 func ParseTime(text string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.IsZero() || !timeOfDay.MatchString(text) {
+	upper := strings.ToUpper(text) // T and Z may be lower case, which Go does not take
+	t, err := time.Parse(time.RFC3339, upper)
+	if err != nil || t.IsZero() || !timeOfDay.MatchString(upper) {
 		return time.Time{}, fmt.Errorf("%q is no time such as 2026-01-31T00:00:00Z", text)
 	}
 	return t, nil
