@@ -1,15 +1,20 @@
 package httpapi
 
 import (
+	"encoding"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	json "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
+
+	"veto/record"
 )
 
 // ReadJSON refuses what two readers could understand differently: a member that is not known or there twice, also if
@@ -25,16 +30,39 @@ func ReadJSON(text []byte, into any) error {
 	if !errors.As(err, &wrong) {
 		return NotJSON()
 	}
-	// The words are those of the control plane's library, which finds most of this first.
 	unknown := errors.Is(wrong, json.ErrUnknownName)
-	out := &FieldError{Location: memberAt(wrong.JSONPointer, unknown), Message: "is not as GET /openapi.json has it"}
-	switch {
-	case unknown:
+	out := &FieldError{Location: memberAt(wrong.JSONPointer, unknown), Message: expected(wrong)}
+	if unknown {
 		out.Message = "unexpected property"
-	case wrong.GoType == reflect.TypeFor[time.Time]():
-		out.Message = "expected string to be RFC 3339 date-time"
 	}
 	return out
+}
+
+// expected is what a member should be, in the words of the control plane's library, which finds most of this first.
+func expected(wrong *json.SemanticError) string {
+	t := wrong.GoType
+	isText := t != nil && reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+	switch {
+	case errors.Is(wrong, strconv.ErrRange):
+		return "number is too large"
+	case t == nil:
+	case isText && wrong.JSONKind != jsontext.KindString, t.Kind() == reflect.String:
+		return "expected string"
+	case t == reflect.TypeFor[time.Time]():
+		return "expected string to be RFC 3339 date-time"
+	case t == reflect.TypeFor[record.Target]():
+		return fmt.Sprintf("expected value to be one of %q", strings.Join(record.TargetNames(), ", "))
+	case isText:
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64:
+		return "expected integer"
+	case t.Kind() == reflect.Bool:
+		return "expected boolean"
+	case t.Kind() == reflect.Slice:
+		return "expected array"
+	case t.Kind() == reflect.Struct, t.Kind() == reflect.Map:
+		return "expected object"
+	}
+	return "is not as GET /openapi.json has it"
 }
 
 // memberAt writes a JSON pointer as and[0].target; empty if that may not be repeated. The last of a member that is

@@ -171,9 +171,11 @@ func TestWrongRequests(t *testing.T) {
 // I1
 func TestWrongMembersAreNamed(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"target":"everyone"}`: "target: is", `{"target":"jti","issuer":"i","value":5}`: "value: is", good[:len(good)-1] + `,"color":"red"}`: "color: unexpected",
-		good[:len(good)-1] + `,"not_before":"yesterday"}`: "not_before: expected", good[:len(good)-1] + `,"and":{}}`: "and: is",
-		good[:len(good)-1] + `,"and":[{"target":"everyone"}]}`: "and[0].target: is", `{"` + strings.Repeat("k", 33) + `":1}`: "this is not",
+		`{"target":"everyone"}`: `target: expected value to be one of "jti,`, `{"target":"jti","issuer":"i","value":5}`: "value: expected string", good[:len(good)-1] + `,"color":"red"}`: "color: unexpected",
+		good[:len(good)-1] + `,"not_before":"yesterday"}`: "not_before: expected", good[:len(good)-1] + `,"and":{}}`: "and: expected array",
+		good[:len(good)-1] + `,"and":[{"target":"everyone"}]}`: "and[0].target: expected value to be one of", `{"` + strings.Repeat("k", 33) + `":1}`: "this is not",
+		good[:len(good)-1] + `,"and":[{}]}`: "and[0]: expected required property target", good[:len(good)-1] + `,"and":[{"target":"client"}]}`: "and[0]: expected required property value",
+		`{"target":"jti","issuer":"i","value":1e999}`: "value: number is too large", `{"a b":1e999}`: "number is too large",
 		`{"a b":1}`: "this is not", `{"":1}`: "this is not", `{"a/b":1}`: "this is not", `[]`: "this is not",
 		`{"token":"` + strings.Repeat("x", 17<<10) + `"}`: "token: at most 16384 bytes", `{"and":[` + strings.Repeat(`{"target":"client"},`, 3) + `{"target":"client"}]}`: "and: at most 3",
 	} {

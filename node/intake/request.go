@@ -55,7 +55,23 @@ func Parse(text []byte) (RevokeRequest, error) {
 	case len(r.And) > maxParts:
 		return RevokeRequest{}, record.Invalid("and: at most %d", maxParts)
 	}
+	for i, p := range r.And {
+		if missing := missingOf(p); missing != "" {
+			return RevokeRequest{}, record.Invalid("and[%d]: expected required property %s to be present", i, missing)
+		}
+	}
 	return r, nil
+}
+
+// missingOf is the first member that a part lacks, empty if none: it says which, before the parts are put in their order.
+func missingOf(p record.Part) string {
+	switch {
+	case p.Target == 0:
+		return "target"
+	case p.Value == "":
+		return "value"
+	}
+	return ""
 }
 
 const notTaken = "this is not a JSON object as POST /v1/revocations takes it"
@@ -63,10 +79,13 @@ const notTaken = "this is not a JSON object as POST /v1/revocations takes it"
 // notRead says what is wrong with a text that is JSON: in which member, and never what stands there, which may be a
 // secret in a wrong place.
 func notRead(text []byte, err error) error {
-	if httpapi.ReadJSON(text, new(any)) != nil { // a number that no reader can hold, for which the control plane refuses the whole
-		return httpapi.NotJSON()
-	}
 	var wrong *httpapi.FieldError
+	switch large := httpapi.ReadJSON(text, new(any)); {
+	case errors.As(large, &wrong): // a number that no reader can hold, for which the control plane refuses the whole
+		return httpapi.New(http.StatusBadRequest, httpapi.CodeOf(http.StatusBadRequest), wrong.Error())
+	case large != nil:
+		return large
+	}
 	if !errors.As(err, &wrong) || wrong.Location == "" {
 		return record.Invalid(notTaken)
 	}
