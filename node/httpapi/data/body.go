@@ -31,7 +31,8 @@ type body struct {
 }
 
 const (
-	maxScopes = 100
+	// MaxScopes is how many scopes a question may ask for.
+	MaxScopes = 100
 	// maxNamed is how long a name may be to be repeated in an answer: shorter than any
 	// credential, as one may stand where a name should.
 	maxNamed = 32
@@ -78,8 +79,8 @@ func readQuestion(raw []byte) (body, *httpapi.Problem) {
 			return body{}, bad(name + " must be " + kind)
 		}
 	}
-	if len(b.Scopes) > maxScopes {
-		return body{}, bad(fmt.Sprintf("at most %d scopes", maxScopes))
+	if len(b.Scopes) > MaxScopes {
+		return body{}, bad(fmt.Sprintf("at most %d scopes", MaxScopes))
 	}
 	return b, nil
 }

@@ -75,7 +75,7 @@ func plainlyGood(raw []byte) bool {
 		Scopes      []string `json:"scopes"`
 		MinRevision uint64   `json:"min_revision"`
 	}
-	if json.Unmarshal(raw, &q) != nil || q.Scopes == nil || len(q.Scopes) > maxScopes {
+	if json.Unmarshal(raw, &q) != nil || q.Scopes == nil || len(q.Scopes) > MaxScopes {
 		return false
 	}
 	again, err := json.Marshal(q)
