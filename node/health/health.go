@@ -77,7 +77,7 @@ func (l *look) which(is func(record.NodeStatus) bool) (list []string) {
 // each says a problem of all nodes that have it, if one has.
 func (l *look) each(s record.Severity, code, what, mend string, is func(record.NodeStatus) bool) {
 	if list := l.which(is); len(list) > 0 {
-		fill := strings.NewReplacer("{nodes}", strings.Join(list, " "), "{first}", list[0], "{why}", l.why(list), "{mend}", l.mend(list))
+		fill := strings.NewReplacer("{nodes}", strings.Join(list, " "), "{first}", list[0], "{why}", l.why(list), "{refused}", l.refused(list), "{mend}", l.mend(list))
 		l.say(s, code, list, fill.Replace(what), fill.Replace(mend))
 	}
 }
@@ -169,8 +169,8 @@ func (l *look) members() {
 			return n.Member && answers(n) && (n.State == "dead" || n.State == "unknown")
 		})
 	if l.Leader != "" {
-		l.each(record.Warning, "not_let_in", "{nodes}: found, and not let in yet.",
-			"It takes some seconds. If it stays so, the log of the leader, "+l.Leader+", says why.",
+		l.each(record.Warning, "not_let_in", "{nodes}: found, and not let in yet.{why}",
+			"{refused}It takes some seconds. If it stays so, the log of the leader, "+l.Leader+", says why.",
 			func(n record.NodeStatus) bool { return !n.Member })
 	}
 }

@@ -121,6 +121,12 @@ func TestWhyANodeDoesNotAnswer(t *testing.T) {
 		if p := problems[max(at, 0)]; at < 0 || !strings.HasSuffix(p.What, "bad certificate.") || !strings.HasPrefix(p.Mend, "n2 runs, and") {
 			t.Errorf("%v: %+v", ids, problems)
 		}
+		s.Nodes[1].Member = false
+		problems = Of(*s, now).Problems
+		at = slices.IndexFunc(problems, func(p record.ClusterProblem) bool { return p.Code == "not_let_in" })
+		if p := problems[max(at, 0)]; at < 0 || !strings.HasSuffix(p.What, "bad certificate.") || !strings.HasPrefix(p.Mend, "n2 runs, and") {
+			t.Errorf("%v: %+v", ids, problems)
+		}
 	}
 }
 
