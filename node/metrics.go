@@ -124,8 +124,10 @@ func (n *Node) gauges() []gauge {
 		{"veto_broadcast_queue", "Events that are to be sent to other systems.", func() float64 { return float64(n.broadcast.Stats().Queued) }},
 	}
 	if n.config.takesEvents() { // elsewhere a 0 would be an alert
-		all = append(all, gauge{"veto_events_reading", "1 while this node reads the stream of events; of several nodes the one that leads does. Absent where no stream is set.",
-			func() float64 { return yes(n.broadcast.Stats().Reading) }})
+		all = append(all, gauge{
+			"veto_events_reading", "1 while this node reads the stream of events; of several nodes the one that leads does. Absent where no stream is set.",
+			func() float64 { return yes(n.broadcast.Stats().Reading) },
+		})
 	}
 	return all
 }
