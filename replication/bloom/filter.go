@@ -61,6 +61,9 @@ func (f *Filter) Has(k Key) bool {
 	return all&1 != 0
 }
 
+// Fetch reads where the key is, so that Add need not wait for that memory.
+func (f *Filter) Fetch(k Key) { f.place(k)[0].Load() }
+
 // Add tells whether the filter would have said no before.
 func (f *Filter) Add(k Key) (isNew bool) {
 	b, pick := f.place(k), k.B

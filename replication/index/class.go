@@ -77,23 +77,43 @@ func (c *class) add(more []read, b record.Bucket) {
 	defer c.mu.Unlock()
 	c.use(b)
 	for s := range c.each() {
-		for _, r := range more {
-			s.add(r.key, r.rule, b)
+		added := 0
+		for some := range slices.Chunk(more, fetchKeys) {
+			s.fetch(some)
+			for _, r := range some {
+				added += s.add(r.key, r.rule)
+			}
 		}
+		s.filter.tally(b, added)
 	}
 	c.bound()
 }
 
-// add takes in one rule of the key, which is in the bucket.
-func (s *shown) add(k key, r rule, b record.Bucket) {
+// fetchKeys are so many as have room in the cache nearest to the processor.
+const fetchKeys = 64
+
+// fetch reads the memory that add will write to, and does nothing with it: of reads that do not depend on each other a
+// processor waits for many at once, of such writes for one after the other.
+func (s *shown) fetch(some []read) {
+	for i := range some {
+		if s.exact != nil {
+			s.exact.fetch(some[i].key)
+		}
+		s.filter.fetch(some[i].key)
+	}
+}
+
+// add takes in one rule of the key, and gives how many names there are more by the filter, none or one.
+func (s *shown) add(k key, r rule) int {
 	if s.exact != nil {
 		s.exact.add(k, r) // before the filter: what says maybe must be settled right
 	} else if s.answers != nil {
 		s.answers.Forget(settledKey(k))
 	}
 	if s.filter.add(k) {
-		s.filter.tally(b, 1)
+		return 1
 	}
+	return 0
 }
 
 // lift takes all rules of the key away, of which one is in the bucket.
@@ -193,9 +213,12 @@ func (c *class) begin(live int) ([]record.Bucket, *table) {
 func (c *class) take(read []read) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, r := range read {
-		if b := r.rule.bucket(); b >= c.expired && !c.lifted[r.key] {
-			c.next.add(r.key, r.rule, b)
+	for some := range slices.Chunk(read, fetchKeys) {
+		c.next.fetch(some)
+		for _, r := range some {
+			if b := r.rule.bucket(); b >= c.expired && !c.lifted[r.key] {
+				c.next.filter.tally(b, c.next.add(r.key, r.rule))
+			}
 		}
 	}
 	c.bound()

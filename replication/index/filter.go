@@ -37,6 +37,9 @@ func (f *filter) has(k key) bool { return f.bits.Has(bloom.Key{A: k.a, B: k.b}) 
 // add tells whether the filter would have said no before.
 func (f *filter) add(k key) (isNew bool) { return f.bits.Add(bloom.Key{A: k.a, B: k.b}) }
 
+// fetch reads where add will write.
+func (f *filter) fetch(k key) { f.bits.Fetch(bloom.Key{A: k.a, B: k.b}) }
+
 // tally counts digests that were added for a bucket.
 func (f *filter) tally(b record.Bucket, n int) {
 	f.held[b] += n

@@ -106,6 +106,12 @@ func (t *table) find(k key, issuedAt int64) (record.Bucket, bool) {
 	}
 }
 
+// fetch reads where add will write, or near it.
+func (t *table) fetch(k key) {
+	slots := *t.of(k).slots.Load()
+	slots[k.start(len(slots))].a.Load()
+}
+
 // add makes sure that there is the rule, or one that covers it.
 func (t *table) add(k key, r rule) {
 	sh := t.of(k)
