@@ -261,7 +261,7 @@ func newApart(b *testing.B, port int, delay time.Duration) *apart {
 		x.nodes = append(x.nodes, n)
 	}
 	for _, n := range x.nodes {
-		for !n.Ready() || admin.Load() == nil || n.notices.Stats().Reached < len(x.nodes)-1 {
+		for !n.Ready() || admin.Load() == nil || n.notices.Stats().Nodes < len(x.nodes)-1 {
 			<-time.After(10 * time.Millisecond)
 		}
 	}

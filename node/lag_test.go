@@ -69,7 +69,7 @@ func newRegions(t *testing.T, delay time.Duration) *regions {
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {
-		for !n.Ready() || n.notices.Stats().Reached < 1 {
+		for !n.Ready() || n.notices.Stats().Nodes < 1 {
 			select {
 			case <-ctx.Done():
 				t.Fatal("the replica does not become ready")

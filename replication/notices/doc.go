@@ -6,7 +6,7 @@
 // peer to say.
 //
 // Queues. What is told waits for each node on its own, in 4 MiB; when they are full it is dropped, for that node, and
-// counted. For a node that is not connected nothing is kept.
+// counted. For a node that is not connected nothing is kept, and what is under way when a connection fails is lost with it.
 //
 // Promises:
 //
@@ -18,8 +18,8 @@
 //	    neither hears nor is heard, as room peer promises.
 //	    TestOnlyWhoIsNamedIsTold, TestStrangersNeitherTellNorHear
 //	N1  A node that cannot be reached is tried again within 4 seconds, and is told nothing old then; who went silent is known
-//	    to be gone after 6, by both sides.
-//	    TestNothingOldIsTold, TestSilenceEndsAConnection
+//	    to be gone after 6, by both sides, and who is only slow is not.
+//	    TestNothingOldIsTold, TestSilenceEndsAConnection, TestSlowNodeIsTold
 //	N2  Of each node one connection is heard, the newest.
 //	    TestNewestConnectionIsHeard
 //	N3  Who tells waits for nobody, and after Close nothing of the room runs.

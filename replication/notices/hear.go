@@ -3,6 +3,7 @@ package notices
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"time"
 )
@@ -42,19 +43,28 @@ func (n *Notices) accept() {
 func (n *Notices) hear(c net.Conn) error {
 	defer context.AfterFunc(n.ctx, func() { _ = c.Close() })()
 	r := reader{from: bufio.NewReaderSize(c, readerBytes)}
+	answered := time.Now()
 	for {
 		if err := c.SetDeadline(time.Now().Add(silence)); err != nil {
 			return err
 		}
 		b, err := r.next()
+		if errors.Is(err, errTooLong) {
+			n.counts.unread.Add(1)
+		}
 		if err != nil {
 			return err
 		}
 		if len(b) > 0 {
 			n.take(b)
-		} else if _, err := c.Write(pong[:]); err != nil {
+		}
+		if len(b) > 0 && time.Since(answered) < pingEvery { // a ping may wait behind much that is told
+			continue
+		}
+		if _, err := c.Write(pong[:]); err != nil {
 			return err
 		}
+		answered = time.Now()
 	}
 }
 
@@ -62,7 +72,7 @@ func (n *Notices) hear(c net.Conn) error {
 func (n *Notices) take(b []byte) {
 	w, err := parse(b)
 	if err != nil {
-		n.counts.refused.Add(1)
+		n.counts.unread.Add(1)
 		return
 	}
 	n.counts.received.Add(1)

@@ -17,7 +17,7 @@ type Peers interface {
 	DialNotices(ctx context.Context, addr, id string) (net.Conn, error)
 }
 
-// Handlers take what other nodes tell. They must not block.
+// Handlers take what other nodes tell, what one tells in its order, and what several do at once. They must not block.
 type Handlers struct {
 	Notice func(record.Notice)
 	Beacon func(record.Beacon)
@@ -34,20 +34,20 @@ type Notices struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu    sync.Mutex
+	mu    sync.Mutex // before that of a way
 	ways  map[string]*way     // by the other node's id
 	heard map[string]net.Conn // of each node the newest
 }
 
-type counts struct{ received, dropped, refused atomic.Uint64 }
+type counts struct{ received, unsent, unread atomic.Uint64 }
 
 // Stats are numbers for people who watch.
 type Stats struct {
-	// Received is what was heard. Dropped is what was not sent, for a node's queue was full or it was too long; Refused
+	// Received is what was heard. Unsent is what was not told a node, as its queue was full, or none, as it was too long; Unread
 	// is what was heard and could not be read.
-	Received, Dropped, Refused uint64
-	// Reached is how many nodes this one is connected to, to tell them.
-	Reached int
+	Received, Unsent, Unread uint64
+	// Nodes is how many this one is connected to, to tell them.
+	Nodes int
 }
 
 // Start hears other nodes, and tells none before To. The caller closes it.
@@ -88,26 +88,26 @@ func (n *Notices) Beacon(v record.Beacon) { n.tell(word{Beacon: &v}) }
 func (n *Notices) tell(w word) {
 	frame, err := w.frame()
 	if err != nil {
-		n.counts.dropped.Add(1)
+		n.counts.unsent.Add(1)
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, w := range n.ways {
 		if !w.put(frame) {
-			n.counts.dropped.Add(1)
+			n.counts.unsent.Add(1)
 		}
 	}
 }
 
 // Stats may be called from anywhere.
 func (n *Notices) Stats() Stats {
-	s := Stats{Received: n.counts.received.Load(), Dropped: n.counts.dropped.Load(), Refused: n.counts.refused.Load()}
+	s := Stats{Received: n.counts.received.Load(), Unsent: n.counts.unsent.Load(), Unread: n.counts.unread.Load()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, w := range n.ways {
 		if w.isOpen() {
-			s.Reached++
+			s.Nodes++
 		}
 	}
 	return s
@@ -115,6 +115,8 @@ func (n *Notices) Stats() Stats {
 
 // Close ends all connections and waits. What is under way may be lost.
 func (n *Notices) Close() {
+	n.mu.Lock() // so that To begins nothing from now on
 	n.stop()
+	n.mu.Unlock()
 	n.wg.Wait()
 }

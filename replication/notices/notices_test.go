@@ -92,7 +92,7 @@ func meet(t *testing.T, nodes ...*node) {
 		n.To(others)
 	}
 	for _, n := range nodes {
-		until(t, n.id+" reaches the others", func() bool { return n.Stats().Reached == len(nodes)-1 })
+		until(t, n.id+" reaches the others", func() bool { return n.Stats().Nodes == len(nodes)-1 })
 	}
 }
 
@@ -142,7 +142,7 @@ func TestWordsReachTheOthers(t *testing.T) {
 		if got := next(t, n.beacons); got.Commit != 9 || !got.At.Equal(at) {
 			t.Errorf("%+v", got)
 		}
-		if s := n.Stats(); s.Received != 51 || s.Refused != 0 {
+		if s := n.Stats(); s.Received != 51 || s.Unread != 0 {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -157,7 +157,7 @@ func TestOnlyWhoIsNamedIsTold(t *testing.T) {
 	nodes := []*node{a.start(t, "a"), a.start(t, "b"), a.start(t, "c")}
 	meet(t, nodes...)
 	nodes[0].To(map[string]string{"b": nodes[1].addr, "x": nodes[2].addr}) // c is not x
-	until(t, "c is let go", func() bool { return nodes[0].Stats().Reached == 1 })
+	until(t, "c is let go", func() bool { return nodes[0].Stats().Nodes == 1 })
 	for i := range 20 {
 		nodes[0].Notice(notice(record.Revision(i)))
 		next(t, nodes[1].notices)
@@ -182,7 +182,7 @@ func TestStrangersNeitherTellNorHear(t *testing.T) {
 			t.Fatalf("%+v", got)
 		}
 	}
-	if stranger.Stats().Reached != 0 || len(stranger.notices)+len(nodes[0].notices) != 0 {
+	if stranger.Stats().Nodes != 0 || len(stranger.notices)+len(nodes[0].notices) != 0 {
 		t.Errorf("%+v, %+v", stranger.Stats(), nodes[0].Stats())
 	}
 }

@@ -3,6 +3,7 @@ package notices
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,6 +19,8 @@ const (
 	// pingEvery and silence are how soon both sides know that the other is gone.
 	pingEvery = 2 * time.Second
 	silence   = 3 * pingEvery
+	// partBytes is how much is written at once: a node has to take so much within silence.
+	partBytes = 64 << 10
 )
 
 // way leads to one other node. Its connection goes one way but for the answers to pings: so two nodes that connect with
@@ -87,7 +90,7 @@ func (w *way) run() {
 		if err == nil {
 			err = w.serve(c)
 		}
-		w.of.log.Debug("notices do not reach a node; it is tried again", "node", w.id, "at", w.addr, "error", err)
+		w.of.log.Debug("notices do not reach a node; it is tried again", "node", w.id, "error", err)
 		select {
 		case <-w.ctx.Done():
 		case <-time.After(redial):
@@ -103,19 +106,15 @@ func (w *way) dial() (net.Conn, error) {
 
 // serve sends what there is until the connection fails, or the way is stopped.
 func (w *way) serve(c net.Conn) error {
-	ctx, cancel := context.WithCancel(w.ctx)
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	context.AfterFunc(ctx, func() { _ = c.Close() })
 	var answers sync.WaitGroup
-	answers.Go(func() {
-		defer cancel()
-		awaitAnswers(c)
-	})
-	defer answers.Wait()
-	defer func() { _ = c.Close() }()
-	defer cancel()
+	answers.Go(func() { cancel(awaitAnswers(c)) })
 	w.set(true)
-	defer w.set(false)
-	return w.send(ctx, c)
+	cancel(w.send(ctx, c))
+	w.set(false)
+	answers.Wait()
+	return context.Cause(ctx)
 }
 
 func (w *way) send(ctx context.Context, c net.Conn) error {
@@ -134,21 +133,27 @@ func (w *way) send(ctx context.Context, c net.Conn) error {
 			next = room
 		case <-pings.C:
 		}
-		if err := c.SetWriteDeadline(time.Now().Add(silence)); err != nil {
-			return err
-		}
-		if _, err := c.Write(next); err != nil {
-			return err
+		for part := range slices.Chunk(next, partBytes) {
+			if err := c.SetWriteDeadline(time.Now().Add(silence)); err != nil {
+				return err
+			}
+			if _, err := c.Write(part); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// awaitAnswers reads the answers to pings until one is missing.
-func awaitAnswers(c net.Conn) {
+// awaitAnswers reads the answers until one is missing.
+func awaitAnswers(c net.Conn) error {
 	var room [64]byte
-	for c.SetReadDeadline(time.Now().Add(silence)) == nil {
-		if _, err := c.Read(room[:]); err != nil {
-			return
+	for {
+		err := c.SetReadDeadline(time.Now().Add(silence))
+		if err == nil {
+			_, err = c.Read(room[:])
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -94,7 +95,7 @@ func TestNodeThatDoesNotHearHoldsNobodyUp(t *testing.T) {
 		c := <-deaf.dialed
 		go answering(c, func(x record.Notice) { good <- x })
 		synctest.Wait()
-		if s := n.Stats(); s.Reached != 2 {
+		if s := n.Stats(); s.Nodes != 2 {
 			t.Fatalf("%+v", s)
 		}
 		large := notice(1)
@@ -105,7 +106,7 @@ func TestNodeThatDoesNotHearHoldsNobodyUp(t *testing.T) {
 			n.Notice(large)
 			<-good
 		}
-		dropped := n.Stats().Dropped
+		dropped := n.Stats().Unsent
 		if atMost := uint64(count); dropped == 0 || dropped > atMost {
 			t.Errorf("%d of %d were dropped", dropped, count)
 		}
@@ -114,7 +115,7 @@ func TestNodeThatDoesNotHearHoldsNobodyUp(t *testing.T) {
 		}
 		large.Node += large.Node
 		n.Notice(large)
-		if d := n.Stats().Dropped; d != dropped+1 {
+		if d := n.Stats().Unsent; d != dropped+1 {
 			t.Errorf("what is too long was dropped %d times", d-dropped)
 		}
 	})
@@ -135,7 +136,7 @@ func TestNothingOldIsTold(t *testing.T) {
 		}
 		<-time.After(time.Minute)
 		n.Notice(notice(2))
-		if s := n.Stats(); s.Dropped != 0 || s.Reached != 0 {
+		if s := n.Stats(); s.Unsent != 0 || s.Nodes != 0 {
 			t.Errorf("for a node that is not connected there is no room: %+v", s)
 		}
 		e.set(false)
@@ -192,7 +193,7 @@ func TestSilenceEndsAConnection(t *testing.T) {
 		told := <-e.dialed
 		go answering(told, func(record.Notice) {})
 		<-time.After(10 * notices.Silence)
-		if s := n.Stats(); s.Reached != 1 || len(e.dialed) != 0 {
+		if s := n.Stats(); s.Nodes != 1 || len(e.dialed) != 0 {
 			t.Errorf("who answers was given up: %+v", s)
 		}
 
@@ -217,6 +218,53 @@ func TestSilenceEndsAConnection(t *testing.T) {
 			t.Error("who answers nothing is not given up")
 		}
 	})
+}
+
+// N1: a ping waits behind what is told before it, and so would its answer.
+func TestSlowNodeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, far, heard := newEnds(), newEnds(), make(chan record.Notice, 64)
+		n := startWith(e, nil)
+		defer n.Close()
+		other := startWith(far, func(x record.Notice) { heard <- x })
+		defer other.Close()
+		n.To(map[string]string{"b": "b"})
+		told := <-e.dialed
+		theirs, between := net.Pipe()
+		far.accepted <- theirs
+		var carried sync.WaitGroup
+		defer carried.Wait()
+		defer func() { _, _ = told.Close(), between.Close() }()
+		carried.Go(func() { _, _ = io.Copy(told, between) }) // the answers
+		carried.Go(func() { slowly(told, between) })
+		synctest.Wait()
+		large := notice(1)
+		large.Node = string(bytes.Repeat([]byte("n"), notices.MaxWord/4))
+		count := notices.MaxWaiting / notices.MaxWord * 3
+		began := time.Now()
+		for range count {
+			n.Notice(large)
+		}
+		for range count {
+			<-heard
+		}
+		if took := time.Since(began); took < 2*notices.Silence || n.Stats().Unsent != 0 || len(e.dialed) != 0 {
+			t.Errorf("after %s: %+v, and connected again %d times", took, n.Stats(), len(e.dialed))
+		}
+	})
+}
+
+// slowly hands on 128 KiB a second.
+func slowly(from io.Reader, to io.Writer) {
+	for room := make([]byte, 16<<10); ; <-time.After(time.Second / 8) {
+		n, err := from.Read(room)
+		if err == nil {
+			_, err = to.Write(room[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // N2
@@ -269,7 +317,7 @@ func TestWhatCannotBeReadIsCounted(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		}
-		if s := n.Stats(); s.Refused != 4 || s.Received != 4 {
+		if s := n.Stats(); s.Unread != 4 || s.Received != 4 {
 			t.Errorf("%+v", s)
 		}
 		go func() { _, _ = theirs.Write([]byte{0xff, 0xff, 0xff, 0xff}) }() // is not waited for
