@@ -4,7 +4,7 @@
 // nothing.
 //
 // Start order: data directory, certificates, index and view, port for nodes, gossip, NATS,
-// replication, and last the two HTTP listeners, so that nothing is answered before there is
+// notices, replication, and last the two HTTP listeners, so that nothing is answered before there is
 // something to answer from. The data plane then says unknown until the node has caught up.
 //
 // Promises that only a whole node can keep (numbered as in the design):

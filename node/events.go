@@ -37,7 +37,7 @@ func (n *Node) takeRequests(context.Context) error {
 		Taker: n.replica, Tokens: n.validator, Revocations: n.view, Keys: n.view, State: n.view, Owners: n.view, Cluster: n.replica, NodeID: n.config.NodeID, Now: n.around.Now,
 	})
 	stop, err := n.broadcast.Answer(func(ctx context.Context, r broadcast.Request) []byte {
-		answer, unknown := n.intake.Answer(ctx, r.By, r.Body, r.ID, record.Origin{Node: r.Node, Way: record.WayNATS, Address: r.Address}, requestWait)
+		answer, unknown := n.intake.Answer(ctx, r.By, r.Body, r.ID, record.Origin{Node: n.config.NodeID, Way: record.WayNATS, Address: r.Address}, requestWait)
 		if unknown != nil {
 			n.around.Log.Error("a request on NATS failed", "key", r.By, "error", unknown)
 		}

@@ -117,7 +117,6 @@ func (n *Node) gauges() []gauge {
 		{"veto_notices_nodes", "Other nodes that this one is connected to, to tell them of revocations at once.", func() float64 { return float64(n.notices.Stats().Nodes) }},
 		{"veto_broadcast_dropped_total", "Events, and answers to requests on NATS, that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
 		{"veto_broadcast_slow_total", "Times this node fell so far behind requests on NATS that some were dropped.", func() float64 { return float64(n.broadcast.Stats().Slow) }},
-		{"veto_broadcast_refused_total", "Requests on NATS that did not say from whom they are, and were dropped.", func() float64 { return float64(n.broadcast.Stats().Refused) }},
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},
 		{"veto_events_refused_total", "Events of the stream that were refused, and went to the dead letters.", func() float64 { return float64(n.broadcast.Stats().Buried) }},
 		{"veto_backup_last_timestamp_seconds", "When this node last wrote a backup to its end; 0 if it has not since it started.", func() float64 { return float64(n.backups.last.Load()) }},

@@ -22,8 +22,7 @@ import (
 func (s *story) nats(i int, key client.NewKey) (*nats.Conn, chan error) {
 	s.Helper()
 	bad := make(chan error, 100)
-	port := s.cluster.NodeConfig(i).Port + 4
-	c, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", port), nats.Token(key.Secret), nats.NoReconnect(),
+	c, err := nats.Connect(s.cluster.NATS(i), nats.Token(key.Secret), nats.NoReconnect(),
 		nats.CustomInboxPrefix(broadcast.InboxOf(key.ID)),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { bad <- err }))
 	if err != nil {

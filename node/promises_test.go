@@ -119,7 +119,7 @@ func TestStrangerCannotJoin(t *testing.T) {
 	}
 	defer stranger.Close()
 	// The leader tries to add it and is refused by the handshake: the stranger logs that.
-	awaitLog(t, s.ctx, &log, "refused a connection to the port for other nodes")
+	awaitLog(t, s.ctx, &log, "refused a connection to the port for nodes")
 	status, err := s.at(0).Cluster(s.ctx)
 	if err != nil {
 		t.Fatal(err)

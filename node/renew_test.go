@@ -191,7 +191,7 @@ func (s *story) host(i int) record.NodeHost {
 	return *c.Nodes[i].Host
 }
 
-// dialPeer connects to a node's port for other nodes by a certificate. It is let in if the node then waits
+// dialPeer connects to a node's port for nodes by a certificate. It is let in if the node then waits
 // for what is said.
 func (s *story) dialPeer(i int, by tls.Certificate) (*tls.Conn, error) {
 	s.Helper()

@@ -35,7 +35,7 @@
 //	     in room test/simulation
 //	P9   Gossip advises; only the log changes the voters. A node without the cluster's
 //	     certificate can neither join, propose nor notify.
-//	     TestStrangerCannotJoin in room node, and the tests of peer and broadcast
+//	     TestStrangerCannotJoin in room node, and the tests of peer and notices
 //	     The voters of a new cluster vote from its beginning: who is late is waited for, and is not taken for one
 //	     that lost its disk.
 //	     TestVotersOfANewClusterWaitForEachOther in room test/simulation, TestEmptyVoterDoesNotVote in room node,

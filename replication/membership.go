@@ -162,12 +162,16 @@ func (r *Replica) tellWhom() {
 		return
 	}
 	servers, _ := n.Servers()
-	nodes := map[string]string{}
+	nodes := make(map[string]string, len(servers))
 	for _, s := range servers {
-		if addr, there := r.addressOf(s.ID); there && s.ID != r.config.ID {
-			nodes[s.ID] = addr
+		nodes[s.ID] = s.Address
+	}
+	for _, m := range r.roster.Members() {
+		if _, is := nodes[m.ID]; is && m.PeerAddr != "" {
+			nodes[m.ID] = m.PeerAddr
 		}
 	}
+	delete(nodes, r.config.ID)
 	r.notices.To(nodes)
 }
 

@@ -52,7 +52,7 @@ var help = map[string]string{
 	"data_dir": "directory for everything that the node must not lose", "node_id": "name of this node in its cluster, for good (the host's name if empty)",
 	"role": "voter or replica", "voters": "how many voters the cluster keeps by itself, of the nodes that may be one; 0: all vote", "region": "where the node is", "bootstrap_expect": "how many voters found the cluster together",
 	"join": "gossip addresses of other nodes", "bind": "IP address to listen on", "advertise": "address that other nodes are told (bind if empty)",
-	"socket": "path of a Unix socket for the data plane, for sidecars", "port": "the data plane's port; the node uses the five after it as well", "certs_dir": "directory with ca.pem, NODE.pem, NODE-key.pem and gossip.key",
+	"socket": "path of a Unix socket for the data plane, for sidecars", "port": "the data plane's port; the node uses the four after it as well", "certs_dir": "directory with ca.pem, NODE.pem, NODE-key.pem and gossip.key",
 	"http_cert_file": "certificate of the HTTP listeners", "http_key_file": "private key of the HTTP listeners",
 	"insecure_http": "allow the control plane without TLS beyond this machine", "max_staleness": "how old the state may be before answers are unknown",
 	"max_connections": "connections that may be open on each of the HTTP listeners", "caller_rate": "requests a second of one operator on the control plane; 0 bounds nobody",

@@ -36,27 +36,23 @@ func (g *gatekeeper) accountOf(grant string) (*server.Account, error) {
 	if a, err := g.server.LookupAccount(accountClient + grant); err == nil {
 		return a, nil
 	}
-	node, err := g.server.LookupAccount(accountNode)
-	if err != nil {
-		return nil, err
-	}
 	a, err := g.server.RegisterAccount(accountClient + grant)
 	if err != nil {
 		return nil, err
 	}
 	for _, feed := range Feeds() {
-		if err := a.AddStreamImport(node, feed, ""); err != nil {
+		if err := a.AddStreamImport(g.node, feed, ""); err != nil {
 			return nil, err
 		}
 	}
 	if g.stream {
 		// Its own subject, and no other's: an answer may be sent to any subject of the account.
-		if err := a.AddServiceImport(node, EventsOf(grant), ""); err != nil {
+		if err := a.AddServiceImport(g.node, EventsOf(grant), ""); err != nil {
 			return nil, err
 		}
 	}
-	if err := a.AddServiceImport(node, SubjectRevoke, subjectRequest); err != nil {
+	if err := a.AddServiceImport(g.node, SubjectRevoke, subjectRequest); err != nil {
 		return nil, err
 	}
-	return a, a.SetServiceImportSharing(node, subjectRequest, true)
+	return a, a.SetServiceImportSharing(g.node, subjectRequest, true)
 }

@@ -29,9 +29,6 @@ type Config struct {
 }
 
 const (
-	// inboxPrefix is that of the node's own connections: clients may listen to the usual one.
-	inboxPrefix = "veto.internal.inbox"
-
 	queueLength  = 65536
 	pendingBytes = 64 << 20
 )
@@ -50,16 +47,14 @@ type Broadcast struct {
 }
 
 type counts struct {
-	dropped, refused, slow, busy, taken, buried atomic.Uint64
-	reading                                     atomic.Bool
+	dropped, slow, busy, taken, buried atomic.Uint64
+	reading                            atomic.Bool
 }
 
 // Stats are numbers for people who watch.
 type Stats struct {
 	// Dropped are events and answers that were not sent, Slow the times that there was no room for requests.
 	Dropped, Slow uint64
-	// Refused are requests that do not say from whom they are.
-	Refused uint64
 	// Taken are events of a stream that were taken, Buried those that were refused.
 	Taken, Buried uint64
 	// Reading is whether a stream is read now: its server gives signs of life.
@@ -102,7 +97,7 @@ func Start(c Config) (*Broadcast, error) {
 func (b *Broadcast) dial(more ...nats.Option) (*nats.Conn, error) {
 	conn, err := nats.Connect("", append(more, nats.InProcessServer(b.server), nats.UserInfo(userNode, b.gate.secret),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.CustomInboxPrefix(inboxPrefix),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				b.counts.slow.Add(1)
@@ -125,7 +120,7 @@ func (b *Broadcast) ClientAddr() string { return b.server.Addr().String() }
 // Stats may be called from anywhere.
 func (b *Broadcast) Stats() Stats {
 	return Stats{
-		Dropped: b.counts.dropped.Load(), Refused: b.counts.refused.Load(), Slow: b.counts.slow.Load(), Busy: b.counts.busy.Load(),
+		Dropped: b.counts.dropped.Load(), Slow: b.counts.slow.Load(), Busy: b.counts.busy.Load(),
 		Taken: b.counts.taken.Load(), Buried: b.counts.buried.Load(), Reading: b.counts.reading.Load(), Queued: len(b.queue),
 	}
 }

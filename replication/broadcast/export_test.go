@@ -1,16 +1,15 @@
 package broadcast
 
 import (
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
 // MaxTaking is how many events of a stream are taken at once.
 const MaxTaking = maxTaking
 
-// Unsent is a Broadcast whose queue has so much room, and nobody who empties it.
-func Unsent(room int) *Broadcast {
-	return &Broadcast{queue: make(chan told, room), server: new(server.Server)}
+// Unsent is a Broadcast with the same clients, whose queue has so much room, and nobody who empties it.
+func (b *Broadcast) Unsent(room int) *Broadcast {
+	return &Broadcast{queue: make(chan told, room), gate: b.gate}
 }
 
 // Inside is a connection to the node's account, where its stream is.

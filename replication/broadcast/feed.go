@@ -54,10 +54,7 @@ func (b *Broadcast) send(t told) {
 }
 
 // heard tells whether anyone listens at this node: to write an event down costs more than to apply what it tells of.
-func (b *Broadcast) heard(subject string) bool {
-	own, err := b.server.LookupAccount(accountNode)
-	return err != nil || own.SubscriptionInterest(subject)
-}
+func (b *Broadcast) heard(subject string) bool { return b.gate.node.SubscriptionInterest(subject) }
 
 // publish empties the queue until Close, and then once more.
 func (b *Broadcast) publish() {

@@ -2,7 +2,9 @@ package broadcast_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -14,7 +16,17 @@ import (
 
 // P18: whoever tells does not wait for whoever sends, and what there is no room for is counted.
 func TestFullFeedDrops(t *testing.T) {
-	b := broadcast.Unsent(5)
+	n := start(t, slog.New(slog.DiscardHandler))
+	c, err := connect(n, goodToken, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.SubscribeSync("veto.revoked.>")
+	if err = errors.Join(err, c.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	b := n.Unsent(5)
 	told := 0
 	for range 9 {
 		all := facts(7)

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// JetStream is the stream of events in this node's own server. Such a node stands alone: what JetStream keeps
-// would need a quorum of its own among others.
+// JetStream is the stream of events in this node's own server. Such a node stands alone: of several
+// each would have a stream of its own, which is lost with its node.
 type JetStream struct {
 	// Dir is where it is kept; without it there is none. MaxBytes bounds it.
 	Dir      string
@@ -51,15 +51,11 @@ func (b *Broadcast) openStream(j JetStream) error {
 	if j.Dir == "" {
 		return nil
 	}
-	account, err := b.server.LookupAccount(accountNode)
-	if err != nil {
-		return err
-	}
 	limits := server.JetStreamAccountLimits{
 		MaxMemory: jetStreamMemory, MaxStore: anyRoom, MaxStreams: 2, MaxConsumers: 16, MaxAckPending: -1,
 		MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
 	}
-	if err := account.EnableJetStream(map[string]server.JetStreamAccountLimits{"": limits}, nil); err != nil {
+	if err := b.gate.node.EnableJetStream(map[string]server.JetStreamAccountLimits{"": limits}, nil); err != nil {
 		return fmt.Errorf("nats: JetStream: %w", err)
 	}
 	js, err := jetstream.New(b.conn)

@@ -36,8 +36,8 @@ const (
 type Request struct {
 	// By is the name of the client's grant, which the server vouches for.
 	By string
-	// Node is the one that the client is connected to, and Address where it is, as that says.
-	Node, Address string
+	// Address is where the client is, as the server says.
+	Address string
 	// ID is how the client names the request; empty if it does not.
 	ID   string
 	Body []byte
@@ -52,7 +52,7 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 	s, err := b.conn.Subscribe(subjectRequest, func(m *nats.Msg) {
 		who, ok := requestedBy(m)
 		if !ok {
-			b.counts.refused.Add(1)
+			b.log.Error("a request on NATS does not say whose it is, and is not done")
 			return
 		}
 		select {
@@ -66,7 +66,7 @@ func (b *Broadcast) Answer(handle func(context.Context, Request) []byte) (stop f
 			defer func() { <-room }()
 			ctx, cancel := context.WithTimeout(all, requestLimit)
 			defer cancel()
-			b.respond(m, handle(ctx, Request{By: who.User, Node: who.Server, Address: who.Host, ID: m.Header.Get(nats.MsgIdHdr), Body: m.Data}))
+			b.respond(m, handle(ctx, Request{By: who.User, Address: who.Host, ID: m.Header.Get(nats.MsgIdHdr), Body: m.Data}))
 		})
 	})
 	if err != nil {

@@ -41,8 +41,9 @@ type gatekeeper struct {
 	authorize func(token string) (Grant, bool)
 	// stream is whether the node has a stream of its own.
 	stream bool
-	// server is set before it lets anyone in.
+	// server, and node, which is its account NODE, are set before it lets anyone in.
 	server *server.Server
+	node   *server.Account
 
 	making sync.Mutex // held while an account of clients is made
 
@@ -82,11 +83,10 @@ const userNode = "veto-node"
 func (g *gatekeeper) Check(c server.ClientAuthentication) bool {
 	o := c.GetOpts()
 	if o.Username == userNode {
-		own, err := g.server.LookupAccount(accountNode)
-		if err != nil || subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) != 1 {
+		if subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) != 1 {
 			return false
 		}
-		c.RegisterUser(&server.User{Username: userNode, Account: own})
+		c.RegisterUser(&server.User{Username: userNode, Account: g.node})
 		return true
 	}
 	token := o.Token
@@ -162,6 +162,9 @@ func startServer(o *server.Options, g *gatekeeper, log *slog.Logger) (*server.Se
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	g.server = s
+	if g.node, err = s.LookupAccount(accountNode); err != nil { // the server has made it of that in the options
+		return nil, fmt.Errorf("nats: %w", err)
+	}
 	failed := &fatal{}
 	s.SetLoggerV2(serverLog{log, failed}, false, false, false)
 	s.Start()

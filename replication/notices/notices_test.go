@@ -50,7 +50,7 @@ func (a authority) identity(t *testing.T, id string) peer.Identity {
 	return peer.Identity{ID: id, Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, Authorities: pool}
 }
 
-// node tells and hears by the port for other nodes.
+// node tells and hears by the port for nodes.
 type node struct {
 	*notices.Notices
 	id, addr string

@@ -43,13 +43,12 @@ type Mux struct {
 	conns map[*conn]struct{} // that are open, both ways
 }
 
-// Listen takes the address, host:port. Nothing is answered before Serve, except that
-// connections for Raft are handed to Raft's listener. The caller closes it.
+// Listen takes the address, host:port. Calls are not answered before Serve. The caller closes it.
 func Listen(addr string, id Identity, log *slog.Logger) (*Mux, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("the port for other nodes: %w", err)
+		return nil, fmt.Errorf("the port for nodes: %w", err)
 	}
 	return newMux(listener, id, log), nil
 }
@@ -89,11 +88,7 @@ func (m *Mux) Serve() {
 func (m *Mux) DialRaft(addr, id string, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, limit)
 	defer cancel()
-	c, err := m.dial(ctx, addr, id, protocolRaft)
-	if err != nil {
-		return nil, err
-	}
-	return boundConn{c}, nil
+	return m.dialBound(ctx, addr, id, protocolRaft)
 }
 
 // AcceptNotices waits for a connection on which another node tells what it has to tell, and says which node that is. It
@@ -103,13 +98,16 @@ func (m *Mux) AcceptNotices(ctx context.Context) (c net.Conn, from string, err e
 	if err != nil {
 		return nil, "", err
 	}
-	k, _ := accepted.(*conn) // greet puts no other
-	return k, k.peer, nil
+	return accepted, accepted.peer, nil
 }
 
 // DialNotices connects to the node with the id at the address, and to no other, to tell it what there is to be told.
 func (m *Mux) DialNotices(ctx context.Context, addr, id string) (net.Conn, error) {
-	c, err := m.dial(ctx, addr, id, protocolNotices)
+	return m.dialBound(ctx, addr, id, protocolNotices)
+}
+
+func (m *Mux) dialBound(ctx context.Context, addr, id, protocol string) (net.Conn, error) {
+	c, err := m.dial(ctx, addr, id, protocol)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +136,7 @@ func (m *Mux) dial(ctx context.Context, addr, id, protocol string) (*conn, error
 	if ok && t.ConnectionState().NegotiatedProtocol == protocolRefused {
 		return nil, &RefusedError{Cluster: true, Err: fmt.Errorf("connect to node %q at %s: it is of another cluster", id, addr)}
 	}
-	return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for other nodes", id, addr)
+	return nil, fmt.Errorf("connect to node %q at %s: what listens there is not the port for nodes", id, addr)
 }
 
 // conn is a connection that has proven who is on the other side. It hides from net/http that it is TLS: with
@@ -189,7 +187,7 @@ func (m *Mux) refuse(c net.Conn, why error) {
 	}
 	host, _, _ := net.SplitHostPort(from)
 	if m.refused.says(strings.Join([]string{host, id, reason(why)}, " "), time.Now()) {
-		m.log.Warn("refused a connection to the port for other nodes", about...)
+		m.log.Warn("refused a connection to the port for nodes", about...)
 	}
 }
 
@@ -326,17 +324,17 @@ func (m *Mux) Close() error {
 // queue is a net.Listener of connections that were accepted elsewhere.
 type queue struct {
 	addr   net.Addr
-	conns  chan net.Conn
+	conns  chan *conn
 	closed chan struct{}
 	once   sync.Once
 }
 
 func newQueue(addr net.Addr) *queue {
-	return &queue{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
+	return &queue{addr: addr, conns: make(chan *conn), closed: make(chan struct{})}
 }
 
 // put waits until someone accepts the connection; false if nobody does in time.
-func (q *queue) put(ctx context.Context, c net.Conn) bool {
+func (q *queue) put(ctx context.Context, c *conn) bool {
 	select {
 	case q.conns <- c:
 		return true
@@ -346,9 +344,15 @@ func (q *queue) put(ctx context.Context, c net.Conn) bool {
 	return false
 }
 
-func (q *queue) Accept() (net.Conn, error) { return q.next(context.Background()) }
+func (q *queue) Accept() (net.Conn, error) {
+	c, err := q.next(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
 
-func (q *queue) next(ctx context.Context) (net.Conn, error) {
+func (q *queue) next(ctx context.Context) (*conn, error) {
 	select {
 	case c := <-q.conns:
 		return c, nil

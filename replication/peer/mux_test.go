@@ -133,7 +133,7 @@ func TestAnotherPortIsRefused(t *testing.T) {
 	addr := node(t, a.identity(t, "n2"), nil, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	_, err := one.Call(t.Context(), addr, "n2", "/echo", nil)
 	wantSent(t, err, false)
-	if _, err := one.DialRaft(addr, "n2", 5*time.Second); err == nil || !strings.Contains(err.Error(), "not the port for other nodes") {
+	if _, err := one.DialRaft(addr, "n2", 5*time.Second); err == nil || !strings.Contains(err.Error(), "not the port for nodes") {
 		t.Errorf("%v", err)
 	}
 }

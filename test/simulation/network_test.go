@@ -134,7 +134,7 @@ func (l *link) surely(ctx context.Context) bool {
 	}
 }
 
-// word sends a notice or a beacon to all others, as NATS would: at most once, but that it may also come
+// word sends a notice or a beacon to all others, as a connection would: at most once, but that it may also come
 // twice, and one before the other.
 func word[T any](w *network, from *incarnation, v T, hear func(*incarnation, T)) {
 	b, err := record.Encode(v)

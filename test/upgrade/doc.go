@@ -9,9 +9,8 @@
 //
 //	V1  A cluster is upgraded node by node, by a stop or by kill -9, without a wrong or lost answer; logs
 //	    and states of the previous version are read.
-//	V2  What the previous version does not know is refused, and what it does in another way goes on as it does
-//	    it, on every node until no node runs it. What that is changes with PREVIOUS, and a level that comes
-//	    must be asked for.
+//	V2  What an older version does not know, or does in another way, is refused, or goes on in its way, until no node runs
+//	    it: a level that comes must be asked for here. The last version in PREVIOUS has the newest, so now there is nothing to ask.
 //	    TestNewestLevelIsAskedFor
 //	V3  A node of the previous version does not come into a cluster that has left it behind.
 //	    TestRollingUpgrade
