@@ -73,6 +73,7 @@ var rooms = map[string][]string{
 	"client":                {"record", "record/event", "record/limit", "record/trail", "validate"},
 	"bench":                 {},
 	"bench/fill":            {"record", "replication", "replication/consensus", "replication/store"},
+	"test/authority":        {},
 	"test/natsproc":         {"test/ports"},
 	"test/patient":          {},
 	"test/ports":            {},

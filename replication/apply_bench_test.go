@@ -54,8 +54,8 @@ func benchKeep(b *testing.B, s *store.Store, first int) time.Duration {
 	puts := make([]put, record.MaxImport)
 	for i := range puts {
 		r := record.Revocation{
-			Name:   record.Name{Target: record.TargetJTI, Issuer: importIssuer, Value: importValue(first + i)},
-			At: now, KeptUntil: now.Add(26 * time.Hour),
+			Name: record.Name{Target: record.TargetJTI, Issuer: importIssuer, Value: importValue(first + i)},
+			At:   now, KeptUntil: now.Add(26 * time.Hour),
 		}
 		value := append(record.NewAlike(4, 0), r.Value...)
 		puts[i] = put{record.RevocationKey(r.Bucket(), benchKey.Digest(r.Name), r.Cutoff()), value}

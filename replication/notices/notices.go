@@ -34,7 +34,7 @@ type Notices struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu    sync.Mutex // before that of a way
+	mu    sync.Mutex          // before that of a way
 	ways  map[string]*way     // by the other node's id
 	heard map[string]net.Conn // of each node the newest
 }

@@ -1,54 +1,15 @@
 package notices_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"log/slog"
-	"math/big"
 	"testing"
 	"time"
 
 	"veto/record"
 	"veto/replication/notices"
 	"veto/replication/peer"
+	"veto/test/authority"
 )
-
-// authority signs for one cluster.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) authority {
-	t.Helper()
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, _ := x509.ParseCertificate(der)
-	return authority{c, key}
-}
-
-func (a authority) identity(t *testing.T, id string) peer.Identity {
-	t.Helper()
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{id},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(a.certificate)
-	return peer.Identity{ID: id, Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, Authorities: pool}
-}
 
 // node tells and hears by the port for nodes.
 type node struct {
@@ -58,9 +19,10 @@ type node struct {
 	beacons  chan record.Beacon
 }
 
-func (a authority) start(t *testing.T, id string) *node {
+func startNode(t *testing.T, a *authority.Authority, id string) *node {
 	t.Helper()
-	m, err := peer.Listen("127.0.0.1:0", a.identity(t, id), slog.New(slog.DiscardHandler))
+	identity := peer.Identity{ID: id, Certificate: a.Sign(t, time.Now().Add(time.Hour), id), Authorities: a.Pool}
+	m, err := peer.Listen("127.0.0.1:0", identity, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +83,8 @@ func next[T any](t *testing.T, from <-chan T) (v T) {
 
 // P2
 func TestWordsReachTheOthers(t *testing.T) {
-	a := newAuthority(t)
-	nodes := []*node{a.start(t, "a"), a.start(t, "b"), a.start(t, "c")}
+	a := authority.New(t)
+	nodes := []*node{startNode(t, a, "a"), startNode(t, a, "b"), startNode(t, a, "c")}
 	meet(t, nodes...)
 	sent := notice(7)
 	sent.Unkept, sent.Trace = true, "00-trace"
@@ -153,8 +115,8 @@ func TestWordsReachTheOthers(t *testing.T) {
 
 // P9
 func TestOnlyWhoIsNamedIsTold(t *testing.T) {
-	a := newAuthority(t)
-	nodes := []*node{a.start(t, "a"), a.start(t, "b"), a.start(t, "c")}
+	a := authority.New(t)
+	nodes := []*node{startNode(t, a, "a"), startNode(t, a, "b"), startNode(t, a, "c")}
 	meet(t, nodes...)
 	nodes[0].To(map[string]string{"b": nodes[1].addr, "x": nodes[2].addr}) // c is not x
 	until(t, "c is let go", func() bool { return nodes[0].Stats().Nodes == 1 })
@@ -169,10 +131,10 @@ func TestOnlyWhoIsNamedIsTold(t *testing.T) {
 
 // P9
 func TestStrangersNeitherTellNorHear(t *testing.T) {
-	a := newAuthority(t)
-	nodes := []*node{a.start(t, "a"), a.start(t, "b")}
+	a := authority.New(t)
+	nodes := []*node{startNode(t, a, "a"), startNode(t, a, "b")}
 	meet(t, nodes...)
-	stranger := newAuthority(t).start(t, "c")
+	stranger := startNode(t, authority.New(t), "c")
 	stranger.To(map[string]string{"a": nodes[0].addr, "b": nodes[1].addr})
 	nodes[0].To(map[string]string{"b": nodes[1].addr, "c": stranger.addr})
 	for range 20 {

@@ -4,16 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"runtime"
@@ -83,15 +78,7 @@ func wantSent(t *testing.T, err error, sent bool) {
 // P9
 func TestNamelessIsRefused(t *testing.T) {
 	a := newAuthority(t)
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(3), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.certificate, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	nameless := peer.Identity{Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, Authorities: a.pool}
+	nameless := peer.Identity{Certificate: a.Sign(t, time.Now().Add(time.Hour)), Authorities: a.Pool}
 	one, nobody := listen(t, a.identity(t, "n1")), listen(t, nameless)
 	if _, err := nobody.Call(t.Context(), one.Addr(), "n1", "/echo", nil); err == nil {
 		t.Error("a node without an id was answered")
@@ -106,7 +93,7 @@ func TestStrangerIsNotCalled(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	one := listen(t, ours.identity(t, "n1"))
 	stranger := theirs.identity(t, "n2")
-	stranger.Authorities = ours.pool // it takes us for one of its own
+	stranger.Authorities = ours.Pool // it takes us for one of its own
 	var heard atomic.Bool
 	addr := node(t, stranger, []string{"veto-rpc/1", "veto-raft/1"}, func(c net.Conn) {
 		if n, _ := c.Read(make([]byte, 1)); n > 0 {

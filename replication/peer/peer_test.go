@@ -3,15 +3,11 @@ package peer_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"strings"
@@ -23,46 +19,25 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"veto/replication/peer"
+	"veto/test/authority"
 )
 
-// authority signs for one cluster.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	pool        *x509.CertPool
+// signer gives identities of one cluster.
+type signer struct{ *authority.Authority }
+
+func newAuthority(t *testing.T) signer {
+	t.Helper()
+	return signer{authority.New(t)}
 }
 
-func newAuthority(t *testing.T) *authority {
+func (s signer) identity(t *testing.T, id string) peer.Identity {
 	t.Helper()
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, _ := x509.ParseCertificate(der)
-	pool := x509.NewCertPool()
-	pool.AddCert(c)
-	return &authority{c, key, pool}
+	return s.until(t, id, time.Now().Add(time.Hour))
 }
 
-func (a *authority) identity(t *testing.T, id string) peer.Identity {
+func (s signer) until(t *testing.T, id string, end time.Time) peer.Identity {
 	t.Helper()
-	return a.until(t, id, time.Now().Add(time.Hour))
-}
-
-func (a *authority) until(t *testing.T, id string, end time.Time) peer.Identity {
-	t.Helper()
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotAfter: end, DNSNames: []string{id},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return peer.Identity{ID: id, Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, Authorities: a.pool}
+	return peer.Identity{ID: id, Certificate: s.Sign(t, end, id), Authorities: s.Pool}
 }
 
 type coded struct{ error }
@@ -241,9 +216,9 @@ func TestIdentityIsRenewed(t *testing.T) {
 	}
 	defer told.Close()
 
-	both := old.pool.Clone()
-	both.AddCert(fresh.certificate)
-	with := func(by *authority, id string, believes *x509.CertPool) peer.Identity {
+	both := old.Pool.Clone()
+	both.AddCert(fresh.Certificate)
+	with := func(by signer, id string, believes *x509.CertPool) peer.Identity {
 		i := by.identity(t, id)
 		i.Authorities = believes
 		return i
@@ -251,7 +226,7 @@ func TestIdentityIsRenewed(t *testing.T) {
 	for n, step := range []func(m *peer.Mux, id string){
 		func(m *peer.Mux, id string) { m.Renew(with(old, id, both), time.Hour) },
 		func(m *peer.Mux, id string) { m.Renew(with(fresh, id, both), time.Hour) },
-		func(m *peer.Mux, id string) { m.Renew(with(fresh, id, fresh.pool), 0) },
+		func(m *peer.Mux, id string) { m.Renew(with(fresh, id, fresh.Pool), 0) },
 	} {
 		for _, x := range []struct {
 			m  *peer.Mux

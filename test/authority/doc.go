@@ -1,0 +1,2 @@
+// Package authority signs certificates for tests, as a cluster's authority does for its nodes.
+package authority
