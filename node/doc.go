@@ -24,8 +24,9 @@
 //	N3  A revocation that is asked for over NATS is one as any other: done in the name of the key that
 //	    the client logged in with, within its bounds, once, and answered with its receipt.
 //	    TestRevokeOverNATS
-//	N4  What a subscriber of a feed misses it can see, and find: the same events, by the same numbers.
-//	    TestGapOfAFeedIsFilled, TestEventsGoOnAfterARestart, TestStreamEndsWithItsKey
+//	N4  What a subscriber of a feed misses it can see, and find: the same events, by the same numbers; also one that came while
+//	    the node could not be sure who may read.
+//	    TestGapOfAFeedIsFilled, TestEventsGoOnAfterARestart, TestStreamEndsWithItsKey, TestClientThatCameEarlyHearsTheFeeds
 //	N5  Every node measures when every other denies what it revokes, tells it as it is, and leaves
 //	    no trace of that in lists, audit trail or feeds.
 //	    TestCanaryOnThreeNodes, TestCanaryMeasuresOneWayThereAndBack, TestCanaryLeavesNoTrace,

@@ -54,6 +54,9 @@ func (n *Node) takeRequests(context.Context) error {
 // requestWait is how long a request on NATS waits for the log, before it is answered as pending.
 const requestWait = 2 * time.Second
 
+// unsureLimit is how long a client stays that was let in while the node could not be sure who may read: it comes again by itself.
+const unsureLimit = 5 * time.Second
+
 // grant tells what a NATS client with an operator's key may do: read the feeds, and revoke, if its
 // key may. For the latter the state that this node has is enough, as it is on the control plane.
 func (n *Node) grant(token string) (broadcast.Grant, bool) {
@@ -66,6 +69,9 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 		}
 	}
 	g := broadcast.Grant{Name: key.ID, Until: verdict.ExpiresAt}
+	if reader == nil {
+		g.Until = now.Add(unsureLimit)
+	}
 	if reader != nil && reader.ReadsAll() {
 		g.Subscribe = broadcast.Feeds()
 	}

@@ -114,7 +114,7 @@ func (n *Node) gauges() []gauge {
 		{"veto_notices_received_total", "Notices and beacons of other nodes.", func() float64 { return float64(n.notices.Stats().Received) }},
 		{"veto_notices_unread_total", "Notices and beacons that could not be read, and were dropped.", func() float64 { return float64(n.notices.Stats().Unread) }},
 		{"veto_notices_unsent_total", "Notices and beacons that were not sent to a node, as it takes them too slowly, or to none, as they are too long.", func() float64 { return float64(n.notices.Stats().Unsent) }},
-		{"veto_notices_nodes", "Other nodes that this one is connected to, to tell them of revocations at once.", func() float64 { return float64(n.notices.Stats().Nodes) }},
+		{"veto_notices_nodes", "Other nodes that this one tells of revocations at once, and that answer.", func() float64 { return float64(n.notices.Stats().Nodes) }},
 		{"veto_broadcast_dropped_total", "Events, and answers to requests on NATS, that were not sent.", func() float64 { return float64(n.broadcast.Stats().Dropped) }},
 		{"veto_broadcast_slow_total", "Times this node fell so far behind requests on NATS that some were dropped.", func() float64 { return float64(n.broadcast.Stats().Slow) }},
 		{"veto_events_taken_total", "Events of the stream that were taken and acknowledged.", func() float64 { return float64(n.broadcast.Stats().Taken) }},

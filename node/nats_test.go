@@ -230,6 +230,51 @@ func TestEachNodeTellsItsClients(t *testing.T) {
 	}
 }
 
+// N4: whom a node let in while it could not be sure who may read hears the feeds once it can.
+func TestClientThatCameEarlyHearsTheFeeds(t *testing.T) {
+	s := tell(t, 3)
+	s.trustDemoIssuer(0)
+	key := s.key(client.KeyFields{Roles: []record.Role{record.RoleAuditor, record.RoleRevoker}})
+	for i := range 3 {
+		if err := s.cluster.StopNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.cluster.StartNode(0); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 100)
+	c, err := nats.Connect(s.cluster.NATS(0), nats.Token(key.Secret), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	feed, err := c.SubscribeSync("veto.revoked.>")
+	if err = errors.Join(err, c.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("the node is sure who may read: %v", err)
+	}
+	for _, i := range []int{1, 2} {
+		if err := s.cluster.StartNode(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.cluster.AwaitReady(s.ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; ; n++ {
+		s.revoke(0, client.RevokeRequest{Target: "subject", Issuer: s.cluster.Issuer().URL(), Value: fmt.Sprint("user", n)})
+		if _, err := feed.NextMsg(100 * time.Millisecond); err == nil {
+			return
+		} else if s.ctx.Err() != nil {
+			t.Fatal("it hears nothing")
+		}
+	}
+}
+
 // N4: who misses messages of a feed sees it by the next one's sequence, and finds what was missed in
 // GET /v1/events; then both have the same, in the same words.
 func TestGapOfAFeedIsFilled(t *testing.T) {

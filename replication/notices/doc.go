@@ -19,7 +19,7 @@
 //	    TestOnlyWhoIsNamedIsTold, TestStrangersNeitherTellNorHear
 //	N1  A node that cannot be reached is tried again within 4 seconds, and is told nothing old then; who went silent is known
 //	    to be gone after 6, by both sides, and who is only slow is not.
-//	    TestNothingOldIsTold, TestSilenceEndsAConnection, TestSlowNodeIsTold
+//	    TestNothingOldIsTold, TestSilenceEndsAConnection, TestSlowNodeIsTold, TestGoodConnectionIsMadeAnewAtOnce
 //	N2  Of each node one connection is heard, the newest.
 //	    TestNewestConnectionIsHeard
 //	N3  Who tells waits for nobody, and after Close nothing of the room runs.

@@ -46,7 +46,7 @@ type Stats struct {
 	// Received is what was heard. Unsent is what was not told a node, as its queue was full, or none, as it was too long; Unread
 	// is what was heard and could not be read.
 	Received, Unsent, Unread uint64
-	// Nodes is how many this one is connected to, to tell them.
+	// Nodes is how many this one tells, and which answer.
 	Nodes int
 }
 
@@ -106,7 +106,7 @@ func (n *Notices) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, w := range n.ways {
-		if w.isOpen() {
+		if w.answered.Load() {
 			s.Nodes++
 		}
 	}

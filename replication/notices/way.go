@@ -2,9 +2,12 @@ package notices
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +33,8 @@ type way struct {
 	id, addr string
 	ctx      context.Context
 	stop     context.CancelFunc
+
+	answered atomic.Bool // on the connection that there is
 
 	mu      sync.Mutex
 	open    bool // otherwise nothing is kept: a late notice is worth nothing
@@ -61,12 +66,6 @@ func (w *way) put(frame []byte) bool {
 	return true
 }
 
-func (w *way) isOpen() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.open
-}
-
 // set says whether there is a connection. What waited for another one is dropped.
 func (w *way) set(open bool) {
 	w.mu.Lock()
@@ -83,17 +82,31 @@ func (w *way) take(room []byte) []byte {
 	return waiting
 }
 
-// run keeps a connection until the way is stopped.
+// run keeps a connection until the way is stopped. One that was good for a while is made anew at once: it may have ended as a
+// certificate was replaced.
 func (w *way) run() {
+	mute := false // and it was said
 	for w.ctx.Err() == nil {
+		began, pause := time.Now(), redial
 		c, err := w.dial()
 		if err == nil {
 			err = w.serve(c)
 		}
+		switch lasted := time.Since(began); {
+		case w.ctx.Err() != nil:
+			return
+		case w.answered.Swap(false):
+			if mute = false; lasted > silence {
+				pause = 0
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded) && !mute: // of who cannot be connected with, Raft says so
+			mute = true
+			w.of.log.Warn("a node can be connected with, and answers no notices: it hears of revocations by the log alone", "node", w.id)
+		}
 		w.of.log.Debug("notices do not reach a node; it is tried again", "node", w.id, "error", err)
 		select {
 		case <-w.ctx.Done():
-		case <-time.After(redial):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -109,7 +122,7 @@ func (w *way) serve(c net.Conn) error {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	context.AfterFunc(ctx, func() { _ = c.Close() })
 	var answers sync.WaitGroup
-	answers.Go(func() { cancel(awaitAnswers(c)) })
+	answers.Go(func() { cancel(w.awaitAnswers(c)) })
 	w.set(true)
 	cancel(w.send(ctx, c))
 	w.set(false)
@@ -121,18 +134,7 @@ func (w *way) send(ctx context.Context, c net.Conn) error {
 	pings := time.NewTicker(pingEvery)
 	defer pings.Stop()
 	var room []byte
-	for {
-		next := ping[:]
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-w.wake:
-			if room = w.take(room); len(room) == 0 {
-				continue
-			}
-			next = room
-		case <-pings.C:
-		}
+	for next := ping[:]; ; { // the first asks whether it hears
 		for part := range slices.Chunk(next, partBytes) {
 			if err := c.SetWriteDeadline(time.Now().Add(silence)); err != nil {
 				return err
@@ -141,11 +143,20 @@ func (w *way) send(ctx context.Context, c net.Conn) error {
 				return err
 			}
 		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.wake:
+			room = w.take(room)
+			next = room
+		case <-pings.C:
+			next = ping[:]
+		}
 	}
 }
 
 // awaitAnswers reads the answers until one is missing.
-func awaitAnswers(c net.Conn) error {
+func (w *way) awaitAnswers(c net.Conn) error {
 	var room [64]byte
 	for {
 		err := c.SetReadDeadline(time.Now().Add(silence))
@@ -155,5 +166,6 @@ func awaitAnswers(c net.Conn) error {
 		if err != nil {
 			return err
 		}
+		w.answered.Store(true)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -56,7 +57,11 @@ func (e *ends) set(down bool) {
 }
 
 func startWith(e *ends, each func(record.Notice)) *notices.Notices {
-	return notices.Start(e, notices.Handlers{Notice: each, Beacon: func(record.Beacon) {}}, slog.New(slog.DiscardHandler))
+	return startLogging(e, each, io.Discard)
+}
+
+func startLogging(e *ends, each func(record.Notice), log io.Writer) *notices.Notices {
+	return notices.Start(e, notices.Handlers{Notice: each, Beacon: func(record.Beacon) {}}, slog.New(slog.NewTextHandler(log, nil)))
 }
 
 // answering reads what is told, answers pings, and hands on the words until the connection ends.
@@ -95,7 +100,7 @@ func TestNodeThatDoesNotHearHoldsNobodyUp(t *testing.T) {
 		c := <-deaf.dialed
 		go answering(c, func(x record.Notice) { good <- x })
 		synctest.Wait()
-		if s := n.Stats(); s.Nodes != 2 {
+		if s := n.Stats(); s.Nodes != 1 { // the deaf one does not answer
 			t.Fatalf("%+v", s)
 		}
 		large := notice(1)
@@ -186,8 +191,9 @@ func ended(t *testing.T, c net.Conn) (after time.Duration) {
 // N1
 func TestSilenceEndsAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
 		e := newEnds()
-		n := startWith(e, func(record.Notice) {})
+		n := startLogging(e, func(record.Notice) {}, &log)
 		defer n.Close()
 		n.To(map[string]string{"b": "b"})
 		told := <-e.dialed
@@ -204,18 +210,43 @@ func TestSilenceEndsAConnection(t *testing.T) {
 		}
 
 		_ = told.Close()
-		mute := <-e.dialed
-		go func() { // reads, and answers nothing
-			for room := make([]byte, 64); ; {
-				if _, err := mute.Read(room); err != nil {
-					return
+		for range 3 {
+			select {
+			case mute := <-e.dialed:
+				go func() { _, _ = io.Copy(io.Discard, mute) }() // it reads, and answers nothing
+			case <-time.After(notices.Silence + notices.Again):
+				t.Fatal("who answers nothing is not given up")
+			}
+			synctest.Wait()
+			if s := n.Stats(); s.Nodes != 0 {
+				t.Errorf("who answers nothing counts: %+v", s)
+			}
+		}
+		if text := log.String(); strings.Count(text, "answers no notices") != 1 {
+			t.Errorf("it is said: %s", text)
+		}
+	})
+}
+
+// N1: a connection that was good is made anew at once, and two that push each other out are not for ever at it.
+func TestGoodConnectionIsMadeAnewAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnds()
+		n := startWith(e, nil)
+		defer n.Close()
+		n.To(map[string]string{"b": "b"})
+		for range 3 {
+			for _, lasts := range []time.Duration{time.Hour, 0} {
+				c := <-e.dialed
+				go answering(c, func(record.Notice) {})
+				synctest.Wait()
+				<-time.After(lasts)
+				_ = c.Close()
+				synctest.Wait()
+				if again := len(e.dialed) == 1; again != (lasts > 0) {
+					t.Errorf("after %s it is made anew at once: %t", lasts, again)
 				}
 			}
-		}()
-		select {
-		case <-e.dialed:
-		case <-time.After(notices.Silence + notices.Again):
-			t.Error("who answers nothing is not given up")
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 const lowLatency = 18 << 2
 
 // hasten has what is sent on the connection go ahead of what is not so urgent, as streams are, where the network knows
-// such classes. Elsewhere it changes nothing: so nothing depends on it.
+// such classes. Elsewhere it changes nothing; but where a network drops the class, nodes hear no beacons and are stale.
 func hasten(c net.Conn) {
 	addr, ok := c.RemoteAddr().(*net.TCPAddr)
 	switch {
