@@ -82,22 +82,23 @@ func (w *way) take(room []byte) []byte {
 	return waiting
 }
 
-// run keeps a connection until the way is stopped. One that was good for a while is made anew at once: it may have ended as a
-// certificate was replaced.
+// run keeps a connection until the way is stopped. One that was good is made anew at once, if that was not done just before: it
+// may have ended as a certificate was replaced.
 func (w *way) run() {
 	mute := false // and it was said
+	var atOnce time.Time
 	for w.ctx.Err() == nil {
-		began, pause := time.Now(), redial
+		pause := redial
 		c, err := w.dial()
 		if err == nil {
 			err = w.serve(c)
 		}
-		switch lasted := time.Since(began); {
+		switch {
 		case w.ctx.Err() != nil:
 			return
 		case w.answered.Swap(false):
-			if mute = false; lasted > silence {
-				pause = 0
+			if mute = false; time.Since(atOnce) > silence {
+				pause, atOnce = 0, time.Now()
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && !mute: // of who cannot be connected with, Raft says so
 			mute = true
