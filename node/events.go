@@ -69,10 +69,10 @@ func (n *Node) grant(token string) (broadcast.Grant, bool) {
 		}
 	}
 	g := broadcast.Grant{Name: key.ID, Until: verdict.ExpiresAt}
-	if reader == nil {
-		g.Until = now.Add(unsureLimit)
-	}
-	if reader != nil && reader.ReadsAll() {
+	switch soon := now.Add(unsureLimit); {
+	case reader == nil && (g.Until.IsZero() || soon.Before(g.Until)):
+		g.Until = soon
+	case reader != nil && reader.ReadsAll():
 		g.Subscribe = broadcast.Feeds()
 	}
 	if key.HasRole(record.RoleRevoker) {
