@@ -15,11 +15,8 @@ import (
 	"veto/replication/roster"
 )
 
-// The states of a member, as gossip has them.
-const (
-	stateAlive = "alive"
-	stateLeft  = "left"
-)
+// stateAlive is that of a member that gossip hears.
+const stateAlive = "alive"
 
 // How long a node may be dead before autopilot may remove it.
 const (
@@ -157,21 +154,13 @@ func (r *Replica) tellRoster() {
 // for dead is perhaps only cut off, and is to be told as soon as it can be reached. A node that is of no cluster has nothing to
 // tell, and what it connected would end with the first word of one that is.
 func (r *Replica) tellWhom() {
-	n := r.node()
-	if n == nil || r.view.ClusterID() == "" {
+	if r.node() == nil || r.view.ClusterID() == "" {
 		return
 	}
-	servers, _ := n.Servers()
-	nodes := make(map[string]string, len(servers))
-	for _, s := range servers {
-		nodes[s.ID] = s.Address
+	nodes := map[string]string{}
+	for _, n := range r.Others() {
+		nodes[n.ID] = n.Address
 	}
-	for _, m := range r.roster.Members() {
-		if _, is := nodes[m.ID]; is && m.PeerAddr != "" {
-			nodes[m.ID] = m.PeerAddr
-		}
-	}
-	delete(nodes, r.config.ID)
 	r.notices.To(nodes)
 }
 

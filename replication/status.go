@@ -211,7 +211,7 @@ func (r *Replica) nodes() []record.NodeStatus {
 			}
 			n = record.NodeStatus{ID: m.ID, Role: record.NodeRole(m.Role)}
 		}
-		n.Address, n.State, n.Region, n.Version = m.PeerAddr, m.State, m.Region, m.Version
+		n.Address, n.State, n.Region, n.Version = cmp.Or(m.PeerAddr, n.Address), m.State, m.Region, m.Version
 		byID[m.ID] = n
 	}
 	list := make([]record.NodeStatus, 0, len(byID))

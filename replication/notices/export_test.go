@@ -23,9 +23,9 @@ func ReadAll(from io.Reader, each func(w any)) {
 		if err != nil {
 			return
 		}
-		if w, err := parse(b); err == nil && w.Notice != nil {
+		if w, ok := parse(b); ok && w.Notice != nil {
 			each(*w.Notice)
-		} else if err == nil {
+		} else if ok {
 			each(*w.Beacon)
 		}
 	}

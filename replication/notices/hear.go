@@ -70,8 +70,8 @@ func (n *Notices) hear(c net.Conn) error {
 
 // take hands on a word. What cannot be read is counted and dropped.
 func (n *Notices) take(b []byte) {
-	w, err := parse(b)
-	if err != nil {
+	w, ok := parse(b)
+	if !ok {
 		n.counts.unread.Add(1)
 		return
 	}

@@ -3,7 +3,6 @@ package notices
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -66,16 +65,8 @@ func (r *reader) next() ([]byte, error) {
 	return b, err
 }
 
-var errEmpty = errors.New("a word that says nothing")
-
-// parse reads a word.
-func parse(b []byte) (word, error) {
-	var w word
-	if err := record.Decode(b, &w); err != nil {
-		return w, err
-	}
-	if w.Notice == nil && w.Beacon == nil {
-		return w, errEmpty
-	}
-	return w, nil
+// parse reads a word; false of what is none, or says nothing.
+func parse(b []byte) (w word, ok bool) {
+	err := record.Decode(b, &w)
+	return w, err == nil && (w.Notice != nil || w.Beacon != nil)
 }

@@ -304,8 +304,8 @@ func (m *Mux) greet(accepted net.Conn) {
 }
 
 // Close stops listening, ends the calls both ways and waits for all handlers; a handler that
-// does not heed its context holds it up. Those of Raft and of notices are for who has them to close. Closing twice
-// is harmless.
+// does not heed its context holds it up. The connections of Raft and of notices are for who has them to close.
+// Closing twice is harmless.
 func (m *Mux) Close() error {
 	var err error
 	m.close.Do(func() {
